@@ -1,0 +1,60 @@
+"""Distances between unit-norm embeddings, in float32 whatever surrounds them, with gradients that are never NaN.
+
+d²(i, j) = max(0, 2 − 2 z_i·z_j), so plain distances lie in 0…2 and squared ones in 0…4.
+Shapes: B embeddings of D dimensions, … any leading shape.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+Kind = Literal["plain", "squared"]
+
+
+def check_kind(kind: str) -> None:
+    """Raise ValueError unless `kind` is one of the two distances."""
+    if kind not in get_args(Kind):
+        raise ValueError(f"distance must be one of {', '.join(get_args(Kind))}, but is {kind!r}.")
+
+
+@contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """Switch autocast off on `device`, and TF32 too where it is a GPU."""
+    tf32 = torch.backends.cuda.matmul.allow_tf32
+    with torch.autocast(device.type, enabled=False):
+        if device.type == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = False
+        try:
+            yield
+        finally:
+            if device.type == "cuda":
+                torch.backends.cuda.matmul.allow_tf32 = tf32
+
+
+def safe_sqrt(x: Tensor) -> Tensor:
+    """√x for x ≥ 0, whose gradient at 0 is 0 rather than infinity."""
+    positive = x > 0
+    return torch.where(positive, x, 1.0).sqrt() * positive
+
+
+def from_similarity(similarity: Tensor, kind: Kind = "plain") -> Tensor:
+    """Distance of unit vectors from their dot product."""
+    squared = (2 - 2 * similarity).clamp_min(0)
+    return squared if kind == "squared" else safe_sqrt(squared)
+
+
+def pairwise(z_BD: Tensor, kind: Kind = "plain") -> Tensor:
+    """All distances d_BB within a batch, float32, the diagonal exactly 0."""
+    with full_float32(z_BD.device):
+        z_BD = z_BD.float()
+        d_BB = from_similarity(z_BD @ z_BD.T, kind)
+        return d_BB - torch.diag_embed(d_BB.diagonal())
+
+
+def rowwise(left: Tensor, right: Tensor, kind: Kind = "plain") -> Tensor:
+    """Distances between corresponding rows, float32: (…, D) and (…, D) give (…)."""
+    with full_float32(left.device):
+        return from_similarity((left.float() * right.float()).sum(-1), kind)

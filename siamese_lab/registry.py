@@ -1,0 +1,66 @@
+"""A dictionary from names to classes, filled by a decorator, that explains itself when asked for what it does not hold."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any, Generic, TypeVar
+
+Part = TypeVar("Part")
+Registered = TypeVar("Registered", bound=type)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The nearest known name as a question, or nothing."""
+    nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""
+
+
+class Registry(Generic[Part]):
+    """Names → classes of one kind of part, such as samplers."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.classes: dict[str, Callable[..., Part]] = {}
+
+    def register(self, name: str) -> Callable[[Registered], Registered]:
+        """Class decorator that enters the class under `name`."""
+
+        def enter(cls: Registered) -> Registered:
+            if name in self.classes:
+                raise ValueError(f"Two {self.kind}s are called {name!r}: {self.classes[name]} and {cls}.")
+            self.classes[name] = cls
+            return cls
+
+        return enter
+
+    def discover(self, package: str, path: list[str]) -> None:
+        """Import every module of a package, so that a part is added by adding its file."""
+        for module in pkgutil.iter_modules(path):
+            importlib.import_module(f"{package}.{module.name}")
+
+    def available(self) -> tuple[str, ...]:
+        """All names, sorted."""
+        return tuple(sorted(self.classes))
+
+    def build(self, name: str, **options: Any) -> Part:
+        """Make the part called `name`.
+
+        Raises:
+            ValueError: for an unknown name or an option that the part does not have; both list what there is.
+        """
+        if name not in self.classes:
+            raise ValueError(
+                f"There is no {self.kind} {name!r}.{did_you_mean(name, self.classes)} "
+                f"Available: {', '.join(self.available())}."
+            )
+        cls = self.classes[name]
+        known = list(inspect.signature(cls).parameters)
+        for option in options:
+            if option not in known:
+                raise ValueError(
+                    f"The {self.kind} {name!r} has no option {option!r}.{did_you_mean(option, known)} "
+                    f"Its options: {', '.join(known)}."
+                )
+        return cls(**options)
