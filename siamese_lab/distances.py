@@ -50,8 +50,7 @@ def pairwise(z_BD: Tensor, kind: Kind = "plain") -> Tensor:
     """All distances d_BB within a batch, float32, the diagonal exactly 0."""
     with full_float32(z_BD.device):
         z_BD = z_BD.float()
-        d_BB = from_similarity(z_BD @ z_BD.T, kind)
-        return d_BB - torch.diag_embed(d_BB.diagonal())
+        return from_similarity(z_BD @ z_BD.T, kind).fill_diagonal_(0)
 
 
 def rowwise(left: Tensor, right: Tensor, kind: Kind = "plain") -> Tensor:

@@ -1,4 +1,4 @@
-"""A dictionary from names to classes, filled by a decorator, that explains itself when asked for what it does not hold."""
+"""A dictionary from names to classes, filled by a decorator, that says what there is when asked for what is not."""
 
 import importlib
 import inspect
@@ -17,12 +17,25 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
+def options_of(cls: type) -> list[str]:
+    """What a class may be built with, including what it passes on to its base by `**`."""
+    options: list[str] = []
+    for ancestor in inspect.getmro(cls):
+        if "__init__" not in vars(ancestor):
+            continue
+        parameters = list(inspect.signature(vars(ancestor)["__init__"]).parameters.values())[1:]
+        options += [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
+        if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+            break
+    return options
+
+
 class Registry(Generic[Part]):
     """Names → classes of one kind of part, such as samplers."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.classes: dict[str, Callable[..., Part]] = {}
+        self.classes: dict[str, type[Part]] = {}
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
         """Class decorator that enters the class under `name`."""
@@ -56,7 +69,7 @@ class Registry(Generic[Part]):
                 f"Available: {', '.join(self.available())}."
             )
         cls = self.classes[name]
-        known = list(inspect.signature(cls).parameters)
+        known = options_of(cls)
         for option in options:
             if option not in known:
                 raise ValueError(

@@ -1,0 +1,118 @@
+"""The base of all data sets: three image tables, class-balanced batches to train on, all images in order to evaluate.
+
+A data set is one file that says how big its images are and how its tables are made.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import lightning
+import torch
+
+from siamese_lab.batch import Batch
+from siamese_lab.data.augment import RandomAffine, to_float
+from siamese_lab.data.image_table import ImageTable
+from siamese_lab.data.in_order import InOrder
+from siamese_lab.data.pk_batches import PKBatches
+
+
+class Splits(NamedTuple):
+    """What is learnt from, what choices are made on, and what is reported."""
+
+    train: ImageTable
+    validation: ImageTable
+    test: ImageTable
+
+
+class DataModule(lightning.LightningDataModule, ABC):
+    """Yields `Batch`es: uint8 images, which become float32 0…1 on the model's device.
+
+    Args:
+        classes_per_batch: P.
+        images_per_class: K.
+        seed: of the batches and of the augmentation.
+        repeats: whether a class of fewer than K images may show an image twice in a batch.
+        min_images_per_class: classes with fewer images are left out of training.
+        eval_batch_size: images at a time in validation and test.
+        augment: options of `RandomAffine`, for training only; None leaves the images as they are.
+    """
+
+    channels: int
+    image_size: int
+
+    def __init__(
+        self,
+        classes_per_batch: int = 32,
+        images_per_class: int = 4,
+        seed: int = 0,
+        repeats: bool = False,
+        min_images_per_class: int = 1,
+        eval_batch_size: int = 512,
+        augment: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.classes_per_batch = classes_per_batch
+        self.images_per_class = images_per_class
+        self.seed = seed
+        self.repeats = repeats
+        self.min_images_per_class = min_images_per_class
+        self.eval_batch_size = eval_batch_size
+        self.augment = RandomAffine(**augment, seed=seed) if augment is not None else None
+
+    @abstractmethod
+    def load(self) -> Splits:
+        """Make the three tables, each with labels that count from 0.
+
+        Raises:
+            ValueError: if the data is not there, or is not what it should be.
+        """
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The three tables, loaded when first asked for."""
+        train, validation, test = self.load()
+        enough_C = train.labels_N.bincount(minlength=len(train.class_names)) >= self.min_images_per_class
+        if not enough_C.all():
+            train = train.classes(enough_C.nonzero().squeeze(1).tolist())
+        return Splits(train, validation, test)
+
+    @cached_property
+    def batches(self) -> PKBatches:
+        """The stream of training batches."""
+        return PKBatches(
+            self.splits.train, self.classes_per_batch, self.images_per_class, self.seed, repeats=self.repeats
+        )
+
+    def setup(self, stage: str) -> None:
+        """Load the data and check that P×K batches can be drawn from it, before anything else starts."""
+        assert self.batches
+
+    def train_dataloader(self) -> PKBatches:
+        """P×K batches without end, an epoch at a time."""
+        return self.batches
+
+    def val_dataloader(self) -> InOrder:
+        """The validation images in order."""
+        return InOrder(self.splits.validation, self.eval_batch_size)
+
+    def test_dataloader(self) -> InOrder:
+        """The test images in order."""
+        return InOrder(self.splits.test, self.eval_batch_size)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Make the images float, augmented while training, on the device they are now on."""
+        training = self.trainer is not None and self.trainer.training
+        to_images = self.augment if training and self.augment is not None else to_float
+        return Batch(to_images(batch.images_BCHW), batch.labels_B)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the augmentation; that of the batches Lightning asks them for."""
+        return {"augment": self.augment.state_dict()} if self.augment is not None else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the augmentation stood."""
+        if self.augment is not None and "augment" in state_dict:
+            device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
+            self.augment.load_state_dict(state_dict["augment"], device)

@@ -1,0 +1,67 @@
+"""Triplet loss: [d_ap − d_an + m]₊ (Schroff et al. 2015, arXiv:1503.03832, §3.1), or its soft form.
+
+Hermans et al. (arXiv:1703.07737, §2) replace the hinge by softplus(d_ap − d_an), which never stops pulling.
+
+Shapes: B images, D embedding dimensions, T (anchor, positive) pairs, M negatives per pair.
+"""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from siamese_lab import distances
+from siamese_lab.batch import Triplets
+from siamese_lab.losses.base import Loss
+from siamese_lab.losses.registry import register
+
+
+@register("triplet")
+class TripletLoss(Loss):
+    """Mean over all T·M triplets; no active triplet gives exactly 0, which still back-propagates.
+
+    Args:
+        margin: m, in units of `distance`; the soft form has none (semi-hard mining still takes its window from here).
+        soft: take softplus(d_ap − d_an) instead of the hinge.
+        distance: "plain" (0…2) or "squared" (0…4).
+        reduction: "mean" over all triplets, or "mean_active" over those with non-zero loss.
+    """
+
+    def __init__(
+        self,
+        margin: float = 0.2,
+        soft: bool = False,
+        distance: distances.Kind = "plain",
+        reduction: Literal["mean", "mean_active"] = "mean",
+    ) -> None:
+        super().__init__()
+        distances.check_kind(distance)
+        if reduction not in ("mean", "mean_active"):
+            raise ValueError(f"reduction must be 'mean' or 'mean_active', but is {reduction!r}.")
+        if not margin > 0:
+            raise ValueError(f"The triplet loss needs a margin above 0, but it is {margin}.")
+        self.margin = margin
+        self.soft = soft
+        self.distance = distance
+        self.reduction = reduction
+
+    def forward(self, z_BD: Tensor, triplets: Triplets) -> Tensor:
+        """The loss of a batch."""
+        anchor_TD = z_BD[triplets.anchor_T]
+        d_ap_T = distances.rowwise(anchor_TD, z_BD[triplets.positive_T], self.distance)
+        d_an_TM = distances.rowwise(anchor_TD[:, None], z_BD[triplets.negative_TM], self.distance)
+        return self.reduce(self.terms(d_ap_T[:, None] - d_an_TM))
+
+    def terms(self, excess_TM: Tensor) -> Tensor:
+        """The loss of each triplet, from d_ap − d_an."""
+        if self.soft:
+            return F.softplus(excess_TM)
+        return (excess_TM + self.margin).relu()
+
+    def reduce(self, terms_TM: Tensor) -> Tensor:
+        """The mean as chosen, noting the share of active triplets."""
+        active_TM = terms_TM.detach() > 0
+        self._statistics = {"active_share": active_TM.float().mean()}
+        if self.reduction == "mean_active":
+            return terms_TM.sum() / active_TM.sum().clamp_min(1)
+        return terms_TM.mean()

@@ -1,0 +1,24 @@
+"""Images → unit-norm embeddings: a backbone by name, inside the Siamese network that all of them share."""
+
+from typing import Any
+
+from siamese_lab.networks.backbone import Backbone
+from siamese_lab.networks.registry import available, register, registry
+from siamese_lab.networks.siamese import SiameseNetwork
+
+registry.discover(__name__, __path__)
+__all__ = ["Backbone", "SiameseNetwork", "available", "build", "register"]
+
+
+def build(name: str, embedding_dim: int = 128, **options: Any) -> SiameseNetwork:
+    """The Siamese network over the backbone called `name`.
+
+    Args:
+        name: one of `available()`.
+        embedding_dim: D, the dimensions of the embedding.
+        **options: of the backbone, such as `channels` and `image_size` of its input.
+
+    Raises:
+        ValueError: for an unknown name or option, or images the backbone cannot take.
+    """
+    return SiameseNetwork(registry.build(name, **options), embedding_dim)
