@@ -8,10 +8,15 @@ import torch
 
 
 class Stopwatch:
-    """Adds up the seconds of the `with watch.running(device)` blocks it has seen."""
+    """Adds up the seconds of the `with watch.running(device)` blocks it has seen.
 
-    def __init__(self) -> None:
-        self._seconds = 0.0
+    Args:
+        seconds: to count on from.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._seconds = seconds
+        self._latest = 0.0
         self._pending: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
 
     @contextmanager
@@ -26,12 +31,19 @@ class Stopwatch:
         else:
             begin = time.perf_counter()
             yield
-            self._seconds += time.perf_counter() - begin
+            self._latest = time.perf_counter() - begin
+            self._seconds += self._latest
 
     def seconds(self) -> float:
         """Total so far; on a GPU this waits for the last block to end."""
         for start, end in self._pending:
             end.synchronize()
-            self._seconds += start.elapsed_time(end) / 1000
+            self._latest = start.elapsed_time(end) / 1000
+            self._seconds += self._latest
         self._pending.clear()
         return self._seconds
+
+    def latest(self) -> float:
+        """Seconds of the last block alone; on a GPU this waits for it to end."""
+        self.seconds()
+        return self._latest

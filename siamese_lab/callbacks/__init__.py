@@ -1,0 +1,18 @@
+"""What watches over training from beside it: progress, the best weights, interruption, non-finite losses, seconds."""
+
+from siamese_lab.callbacks.best_checkpoint import BestCheckpoint
+from siamese_lab.callbacks.non_finite import StopOnNonFinite
+from siamese_lab.callbacks.progress import Progress
+from siamese_lab.callbacks.signals import Interrupted, StopOnSignal
+from siamese_lab.callbacks.stored_choices import StoredChoices
+from siamese_lab.callbacks.training_clock import TrainingClock
+
+__all__ = [
+    "BestCheckpoint",
+    "Interrupted",
+    "Progress",
+    "StopOnNonFinite",
+    "StopOnSignal",
+    "StoredChoices",
+    "TrainingClock",
+]

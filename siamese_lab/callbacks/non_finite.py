@@ -1,0 +1,53 @@
+"""A loss that is NaN or infinite stops the run, before it reaches a checkpoint."""
+
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from siamese_lab.module import SiameseModule, Step
+
+SHOWN = 3
+
+
+class StopOnNonFinite(Callback):
+    """Looks at the loss of every step on a CPU, and each time the run logs on a GPU, where looking makes it wait."""
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Look, if it is time to."""
+        assert isinstance(pl_module, SiameseModule)
+        if pl_module.device.type == "cpu" or pl_module.is_logged(trainer.global_step):
+            self._check(trainer, pl_module)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look before the weights can be kept as the best."""
+        if trainer.state.fn == "fit":
+            self._check(trainer, pl_module)
+
+    def _check(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, SiameseModule)
+        if not pl_module.last.loss.isfinite():
+            raise FloatingPointError(describe(pl_module.last, trainer.global_step))
+
+
+def describe(step: Step, number: int) -> str:
+    """Say which step and which triplets a non-finite loss came from."""
+    broken_B = ~step.z_BD.isfinite().all(1)
+    anchor_T, positive_T, negative_TM = step.triplets
+    broken_T = broken_B[anchor_T] | broken_B[positive_T] | broken_B[negative_TM].any(1)
+    first = torch.stack([anchor_T, positive_T, negative_TM[:, 0]], 1)[broken_T][:SHOWN].tolist()
+    shown = ", ".join(f"({a}, {p}, {n}) of classes {_classes(step, (a, n))}" for a, p, n in first)
+    cause = (
+        f"{int(broken_B.sum())} of {len(broken_B)} embeddings are not finite, so {int(broken_T.sum())} of "
+        f"{len(broken_T)} triplets are not, such as (anchor, positive, negative) = {shown}"
+        if first
+        else "all its embeddings are finite, so the loss itself overflowed"
+    )
+    return (
+        f"The loss of step {number} is {float(step.loss)}: {cause}. Checkpoints of earlier steps are kept. "
+        "A smaller optimizer.lr or trainer.gradient_clip_val=1 may help, and so may trainer.precision=32-true."
+    )
+
+
+def _classes(step: Step, images: tuple[int, int]) -> str:
+    return " and ".join(str(int(step.labels_B[image])) for image in images)

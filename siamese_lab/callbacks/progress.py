@@ -1,0 +1,112 @@
+"""One progress bar over all steps, and a line for each validation."""
+
+import time
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from siamese_lab.module import SiameseModule
+
+REFRESH_SECONDS = 0.2
+"""Reading the loss makes a GPU wait, so it is read seldom."""
+
+
+class Progress(Callback):
+    """Shows the step, the loss, the share of active triplets and the last validation Recall@1.
+
+    Args:
+        console: where to draw.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.recall: float | None = None
+        self._bar: Bar | None = None
+        self._training: TaskID | None = None
+        self._evaluation: TaskID | None = None
+        self._drawn = 0.0
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Start to draw."""
+        if self._bar is None and trainer.is_global_zero:
+            self._bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(compact=True),
+                TextColumn("{task.fields[figures]}"),
+                console=self.console,
+                transient=True,
+                disable=not self.console.is_terminal,
+            )
+            self._bar.start()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Stop drawing, also after an error."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the bar of all steps."""
+        if self._bar is not None:
+            done = trainer.global_step
+            self._training = self._bar.add_task("Training", total=trainer.max_steps, completed=done, figures="")
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Move the bar."""
+        if self._bar is None or self._training is None or time.monotonic() - self._drawn < REFRESH_SECONDS:
+            return
+        self._drawn = time.monotonic()
+        self._bar.update(self._training, completed=trainer.global_step, figures=self._figures(pl_module))
+
+    def _figures(self, pl_module: LightningModule) -> str:
+        assert isinstance(pl_module, SiameseModule)
+        active = pl_module.loss.statistics()["active_share"]
+        figures = f"loss {float(pl_module.last.loss):.4f}  active {float(active):.0%}"
+        return figures if self.recall is None else f"{figures}  Recall@1 {self.recall:.1%}"
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print a line, which also stays in a log file."""
+        self._end_evaluation()
+        if self._bar is not None and trainer.state.fn == "fit":
+            self.recall = float(trainer.callback_metrics["validation/recall@1"])
+            width = len(str(trainer.max_steps))
+            step = f"step {trainer.global_step:>{width}}/{trainer.max_steps}"
+            self._bar.console.print(f"{step}  {self._figures(pl_module)}", highlight=False)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the evaluation's bar away."""
+        self._end_evaluation()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw a bar for validation."""
+        self._start_evaluation("Validation", sum(trainer.num_val_batches))
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw a bar for the test."""
+        self._start_evaluation("Test", sum(trainer.num_test_batches))
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        """Move the validation's bar."""
+        self._advance_evaluation()
+
+    def on_test_batch_end(self, *_: Any) -> None:
+        """Move the test's bar."""
+        self._advance_evaluation()
+
+    def _start_evaluation(self, name: str, batches: float) -> None:
+        if self._bar is not None:
+            self._evaluation = self._bar.add_task(name, total=batches, figures="")
+
+    def _advance_evaluation(self) -> None:
+        if self._bar is not None and self._evaluation is not None:
+            self._bar.advance(self._evaluation)
+
+    def _end_evaluation(self) -> None:
+        if self._bar is not None and self._evaluation is not None:
+            self._bar.remove_task(self._evaluation)
+            self._evaluation = None

@@ -1,0 +1,118 @@
+"""The training step: embed, select, learn. Wiring and logging only.
+
+Shapes: B images, D embedding dimensions.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import lightning
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from siamese_lab.batch import Batch, Triplets
+from siamese_lab.losses import Loss
+from siamese_lab.metrics.retrieval import RecallAtK
+from siamese_lab.networks import SiameseNetwork
+from siamese_lab.samplers import Sampler
+from siamese_lab.stopwatch import Stopwatch
+
+
+class Step(NamedTuple):
+    """What the last training step saw and did, for callbacks to look at."""
+
+    z_BD: Tensor
+    labels_B: Tensor
+    triplets: Triplets
+    loss: Tensor
+
+
+class SiameseModule(lightning.LightningModule):
+    """Trains a Siamese network on triplets that a sampler selects, and measures Recall@K.
+
+    Args:
+        network: images → embeddings.
+        sampler: embeddings, labels → triplets.
+        loss: embeddings, triplets → scalar.
+        optimizer: makes the optimizer from parameters.
+        schedule: makes the learning-rate schedule, one step of which follows each training step.
+    """
+
+    last: Step
+
+    def __init__(
+        self,
+        network: SiameseNetwork,
+        sampler: Sampler,
+        loss: Loss,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        schedule: Callable[[Optimizer], LRScheduler],
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.sampler = sampler
+        self.loss = loss
+        self.validation_recall = RecallAtK()
+        self.test_recall = RecallAtK()
+        self.mining = Stopwatch()
+        self._make_optimizer = optimizer
+        self._make_schedule = schedule
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One batch through the way of the data."""
+        z_BD = self.network(batch.images_BCHW)
+        with self.mining.running(z_BD.device):
+            triplets = self.sampler(z_BD.detach(), batch.labels_B)
+        loss: Tensor = self.loss(z_BD, triplets)
+        self.last = Step(z_BD.detach(), batch.labels_B, triplets, loss.detach())
+        if self.is_logged(self.global_step + 1):
+            self._log_step()
+        return loss
+
+    def is_logged(self, step: int) -> bool:
+        """Whether the logger wants the figures of this step, the first of which is 1."""
+        return bool(step % self.trainer.log_every_n_steps == 0)  # type: ignore[attr-defined]
+
+    def _log_step(self) -> None:
+        selection = self.sampler.statistics() | self.loss.statistics()
+        self.log_dict({f"train/{name}": value for name, value in selection.items()})
+        self.log("train/loss", self.last.loss)
+        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        self.log("train/mining_ms", 1000 * self.mining.latest())
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Embed a chunk of the validation images."""
+        self.validation_recall.update(self.network(batch.images_BCHW), batch.labels_B)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log Recall@K of all validation images."""
+        self._log_recall("validation", self.validation_recall)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Embed a chunk of the test images."""
+        self.test_recall.update(self.network(batch.images_BCHW), batch.labels_B)
+
+    def on_test_epoch_end(self) -> None:
+        """Log Recall@K of all test images."""
+        self._log_recall("test", self.test_recall)
+
+    def _log_recall(self, stage: str, metric: RecallAtK) -> None:
+        self.log_dict({f"{stage}/{name}": value for name, value in metric.compute().items()})
+        metric.reset()
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer, with a schedule that moves at every step."""
+        optimizer = self._make_optimizer(self.parameters())
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self._make_schedule(optimizer), "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the seconds spent in mining beside the weights."""
+        checkpoint["mining_seconds"] = self.mining.seconds()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting the seconds spent in mining."""
+        self.mining = Stopwatch(checkpoint["mining_seconds"])

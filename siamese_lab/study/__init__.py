@@ -1,0 +1,1 @@
+"""From the files that runs leave to the answer; reads files only."""

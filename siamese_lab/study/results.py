@@ -1,0 +1,57 @@
+"""results.json: what a run chose, where and how long it ran, and what came of it."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+SCHEMA_VERSION = 1
+FILE_NAME = "results.json"
+Status = Literal["running", "finished", "interrupted", "failed"]
+
+
+@dataclass
+class Results:
+    """One run. All that depends on the clock is under `seconds`, so runs of one seed otherwise compare equal."""
+
+    data: str
+    sampler: str
+    loss: str
+    network: str
+    seed: int
+    choices: dict[str, Any]
+    """The whole configuration."""
+    versions: dict[str, str]
+    commit: str | None
+    hardware: dict[str, Any]
+    status: Status = "running"
+    error: str | None = None
+    steps: int = 0
+    best_step: int | None = None
+    """The step whose weights had the best validation Recall@1, which are those tested."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    validation: dict[str, float] = field(default_factory=dict)
+    test: dict[str, float] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def write(self, folder: Path) -> Path:
+        """Write into a run's folder, never leaving half a file."""
+        place = folder / FILE_NAME
+        draft = place.with_suffix(".draft")
+        draft.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return draft.replace(place)
+
+
+def read(folder: Path) -> Results:
+    """The results of a run's folder.
+
+    Raises:
+        ValueError: if they were written by another version of the schema.
+    """
+    content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+    if content.get("schema_version") != SCHEMA_VERSION:
+        raise ValueError(
+            f"{folder / FILE_NAME} has schema version {content.get('schema_version')}, "
+            f"but this version of siamese_lab reads {SCHEMA_VERSION}."
+        )
+    return Results(**content)

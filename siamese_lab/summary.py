@@ -1,0 +1,73 @@
+"""What a run says on the console: its choices at the start, its outcome at the end."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from siamese_lab.data import DataModule
+from siamese_lab.study.results import FILE_NAME, Results
+
+
+def print_choices(console: Console, results: Results, images: DataModule) -> None:
+    """The composed choices in a few lines."""
+    choices, trainer = results.choices, results.choices["trainer"]
+    train, validation, test = images.splits
+    optimizer, schedule = (choices[group]["_target_"].rsplit(".", 1)[1] for group in ("optimizer", "schedule"))
+    table = Table.grid(padding=(0, 2))
+    for name, what in {
+        "data": f"[bold]{results.data}[/]  "
+        + ", ".join(
+            f"{len(part):,} images of {len(part.class_names):,} classes {purpose}"
+            for part, purpose in ((train, "to train on"), (validation, "to validate"), (test, "to test"))
+        ),
+        "sampler": _named(results.sampler, choices["sampler"]),
+        "loss": _named(results.loss, choices["loss"]),
+        "network": _named(results.network, choices["network"]),
+        "training": f"{trainer['max_steps']:,} steps of {images.classes_per_batch} classes × {images.images_per_class} "
+        f"images, {optimizer} {choices['optimizer']['lr']:g}, {schedule}, seed {results.seed}",
+        "device": f"{results.hardware['device']}, {results.hardware['precision']}",
+    }.items():
+        table.add_row(f"[cyan]{name}[/]", what)
+    console.print(table, highlight=False)
+
+
+def _named(name: str, options: dict[str, Any]) -> str:
+    told = ", ".join(f"{key}={value}" for key, value in options.items() if key != "name" and value is not None)
+    return f"[bold]{name}[/]  {told}"
+
+
+def print_outcome(console: Console, results: Results, folder: Path) -> None:
+    """The final metrics as a table, and where to look further."""
+    table = Table(title=f"{results.data}, {results.sampler}: weights of step {results.best_step}", title_justify="left")
+    table.add_column("")
+    for metric in results.test:
+        table.add_column(metric.capitalize(), justify="right")
+    for stage, metrics in (("validation", results.validation), ("test", results.test)):
+        table.add_row(stage, *(f"{value:.2%}" for value in metrics.values()))
+    console.print(table)
+    shown = _short(folder)
+    spent = results.seconds
+    print_plainly(
+        console,
+        f"Trained for {spent['training']:.1f} s, of which {spent['mining']:.1f} s in mining.",
+        f"Results: {shown / FILE_NAME}",
+        f'Curves:  tensorboard --logdir "{shown}"',
+    )
+
+
+def print_interrupted(console: Console, checkpoint: Path) -> None:
+    """How to go on."""
+    print_plainly(console, f"Interrupted. To go on: python -m siamese_lab.train \"resume='{_short(checkpoint)}'\"")
+
+
+def print_plainly(console: Console, *lines: str) -> None:
+    """Lines that are neither wrapped nor coloured, so that they can be copied."""
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _short(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,0 +1,179 @@
+"""Train a Siamese network with one strategy: `python -m siamese_lab.train [GROUP=NAME] [OPTION=VALUE] …`."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import lightning
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+
+from siamese_lab import command_line, data, environment, losses, networks, samplers, summary
+from siamese_lab.callbacks import (
+    BestCheckpoint,
+    Interrupted,
+    Progress,
+    StopOnNonFinite,
+    StopOnSignal,
+    StoredChoices,
+    TrainingClock,
+)
+from siamese_lab.module import SiameseModule
+from siamese_lab.study.results import Results
+from siamese_lab.trainer import build_trainer
+
+BEST_BY = "validation/recall@1"
+
+
+def main() -> None:
+    """The command."""
+    command_line.run(job)
+
+
+def job(config: DictConfig) -> None:
+    """One run, as Hydra starts it."""
+    hydra = HydraConfig.get()
+    console = Console()
+    folder = Path(hydra.runtime.output_dir)
+    try:
+        results = train(config, folder, hydra.overrides.task, console)
+    except Interrupted as interrupted:
+        summary.print_interrupted(console, interrupted.checkpoint)
+        raise SystemExit(128 + interrupted.number) from None
+    summary.print_outcome(console, results, folder)
+
+
+def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: Console) -> Results:
+    """Train, choose the weights by validation, test them, and leave everything in `folder`.
+
+    Args:
+        config: as `siamese_lab.choices.Choices`.
+        folder: of the run.
+        overrides: the command line, to be stored in checkpoints.
+        console: where progress is shown.
+
+    Raises:
+        ValueError: for choices that do not go together, before any training starts.
+        FloatingPointError: for a loss that is not finite.
+        Interrupted: after Ctrl-C or SIGTERM, with a checkpoint stored.
+    """
+    started = time.perf_counter()
+    clock = TrainingClock()
+    best = BestCheckpoint(folder / "checkpoints", monitor=BEST_BY)
+    last = folder / "checkpoints" / "last.ckpt"
+    trainer = build_trainer(
+        config.trainer,
+        callbacks=[
+            StopOnNonFinite(),
+            clock,
+            Progress(console),
+            StoredChoices(overrides),
+            best,
+            StopOnSignal(last, console),
+        ],
+        logger=instantiate(config.logger, save_dir=folder) if config.logger else False,
+        default_root_dir=folder,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        check_val_every_n_epoch=None,
+    )
+    images = build_data(config)
+    module = build_module(config, images)
+    results = begin_results(config, trainer)
+    summary.print_choices(console, results, images)
+
+    with recorded(results, folder):
+        try:
+            trainer.fit(module, datamodule=images, ckpt_path=config.resume, weights_only=True)
+            trainer.save_checkpoint(last)
+        finally:
+            results.steps = trainer.global_step
+            results.seconds = seconds(clock.seconds(), module.mining.seconds(), results.steps)
+        evaluate_best(trainer, module, images, Path(best.best_model_path), results)
+        results.seconds["total"] = time.perf_counter() - started
+    return results
+
+
+def build_data(config: DictConfig) -> data.DataModule:
+    """The data of a run, loaded and checked."""
+    images = data.build(**config.data, seed=config.seed)
+    images.setup("fit")
+    return images
+
+
+def build_module(config: DictConfig, images: data.DataModule) -> SiameseModule:
+    """The network, whose initial weights depend on the seed alone, with what it is trained with."""
+    lightning.seed_everything(config.seed, verbose=False)
+    network = networks.build(**config.network, channels=images.channels, image_size=images.image_size)
+    sampler = samplers.build(**config.sampler, seed=config.seed, images_per_class=images.images_per_class)
+    loss = losses.build(**config.loss)
+    return SiameseModule(network, sampler, loss, instantiate(config.optimizer), instantiate(config.schedule))
+
+
+def begin_results(config: DictConfig, trainer: lightning.Trainer) -> Results:
+    """All that is known before training."""
+    return Results(
+        data=config.data.name,
+        sampler=config.sampler.name,
+        loss=config.loss.name,
+        network=config.network.name,
+        seed=config.seed,
+        choices=command_line.choices(config),
+        versions=environment.versions(),
+        commit=environment.commit(),
+        hardware=environment.hardware(trainer.strategy.root_device, str(trainer.precision)),
+    )
+
+
+@contextmanager
+def recorded(results: Results, folder: Path) -> Iterator[None]:
+    """Keep results.json true to how the block goes."""
+    results.write(folder)
+    try:
+        yield
+        results.status = "finished"
+    except (Interrupted, KeyboardInterrupt):
+        results.status = "interrupted"
+        raise
+    except BaseException as error:
+        results.status = "failed"
+        results.error = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        results.write(folder)
+
+
+def seconds(training: float, mining: float, steps: int) -> dict[str, float]:
+    """In total and per step, of training and of the mining in it."""
+    each = max(1, steps)
+    return {
+        "training": training,
+        "per_step": training / each,
+        "mining": mining,
+        "mining_per_step": mining / each,
+    }
+
+
+def evaluate_best(
+    trainer: lightning.Trainer, module: SiameseModule, images: data.DataModule, checkpoint: Path, results: Results
+) -> None:
+    """Validate and test with the weights that validated best."""
+    chosen = torch.load(checkpoint, weights_only=True)
+    module.load_state_dict(chosen["state_dict"])
+    results.best_step = chosen["global_step"]
+    results.validation = recall_of(trainer.validate(module, datamodule=images, verbose=False)[0])
+    results.test = recall_of(trainer.test(module, datamodule=images, verbose=False)[0])
+
+
+def recall_of(logged: Mapping[str, float]) -> dict[str, float]:
+    """The metrics without the name of their stage."""
+    return {name.split("/", 1)[1]: value for name, value in logged.items()}
+
+
+if __name__ == "__main__":
+    main()
