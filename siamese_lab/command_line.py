@@ -7,7 +7,9 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import hydra
@@ -18,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from siamese_lab.callbacks.stored_choices import stored_overrides
-from siamese_lab.choices import register_schema
+from siamese_lab.choices import Choices, Paths, register_schema
 from siamese_lab.registry import did_you_mean
 from siamese_lab.study.results import FILE_NAME
 
@@ -37,21 +39,42 @@ def run(job: Callable[[DictConfig], None]) -> None:
 
     A user's mistake ends with one clear message and exit status 2, or with its traceback where HYDRA_FULL_ERROR=1.
     """
-    traceback_wanted = os.environ.get(FULL_ERROR) == "1"
+    asked = os.environ.get(FULL_ERROR)
     os.environ[FULL_ERROR] = "1"  # so that Hydra raises what it would otherwise print
     hush()
     register_schema()
-    start = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")(job)
+
+    def checked_job(config: DictConfig) -> None:
+        check_keys(config)
+        job(config)
+
+    start = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")(checked_job)
     try:
         sys.argv[1:] = with_resumed_choices(sys.argv[1:])
         start()
     except Exception as error:
-        if traceback_wanted or not is_users_mistake(error):
+        if asked == "1" or not is_users_mistake(error):
             raise
         Console(stderr=True, soft_wrap=True).print(
             f"Error: {explain(error)}", markup=False, highlight=False, style="red"
         )
         raise SystemExit(BAD_INPUT) from None
+    finally:
+        os.environ.pop(FULL_ERROR) if asked is None else os.environ.update({FULL_ERROR: asked})
+
+
+def check_keys(config: DictConfig) -> None:
+    """Raise ValueError for what was added by + where nothing would ever read it.
+
+    Inside of a group the part that is built from it does the same.
+    """
+    for added, schema in ((config, Choices), (config.paths, Paths)):
+        known = [field.name for field in fields(schema)]
+        for key in added:
+            if key not in known:
+                raise ValueError(
+                    f"There is no option {key!r}.{did_you_mean(str(key), known)} Options: {', '.join(known)}."
+                )
 
 
 def hush() -> None:
@@ -89,8 +112,8 @@ def with_resumed_choices(arguments: Sequence[str]) -> list[str]:
         raise ValueError(f"There is no checkpoint {checkpoint} to resume. A run leaves one at checkpoints/last.ckpt.")
     try:
         stored = stored_overrides(torch.load(checkpoint, map_location="cpu", weights_only=True))
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise ValueError(f"{checkpoint} cannot be resumed: {error}") from error
+    except (RuntimeError, EOFError, UnpicklingError) as error:
+        raise ValueError(f"{checkpoint} cannot be resumed, as it is not a checkpoint that can be read.") from error
     said_now = {option_of(argument) for argument in arguments}
     stored = [override for override in stored if option_of(override) not in {*said_now, "resume"}]
     folder = checkpoint.absolute().parent.parent
@@ -125,6 +148,8 @@ def explain(error: BaseException) -> str:
         return unknown_name(*match.groups())
     if match := re.search(r"Could not override '([^']+)'", message):
         return unknown_option(match.group(1))
+    if message.startswith("Error merging override") and error.__cause__ is not None:
+        return f"{message}: {str(error.__cause__).splitlines()[0]}"
     return message
 
 

@@ -23,21 +23,20 @@ def check_kind(kind: str) -> None:
 @contextmanager
 def full_float32(device: torch.device) -> Iterator[None]:
     """Switch autocast off on `device`, and TF32 too where it is a GPU."""
-    tf32 = torch.backends.cuda.matmul.allow_tf32
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
     with torch.autocast(device.type, enabled=False):
-        if device.type == "cuda":
-            torch.backends.cuda.matmul.allow_tf32 = False
+        matmul.fp32_precision = "ieee"
         try:
             yield
         finally:
-            if device.type == "cuda":
-                torch.backends.cuda.matmul.allow_tf32 = tf32
+            matmul.fp32_precision = before
 
 
 def safe_sqrt(x: Tensor) -> Tensor:
-    """√x for x ≥ 0, whose gradient at 0 is 0 rather than infinity."""
-    positive = x > 0
-    return torch.where(positive, x, 1.0).sqrt() * positive
+    """√x for x ≥ 0, whose gradient at 0 is 0 rather than infinity; NaN stays NaN."""
+    zero = x == 0
+    return torch.where(zero, 1.0, x).sqrt() * ~zero
 
 
 def from_similarity(similarity: Tensor, kind: Kind = "plain") -> Tensor:

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 
@@ -28,6 +28,15 @@ def options_of(cls: type) -> list[str]:
         if not any(each.kind is each.VAR_KEYWORD for each in parameters):
             break
     return options
+
+
+def check_options(what: str, known: Sequence[str], options: Iterable[str]) -> None:
+    """Raise ValueError, about `what`, for an option that is not known."""
+    for option in options:
+        if option not in known:
+            raise ValueError(
+                f"{what} has no option {option!r}.{did_you_mean(option, known)} Its options: {', '.join(known)}."
+            )
 
 
 class Registry(Generic[Part]):
@@ -57,8 +66,13 @@ class Registry(Generic[Part]):
         """All names, sorted."""
         return tuple(sorted(self.classes))
 
-    def build(self, name: str, **options: Any) -> Part:
+    def build(self, name: str, *, also: Sequence[str] = (), **options: Any) -> Part:
         """Make the part called `name`.
+
+        Args:
+            name: one of `available()`.
+            also: options that the caller takes itself, to be named in messages.
+            **options: of the part.
 
         Raises:
             ValueError: for an unknown name or an option that the part does not have; both list what there is.
@@ -69,11 +83,5 @@ class Registry(Generic[Part]):
                 f"Available: {', '.join(self.available())}."
             )
         cls = self.classes[name]
-        known = options_of(cls)
-        for option in options:
-            if option not in known:
-                raise ValueError(
-                    f"The {self.kind} {name!r} has no option {option!r}.{did_you_mean(option, known)} "
-                    f"Its options: {', '.join(known)}."
-                )
+        check_options(f"The {self.kind} {name!r}", [*also, *options_of(cls)], options)
         return cls(**options)

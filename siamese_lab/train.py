@@ -110,8 +110,8 @@ def build_module(config: DictConfig, images: data.DataModule) -> SiameseModule:
     """The network, whose initial weights depend on the seed alone, with what it is trained with."""
     lightning.seed_everything(config.seed, verbose=False)
     network = networks.build(**config.network, channels=images.channels, image_size=images.image_size)
-    sampler = samplers.build(**config.sampler, seed=config.seed, images_per_class=images.images_per_class)
     loss = losses.build(**config.loss)
+    sampler = samplers.build(**config.sampler, seed=config.seed, images_per_class=images.images_per_class)
     return SiameseModule(network, sampler, loss, instantiate(config.optimizer), instantiate(config.schedule))
 
 

@@ -20,7 +20,7 @@ def build_trainer(config: DictConfig, **further: Any) -> lightning.Trainer:
         **further: what is known only when a run starts: callbacks, loggers, folders.
 
     Raises:
-        ValueError: for an accelerator that is not there, and for fewer than one step.
+        ValueError: for an accelerator that is not there, fewer than one step, or no validation within the steps.
     """
     check_accelerator(config.accelerator)
     if config.max_steps < 1:
@@ -31,6 +31,11 @@ def build_trainer(config: DictConfig, **further: Any) -> lightning.Trainer:
         decided["precision"] = best_precision(config.accelerator)
     if config.val_check_interval == "auto":
         decided["val_check_interval"] = max(1, config.max_steps // VALIDATIONS)
+    if decided["val_check_interval"] > config.max_steps:
+        raise ValueError(
+            f"trainer.val_check_interval={config.val_check_interval} is more than the {config.max_steps} steps of "
+            "trainer.max_steps, so no weights would be validated. Set a smaller one, or auto."
+        )
     trainer = instantiate(decided, **further)
     assert isinstance(trainer, lightning.Trainer)
     return trainer

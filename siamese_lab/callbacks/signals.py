@@ -6,7 +6,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from rich.console import Console
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -26,8 +27,10 @@ class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
         self.checkpoint = checkpoint
 
 
-class StopOnSignal(Callback):
+class StopOnSignal(Checkpoint):
     """Finishes the step, saves a checkpoint and raises `Interrupted`; a second signal stops at once.
+
+    Lightning calls a `Checkpoint` after all other callbacks and in their order, so put it behind `BestCheckpoint`.
 
     Args:
         checkpoint: where to save.
@@ -51,7 +54,16 @@ class StopOnSignal(Callback):
         self.console.print("Stopping after this step. Once more stops at once, without a checkpoint.")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Stop here if asked to, unless the validation of this step is still to come."""
+        if (trainer.fit_loop.total_batch_idx + 1) % trainer.val_check_interval != 0:
+            self._stop_if_asked(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop here if asked to."""
+        if trainer.state.fn == "fit":
+            self._stop_if_asked(trainer)
+
+    def _stop_if_asked(self, trainer: Trainer) -> None:
         if self.received is not None:
             trainer.save_checkpoint(self.checkpoint)
             raise Interrupted(self.received, self.checkpoint)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from siamese_lab.device_generator import DeviceGenerator
+
 
 def to_float(images_BCHW: Tensor) -> Tensor:
     """uint8 0…255 to float32 0…1."""
@@ -18,7 +20,7 @@ def to_float(images_BCHW: Tensor) -> Tensor:
 class RandomAffine:
     """Turns, scales, shears, shifts and mirrors each image by amounts drawn uniformly from ± its range.
 
-    What comes in from outside the image is black.
+    What comes in from outside the image is black. Images are taken to be square.
 
     Args:
         rotation: largest turn in degrees.
@@ -51,8 +53,7 @@ class RandomAffine:
         self.shear = math.radians(shear)
         self.translation = translation
         self.mirror = mirror
-        self.seed = seed
-        self._generator: torch.Generator | None = None
+        self.generator = DeviceGenerator(seed)
 
     def __call__(self, images_BCHW: Tensor) -> Tensor:
         """Images uint8 → float32 0…1, each under a map of its own."""
@@ -63,7 +64,7 @@ class RandomAffine:
     def _maps(self, images_BCHW: Tensor) -> Tensor:
         """B affine maps (2×3) from places in the new image to places in the old, in units of half a side."""
         device = images_BCHW.device
-        draws = torch.rand(6, len(images_BCHW), device=device, generator=self._generator_on(device)) * 2 - 1
+        draws = torch.rand(6, len(images_BCHW), device=device, generator=self.generator.on(device)) * 2 - 1
         turn_B, shear_B = draws[0] * self.rotation, (draws[1] * self.shear).tan()
         size_B = 1 / (1 + draws[2] * self.scale)
         side_B = torch.where(draws[5] < 0, -1.0, 1.0) if self.mirror else torch.ones_like(size_B)
@@ -71,17 +72,3 @@ class RandomAffine:
         across = torch.stack([cos_B * side_B, cos_B * shear_B - sin_B, 2 * self.translation * draws[3]], 1)
         down = torch.stack([sin_B * side_B, sin_B * shear_B + cos_B, 2 * self.translation * draws[4]], 1)
         return torch.stack([across, down], 1)
-
-    def _generator_on(self, device: torch.device) -> torch.Generator:
-        if self._generator is None or self._generator.device != device:
-            self._generator = torch.Generator(device).manual_seed(self.seed)
-        return self._generator
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The generator's state; empty before the first batch."""
-        return {} if self._generator is None else {"generator": self._generator.get_state()}
-
-    def load_state_dict(self, state: dict[str, Tensor], device: torch.device) -> None:
-        """Take up a stored state, for use on `device`."""
-        if state:
-            self._generator_on(device).set_state(state["generator"].cpu())

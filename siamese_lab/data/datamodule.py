@@ -9,13 +9,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import lightning
-import torch
 
 from siamese_lab.batch import Batch
 from siamese_lab.data.augment import RandomAffine, to_float
 from siamese_lab.data.image_table import ImageTable
 from siamese_lab.data.in_order import InOrder
 from siamese_lab.data.pk_batches import PKBatches
+from siamese_lab.registry import check_options, options_of
 
 
 class Splits(NamedTuple):
@@ -59,7 +59,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         self.repeats = repeats
         self.min_images_per_class = min_images_per_class
         self.eval_batch_size = eval_batch_size
-        self.augment = RandomAffine(**augment, seed=seed) if augment is not None else None
+        self.augment = build_augmentation(augment, seed)
 
     @abstractmethod
     def load(self) -> Splits:
@@ -108,11 +108,20 @@ class DataModule(lightning.LightningDataModule, ABC):
         return Batch(to_images(batch.images_BCHW), batch.labels_B)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of the augmentation; that of the batches Lightning asks them for."""
-        return {"augment": self.augment.state_dict()} if self.augment is not None else {}
+        """Where the batches and the augmentation stand."""
+        state = {"batches": self.batches.state_dict()}
+        return state if self.augment is None else state | {"augment": self.augment.generator.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where the augmentation stood."""
+        """Go on where they stood."""
+        self.batches.load_state_dict(state_dict["batches"])
         if self.augment is not None and "augment" in state_dict:
-            device = self.trainer.strategy.root_device if self.trainer is not None else torch.device("cpu")
-            self.augment.load_state_dict(state_dict["augment"], device)
+            self.augment.generator.load_state_dict(state_dict["augment"])
+
+
+def build_augmentation(options: Mapping[str, Any] | None, seed: int) -> RandomAffine | None:
+    """The augmentation with these options; none for None."""
+    if options is None:
+        return None
+    check_options("Augmentation", options_of(RandomAffine), options)
+    return RandomAffine(**{"seed": seed, **options})

@@ -53,6 +53,7 @@ class PKBatches:
         self.generator = torch.Generator().manual_seed(seed)
         self.queue = torch.empty(0, dtype=torch.int64)
         self.position = 0
+        self._resume_at = 0
 
     def _check(self, repeats: bool) -> None:
         if self.images_per_class < 2:
@@ -85,10 +86,10 @@ class PKBatches:
         return max(1, len(self.table) // (self.classes_per_batch * self.images_per_class))
 
     def __iter__(self) -> Iterator[Batch]:
-        while self.position < len(self):
-            self.position += 1
+        start, self._resume_at = self._resume_at, 0
+        for position in range(start, len(self)):
+            self.position = position + 1
             yield self._draw()
-        self.position = 0
 
     def _draw(self) -> Batch:
         classes_P = self._next_classes()
@@ -129,3 +130,4 @@ class PKBatches:
         self.generator.set_state(state["generator"])
         self.queue = state["queue"]
         self.position = state["position"]
+        self._resume_at = self.position % len(self)

@@ -46,10 +46,12 @@ class TripletLoss(Loss):
         self.reduction = reduction
 
     def forward(self, z_BD: Tensor, triplets: Triplets) -> Tensor:
-        """The loss of a batch."""
-        anchor_TD = z_BD[triplets.anchor_T]
-        d_ap_T = distances.rowwise(anchor_TD, z_BD[triplets.positive_T], self.distance)
-        d_an_TM = distances.rowwise(anchor_TD[:, None], z_BD[triplets.negative_TM], self.distance)
+        """The loss of a batch; on a CPU the gradients of `index_select`, unlike indexing's, add up in a fixed order."""
+        anchor_TD = z_BD.index_select(0, triplets.anchor_T)
+        positive_TD = z_BD.index_select(0, triplets.positive_T)
+        negative_TMD = z_BD.index_select(0, triplets.negative_TM.flatten()).unflatten(0, triplets.negative_TM.shape)
+        d_ap_T = distances.rowwise(anchor_TD, positive_TD, self.distance)
+        d_an_TM = distances.rowwise(anchor_TD[:, None], negative_TMD, self.distance)
         return self.reduce(self.terms(d_ap_T[:, None] - d_an_TM))
 
     def terms(self, excess_TM: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ from siamese_lab import distances
 KS = (1, 2, 4, 8)
 TILE_CELLS = 2**24
 """Similarities held at once: 64 MiB."""
+TIE = 1e-6
+"""Similarities nearer than this are equal: a matrix product rounds equal rows differently in different places."""
 
 
 def recall_at_k(z_ND: Tensor, labels_N: Tensor, k: Sequence[int] = KS) -> dict[int, Tensor]:
@@ -22,7 +24,7 @@ def recall_at_k(z_ND: Tensor, labels_N: Tensor, k: Sequence[int] = KS) -> dict[i
 
     Every image queries all others; it is itself removed by index. An image alone in its class is a distractor, never a
     query. Ties count against the model: a query succeeds if fewer than K images of other classes are at least as near
-    as its nearest of the same class, so that a collapsed network gets 0, not 1.
+    as its nearest of the same class, so that a collapsed network gets 0, not 1. So does one whose embeddings are NaN.
 
     Args:
         z_ND: unit-norm embeddings.
@@ -63,8 +65,8 @@ def _nearer_others(z_ND: Tensor, labels_N: Tensor, rows_T: Tensor) -> Tensor:
     best_T1 = (
         similarity_TN.masked_fill(~same_TN, -torch.inf).scatter(1, rows_T[:, None], -torch.inf).amax(1, keepdim=True)
     )
-    nearer_T = ((similarity_TN >= best_T1) & ~same_TN).sum(1)
-    return nearer_T.where(best_T1[:, 0] > -torch.inf, -1)
+    nearer_T = (~(similarity_TN < best_T1 - TIE) & ~same_TN).sum(1)
+    return nearer_T.where(same_TN.sum(1) > 1, -1)
 
 
 class RecallAtK(Metric):

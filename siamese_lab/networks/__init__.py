@@ -21,4 +21,4 @@ def build(name: str, embedding_dim: int = 128, **options: Any) -> SiameseNetwork
     Raises:
         ValueError: for an unknown name or option, or images the backbone cannot take.
     """
-    return SiameseNetwork(registry.build(name, **options), embedding_dim)
+    return SiameseNetwork(registry.build(name, also=["embedding_dim"], **options), embedding_dim)

@@ -6,13 +6,14 @@ Shapes: B images, D embedding dimensions, R positives per anchor, T = number of 
 """
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from siamese_lab import distances
 from siamese_lab.batch import Triplets
+from siamese_lab.device_generator import DeviceGenerator
 from siamese_lab.samplers.class_peers import class_peers
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -43,9 +44,8 @@ class Sampler(nn.Module, ABC):
         super().__init__()
         if images_per_class is not None and images_per_class < 2:
             raise ValueError(f"A positive needs images_per_class of at least 2, but it is {images_per_class}.")
-        self.seed = seed
         self.images_per_class = images_per_class
-        self._generator: torch.Generator | None = None
+        self.generator = DeviceGenerator(seed)
         self._statistics: dict[str, Tensor] = {}
 
     @abstractmethod
@@ -110,33 +110,21 @@ class Sampler(nn.Module, ABC):
 
     def uniform_noise(self, like: Tensor) -> Tensor:
         """Independent uniform noise in 0…1 from the sampler's own generator."""
-        return torch.rand(like.shape, device=like.device, generator=self.generator(like.device))
+        return torch.rand(like.shape, device=like.device, generator=self.generator.on(like.device))
 
     def gumbel_noise(self, like: Tensor) -> Tensor:
         """Standard Gumbel noise: the argmax of log-weights + noise is a draw from the normalised weights."""
         exponential = torch.empty(like.shape, device=like.device)
-        exponential.exponential_(generator=self.generator(like.device))
+        exponential.exponential_(generator=self.generator.on(like.device))
         return -exponential.clamp_min(torch.finfo(torch.float32).tiny).log()
 
-    def generator(self, device: torch.device) -> torch.Generator:
-        """The sampler's own generator, on the device where it is used."""
-        if self._generator is None or self._generator.device != device:
-            self._generator = torch.Generator(device).manual_seed(self.seed)
-        return self._generator
-
-    def get_extra_state(self) -> dict[str, Tensor | str | None]:
+    def get_extra_state(self) -> dict[str, Any]:
         """The generator's state, for checkpoints."""
-        if self._generator is None:
-            return {"device": None, "generator": None}
-        return {"device": str(self._generator.device), "generator": self._generator.get_state()}
+        return self.generator.state_dict()
 
-    def set_extra_state(self, state: dict[str, Tensor | str | None]) -> None:
-        """Take up a stored generator state; where its device is missing, start anew from the seed."""
-        device, stored = state["device"], state["generator"]
-        if isinstance(device, str) and isinstance(stored, Tensor):
-            if device.startswith("cuda") and not torch.cuda.is_available():
-                return
-            self.generator(torch.device(device)).set_state(stored.cpu())
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take up a stored generator state."""
+        self.generator.load_state_dict(state)
 
 
 def _check_shapes(z_BD: Tensor, labels_B: Tensor) -> None:

@@ -1,0 +1,74 @@
+"""What several tests share: composing a configuration, running the command, and the real data where there is some."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import hydra
+import pytest
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+
+from siamese_lab import command_line
+from siamese_lab.choices import register_schema
+from siamese_lab.study.results import Results
+from siamese_lab.train import job, train
+
+QUICK = ("trainer.accelerator=cpu", "trainer.max_steps=6", "trainer.log_every_n_steps=2", "logger=csv")
+"""Six steps are enough to see what a run does; the CPU, as that is where results are equal bit by bit."""
+
+
+def compose(*overrides: str) -> DictConfig:
+    register_schema()
+    with hydra.initialize_config_dir(str(command_line.config_folder()), version_base="1.3"):
+        return hydra.compose("train", overrides=list(overrides))
+
+
+def quick_run(folder: Path, *overrides: str) -> Results:
+    folder.mkdir(parents=True, exist_ok=True)
+    every = [*QUICK, *overrides]
+    return train(compose(*every), folder, every, Console(quiet=True))
+
+
+def last_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The network's weights at the end of a run."""
+    state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    return {name: tensor for name, tensor in state.items() if name.startswith("network.")}
+
+
+class Ended(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """`python -m siamese_lab.train ARGUMENTS`, from an empty folder, within this process."""
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("SIAMESE_LAB_DATA", raising=False)
+        monkeypatch.setattr(sys, "argv", ["siamese_lab.train", *arguments])
+        try:
+            command_line.run(job)
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return Ended(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def omniglot_root() -> Path:
+    """The folder of the real data sets."""
+    folder = os.environ.get("SIAMESE_LAB_DATA")
+    if folder is None or not (Path(folder) / "omniglot-py").is_dir():
+        pytest.skip("SIAMESE_LAB_DATA does not name a folder with omniglot-py/")
+    return Path(folder).absolute()

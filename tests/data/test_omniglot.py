@@ -1,0 +1,222 @@
+"""Omniglot: read alike from archives and folders, split by whole alphabets, and refused unless it is all there."""
+
+import shutil
+import zipfile
+from collections import Counter
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from siamese_lab import data
+from siamese_lab.data import omniglot
+from siamese_lab.data.omniglot import Omniglot
+
+PARTS = {
+    "images_background": {"Greek": 2, "Hebrew": 1, "Latin": 3},
+    "images_evaluation": {"Angelic": 2, "Tengwar": 2},
+}
+DRAWINGS = 3
+
+
+def draw_character(file, seed):
+    """A black stroke on white, as in the originals, different for every drawing."""
+    image = Image.new("1", (105, 105), 1)
+    ImageDraw.Draw(image).line((10 + seed, 10, 90 - seed, 60 + seed), fill=0, width=7)
+    image.save(file)
+
+
+@pytest.fixture(scope="module")
+def small_copy(tmp_path_factory):
+    """The two parts unpacked, with a few characters of three drawings each."""
+    root = tmp_path_factory.mktemp("small")
+    seed = 0
+    for part, alphabets in PARTS.items():
+        for alphabet, characters in alphabets.items():
+            for character in range(1, characters + 1):
+                folder = root / "omniglot-py" / part / alphabet / f"character{character:02}"
+                folder.mkdir(parents=True)
+                for drawing in range(1, DRAWINGS + 1):
+                    seed += 1
+                    draw_character(folder / f"{seed:04}_{drawing:02}.png", seed)
+    return root
+
+
+@pytest.fixture
+def folders(small_copy, tmp_path, monkeypatch):
+    monkeypatch.setattr(omniglot, "CHARACTERS", {part: sum(each.values()) for part, each in PARTS.items()})
+    monkeypatch.setattr(omniglot, "DRAWINGS", DRAWINGS)
+    return shutil.copytree(small_copy, tmp_path / "folders")
+
+
+@pytest.fixture
+def archives(folders, tmp_path):
+    """The same in archives with a folder of the part's name inside, like the originals."""
+    target = tmp_path / "archives" / "omniglot-py"
+    target.mkdir(parents=True)
+    for part in PARTS:
+        with zipfile.ZipFile(target / f"{part}.zip", "w") as archive:
+            for file in (folders / "omniglot-py" / part).rglob("*"):
+                archive.write(file, file.relative_to(folders / "omniglot-py"))
+    return target.parent
+
+
+def load(root, tmp_path, **options):
+    options = {"validation_alphabets": ["Hebrew"], "rotations": False} | options
+    return Omniglot(root=root, cache=tmp_path / "cache", **options).load()
+
+
+def test_archives_and_folders_give_equal_tables(archives, folders, tmp_path):
+    for left, right in zip(load(archives, tmp_path), load(folders, tmp_path), strict=True):
+        assert torch.equal(left.images_NCHW, right.images_NCHW)
+        assert torch.equal(left.labels_N, right.labels_N)
+        assert left.class_names == right.class_names
+
+
+def test_whole_alphabets_are_held_out(folders, tmp_path):
+    train, validation, test = load(folders, tmp_path)
+    assert train.class_names == tuple(
+        f"{alphabet}/character{number:02}"
+        for alphabet, number in [("Greek", 1), ("Greek", 2), ("Latin", 1), ("Latin", 2), ("Latin", 3)]
+    )
+    assert validation.class_names == ("Hebrew/character01",)
+    assert [len(table) for table in (train, validation, test)] == [15, 3, 12]
+    assert {alphabet for alphabet, _ in (name.split("/") for name in test.class_names)} == {"Angelic", "Tengwar"}
+    for table in (train, validation, test):
+        assert table.labels_N.bincount().tolist() == [DRAWINGS] * len(table.class_names)
+
+
+def test_each_drawing_has_its_own_label(folders, tmp_path):
+    """At full size nothing is resampled, so every image is its file, with ink at 255."""
+    train, _, _ = load(folders, tmp_path, image_size=105)
+    files = sorted((folders / "omniglot-py/images_background").rglob("*.png"))
+    files = [file for file in files if file.parts[-3] != "Hebrew"]
+    for image, label, file in zip(train.images_NCHW, train.labels_N, files, strict=True):
+        assert train.class_names[label] == "/".join(file.parts[-3:-1])
+        ink = Image.open(file).convert("L").point(lambda value: 255 - value)
+        assert image.flatten().tolist() == list(ink.tobytes())
+
+
+@pytest.mark.parametrize("image_size", [16, 28])
+def test_images_are_white_on_black_of_the_size_asked_for(folders, tmp_path, image_size):
+    for table in load(folders, tmp_path, image_size=image_size):
+        assert table.images_NCHW.shape[1:] == (1, image_size, image_size)
+        assert table.images_NCHW.float().mean() < 60
+        assert (table.images_NCHW.amax((1, 2, 3)) > 128).all()
+
+
+def test_rotations_make_four_classes_of_each_training_class_only(folders, tmp_path):
+    plain, turned = load(folders, tmp_path), load(folders, tmp_path, rotations=True)
+    assert len(turned.train.class_names) == 4 * len(plain.train.class_names)
+    assert turned.validation.class_names == plain.validation.class_names
+    assert turned.test.class_names == plain.test.class_names
+
+
+def test_a_second_load_decodes_nothing(folders, tmp_path, monkeypatch):
+    first = load(folders, tmp_path)
+    monkeypatch.setattr(omniglot, "decode", None)
+    second = load(folders, tmp_path)
+    assert all(torch.equal(a.images_NCHW, b.images_NCHW) for a, b in zip(first, second, strict=True))
+
+
+def test_another_size_is_decoded_anew(folders, tmp_path):
+    assert load(folders, tmp_path, image_size=20).train.images_NCHW.shape[-1] == 20
+    assert load(folders, tmp_path, image_size=28).train.images_NCHW.shape[-1] == 28
+
+
+def test_a_changed_copy_is_decoded_anew(folders, tmp_path):
+    before = load(folders, tmp_path).test
+    first = min((folders / "omniglot-py/images_evaluation").rglob("*.png"))
+    Image.new("L", (105, 105), 0).save(first)
+    after = load(folders, tmp_path).test
+    assert (after.images_NCHW[0] == 255).all()
+    assert torch.equal(after.images_NCHW[1:], before.images_NCHW[1:])
+
+
+def test_not_told_where_it_is():
+    with pytest.raises(ValueError, match=r"was not told where it is\. Set paths\.data=FOLDER or .* SIAMESE_LAB_DATA"):
+        Omniglot().load()
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match=r"absent, but there is no such folder\. It should hold omniglot-py/images_"):
+        load(tmp_path / "absent", tmp_path)
+
+
+@pytest.mark.parametrize(("held", "named"), [([], "nothing"), (["MNIST", "lfw-py"], "MNIST, lfw-py")])
+def test_a_folder_without_it(tmp_path, held, named):
+    root = tmp_path / "root"
+    root.mkdir()
+    for name in held:
+        (root / name).mkdir()
+    with pytest.raises(
+        ValueError, match=rf"should hold omniglot-py/images_background\.zip or .*/, but holds {named}\."
+    ):
+        load(root, tmp_path)
+
+
+def test_an_empty_folder_of_a_part(folders, tmp_path):
+    shutil.rmtree(folders / "omniglot-py/images_background")
+    (folders / "omniglot-py/images_background").mkdir()
+    message = r"should hold 6 characters of 3 drawings \(18 images\), but holds 0 characters and 0 images\."
+    with pytest.raises(ValueError, match=message):
+        load(folders, tmp_path)
+
+
+def test_a_missing_drawing(folders, tmp_path):
+    next((folders / "omniglot-py/images_evaluation").rglob("*.png")).unlink()
+    with pytest.raises(ValueError, match=r"but holds 4 characters and 11 images\. It is incomplete or something else"):
+        load(folders, tmp_path)
+
+
+def test_the_wrong_part_under_the_right_name(folders, tmp_path):
+    shutil.rmtree(folders / "omniglot-py/images_background")
+    shutil.copytree(folders / "omniglot-py/images_evaluation", folders / "omniglot-py/images_background")
+    with pytest.raises(ValueError, match=r"should hold 6 characters .* but holds 4 characters and 12 images"):
+        load(folders, tmp_path)
+
+
+def test_what_is_not_an_archive(archives, tmp_path):
+    (archives / "omniglot-py/images_evaluation.zip").write_bytes(b"<html>404</html>")
+    with pytest.raises(ValueError, match=r"images_evaluation\.zip should be a zip archive, but cannot be read as one"):
+        load(archives, tmp_path)
+
+
+def test_an_alphabet_that_is_not_there(folders, tmp_path):
+    with pytest.raises(
+        ValueError,
+        match=r"no background alphabet 'Hebraw'\. Did you mean 'Hebrew'\? Available: Greek, Hebrew, Latin\.",
+    ):
+        load(folders, tmp_path, validation_alphabets=["Hebraw"])
+
+
+@pytest.mark.parametrize("alphabets", [[], ["Greek", "Hebrew", "Latin"]])
+def test_something_must_be_left_to_train_and_to_validate_on(folders, tmp_path, alphabets):
+    with pytest.raises(ValueError, match=rf"must name between 1 and 2 alphabets, but has {len(alphabets)}\."):
+        load(folders, tmp_path, validation_alphabets=alphabets)
+
+
+@pytest.mark.parametrize("image_size", [0, 106])
+def test_a_size_the_drawings_do_not_have(image_size):
+    with pytest.raises(ValueError, match=rf"105×105 pixels; data\.image_size must be 1…105, not {image_size}\."):
+        Omniglot(image_size=image_size)
+
+
+def test_it_is_found_by_name():
+    assert "omniglot" in data.available()
+    with pytest.raises(ValueError, match=r"has no option 'rotation'\. Did you mean 'rotations'\?"):
+        data.build("omniglot", rotation=True)
+
+
+def test_the_real_counts(omniglot_root, tmp_path):
+    train, validation, test = Omniglot(omniglot_root, tmp_path, rotations=False).load()
+    assert (len(test), len(test.class_names)) == (13_180, 659)
+    assert len(train) + len(validation) == 19_280
+    assert len(train.class_names) + len(validation.class_names) == 964
+    assert [count for table in (train, validation, test) for count in set(table.labels_N.bincount().tolist())] == [
+        20
+    ] * 3
+    alphabets = [{name.split("/")[0] for name in table.class_names} for table in (train, validation, test)]
+    assert [len(each) for each in alphabets] == [25, 5, 20]
+    assert Counter(alphabet for each in alphabets for alphabet in each).most_common(1)[0][1] == 1
+    assert alphabets[1] == {"Balinese", "Early_Aramaic", "Hebrew", "Korean", "Latin"}

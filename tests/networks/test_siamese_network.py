@@ -1,0 +1,109 @@
+"""Networks give unit-norm float32 embeddings, whatever surrounds them, and the distances between twins."""
+
+import pytest
+import torch
+from torch import nn
+
+from siamese_lab import distances, networks
+
+SMALL = {"embedding_dim": 16, "image_size": 16, "width": 8}
+every_network = pytest.mark.parametrize("name", networks.available())
+
+
+def images(count=6, channels=1, size=16, seed=0):
+    return torch.rand(count, channels, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def seeded(name, **options):
+    torch.manual_seed(0)
+    return networks.build(name, **options)
+
+
+@every_network
+@pytest.mark.parametrize("training", [True, False])
+def test_embeddings_have_unit_norm(name, training):
+    z_BD = seeded(name, embedding_dim=24).train(training)(images(size=28))
+    assert z_BD.shape == (6, 24)
+    assert z_BD.dtype == torch.float32
+    torch.testing.assert_close(z_BD.norm(dim=1), torch.ones(6))
+    assert z_BD.std(0).max() > 1e-4, "different images should have different embeddings"
+
+
+@every_network
+def test_embeddings_are_unit_norm_float32_under_autocast_too(name):
+    network = seeded(name).eval()
+    seen = []
+    network.embed.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        z_BD = network(images(size=28))
+    assert seen == [torch.bfloat16], "autocast should be at work before the norm"
+    assert z_BD.dtype == torch.float32
+    torch.testing.assert_close(z_BD.norm(dim=1), torch.ones(6))
+
+
+@every_network
+def test_the_weights_are_channels_last(name):
+    kernels = [layer.weight for layer in seeded(name).modules() if isinstance(layer, nn.Conv2d)]
+    told_apart = [kernel for kernel in kernels if kernel.shape[1] > 1]
+    assert told_apart
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+    assert not any(kernel.is_contiguous() for kernel in told_apart)
+
+
+@every_network
+@pytest.mark.parametrize("kind", ["plain", "squared"])
+def test_distance_is_that_of_the_embeddings(name, kind):
+    network = seeded(name).eval()
+    left_BCHW, right_BCHW = images(size=28), images(size=28, seed=1)
+    d_B = network.distance(left_BCHW, right_BCHW, kind)
+    assert torch.equal(d_B, distances.rowwise(network(left_BCHW), network(right_BCHW), kind))
+    assert d_B.shape == (6,)
+    assert (d_B > 0).all()
+    torch.testing.assert_close(network.distance(right_BCHW, left_BCHW, kind), d_B)
+
+
+@every_network
+def test_every_weight_learns(name):
+    network = seeded(name)
+    (network(images(size=28)) * torch.randn(6, 128)).sum().backward()
+    assert all(weight.grad is not None and torch.isfinite(weight.grad).all() for weight in network.parameters())
+    assert all(weight.grad.any() for weight in network.parameters() if weight.ndim > 1)
+
+
+@pytest.mark.parametrize(("image_size", "features"), [(16, 64), (28, 64), (32, 256), (105, 2304)])
+def test_conv4_states_the_features_it_gives(image_size, features):
+    backbone = networks.build("conv4", channels=3, image_size=image_size).backbone
+    assert backbone.features == features
+    assert backbone(images(2, channels=3, size=image_size)).shape == (2, features)
+
+
+def test_conv4_is_four_blocks_of_the_literature():
+    """111,680 weights: 64 filters of 3×3 on 1 and then three times on 64 maps, and two per map for batch norm."""
+    backbone = networks.build("conv4").backbone
+    assert sum(weight.numel() for weight in backbone.parameters()) == 9 * 64 * (1 + 3 * 64) + 4 * 2 * 64
+
+
+def test_images_that_are_too_small_are_refused():
+    with pytest.raises(
+        ValueError, match=r"needs at least 16×16 pixels, but they are 15×15\. Set data\.image_size=16 or more\."
+    ):
+        networks.build("conv4", image_size=15)
+    assert networks.build("conv4", **SMALL)(images()).shape == (6, 16)
+
+
+def test_a_sphere_of_one_dimension_is_refused():
+    with pytest.raises(ValueError, match=r"embedding_dim must be at least 2, but is 1\."):
+        networks.build("conv4", embedding_dim=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("conv5", {}, r"There is no network 'conv5'\. Did you mean 'conv4'\? Available: .*conv4"),
+        ("conv4", {"widht": 8}, r"The network 'conv4' has no option 'widht'\. Did you mean 'width'\?"),
+        ("conv4", {"embeding_dim": 8}, r"has no option 'embeding_dim'\. Did you mean 'embedding_dim'\?"),
+    ],
+)
+def test_unknown_names_and_options_are_refused_with_the_nearest(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        networks.build(name, **options)

@@ -1,0 +1,127 @@
+"""Batches to sample from, and the strategies written once more from their definitions: plain loops over Python floats.
+
+Shapes: B images, D embedding dimensions, T (anchor, positive) pairs.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from siamese_lab.batch import Triplets
+
+
+class Pair(NamedTuple):
+    """An (anchor, positive) pair, as indices into the batch."""
+
+    anchor: int
+    positive: int
+
+
+class Oracle:
+    """The distances of a batch, and what each strategy may choose for a pair."""
+
+    def __init__(self, z_BD: Tensor, labels_B: Tensor) -> None:
+        points = z_BD.double().tolist()
+        self.labels = labels_B.tolist()
+        self.dimensions = z_BD.shape[1]
+        self.d = [[math.dist(left, right) for right in points] for left in points]
+
+    def pairs(self) -> list[Pair]:
+        images = range(len(self.labels))
+        return [Pair(a, p) for a in images for p in images if a != p and self.labels[a] == self.labels[p]]
+
+    def negatives(self, anchor: int) -> list[int]:
+        return [n for n, label in enumerate(self.labels) if label != self.labels[anchor]]
+
+    def hard(self, pair: Pair) -> int:
+        return min(self.negatives(pair.anchor), key=lambda n: self.d[pair.anchor][n])
+
+    def window(self, pair: Pair, margin: float, distance: str) -> list[int]:
+        """The negatives with d_ap < d_an < d_ap + margin."""
+        power = 2 if distance == "squared" else 1
+        d_ap = self.d[pair.anchor][pair.positive] ** power
+        return [n for n in self.negatives(pair.anchor) if d_ap < self.d[pair.anchor][n] ** power < d_ap + margin]
+
+    def semi_hard_fallback(self, pair: Pair) -> int:
+        """The nearest negative beyond the positive; if there is none, the farthest negative."""
+        d_a = self.d[pair.anchor]
+        beyond = [n for n in self.negatives(pair.anchor) if d_a[n] > d_a[pair.positive]]
+        if beyond:
+            return min(beyond, key=lambda n: d_a[n])
+        return max(self.negatives(pair.anchor), key=lambda n: d_a[n])
+
+    def semi_hard_nearest(self, pair: Pair, margin: float, distance: str) -> int:
+        window = self.window(pair, margin, distance)
+        if not window:
+            return self.semi_hard_fallback(pair)
+        return min(window, key=lambda n: self.d[pair.anchor][n])
+
+    def semi_hard_eligible(self, pair: Pair, margin: float, distance: str) -> list[int]:
+        return self.window(pair, margin, distance) or [self.semi_hard_fallback(pair)]
+
+    def near(self, anchor: int, cutoff: float = 1.4) -> list[int]:
+        """What distance-weighted sampling may draw without falling back."""
+        return [n for n in self.negatives(anchor) if self.d[anchor][n] < cutoff]
+
+    def distance_weighted(
+        self, anchor: int, nearest: float = 0.5, cutoff: float = 1.4, weight_limit: float = math.inf
+    ) -> dict[int, float]:
+        """The probability of each eligible negative: min(λ, 1/q(d)), normalised; uniform if none is eligible."""
+        if not self.near(anchor, cutoff):
+            negatives = self.negatives(anchor)
+            return {n: 1 / len(negatives) for n in negatives}
+        log_weights = {}
+        for n in self.near(anchor, cutoff):
+            d = max(self.d[anchor][n], nearest)
+            log_inverse = (2 - self.dimensions) * math.log(d) - (self.dimensions - 3) / 2 * math.log(1 - d * d / 4)
+            log_weights[n] = min(log_inverse, math.log(weight_limit))
+        largest = max(log_weights.values())
+        weights = {n: math.exp(log_weight - largest) for n, log_weight in log_weights.items()}
+        return {n: weight / sum(weights.values()) for n, weight in weights.items()}
+
+
+def chosen(triplets: Triplets) -> dict[Pair, int]:
+    """The negative of each pair; no pair may come twice."""
+    rows = list(zip(*(index_T.flatten().tolist() for index_T in triplets), strict=True))
+    choice = {Pair(a, p): n for a, p, n in rows}
+    assert len(choice) == len(rows)
+    return choice
+
+
+def pk_labels(classes: int, images_per_class: int, seed: int) -> Tensor:
+    """P×K labels in a random order, and not counted from 0."""
+    generator = torch.Generator().manual_seed(seed)
+    labels_B = torch.arange(classes).repeat_interleave(images_per_class) * 7 - 3
+    return labels_B[torch.randperm(len(labels_B), generator=generator)]
+
+
+def random_embeddings(count: int, dimensions: int, seed: int) -> Tensor:
+    return F.normalize(torch.randn(count, dimensions, generator=torch.Generator().manual_seed(seed)), dim=1)
+
+
+def clustered_embeddings(labels_B: Tensor, dimensions: int, spread: float, seed: int) -> Tensor:
+    """Images around a random centre of their class, so that windows and cut-offs have something on either side."""
+    generator = torch.Generator().manual_seed(seed)
+    class_B = labels_B.unique(return_inverse=True)[1]
+    centre_CD = F.normalize(torch.randn(int(class_B.max()) + 1, dimensions, generator=generator), dim=1)
+    noise_BD = torch.randn(len(labels_B), dimensions, generator=generator) * spread / math.sqrt(dimensions)
+    return F.normalize(centre_CD[class_B] + noise_BD, dim=1)
+
+
+def star(d_ap: float, d_an: list[float], positives: int, dimensions: int) -> tuple[Tensor, Tensor]:
+    """Image 0 with all its positives at one distance, and one single-image class at each of the distances `d_an`.
+
+    Image 0 is the anchor of as many alike pairs as there are positives; the negatives are images positives + 1, ….
+    """
+    lengths = [0.0] + [d_ap] * positives + d_an
+    axis = [1] + [1] * positives + list(range(2, 2 + len(d_an)))
+    z_BD = torch.zeros(len(lengths), dimensions, dtype=torch.float64)
+    for row, (length, direction) in enumerate(zip(lengths, axis, strict=True)):
+        angle = 2 * math.asin(length / 2)
+        z_BD[row, 0] = math.cos(angle)
+        z_BD[row, direction] += math.sin(angle)
+    labels = [0] * (positives + 1) + list(range(1, len(d_an) + 1))
+    return z_BD.float(), torch.tensor(labels)

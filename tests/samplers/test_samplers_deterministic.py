@@ -1,0 +1,85 @@
+"""Strategies without a random choice agree with the loops, index by index."""
+
+import pytest
+import torch
+from sampler_oracles import Oracle, chosen, clustered_embeddings, pk_labels, random_embeddings, star
+
+from siamese_lab import samplers
+
+SEEDS = range(8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """In batches this small threads mostly wait for each other: a hundred times longer where a core is busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("dimensions", [3, 128])
+def test_hard_takes_the_nearest_negative(dimensions, seed):
+    labels_B = pk_labels(6, 4, seed)
+    z_BD = clustered_embeddings(labels_B, dimensions, 1.0, seed)
+    oracle = Oracle(z_BD, labels_B)
+    assert chosen(samplers.build("hard")(z_BD, labels_B)) == {pair: oracle.hard(pair) for pair in oracle.pairs()}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("spread", [0.3, 1.0, 4.0])
+@pytest.mark.parametrize(("distance", "margin"), [("plain", 0.05), ("plain", 0.2), ("squared", 0.2), ("squared", 1.0)])
+def test_semi_hard_nearest_takes_the_nearest_of_the_window_or_falls_back(distance, margin, spread, seed):
+    labels_B = pk_labels(5, 4, seed)
+    z_BD = clustered_embeddings(labels_B, 16, spread, seed)
+    oracle = Oracle(z_BD, labels_B)
+    sampler = samplers.build("semi_hard", choice="nearest", margin=margin, distance=distance)
+    expected = {pair: oracle.semi_hard_nearest(pair, margin, distance) for pair in oracle.pairs()}
+    assert chosen(sampler(z_BD, labels_B)) == expected
+
+    fallbacks = sum(not oracle.window(pair, margin, distance) for pair in oracle.pairs())
+    assert sampler.statistics()["fallback_share"].item() == pytest.approx(fallbacks / len(oracle.pairs()))
+
+
+@pytest.mark.parametrize("choice", ["uniform", "nearest"])
+@pytest.mark.parametrize(
+    ("d_an", "expected"),
+    [
+        ([0.3, 1.3, 1.2, 1.7], 1.2),  # empty window: the nearest beyond the positive
+        ([0.3, 0.8, 0.5, 0.7], 0.8),  # nothing beyond the positive: the farthest
+        ([1.05, 1.3, 0.9, 1.5], 1.05),  # the only one of the window
+    ],
+)
+def test_semi_hard_fallbacks(choice, d_an, expected):
+    z_BD, labels_B = star(1.0, d_an, positives=2, dimensions=8)
+    choice_of = chosen(samplers.build("semi_hard", choice=choice)(z_BD, labels_B))
+    negatives = {negative for pair, negative in choice_of.items() if pair.anchor == 0}
+    assert negatives == {3 + d_an.index(expected)}
+
+
+def test_the_window_depends_on_the_distance():
+    """With d_ap = 0.5 and d_an = 0.6, the plain gap is 0.1 and the squared one 0.11."""
+    z_BD, labels_B = star(0.5, [0.6, 1.3], positives=1, dimensions=4)
+    fallbacks = {}
+    for distance in ("plain", "squared"):
+        sampler = samplers.build("semi_hard", margin=0.105, distance=distance, choice="nearest")
+        sampler(z_BD, labels_B)
+        oracle = Oracle(z_BD, labels_B)
+        empty = [not oracle.window(pair, 0.105, distance) for pair in oracle.pairs()]
+        fallbacks[distance] = sampler.statistics()["fallback_share"].item()
+        assert fallbacks[distance] == pytest.approx(sum(empty) / len(empty))
+    assert fallbacks["plain"] < fallbacks["squared"]
+
+
+@pytest.mark.parametrize(("name", "options"), [("hard", {}), ("semi_hard", {"choice": "nearest"})])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_reordering_the_batch_reorders_the_choice(name, options, seed):
+    labels_B = pk_labels(5, 3, seed)
+    z_BD = random_embeddings(15, 8, seed)
+    order_B = torch.randperm(15, generator=torch.Generator().manual_seed(seed))
+    sampler = samplers.build(name, **options)
+    as_it_was = chosen(sampler(z_BD, labels_B))
+    reordered = chosen(sampler(z_BD[order_B], labels_B[order_B]))
+    back = order_B.tolist()
+    assert {(back[a], back[p]): back[n] for (a, p), n in reordered.items()} == as_it_was

@@ -1,0 +1,72 @@
+"""Every shipped configuration composes and builds, and the registries and the folders hold the same names."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import compose
+from hydra.utils import instantiate
+
+from siamese_lab import command_line, data, losses, networks, samplers
+from siamese_lab.registry import options_of
+from siamese_lab.train import build_module
+from siamese_lab.trainer import build_trainer
+
+FOLDER = command_line.config_folder()
+OVERRIDES = sorted(f"{path.parent.name}={path.stem}" for path in FOLDER.glob("*/*.yaml"))
+REGISTRIES = {
+    "sampler": samplers.registry,
+    "loss": losses.registry,
+    "data": data.registry,
+    "network": networks.registry,
+}
+
+
+@pytest.mark.parametrize("override", OVERRIDES)
+def test_every_config_composes_and_builds(override: str, tmp_path: Path) -> None:
+    config = compose(override)
+    images = data.build(**config.data, seed=config.seed)
+    module = build_module(config, images)
+    trainer = build_trainer(config.trainer, logger=instantiate(config.logger, save_dir=tmp_path))
+
+    optimizer = module.configure_optimizers()["optimizer"]
+    z_BD = module.network(torch.rand(2, images.channels, images.image_size, images.image_size))
+
+    assert z_BD.shape == (2, config.network.embedding_dim)
+    assert optimizer.param_groups[0]["initial_lr"] == config.optimizer.lr
+    assert trainer.max_steps == config.trainer.max_steps
+
+
+@pytest.mark.parametrize("group", REGISTRIES)
+def test_registry_and_folder_hold_the_same_names(group: str) -> None:
+    assert sorted(path.stem for path in (FOLDER / group).glob("*.yaml")) == list(REGISTRIES[group].available())
+
+
+@pytest.mark.parametrize("group", REGISTRIES)
+def test_every_option_can_be_overridden_without_plus(group: str) -> None:
+    for name in REGISTRIES[group].available():
+        shown = set(compose(f"{group}={name}")[group])
+        given_by_train = {
+            "sampler": {"seed", "images_per_class"},
+            "loss": set(),
+            "data": {"seed"},
+            "network": {"channels", "image_size"},
+        }[group]
+        options = set(options_of(REGISTRIES[group].classes[name])) - given_by_train
+        if group == "network":
+            options |= {"embedding_dim"}
+        assert shown == options | {"name"}, f"{group}/{name}.yaml"
+
+
+def test_margin_and_distance_of_the_sampler_are_the_losses_own() -> None:
+    config = compose("loss.margin=0.35", "loss.distance=squared")
+    assert (config.sampler.margin, config.sampler.distance) == (0.35, "squared")
+
+
+def test_automatic_precision_and_validation_are_decided_and_kept(tmp_path: Path) -> None:
+    config = compose("trainer.max_steps=250", "trainer.accelerator=cpu")
+    trainer = build_trainer(config.trainer, default_root_dir=tmp_path, logger=False)
+    processor = "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
+    assert trainer.precision == processor
+    assert trainer.val_check_interval == 25
+    assert build_trainer(compose("trainer.precision=32-true").trainer, logger=False).precision == "32-true"
