@@ -1,6 +1,9 @@
 """What several tests share: composing a configuration, running the command, and the real data where there is some."""
 
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests run side by side, and their tensors are small
+
 import sys
 from collections.abc import Callable
 from pathlib import Path

@@ -1,0 +1,58 @@
+"""The README's commands run and its example works, as written but for the number of steps."""
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import QUICK, Ended
+
+from siamese_lab import samplers
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+COMMAND = "python -m siamese_lab.train"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if COMMAND in line and "pip" not in line]
+
+
+def test_the_first_two_commands_set_themselves_up() -> None:
+    first, second = (line for line in blocks("bash")[0].splitlines() if not line.startswith("#"))
+    assert first == f"pip install -e . && {COMMAND}"
+    assert second == 'pip install -e ".[dev]" && pytest'
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_run(line: str, command: Callable[..., Ended], tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    before, _, arguments = line.partition(COMMAND)
+    more = [*QUICK, "trainer.max_steps=2", f"paths.cache={tmp_path / 'cache'}"]
+    if before.strip() == "SIAMESE_LAB_DATA=FOLDER":
+        more.append(f"paths.data={request.getfixturevalue('omniglot_root')}")
+    else:
+        assert not before.strip()
+    ended = command(*shlex.split(arguments), *more)
+    assert ended.status == 0, ended.err
+    assert "Results: outputs/" in ended.out
+
+
+def test_the_strategy_of_the_example_chooses_the_farthest() -> None:
+    (example,) = blocks("python")
+    try:
+        exec(compile(example, "README.md", "exec"), {})
+        z_BD = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.3], [-1.0, 0.1]]))
+        triplets = samplers.build("farthest")(z_BD, torch.tensor([0, 0, 1, 1]))
+        assert triplets.negative_TM[:2, 0].tolist() == [3, 3]
+    finally:
+        samplers.registry.registry.classes.pop("farthest", None)
+
+
+def test_every_choice_that_ships_is_in_the_table() -> None:
+    folder = Path(__file__).parent.parent / "configs"
+    for path in folder.glob("*/*.yaml"):
+        assert f"`{path.stem}`" in README, path
