@@ -49,7 +49,7 @@ def test_the_strategy_of_the_example_chooses_the_farthest() -> None:
         triplets = samplers.build("farthest")(z_BD, torch.tensor([0, 0, 1, 1]))
         assert triplets.negative_TM[:2, 0].tolist() == [3, 3]
     finally:
-        samplers.registry.registry.classes.pop("farthest", None)
+        samplers.registry.classes.pop("farthest", None)
 
 
 def test_every_choice_that_ships_is_in_the_table() -> None:
