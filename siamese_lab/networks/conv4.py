@@ -1,6 +1,7 @@
 """Conv-4: four blocks of 3×3 convolution, batch norm, 2×2 max pooling and ReLU (Vinyals et al. 2016, arXiv:1606.04080).
 
 Pooling comes before ReLU: the two commute, and so a quarter of the numbers goes through the second.
+An odd side is halved upwards or downwards: 28×28 images become 2×2×64 features, or the literature's 1×1×64.
 """
 
 from itertools import pairwise
@@ -15,34 +16,35 @@ BLOCKS = 4
 
 @register("conv4")
 class Conv4(Backbone):
-    """The backbone of the few-shot literature, 64 features for 28×28 images.
+    """The backbone of the few-shot literature.
 
     Args:
         channels: of the input images.
         image_size: their height and width; at least 16, as each block halves it.
         width: feature maps of every block.
+        round_up: halve odd sides upwards, which keeps what lies at the border.
     """
 
-    def __init__(self, channels: int = 1, image_size: int = 28, width: int = 64) -> None:
+    def __init__(self, channels: int = 1, image_size: int = 28, width: int = 64, round_up: bool = True) -> None:
         super().__init__()
-        side = image_size // 2**BLOCKS
-        if side < 1:
+        if image_size < 2**BLOCKS:
             raise ValueError(
                 f"Conv-4 halves its images four times and so needs at least {2**BLOCKS}×{2**BLOCKS} pixels, "
                 f"but they are {image_size}×{image_size}. Set data.image_size={2**BLOCKS} or more."
             )
+        side = -(-image_size // 2**BLOCKS) if round_up else image_size // 2**BLOCKS
         self.features = width * side * side
-        self.blocks = nn.Sequential(*(_block(*ends) for ends in pairwise([channels, *[width] * BLOCKS])))
+        self.blocks = nn.Sequential(*(_block(*ends, round_up) for ends in pairwise([channels, *[width] * BLOCKS])))
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Features (B, `features`)."""
         return self.blocks(images_BCHW).flatten(1)
 
 
-def _block(channels: int, width: int) -> nn.Sequential:
+def _block(channels: int, width: int, round_up: bool) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, width, 3, padding=1, bias=False),
         nn.BatchNorm2d(width),
-        nn.MaxPool2d(2),
+        nn.MaxPool2d(2, ceil_mode=round_up),
         nn.ReLU(),
     )

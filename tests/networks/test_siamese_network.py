@@ -70,9 +70,12 @@ def test_every_weight_learns(name):
     assert all(weight.grad.any() for weight in network.parameters() if weight.ndim > 1)
 
 
-@pytest.mark.parametrize(("image_size", "features"), [(16, 64), (28, 64), (32, 256), (105, 2304)])
-def test_conv4_states_the_features_it_gives(image_size, features):
-    backbone = networks.build("conv4", channels=3, image_size=image_size).backbone
+@pytest.mark.parametrize(
+    ("image_size", "round_up", "features"),
+    [(16, True, 64), (28, True, 256), (28, False, 64), (32, True, 256), (105, True, 3136), (105, False, 2304)],
+)
+def test_conv4_states_the_features_it_gives(image_size, round_up, features):
+    backbone = networks.build("conv4", channels=3, image_size=image_size, round_up=round_up).backbone
     assert backbone.features == features
     assert backbone(images(2, channels=3, size=image_size)).shape == (2, features)
 
