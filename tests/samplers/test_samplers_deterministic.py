@@ -9,15 +9,6 @@ from siamese_lab import samplers
 SEEDS = range(8)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """In batches this small threads mostly wait for each other: a hundred times longer where a core is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("dimensions", [3, 128])
 def test_hard_takes_the_nearest_negative(dimensions, seed):

@@ -20,15 +20,6 @@ every_strategy = pytest.mark.parametrize(("name", "options"), VARIANTS)
 every_drawing_strategy = pytest.mark.parametrize(("name", "options"), DRAWING)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """In batches this small threads mostly wait for each other: a hundred times longer where a core is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def assert_valid(triplets, labels_B):
     """Every ordered (anchor, positive) pair once, each with an image of another class."""
     labels = labels_B.tolist()

@@ -15,15 +15,6 @@ UNLIKELY = 1e-4
 """A fair sampler gives a smaller p-value once in ten thousand seeds; the seeds are fixed."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """In batches this small threads mostly wait for each other: a hundred times longer where a core is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def draws_of_image_0(sampler, z_BD, labels_B, calls=60):
     """How often each negative was chosen for image 0."""
     counts = Counter()
