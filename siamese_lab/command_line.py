@@ -1,5 +1,6 @@
 """Between the command line and a run: Hydra's composition, with errors that say what to do, and resuming."""
 
+import argparse
 import logging
 import os
 import re
@@ -144,8 +145,9 @@ def is_users_mistake(error: BaseException) -> bool:
 def explain(error: BaseException) -> str:
     """The error's message; of Hydra's, with the nearest name that there is."""
     message = str(error)
-    if match := re.search(r"Could not find '(\w+)/([^']*)'", message):
-        return unknown_name(*match.groups())
+    if match := re.search(r"Could not find '(\w+)/([^']*)'\s+Available options in '\w+':\n((?:\t.*\n)*)", message):
+        group, name, listed = match.groups()
+        return unknown_name(group, name, listed.split())
     if match := re.search(r"Could not override '([^']+)'", message):
         return unknown_option(match.group(1))
     if message.startswith("Error merging override") and error.__cause__ is not None:
@@ -153,15 +155,9 @@ def explain(error: BaseException) -> str:
     return message
 
 
-def unknown_name(group: str, name: str) -> str:
+def unknown_name(group: str, name: str, known: Sequence[str]) -> str:
     """What to say to sampler=semihard."""
-    known = names_in(group)
     return f"There is no {group} {name!r}.{did_you_mean(name, known)} Available: {', '.join(known)}."
-
-
-def names_in(group: str) -> list[str]:
-    """The choices of a config group."""
-    return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
 
 
 def unknown_option(option: str) -> str:
@@ -178,9 +174,18 @@ def known_options() -> list[str]:
     chosen = [
         argument for argument in sys.argv[1:] if option_of(argument) in groups and not re.search(r"[,(*]", argument)
     ]
+    chosen += [f"hydra.searchpath=[{quoted(f'file://{own.absolute()}')}]" for own in folders_of_the_users(sys.argv[1:])]
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = hydra.compose("train", overrides=chosen)
     return list(flattened(OmegaConf.to_container(config)))
+
+
+def folders_of_the_users(arguments: Sequence[str]) -> list[Path]:
+    """What follows --config-dir."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", type=Path, action="append", default=[])
+    folders: list[Path] = parser.parse_known_args(arguments)[0].config_dir
+    return folders
 
 
 def flattened(tree: Any, prefix: str = "") -> Iterable[str]:

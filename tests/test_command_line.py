@@ -101,6 +101,10 @@ def test_configs_of_the_users_own_are_added(command, tmp_path: Path) -> None:
     (left,) = tmp_path.rglob("results.json")
     assert results.read(left.parent).choices["sampler"] == {"name": "semi_hard", "margin": 0.05}
 
+    mine = ("--config-dir", str(tmp_path / "mine"))
+    assert "Did you mean 'narrow'? Available: distance_weighted, hard, narrow," in command(*mine, "sampler=narow").err
+    assert "Did you mean 'sampler.margin'?" in command(*mine, "sampler=narrow", "sampler.marign=1").err
+
 
 def test_help_helps(command) -> None:
     shown = command("--help").out
