@@ -13,14 +13,13 @@ from siamese_lab.study.results import FILE_NAME, Results
 def print_choices(console: Console, results: Results, images: DataModule) -> None:
     """The composed choices in a few lines."""
     choices, trainer = results.choices, results.choices["trainer"]
-    train, validation, test = images.splits
     optimizer, schedule = (choices[group]["_target_"].rsplit(".", 1)[1] for group in ("optimizer", "schedule"))
     table = Table.grid(padding=(0, 2))
     for name, what in {
         "data": f"[bold]{results.data}[/]  "
         + ", ".join(
-            f"{len(part):,} images of {len(part.class_names):,} classes {purpose}"
-            for part, purpose in ((train, "to train on"), (validation, "to validate"), (test, "to test"))
+            f"{use} on {len(part):,} images of {len(part.class_names):,} classes"
+            for use, part in zip(("train", "validate", "test"), images.splits, strict=True)
         ),
         "sampler": _named(results.sampler, choices["sampler"]),
         "loss": _named(results.loss, choices["loss"]),
