@@ -1,10 +1,13 @@
 """The schema of a run's configuration: a key that is not here does not pass, and values are checked for their type."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from siamese_lab.registry import did_you_mean
 
 
 @dataclass
@@ -38,3 +41,30 @@ class Choices:
 def register_schema() -> None:
     """Let YAML files refer to the schema as `choices`."""
     ConfigStore.instance().store(name="choices", node=Choices)
+
+
+def config_folder() -> Path:
+    """The YAML files: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
+
+
+def check_keys(config: DictConfig) -> None:
+    """Raise ValueError for what was added by + where nothing would ever read it.
+
+    Inside of a group the part that is built from it does the same.
+    """
+    for added, schema in ((config, Choices), (config.paths, Paths)):
+        known = [field.name for field in fields(schema)]
+        for key in added:
+            if key not in known:
+                raise ValueError(
+                    f"There is no option {key!r}.{did_you_mean(str(key), known)} Options: {', '.join(known)}."
+                )
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values, without where a run was taken up from."""
+    values = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items() if key != "resume"}

@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from siamese_lab import command_line, data, environment, losses, networks, samplers, summary
+from siamese_lab import choices, command_line, data, environment, losses, networks, samplers, summary
 from siamese_lab.callbacks import (
     BestCheckpoint,
     Interrupted,
@@ -123,7 +123,7 @@ def begin_results(config: DictConfig, trainer: lightning.Trainer) -> Results:
         loss=config.loss.name,
         network=config.network.name,
         seed=config.seed,
-        choices=command_line.choices(config),
+        choices=choices.plain(config),
         versions=environment.versions(),
         commit=environment.commit(),
         hardware=environment.hardware(trainer.strategy.root_device, str(trainer.precision)),

@@ -16,7 +16,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from siamese_lab import command_line
-from siamese_lab.choices import register_schema
+from siamese_lab.choices import config_folder, register_schema
 from siamese_lab.study.results import Results
 from siamese_lab.train import job, train
 
@@ -26,7 +26,7 @@ QUICK = ("trainer.accelerator=cpu", "trainer.max_steps=6", "trainer.log_every_n_
 
 def compose(*overrides: str) -> DictConfig:
     register_schema()
-    with hydra.initialize_config_dir(str(command_line.config_folder()), version_base="1.3"):
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         return hydra.compose("train", overrides=list(overrides))
 
 

@@ -7,12 +7,13 @@ import torch
 from conftest import compose
 from hydra.utils import instantiate
 
-from siamese_lab import command_line, data, losses, networks, samplers
+from siamese_lab import data, losses, networks, samplers
+from siamese_lab.choices import config_folder
 from siamese_lab.registry import options_of
 from siamese_lab.train import build_module
 from siamese_lab.trainer import build_trainer
 
-FOLDER = command_line.config_folder()
+FOLDER = config_folder()
 OVERRIDES = sorted(f"{path.parent.name}={path.stem}" for path in FOLDER.glob("*/*.yaml"))
 REGISTRIES = {
     "sampler": samplers.registry,

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from siamese_lab import samplers
 from siamese_lab.callbacks import Interrupted
-from siamese_lab.command_line import with_resumed_choices
 from siamese_lab.module import SiameseModule
+from siamese_lab.resuming import with_resumed_choices
 from siamese_lab.train import train
 
 SILENT = Console(quiet=True)

@@ -1,0 +1,80 @@
+"""What to say to a user whose command line was not understood."""
+
+import argparse
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from siamese_lab.choices import config_folder
+from siamese_lab.overrides import option_of, quoted
+from siamese_lab.registry import did_you_mean
+
+
+def is_users_mistake(error: BaseException) -> bool:
+    """Whether the error says by itself what is wrong: raised by Hydra about the choices, or by the lab's own code."""
+    if isinstance(error, (HydraException, OmegaConfBaseException, FloatingPointError)):
+        return True
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return isinstance(error, ValueError) and frames[-1][0].f_globals.get("__name__", "").startswith("siamese_lab")
+
+
+def explain(error: BaseException) -> str:
+    """The error's message; of Hydra's, with the nearest name that there is."""
+    message = str(error)
+    if match := re.search(r"Could not find '(\w+)/([^']*)'\s+Available options in '\w+':\n((?:\t.*\n)*)", message):
+        group, name, listed = match.groups()
+        return unknown_name(group, name, listed.split())
+    if match := re.search(r"Could not override '([^']+)'", message):
+        return unknown_option(match.group(1))
+    if message.startswith("Error merging override") and error.__cause__ is not None:
+        return f"{message}: {str(error.__cause__).splitlines()[0]}"
+    return message
+
+
+def unknown_name(group: str, name: str, known: Sequence[str]) -> str:
+    """What to say to sampler=semihard."""
+    return f"There is no {group} {name!r}.{did_you_mean(name, known)} Available: {', '.join(known)}."
+
+
+def unknown_option(option: str) -> str:
+    """What to say to data.classes_per_bach=4."""
+    known = known_options()
+    siblings = [each for each in known if each.rpartition(".")[0] == option.rpartition(".")[0]]
+    listed = f" Options there: {', '.join(siblings)}." if siblings else ""
+    return f"There is no option {option!r}.{did_you_mean(option, known)}{listed} See --help."
+
+
+def known_options() -> list[str]:
+    """All options of the groups chosen on the command line, as they are written there."""
+    groups = {path.name for path in config_folder().iterdir() if path.is_dir()}
+    chosen = [
+        argument for argument in sys.argv[1:] if option_of(argument) in groups and not re.search(r"[,(*]", argument)
+    ]
+    chosen += [f"hydra.searchpath=[{quoted(f'file://{own.absolute()}')}]" for own in folders_of_the_users(sys.argv[1:])]
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = hydra.compose("train", overrides=chosen)
+    return list(flattened(OmegaConf.to_container(config)))
+
+
+def folders_of_the_users(arguments: Sequence[str]) -> list[Path]:
+    """What follows --config-dir."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", type=Path, action="append", default=[])
+    folders: list[Path] = parser.parse_known_args(arguments)[0].config_dir
+    return folders
+
+
+def flattened(tree: Any, prefix: str = "") -> Iterable[str]:
+    """The dotted names of a nested dictionary, of branches too."""
+    for key, value in tree.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from flattened(value, f"{prefix}{key}.")
