@@ -124,7 +124,7 @@ def test_every_strategy_learns_characters_it_has_never_seen(strategy: str, tmp_p
     cache = f"paths.cache={tmp_path.parent / 'cache'}"
     real = ("data=omniglot", f"paths.data={omniglot_root}", cache, f"sampler={strategy}")
     untrained = quick_run(tmp_path / "untrained", *real, "trainer.max_steps=1", "optimizer.lr=0")
-    trained = quick_run(tmp_path / "trained", *real, "trainer.max_steps=40", "trainer.val_check_interval=40")
+    trained = quick_run(tmp_path / "trained", *real, "trainer.max_steps=100", "trainer.val_check_interval=100")
     assert trained.test["recall@1"] > untrained.test["recall@1"] + 0.1
 
 
