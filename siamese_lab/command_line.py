@@ -7,11 +7,12 @@ import warnings
 from collections.abc import Callable
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
 from siamese_lab.choices import check_keys, config_folder, register_schema
-from siamese_lab.mistakes import explain, is_users_mistake
+from siamese_lab.mistakes import check_types, explain, is_users_mistake
 from siamese_lab.resuming import with_resumed_choices
 
 BAD_INPUT = 2
@@ -30,12 +31,15 @@ def run(job: Callable[[DictConfig], None]) -> None:
 
     def checked_job(config: DictConfig) -> None:
         check_keys(config)
+        check_types(config, HydraConfig.get().overrides.task)
         job(config)
 
     start = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")(checked_job)
     try:
         sys.argv[1:] = with_resumed_choices(sys.argv[1:])
         start()
+    except BrokenPipeError:  # of `--help | head`: what else there is to say has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         if asked == "1" or not is_users_mistake(error):
             raise

@@ -4,13 +4,13 @@ import argparse
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from siamese_lab.choices import config_folder
@@ -54,14 +54,55 @@ def unknown_option(option: str) -> str:
 
 def known_options() -> list[str]:
     """All options of the groups chosen on the command line, as they are written there."""
-    groups = {path.name for path in config_folder().iterdir() if path.is_dir()}
-    chosen = [
-        argument for argument in sys.argv[1:] if option_of(argument) in groups and not re.search(r"[,(*]", argument)
-    ]
+    chosen = [argument for argument in choices_of_groups(sys.argv[1:]) if not re.search(r"[,(*]", argument)]
     chosen += [f"hydra.searchpath=[{quoted(f'file://{own.absolute()}')}]" for own in folders_of_the_users(sys.argv[1:])]
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = hydra.compose("train", overrides=chosen)
-    return list(flattened(OmegaConf.to_container(config)))
+    return [name for name, _ in flattened(OmegaConf.to_container(config))]
+
+
+def choices_of_groups(overrides: Iterable[str]) -> list[str]:
+    """Those of the overrides that choose a group's config, such as sampler=hard."""
+    groups = {path.name for path in config_folder().iterdir() if path.is_dir()}
+    return [override for override in overrides if option_of(override) in groups]
+
+
+def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Raise ValueError where a word stands for a number, a number for a switch, or one value for a list.
+
+    To be called in a job, as it composes the configuration anew, without what the command line says of options.
+
+    Args:
+        config: as composed from the command line.
+        overrides: the command line.
+    """
+    shipped = dict(flattened(OmegaConf.to_container(hydra.compose("train", overrides=choices_of_groups(overrides)))))
+    for option, value in flattened(OmegaConf.to_container(config)):
+        expected = expectation(shipped.get(option))
+        if expected is not None and value != "auto" and not isinstance(value, expected.types):
+            raise ValueError(
+                f"{option} must be {expected.words}, like {shipped[option]}, but is {value!r}. See --help."
+            )
+
+
+class Expectation(NamedTuple):
+    """What may stand in a value's place."""
+
+    types: tuple[type, ...]
+    words: str
+
+
+def expectation(value: Any) -> Expectation | None:
+    """What may stand in the place of a value that the lab ships; None where that cannot be told from it."""
+    if isinstance(value, bool):
+        return Expectation((bool,), "true or false")
+    if isinstance(value, int):
+        return Expectation((int,), "a whole number")
+    if isinstance(value, float):
+        return Expectation((int, float), "a number")
+    if isinstance(value, list):
+        return Expectation((list,), "a list")
+    return None
 
 
 def folders_of_the_users(arguments: Sequence[str]) -> list[Path]:
@@ -72,9 +113,9 @@ def folders_of_the_users(arguments: Sequence[str]) -> list[Path]:
     return folders
 
 
-def flattened(tree: Any, prefix: str = "") -> Iterable[str]:
-    """The dotted names of a nested dictionary, of branches too."""
+def flattened(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted names and the values of a nested dictionary, of branches too."""
     for key, value in tree.items():
-        yield f"{prefix}{key}"
+        yield f"{prefix}{key}", value
         if isinstance(value, dict):
             yield from flattened(value, f"{prefix}{key}.")
