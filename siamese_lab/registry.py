@@ -58,9 +58,10 @@ class Registry(Generic[Part]):
         return enter
 
     def discover(self, package: str, path: list[str]) -> None:
-        """Import every module of a package, so that a part is added by adding its file."""
+        """Import every module of a package but its command, so that a part is added by adding its file."""
         for module in pkgutil.iter_modules(path):
-            importlib.import_module(f"{package}.{module.name}")
+            if module.name != "__main__":
+                importlib.import_module(f"{package}.{module.name}")
 
     def available(self) -> tuple[str, ...]:
         """All names, sorted."""

@@ -69,6 +69,14 @@ class DataModule(lightning.LightningDataModule, ABC):
             ValueError: if the data is not there, or is not what it should be.
         """
 
+    def provenance(self) -> dict[str, str]:
+        """Where the images come from and where they are kept, for results and for the user; after `splits`."""
+        return {}
+
+    def verify(self) -> list[str]:
+        """Read the whole copy and say what is wrong with it, a sentence each; without downloading anything."""
+        return []
+
     @cached_property
     def splits(self) -> Splits:
         """The three tables, loaded when first asked for."""

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
 from siamese_lab.data.datamodule import DataModule, Splits
+from siamese_lab.data.hold_out import hold_out_images
 from siamese_lab.data.image_table import ImageTable
 from siamese_lab.data.registry import register
 
@@ -41,16 +42,9 @@ class Digits(DataModule):
         enlarged = F.interpolate(images_N1HW, side, mode="bilinear", align_corners=False)
         names = tuple(str(name) for name in bunch.target_names)
         table = ImageTable(enlarged.round().to(torch.uint8), torch.from_numpy(bunch.target).long(), names)
-        train, validation = hold_out_every(table.classes(SEEN), HOLD_OUT)
+        train, validation = hold_out_images(table.classes(SEEN), HOLD_OUT)
         return Splits(train, validation, table.classes(UNSEEN))
 
-
-def hold_out_every(table: ImageTable, nth: int) -> tuple[ImageTable, ImageTable]:
-    """Part a table in two: the second holds every `nth` image of each class."""
-    order_N = table.labels_N.argsort(stable=True)
-    size_C = table.labels_N.bincount(minlength=len(table.class_names))
-    start_C = size_C.cumsum(0) - size_C
-    rank_N = torch.empty_like(order_N)
-    rank_N[order_N] = torch.arange(len(table)) - start_C[table.labels_N[order_N]]
-    held_N = rank_N % nth == nth - 1
-    return table.rows((~held_N).nonzero().squeeze(1)), table.rows(held_N.nonzero().squeeze(1))
+    def provenance(self) -> dict[str, str]:
+        """They come with scikit-learn."""
+        return {"from": "scikit-learn"}

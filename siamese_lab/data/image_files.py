@@ -1,46 +1,139 @@
-"""The image files of a data set as users have them: in a zip archive, or in a folder that was unpacked from it."""
+"""The image files of a data set as users have them: in a zip or tar archive, or in a folder unpacked from it."""
 
 import hashlib
+import os
+import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import pooch
 
 
-class ImageFiles(NamedTuple):
-    """The files of one kind under one place, sorted by name."""
+@dataclass(frozen=True)
+class ImageFiles:
+    """The files of one kind under one place. Nothing is read before it is asked for."""
 
     place: Path
-    names: tuple[str, ...]
-    """With / between folders."""
-    key: str
-    """Changes with the names and contents of the files (in a folder, with their sizes)."""
+    suffix: str
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """With / between folders, sorted folder by folder.
+
+        Raises:
+            ValueError: if the archive cannot be read, or has members outside of itself.
+        """
+        if self.place.is_dir():
+            return tuple(name for name, _, _ in self._listed)
+        with readable(self.place):
+            if zipfile.is_zipfile(self.place):
+                with zipfile.ZipFile(self.place) as archive:
+                    return self._chosen(archive.namelist())
+            return self._chosen([name for name, _ in self._members_of_tar()])
+
+    @cached_property
+    def key(self) -> str:
+        """Changes with the content of an archive; in a folder with names, sizes and times of change."""
+        if self.place.is_dir():
+            return hashlib.sha256(repr(self._listed).encode()).hexdigest()[:16]
+        return str(pooch.file_hash(str(self.place), alg="sha256"))[:16]
 
     def contents(self) -> Iterator[bytes]:
-        """The bytes of each file, in order."""
+        """The bytes of each file, in the order of `names`.
+
+        Raises:
+            ValueError: where a file cannot be read.
+        """
         if self.place.is_dir():
-            yield from ((self.place / name).read_bytes() for name in self.names)
-        else:
+            for name in self.names:
+                with readable(self.place / name):
+                    content = (self.place / name).read_bytes()
+                yield content
+        elif zipfile.is_zipfile(self.place):
             with zipfile.ZipFile(self.place) as archive:
-                yield from (archive.read(name) for name in self.names)
+                for name in self.names:
+                    with readable(self.place):
+                        content = archive.read(name)
+                    yield content
+        else:  # a packed tar can only be read from its begin to its end, in its own order
+            with readable(self.place):
+                content_of = dict(self._members_of_tar())
+            yield from (content_of[name] for name in self.names)
+
+    @cached_property
+    def _listed(self) -> list[tuple[str, int, int]]:
+        """Name, size and time of change of each file in a folder."""
+        listed = []
+        for parent, _, files in os.walk(self.place, followlinks=True):
+            for file in files:
+                path = Path(parent, file)
+                name = path.relative_to(self.place).as_posix()
+                if self._is_chosen(name):
+                    state = path.stat()
+                    listed.append((name, state.st_size, state.st_mtime_ns))
+        return sorted(listed, key=lambda each: each[0].split("/"))
+
+    def _members_of_tar(self) -> Iterator[tuple[str, bytes]]:
+        with tarfile.open(self.place, "r|*") as archive:
+            for member in archive:
+                if not self._is_chosen(member.name):
+                    continue
+                self._refuse_outside(member.name)
+                stream = archive.extractfile(member) if member.isreg() else None
+                if stream is None:
+                    raise ValueError(
+                        f"{self.place} should hold {member.name} as a plain file, but holds a link or something else "
+                        "of that name. Replace the archive by the original."
+                    )
+                yield member.name, stream.read()
+
+    def _chosen(self, names: list[str]) -> tuple[str, ...]:
+        for name in names:
+            self._refuse_outside(name)
+        return tuple(sorted(filter(self._is_chosen, names), key=lambda name: name.split("/")))
+
+    def _is_chosen(self, name: str) -> bool:
+        """Whether it has the suffix and is not what a system hides beside images (`__MACOSX/._0001.png`)."""
+        parts = name.split("/")
+        return name.lower().endswith(self.suffix) and not any(
+            part.startswith("._") or part == "__MACOSX" for part in parts
+        )
+
+    def _refuse_outside(self, name: str) -> None:
+        if (
+            PurePosixPath(name).is_absolute()
+            or PureWindowsPath(name).drive
+            or ".." in name.replace("\\", "/").split("/")
+        ):
+            raise ValueError(
+                f"{self.place} has a member {name!r} that points outside of the archive: it is not what its publishers "
+                "made. Replace it by the original."
+            )
 
 
 def list_images(place: Path, suffix: str = ".png") -> ImageFiles:
-    """The files ending in `suffix` in a zip archive or anywhere under a folder.
+    """The files ending in `suffix` (in lower or upper case) in an archive or anywhere under a folder."""
+    return ImageFiles(place, suffix)
+
+
+@contextmanager
+def readable(place: Path) -> Iterator[None]:
+    """Say of an error while reading which file it is about.
 
     Raises:
-        ValueError: if the archive cannot be read.
+        ValueError: in place of the many that archives raise.
     """
-    if place.is_dir():
-        found = sorted((path.relative_to(place).as_posix(), path.stat().st_size) for path in place.rglob(f"*{suffix}"))
-    else:
-        try:
-            with zipfile.ZipFile(place) as archive:
-                entries = [entry for entry in archive.infolist() if entry.filename.endswith(suffix)]
-        except zipfile.BadZipFile as error:
-            raise ValueError(
-                f"{place} should be a zip archive, but cannot be read as one ({error}). Replace it."
-            ) from error
-        found = sorted((entry.filename, entry.CRC) for entry in entries)
-    digest = hashlib.sha256(repr(found).encode()).hexdigest()[:16]
-    return ImageFiles(place, tuple(name for name, _ in found), digest)
+    try:
+        yield
+    except tarfile.ReadError as error:
+        raise ValueError(
+            f"{place} should be a zip or tar archive, but cannot be read as one ({error}). "
+            "It is truncated or something else: replace it."
+        ) from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
+        raise ValueError(f"{place} cannot be read ({error}). It is damaged or incomplete: replace it.") from error

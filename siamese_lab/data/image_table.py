@@ -4,18 +4,23 @@ Shapes: N images, C channels, H × W pixels.
 """
 
 import json
+import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
+import pooch
 import torch
 from torch import Tensor
 
-FORMAT = 1
+from siamese_lab.data.cache_folder import announce, one_at_a_time, writing_to
+
+IMAGES, LABELS, MANIFEST = "images.npy", "labels.npy", "table.json"
+FORMAT = 2
 """Part of every cache key: count up when what is stored changes."""
 
 
@@ -79,28 +84,113 @@ def default_cache() -> Path:
 def cached(folder: Path, key: str, decode: Callable[[], ImageTable]) -> ImageTable:
     """The table stored under `key`, or what `decode` makes, stored for the next time.
 
-    The images of a stored table are memory-mapped, so that the processes of a sweep share them.
+    The images of a stored table are memory-mapped, so that the processes of a sweep share them. Of several processes
+    one decodes and the others wait for it. What is there but not whole, or not the lab's, is made anew.
+
+    Raises:
+        ValueError: if nothing can be written to `folder`.
     """
     place = folder / key
+    table = _stored(place)
+    if table is None:
+        with one_at_a_time(place, "decoding"):
+            table = _stored(place)
+            if table is None:
+                if os.path.lexists(place):
+                    announce(f"{place} is not a whole table of this lab's: making it anew.")
+                made = decode()
+                with writing_to(folder):
+                    _store(made, place)
+                table = _stored(place)
+                assert table is not None, f"{place} was stored but cannot be read"
+    return table
+
+
+class DamagedError(Exception):
+    """What is wrong with a stored table."""
+
+
+def check_stored(place: Path) -> list[str]:
+    """What is wrong with a stored table, every byte of it read; nothing if it is good, or there is none."""
     if not place.exists():
-        _store(decode(), place)
-    images = np.load(place / "images.npy", mmap_mode="c")
-    labels = np.load(place / "labels.npy")
-    names = json.loads((place / "classes.json").read_text(encoding="utf-8"))
-    return ImageTable(torch.from_numpy(images), torch.from_numpy(labels), tuple(names))
+        return []
+    try:
+        manifest = _read_manifest(place)
+        for name, digest in manifest["sha256"].items():
+            if _sha256(place / name) != digest:
+                raise DamagedError(f"{name} is not as it was written")
+    except DamagedError as damage:
+        return [f"{place}: {damage}. Delete it, and it is made anew."]
+    return []
+
+
+def _stored(place: Path) -> ImageTable | None:
+    """The table at a place; None if there is none, or what is there is not whole."""
+    try:
+        manifest = _read_manifest(place)
+        if _sha256(place / LABELS) != manifest["sha256"][LABELS]:
+            return None
+        images = np.load(place / IMAGES, mmap_mode="c")
+        labels = np.load(place / LABELS)
+        return ImageTable(torch.from_numpy(images), torch.from_numpy(labels), tuple(manifest["class_names"]))
+    except (DamagedError, OSError, ValueError):
+        return None
+
+
+def _read_manifest(place: Path) -> dict[str, Any]:
+    """What a table was stored with.
+
+    Raises:
+        DamagedError: if it is not there or does not fit the files beside it.
+    """
+    try:
+        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+        stored = manifest["format"], manifest["key"], set(manifest["sha256"]), set(manifest["bytes"])
+        whole = all((place / name).stat().st_size == size for name, size in manifest["bytes"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(f"{MANIFEST} is missing or not the lab's ({error})") from error
+    if stored != (FORMAT, place.name, {IMAGES, LABELS}, {IMAGES, LABELS}):
+        raise DamagedError(f"{MANIFEST} belongs to another table")
+    if not whole:
+        raise DamagedError("its files have not the sizes they were written with")
+    assert isinstance(manifest, dict)
+    return manifest
 
 
 def _store(table: ImageTable, place: Path) -> None:
-    """Write beside the place, then rename, so that no other process ever sees half a table."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f"{place.name}.", dir=place.parent))
+    """Write beside the place, down to the disk, then rename, so that no process ever sees half a table.
+
+    To be called by one process at a time: what another left half-written when it was killed is removed.
+    """
+    draft = place.with_name(f"{place.name}.draft")
+    _remove(draft)
     try:
-        np.save(draft / "images.npy", table.images_NCHW.numpy())
-        np.save(draft / "labels.npy", table.labels_N.numpy())
-        (draft / "classes.json").write_text(json.dumps(table.class_names), encoding="utf-8")
-        draft.chmod(0o755)
+        draft.mkdir()
+        np.save(draft / IMAGES, table.images_NCHW.numpy())
+        np.save(draft / LABELS, table.labels_N.numpy())
+        manifest = {
+            "format": FORMAT,
+            "key": place.name,
+            "class_names": table.class_names,
+            "bytes": {name: (draft / name).stat().st_size for name in (IMAGES, LABELS)},
+            "sha256": {name: _sha256(draft / name) for name in (IMAGES, LABELS)},
+        }
+        (draft / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        for file in draft.iterdir():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+        _remove(place)
         draft.rename(place)
-    except OSError:
-        shutil.rmtree(draft, ignore_errors=True)
-        if not place.exists():  # otherwise another process was first, and what it stored is the same
-            raise
+    finally:
+        _remove(draft)
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
+
+
+def _sha256(file: Path) -> str:
+    return str(pooch.file_hash(str(file), alg="sha256"))

@@ -4,35 +4,53 @@ The 30 background alphabets (964 characters) are trained on, five of them held o
 evaluation set (659 characters, 13,180 images) are tested.
 """
 
-import io
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from rich.progress import track
+from PIL import Image, ImageChops
 
 from siamese_lab.data.datamodule import DataModule, Splits
+from siamese_lab.data.decode import decode, unreadable
+from siamese_lab.data.download import Remote
+from siamese_lab.data.hold_out import Parted
 from siamese_lab.data.image_files import ImageFiles, list_images
-from siamese_lab.data.image_table import FORMAT, ImageTable, cached, default_cache
+from siamese_lab.data.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
 from siamese_lab.data.registry import register
+from siamese_lab.data.sources import Sources, packed
 from siamese_lab.registry import did_you_mean
 
 FOLDER = "omniglot-py"
 CHARACTERS = {"images_background": 964, "images_evaluation": 659}
 DRAWINGS = 20
 VALIDATION_ALPHABETS = ("Balinese", "Early_Aramaic", "Hebrew", "Korean", "Latin")
+MIRRORS = (
+    "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/",
+    "https://github.com/brendenlake/omniglot/raw/master/python/",
+)
+
+
+def remote(name: str, md5: str) -> Remote:
+    """A file of the authors' repository."""
+    return Remote(name, tuple(f"{mirror}{name}" for mirror in MIRRORS), f"md5:{md5}")
+
+
+PARTS = {
+    "images_background": remote("images_background.zip", "68d2efa1b9178cc56df9314c21c6e718"),
+    "images_evaluation": remote("images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811"),
+}
+ONE_SHOT_RUNS = remote("one-shot-classification/all_runs.zip", "e8996daecdf12afeeb4a53a179f06b19")
 
 
 @register("omniglot")
 class Omniglot(DataModule):
-    """Omniglot from a local copy in torchvision's layout, archived or unpacked.
+    """Omniglot from a copy in torchvision's layout, archived or unpacked, or else downloaded.
 
     Args:
-        root: the folder that holds `omniglot-py/`.
-        cache: where the decoded images are kept; by default the user's cache folder.
+        root: the folder that may hold `omniglot-py/`; only read.
+        cache: where downloads and decoded images are kept; by default the user's cache folder.
         image_size: height and width, from the originals' 105.
         rotations: turn every training character by 90°, 180° and 270° into three classes more.
         validation_alphabets: background alphabets held out whole.
@@ -51,12 +69,10 @@ class Omniglot(DataModule):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        if not 1 <= image_size <= 105:
-            raise ValueError(
-                f"Omniglot's drawings have 105×105 pixels; data.image_size must be 1…105, not {image_size}."
-            )
-        self.root = Path(root) if root is not None else None
+        if image_size < 1:
+            raise ValueError(f"data.image_size must be at least 1 pixel, but is {image_size}.")
         self.cache = Path(cache) if cache is not None else default_cache()
+        self.sources = Sources(FOLDER, root, self.cache)
         self.image_size = image_size
         self.rotations = rotations
         self.validation_alphabets = tuple(validation_alphabets)
@@ -64,45 +80,71 @@ class Omniglot(DataModule):
     def load(self) -> Splits:
         """Decode both parts, or take them from the cache, and split the background by alphabets."""
         background, evaluation = (self._part(part) for part in CHARACTERS)
-        train, validation = split_by_alphabet(background, self.validation_alphabets)
-        return Splits(train.with_rotations() if self.rotations else train, validation, evaluation)
+        kept, held = split_by_alphabet(background.class_names, self.validation_alphabets)
+        train = background.classes(kept)
+        return Splits(train.with_rotations() if self.rotations else train, background.classes(held), evaluation)
+
+    def one_shot_runs(self) -> Path:
+        """Lake's 20 runs of within-alphabet 20-way classification: the archive, or the folder it was unpacked to.
+
+        Raises:
+            ValueError: if there is none and it cannot be downloaded.
+        """
+        return self.sources.find_or_download(ONE_SHOT_RUNS, ONE_SHOT_RUNS.name.removesuffix(".zip"))
+
+    def provenance(self) -> dict[str, str]:
+        """Where both parts are and were decoded to."""
+        places = [self._files(part).place for part in CHARACTERS]
+        return {
+            "files": ", ".join(place.name for place in places),
+            "from": self.sources.origin(places[0]),
+            "cache": str(self.cache),
+        }
+
+    def verify(self) -> list[str]:
+        """Read every drawing, and every stored table of these."""
+        found = []
+        for part in CHARACTERS:
+            place = self.sources.find(*packed(part))
+            if place is None:
+                found.append(self.sources.absent(f"{part}.zip"))
+                continue
+            files = list_images(place)
+            try:
+                check_files(files, part)
+                found += unreadable(files, self._convert)
+            except ValueError as error:
+                found.append(str(error))
+            found += check_stored(self.cache / self._key(part, files))
+        return found
+
+    def _files(self, part: str) -> ImageFiles:
+        return list_images(self.sources.find_or_download(PARTS[part], *packed(part)))
 
     def _part(self, part: str) -> ImageTable:
-        files = list_images(find_part(self.root, part))
+        files = self._files(part)
+        return cached(self.cache, self._key(part, files), lambda: self._decode(files, part))
+
+    def _key(self, part: str, files: ImageFiles) -> str:
+        return f"omniglot-{part}-{self.image_size}px-{files.key}-v{FORMAT}"
+
+    def _decode(self, files: ImageFiles, part: str) -> ImageTable:
         check_files(files, part)
-        key = f"omniglot-{part}-{self.image_size}px-{files.key}-v{FORMAT}"
-        return cached(self.cache, key, lambda: decode(files, self.image_size))
+        characters = [character_of(name) for name in files.names]
+        names = sorted(set(characters))
+        number = {name: label for label, name in enumerate(names)}
+        labels_N = torch.tensor([number[character] for character in characters])
+        return ImageTable(decode(files, self._convert), labels_N, tuple(names))
 
-
-def find_part(root: Path | None, part: str) -> Path:
-    """The archive or the folder of one part.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    if root is None:
-        raise ValueError(
-            "Omniglot is read from a local copy, but the lab was not told where it is. Set paths.data=FOLDER or the "
-            f"environment variable SIAMESE_LAB_DATA to the folder that holds {FOLDER}/images_background.zip and "
-            f"{FOLDER}/images_evaluation.zip."
-        )
-    if not root.is_dir():
-        raise ValueError(
-            f"paths.data (or SIAMESE_LAB_DATA) is {root}, but there is no such folder. "
-            f"It should hold {FOLDER}/{part}.zip."
-        )
-    for place in (root / FOLDER / part, root / FOLDER / f"{part}.zip"):
-        if place.exists():
-            return place
-    held = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
-    raise ValueError(f"{root} should hold {FOLDER}/{part}.zip or {FOLDER}/{part}/, but holds {held}.")
+    def _convert(self, image: Image.Image) -> Image.Image:
+        """White strokes on black, made smaller with anti-aliasing."""
+        side = (self.image_size, self.image_size)
+        return ImageChops.invert(image.convert("L").resize(side, Image.Resampling.BILINEAR))
 
 
 def check_files(files: ImageFiles, part: str) -> None:
     """Raise ValueError unless these are all the drawings of the part, and nothing else."""
-    drawings: dict[str, int] = {}
-    for name in files.names:
-        drawings[character_of(name)] = drawings.get(character_of(name), 0) + 1
+    drawings = Counter(character_of(name) for name in files.names)
     if len(drawings) != CHARACTERS[part] or set(drawings.values()) != {DRAWINGS}:
         expected = CHARACTERS[part]
         raise ValueError(
@@ -117,27 +159,13 @@ def character_of(name: str) -> str:
     return "/".join(PurePosixPath(name).parts[-3:-1])
 
 
-def decode(files: ImageFiles, image_size: int) -> ImageTable:
-    """All drawings as white strokes on black, made smaller with anti-aliasing."""
-    side = (image_size, image_size)
-    images = [
-        255 - np.asarray(Image.open(io.BytesIO(content)).convert("L").resize(side, Image.Resampling.BILINEAR))
-        for content in track(files.contents(), f"Decoding {files.place.name}", total=len(files.names), transient=True)
-    ]
-    characters = [character_of(name) for name in files.names]
-    names = sorted(set(characters))
-    number = {name: label for label, name in enumerate(names)}
-    labels_N = torch.tensor([number[character] for character in characters])
-    return ImageTable(torch.from_numpy(np.stack(images))[:, None], labels_N, tuple(names))
-
-
-def split_by_alphabet(table: ImageTable, held_out: Sequence[str]) -> tuple[ImageTable, ImageTable]:
-    """Part a table into the classes of all other alphabets and those of `held_out`.
+def split_by_alphabet(characters: Sequence[str], held_out: Sequence[str]) -> Parted:
+    """Part classes into those of all other alphabets and those of `held_out`.
 
     Raises:
         ValueError: for an alphabet that is not there, and where none or all are held out.
     """
-    alphabet_of = [name.split("/")[0] for name in table.class_names]
+    alphabet_of = [name.split("/")[0] for name in characters]
     known = sorted(set(alphabet_of))
     for alphabet in held_out:
         if alphabet not in known:
@@ -151,4 +179,4 @@ def split_by_alphabet(table: ImageTable, held_out: Sequence[str]) -> tuple[Image
         )
     kept = [label for label, alphabet in enumerate(alphabet_of) if alphabet not in held_out]
     held = [label for label, alphabet in enumerate(alphabet_of) if alphabet in held_out]
-    return table.classes(kept), table.classes(held)
+    return Parted(kept, held)
