@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from rich.console import Console
+
+from siamese_lab.data.messages import announce
 
 LOCKS = ".locks"
 
@@ -57,8 +58,3 @@ def writing_to(folder: Path) -> Iterator[None]:
             f"The lab keeps what it downloads and decodes in {folder}, but cannot write there "
             f"({error.strerror or error}). Set paths.cache to a folder that it may write to."
         ) from error
-
-
-def announce(line: str) -> None:
-    """Tell the user what happens with their files, on standard error."""
-    Console(stderr=True, soft_wrap=True).print(line, markup=False, highlight=False, style="dim")

@@ -23,6 +23,7 @@ from rich.progress import track
 from torch import Tensor
 
 from siamese_lab.data.image_files import ImageFiles
+from siamese_lab.data.messages import console
 
 CHUNK = 64
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -73,7 +74,14 @@ def _in_parallel(work: Callable[[_Chunk], Made], files: ImageFiles, what: str) -
     chunks = list(_chunks(files))
     executor = ThreadPoolExecutor(os.cpu_count())
     try:
-        yield from track(executor.map(work, chunks), what, total=len(chunks), transient=True)
+        yield from track(
+            executor.map(work, chunks),
+            what,
+            total=len(chunks),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
     finally:
         executor.shutdown(cancel_futures=True)
 

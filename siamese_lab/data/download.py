@@ -13,6 +13,7 @@ import requests
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from siamese_lab.data.cache_folder import one_at_a_time, writing_to
+from siamese_lab.data.messages import console
 
 ROUNDS = 3
 """How often every mirror is asked that may yet answer."""
@@ -132,7 +133,7 @@ class _Bar:
             TransferSpeedColumn(),
             TimeRemainingColumn(compact=True),
         )
-        self.progress = Progress(*columns, transient=True)
+        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.task = self.progress.add_task("", total=None)
         self.progress.start()
 

@@ -17,7 +17,8 @@ import pooch
 import torch
 from torch import Tensor
 
-from siamese_lab.data.cache_folder import announce, one_at_a_time, writing_to
+from siamese_lab.data.cache_folder import one_at_a_time, writing_to
+from siamese_lab.data.messages import announce
 
 IMAGES, LABELS, MANIFEST = "images.npy", "labels.npy", "table.json"
 FORMAT = 2

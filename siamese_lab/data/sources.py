@@ -5,8 +5,8 @@ Both are laid out as torchvision lays them out, `ROOT/omniglot-py/images_backgro
 
 from pathlib import Path
 
-from siamese_lab.data.cache_folder import announce
 from siamese_lab.data.download import Remote, download
+from siamese_lab.data.messages import announce
 
 DOWNLOADS = "downloads"
 

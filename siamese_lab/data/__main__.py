@@ -1,0 +1,107 @@
+"""Prepare data sets ahead of time: `python -m siamese_lab.data NAME … [--verify] [--show] [OPTION=VALUE …]`."""
+
+import argparse
+import importlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from siamese_lab import data
+from siamese_lab.choices import check_keys, config_folder, register_schema
+from siamese_lab.mistakes import explain, is_users_mistake
+
+BAD_COPY, BAD_INPUT = 1, 2
+
+
+def main() -> None:
+    """The command: exit status 1 where `--verify` finds something wrong, 2 where a set cannot be prepared."""
+    parser = argparse.ArgumentParser(
+        prog="python -m siamese_lab.data",
+        description="Download, decode and cache data sets, and print what was found.",
+        epilog="Options are those of siamese_lab.train: paths.data=FOLDER, data.image_size=32, …",
+    )
+    parser.add_argument("names", nargs="+", metavar="NAME", help=f"one of {', '.join(data.available())}")
+    parser.add_argument("--verify", action="store_true", help="only read the copies and say what is wrong with them")
+    parser.add_argument("--show", action="store_true", help="draw what is in them, under outputs/data/NAME/")
+    asked = parser.parse_intermixed_args()
+    names = [word for word in asked.names if "=" not in word]
+    options = [word for word in asked.names if "=" in word]
+    if not names:
+        parser.error(f"name at least one of {', '.join(data.available())}")
+
+    register_schema()
+    console, statuses = Console(), {0}
+    for name in names:
+        try:
+            config = compose(name, options)
+            images = data.build(**config.data, seed=config.seed)
+            if asked.verify:
+                statuses.add(verify(console, name, images))
+                continue
+            prepare(console, name, images)
+            if asked.show:
+                show(console, images, Path(config.paths.outputs) / "data" / name)
+        except Exception as error:
+            if not is_users_mistake(error):
+                raise
+            Console(stderr=True, soft_wrap=True).print(
+                f"Error: {explain(error)}", markup=False, highlight=False, style="red"
+            )
+            statuses.add(BAD_INPUT)
+    sys.exit(max(statuses))
+
+
+def compose(name: str, options: Sequence[str]) -> DictConfig:
+    """What `siamese_lab.train data=NAME OPTION=VALUE …` would be told."""
+    overrides = [f"data={name}", *options]
+    sys.argv[1:] = overrides  # from which `explain` learns what options there are
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = hydra.compose("train", overrides=overrides)
+    check_keys(config)
+    return config
+
+
+def prepare(console: Console, name: str, images: data.DataModule) -> None:
+    """Download and decode what is not there yet, and print what is there then."""
+    started = time.perf_counter()
+    splits = images.splits
+    seconds = time.perf_counter() - started
+    table = Table(title=f"{name}, in {seconds:.1f} s", title_justify="left", title_style="bold")
+    table.add_column("")
+    for column in ("images", "classes", "images of a class"):
+        table.add_column(column, justify="right")
+    for part, rows in zip(splits._fields, splits, strict=True):
+        size_C = rows.labels_N.bincount(minlength=len(rows.class_names))
+        smallest, largest = int(size_C.min()), int(size_C.max())
+        each = f"{smallest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"
+        table.add_row(part, f"{len(rows):,}", f"{len(rows.class_names):,}", each)
+    console.print(table)
+    for what, where in images.provenance().items():
+        console.print(f"{what:<10}{where}", markup=False, highlight=False, soft_wrap=True)
+
+
+def verify(console: Console, name: str, images: data.DataModule) -> int:
+    """Print what is wrong with a copy; the exit status."""
+    problems = images.verify()
+    for problem in problems:
+        console.print(f"{name}: {problem}", markup=False, highlight=False, soft_wrap=True, style="red")
+    if not problems:
+        console.print(f"{name}: nothing is wrong.", markup=False, highlight=False, soft_wrap=True)
+    return BAD_COPY if problems else 0
+
+
+def show(console: Console, images: data.DataModule, folder: Path) -> None:
+    """Draw the images, and print where to."""
+    images.setup("fit")
+    for sheet in importlib.import_module("siamese_lab.data.sheets").write_sheets(images, folder):
+        console.print(f"{'sheet':<10}{sheet}", markup=False, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
