@@ -5,9 +5,9 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests run side by side, and their tensors are small
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import hydra
 import pytest
@@ -17,8 +17,12 @@ from rich.console import Console
 
 from siamese_lab import command_line
 from siamese_lab.choices import config_folder, register_schema
+from siamese_lab.data import download
 from siamese_lab.study.results import Results
 from siamese_lab.train import job, train
+
+if TYPE_CHECKING:
+    from loopback import Server
 
 QUICK = ("trainer.accelerator=cpu", "trainer.max_steps=6", "trainer.log_every_n_steps=2", "logger=csv")
 """Six steps are enough to see what a run does; the CPU, as that is where results are equal bit by bit."""
@@ -69,9 +73,36 @@ def command(
 
 
 @pytest.fixture(scope="session")
-def omniglot_root() -> Path:
+def real_root() -> Path:
     """The folder of the real data sets."""
     folder = os.environ.get("SIAMESE_LAB_DATA")
-    if folder is None or not (Path(folder) / "omniglot-py").is_dir():
-        pytest.skip("SIAMESE_LAB_DATA does not name a folder with omniglot-py/")
+    if folder is None:
+        pytest.skip("SIAMESE_LAB_DATA does not name a folder of the real data sets")
     return Path(folder).absolute()
+
+
+@pytest.fixture(scope="session")
+def real_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all tests, also of those that run beside one another."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "real_cache"
+
+
+@pytest.fixture(scope="session")
+def omniglot_root(real_root: Path) -> Path:
+    """The folder of the real data sets, with Omniglot in it."""
+    if not (real_root / "omniglot-py").is_dir():
+        pytest.skip("SIAMESE_LAB_DATA does not name a folder with omniglot-py/")
+    return real_root
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> "Iterator[Server]":
+    """A server on loopback to download from, without the pauses between tries."""
+    from loopback import Server
+
+    monkeypatch.setattr(download, "PAUSE", 0.01)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server = Server()
+    yield server
+    server.close()

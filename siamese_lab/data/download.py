@@ -106,18 +106,20 @@ def _fetch(url: str, remote: Remote, draft: Path) -> None:
         raise MirrorError(f"the connection failed or was cut ({type(error).__name__})", for_good=False) from error
     finally:
         bar.close()
-    if not pooch.hash_matches(str(draft), remote.digest):
-        raise MirrorError(_what_came(draft, remote), for_good=True)
-
-
-def _what_came(draft: Path, remote: Remote) -> str:
-    with draft.open("rb") as stream:
-        begin = stream.read(512).lstrip().lower()
-    if begin.startswith((b"<!doctype html", b"<html")):
-        return "sent a web page in place of the file, as a proxy or a login page of the network would"
     algorithm, expected = remote.digest.split(":")
     came = pooch.file_hash(str(draft), alg=algorithm)
-    return f"sent another file ({algorithm} {came} where {expected} was expected)"
+    if came != expected:
+        raise MirrorError(
+            "sent a web page in place of the file, as a proxy or a login page of the network would"
+            if _is_web_page(draft)
+            else f"sent another file ({algorithm} {came} where {expected} was expected)",
+            for_good=True,
+        )
+
+
+def _is_web_page(place: Path) -> bool:
+    with place.open("rb") as stream:
+        return stream.read(512).lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
 class _Bar:

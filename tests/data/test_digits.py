@@ -6,8 +6,7 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
 from siamese_lab import data
-from siamese_lab.data.digits import Digits, hold_out_every
-from siamese_lab.data.image_table import ImageTable
+from siamese_lab.data.digits import Digits
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +47,6 @@ def test_images_are_enlarged(splits, image_size):
     assert enlarged.dtype == torch.uint8
     smooth = F.interpolate(splits.test.images_NCHW.float(), (image_size, image_size), mode="bilinear")
     torch.testing.assert_close(enlarged.float(), smooth, atol=1.5, rtol=0)
-
-
-def test_hold_out_every_takes_the_nth_of_each_class_in_order():
-    labels_N = torch.tensor([0, 1, 0, 0, 1, 1, 0, 0, 0, 1])
-    table = ImageTable(torch.arange(10, dtype=torch.uint8).reshape(10, 1, 1, 1), labels_N, ("a", "b"))
-    kept, held = hold_out_every(table, 3)
-    assert held.images_NCHW.flatten().tolist() == [3, 5, 8]
-    assert kept.images_NCHW.flatten().tolist() == [0, 1, 2, 4, 6, 7, 9]
-    assert held.labels_N.tolist() == [0, 1, 0]
-    assert held.class_names == ("a", "b")
 
 
 def test_batches_can_be_drawn_from_it():

@@ -1,16 +1,22 @@
 """Image tables keep images, labels and names together; the cache decodes once and never shows half a table."""
 
+import errno
 import json
+import multiprocessing
 import os
 import shutil
-import zipfile
+import tempfile
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from processes import files_of, kill, start, wait_until
 
-from siamese_lab.data.image_files import list_images
-from siamese_lab.data.image_table import ImageTable, cached
+from siamese_lab.data.image_table import ImageTable, cached, check_stored
+
+STORED = ["key/images.npy", "key/labels.npy", "key/table.json"]
 
 
 def a_table(count=6, classes=3):
@@ -76,7 +82,7 @@ def test_a_table_is_decoded_once(tmp_path):
     assert_equal(cached(folder, "key", forbidden), a_table())
     other = a_table(8, 4)
     assert_equal(cached(folder, "other", lambda: other), other)
-    assert sorted(path.name for path in folder.iterdir()) == ["key", "other"], "drafts should be gone"
+    assert files_of(folder) == [*STORED, *(file.replace("key", "other") for file in STORED)], "drafts should be gone"
 
 
 def test_images_come_from_the_file_as_needed_and_cannot_change_it(tmp_path):
@@ -92,12 +98,77 @@ def test_images_come_from_the_file_as_needed_and_cannot_change_it(tmp_path):
     assert file.read_bytes()[:-1] == stored[:-1]
 
 
-def test_a_draft_left_half_written_is_ignored(tmp_path):
-    draft = tmp_path / "key.abc123"
-    draft.mkdir()
-    (draft / "images.npy").write_bytes(b"half an arr")
+def damage_cut(place):
+    with (place / "images.npy").open("r+b") as stream:
+        stream.truncate(100)
+
+
+def damage_longer(place):
+    with (place / "images.npy").open("ab") as stream:
+        stream.write(b"more")
+
+
+def damage_no_manifest(place):
+    (place / "table.json").unlink()
+
+
+def damage_manifest(place):
+    (place / "table.json").write_text('{"format": 2, "key"', encoding="utf-8")
+
+
+def damage_other_key(place):
+    manifest = json.loads((place / "table.json").read_text(encoding="utf-8"))
+    (place / "table.json").write_text(json.dumps(manifest | {"key": "another"}), encoding="utf-8")
+
+
+def damage_labels(place):
+    np.save(place / "labels.npy", np.array([2, 1, 0, 0, 1, 2]))
+
+
+def damage_other_folder(place):
+    shutil.rmtree(place)
+    place.mkdir()
+    (place / "images.npy").write_bytes(b"another program's")
+
+
+def damage_file(place):
+    shutil.rmtree(place)
+    place.write_text("another program's", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_cut,
+        damage_longer,
+        damage_no_manifest,
+        damage_manifest,
+        damage_other_key,
+        damage_labels,
+        damage_other_folder,
+        damage_file,
+    ],
+)
+def test_a_cache_that_is_not_whole_or_not_ours_is_made_anew(tmp_path, damage, capsys):
+    cached(tmp_path, "key", a_table)
+    damage(tmp_path / "key")
     assert_equal(cached(tmp_path, "key", a_table), a_table())
+    assert f"{tmp_path}/key is not a whole table of this lab's: making it anew." in capsys.readouterr().err
     assert_equal(cached(tmp_path, "key", forbidden), a_table())
+    assert files_of(tmp_path) == STORED
+
+
+def test_the_check_finds_what_a_start_does_not_look_for(tmp_path):
+    place = tmp_path / "key"
+    assert check_stored(place) == [], "where there is no table, none is wrong"
+    cached(tmp_path, "key", a_table)
+    assert check_stored(place) == []
+    with (place / "images.npy").open("r+b") as stream:
+        stream.seek(-1, os.SEEK_END)
+        stream.write(b"\xff")
+    assert check_stored(place) == [f"{place}: images.npy is not as it was written. Delete it, and it is made anew."]
+    damage_cut(place)
+    assert "have not the sizes they were written with" in check_stored(place)[0]
 
 
 def test_a_table_that_cannot_be_decoded_leaves_nothing(tmp_path):
@@ -106,81 +177,123 @@ def test_a_table_that_cannot_be_decoded_leaves_nothing(tmp_path):
 
     with pytest.raises(ValueError, match="not an image"):
         cached(tmp_path, "key", broken)
+    assert files_of(tmp_path) == []
     assert_equal(cached(tmp_path, "key", a_table), a_table())
 
 
-def test_of_two_processes_the_first_to_finish_stores(tmp_path):
-    def decode_while_another_is_faster():
-        cached(tmp_path, "key", a_table)
-        return a_table(8, 4)
+def test_two_processes_at_once_decode_once_and_leave_one_good_cache(tmp_path):
+    cache, decoded = tmp_path / "cache", tmp_path / "decoded"
+    together = multiprocessing.get_context("fork").Barrier(4)
 
-    assert_equal(cached(tmp_path, "key", decode_while_another_is_faster), a_table())
-    assert [path.name for path in tmp_path.iterdir()] == ["key"], "the draft of the second should be gone"
+    def decode():
+        with decoded.open("a", encoding="utf-8") as stream:
+            stream.write(f"{os.getpid()}\n")
+        time.sleep(0.3)
+        return a_table()
+
+    def prepare():
+        together.wait()
+        assert_equal(cached(cache, "key", decode), a_table())
+
+    processes = [start(prepare) for _ in range(4)]
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert len(decoded.read_text(encoding="utf-8").splitlines()) == 1
+    assert_equal(cached(cache, "key", forbidden), a_table())
+    assert files_of(cache) == STORED
 
 
-def test_a_full_disk_is_an_error_and_leaves_no_draft(tmp_path, monkeypatch):
+def a_large_table():
+    images_NCHW = torch.arange(40_000_000, dtype=torch.int32).to(torch.uint8).reshape(-1, 1, 100, 100)
+    return ImageTable(images_NCHW, torch.arange(len(images_NCHW)) % 7, tuple("abcdefg"))
+
+
+@pytest.mark.parametrize("milliseconds", [0, 10, 20, 40, 60, 80, 120, 160])
+def test_a_process_killed_while_it_stores_leaves_nothing_to_trust(tmp_path, milliseconds):
+    """Killed while it decodes, while it writes either file or the manifest, or after the renaming."""
+    table = a_large_table()
+    begun = tmp_path / "begun"
+
+    def decode():
+        begun.touch()
+        return table
+
+    process = start(lambda: cached(tmp_path / "cache", "key", decode))
+    wait_until(begun.exists)
+    time.sleep(milliseconds / 1000)
+    kill(process)
+    assert_equal(cached(tmp_path / "cache", "key", lambda: table), table)
+    assert_equal(cached(tmp_path / "cache", "key", forbidden), table)
+    assert files_of(tmp_path / "cache") == STORED
+    assert check_stored(tmp_path / "cache" / "key") == []
+
+
+def test_a_process_killed_in_the_middle_of_a_file(tmp_path, monkeypatch):
+    """The second half of the images never comes."""
+    half = tmp_path / "half"
+
+    def save_half(file, array):
+        with Path(file).open("wb") as stream:
+            np.lib.format.write_array(stream, array)
+            stream.truncate(stream.tell() // 2)
+            stream.flush()
+            half.touch()
+            time.sleep(60)
+
+    def prepare():
+        monkeypatch.setattr(np, "save", save_half)
+        cached(tmp_path / "cache", "key", a_table)
+
+    process = start(prepare)
+    wait_until(half.exists)
+    kill(process)
+    assert files_of(tmp_path / "cache") == ["key.draft/images.npy"]
+    assert_equal(cached(tmp_path / "cache", "key", a_table), a_table())
+    assert files_of(tmp_path / "cache") == STORED
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_draft(tmp_path, monkeypatch):
     def full(*_):
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(
+        ValueError, match=rf"^There is no space left to write to {tmp_path}\. Free some, or set paths\.c"
+    ):
         cached(tmp_path, "key", a_table)
-    assert list(tmp_path.iterdir()) == []
+    assert files_of(tmp_path) == []
+
+
+def as_nobody(work):
+    """Do the work without the rights of root, whom no file refuses."""
+
+    def prepare():
+        if os.getuid() == 0:
+            os.setuid(65534)
+        with pytest.raises(ValueError, match=r"but cannot write there \(Permission denied\)\. Set paths\.cache to a"):
+            work()
+
+    process = start(prepare)
+    process.join()
+    return process.exitcode
+
+
+def test_a_cache_without_write_permission_is_one_sentence_unless_it_holds_the_table():
+    with tempfile.TemporaryDirectory() as name:  # unlike pytest's own, its parent can be entered by anyone
+        folder = Path(name) / "cache"
+        cached(folder, "key", a_table)
+        folder.chmod(0o555)
+        Path(name).chmod(0o755)
+        assert as_nobody(lambda: cached(folder, "other", a_table)) == 0
+        reader = start(
+            lambda: (os.getuid() or os.setuid(65534), assert_equal(cached(folder, "key", forbidden), a_table()))
+        )
+        reader.join()
+        assert reader.exitcode == 0
+        folder.chmod(0o755)
 
 
 def test_names_of_any_script_are_stored(tmp_path):
     table = ImageTable(torch.zeros(1, 1, 2, 2).byte(), torch.tensor([0]), ("Ōjibwe ᐊ/character 1",))
     assert_equal(cached(tmp_path, "key", lambda: table), table)
-    assert json.loads((tmp_path / "key" / "classes.json").read_text(encoding="utf-8")) == list(table.class_names)
-
-
-@pytest.fixture
-def files(tmp_path):
-    """The same three images and a text file in a folder and in an archive, written in another order."""
-    folder = tmp_path / "set"
-    for name in ("b/2.png", "a/1.png", "a/10.png", "a/notes.txt"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(name.encode())
-    archive = tmp_path / "set.zip"
-    with zipfile.ZipFile(archive, "w") as stream:
-        for name in ("b/2.png", "a/notes.txt", "a/10.png", "a/1.png"):
-            stream.write(folder / name, name)
-    return folder, archive
-
-
-def test_a_folder_and_an_archive_list_the_same_images(files):
-    for place in files:
-        listed = list_images(place)
-        assert listed.names == ("a/1.png", "a/10.png", "b/2.png")
-        assert list(listed.contents()) == [b"a/1.png", b"a/10.png", b"b/2.png"]
-        assert list_images(place).key == listed.key
-        assert list_images(place, ".txt").names == ("a/notes.txt",)
-
-
-def test_the_key_changes_with_the_content(files):
-    folder, archive = files
-    before = [list_images(place).key for place in files]
-    (folder / "a/1.png").write_bytes(b"something longer")
-    assert list_images(folder).key != before[0]
-
-    with zipfile.ZipFile(archive, "w") as stream:
-        for name, content in (("b/2.png", b"b/2.png"), ("a/10.png", b"a/10.png"), ("a/1.png", b"a/2.png")):
-            stream.writestr(name, content)
-    assert list_images(archive).key != before[1], "though names and sizes are the same"
-
-
-def test_the_key_changes_with_the_names_and_not_with_the_place(files, tmp_path):
-    folder, _ = files
-    before = list_images(folder).key
-    moved = tmp_path / "elsewhere"
-    shutil.move(folder, moved)
-    assert list_images(moved).key == before
-    (moved / "b/2.png").rename(moved / "b/3.png")
-    assert list_images(moved).key != before
-
-
-def test_what_is_not_an_archive_is_refused(tmp_path):
-    place = tmp_path / "set.zip"
-    place.write_bytes(b"<html>404</html>")
-    with pytest.raises(ValueError, match=r"set\.zip should be a zip archive, but cannot be read as one .*Replace it\."):
-        list_images(place)

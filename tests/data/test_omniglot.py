@@ -1,12 +1,15 @@
 """Omniglot: read alike from archives and folders, split by whole alphabets, and refused unless it is all there."""
 
+import re
 import shutil
+import tarfile
 import zipfile
 from collections import Counter
 
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from processes import files_of, tree
 
 from siamese_lab import data
 from siamese_lab.data import omniglot
@@ -114,7 +117,7 @@ def test_rotations_make_four_classes_of_each_training_class_only(folders, tmp_pa
 
 def test_a_second_load_decodes_nothing(folders, tmp_path, monkeypatch):
     first = load(folders, tmp_path)
-    monkeypatch.setattr(omniglot, "decode", None)
+    monkeypatch.setattr(Omniglot, "_decode", None)
     second = load(folders, tmp_path)
     assert all(torch.equal(a.images_NCHW, b.images_NCHW) for a, b in zip(first, second, strict=True))
 
@@ -133,26 +136,125 @@ def test_a_changed_copy_is_decoded_anew(folders, tmp_path):
     assert torch.equal(after.images_NCHW[1:], before.images_NCHW[1:])
 
 
-def test_not_told_where_it_is():
-    with pytest.raises(ValueError, match=r"was not told where it is\. Set paths\.data=FOLDER or .* SIAMESE_LAB_DATA"):
-        Omniglot().load()
+@pytest.fixture
+def offered(server, archives, monkeypatch):
+    """The two archives on a server, as the authors' repository offers the real ones."""
+    for part in PARTS:
+        content = (archives / f"omniglot-py/{part}.zip").read_bytes()
+        server.answers[f"/{part}.zip"] = [content]
+        monkeypatch.setitem(omniglot.PARTS, part, server.remote(f"{part}.zip", content, f"/{part}.zip"))
+    return server
+
+
+def test_what_is_nowhere_is_downloaded_into_the_cache(offered, folders, tmp_path, capsys):
+    for _ in range(2):
+        module = Omniglot(None, tmp_path / "cache", validation_alphabets=["Hebrew"], rotations=False)
+        for left, right in zip(module.load(), load(folders, tmp_path / "other"), strict=True):
+            assert torch.equal(left.images_NCHW, right.images_NCHW)
+    assert offered.asked == ["/images_background.zip", "/images_evaluation.zip"], "once each"
+    downloads = tmp_path / "cache/downloads/omniglot-py"
+    assert f"downloading images_background.zip into {downloads}." in capsys.readouterr().err
+    assert module.provenance() == {
+        "files": "images_background.zip, images_evaluation.zip",
+        "from": f"downloaded into {downloads}",
+        "cache": str(tmp_path / "cache"),
+    }
+
+
+def test_a_copy_of_half_the_set_is_used_and_the_rest_downloaded(offered, archives, tmp_path, capsys):
+    (archives / "omniglot-py/images_evaluation.zip").unlink()
+    before = tree(archives)
+    load(archives, tmp_path)
+    assert offered.asked == ["/images_evaluation.zip"]
+    told = rf"^{archives} holds no omniglot-py/images_evaluation\.zip: downloading images_evaluation\.zip into .*\.$"
+    assert re.match(told, capsys.readouterr().err)
+    assert tree(archives) == before
+
+
+def test_a_copy_is_only_read(archives, tmp_path):
+    before = tree(archives)
+    for path in [archives, *archives.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    load(archives, tmp_path)
+    for path in [archives, *archives.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    assert tree(archives) == before
+
+
+def test_a_download_that_is_not_the_set_is_no_cache(offered, tmp_path, monkeypatch):
+    """The right checksum of something incomplete: the content is checked all the same."""
+    offered.answers["/images_background.zip"] = offered.answers["/images_evaluation.zip"]
+    content = offered.answers["/images_evaluation.zip"][0]
+    monkeypatch.setitem(
+        omniglot.PARTS,
+        "images_background",
+        offered.remote("images_background.zip", content, "/images_background.zip"),
+    )
+    with pytest.raises(ValueError, match=r"should hold 6 characters .* but holds 4 characters and 12 images"):
+        load(None, tmp_path)
+
+
+def test_foreign_packaging(folders, tmp_path):
+    """Without the part's folder, or under others, with a system's hidden files; as zip and as tar."""
+    for number, (suffix, top) in enumerate([(".zip", ""), (".zip", "my/copy/of/it/"), (".tgz", "x/"), (".tar", "")]):
+        target = tmp_path / f"foreign{number}" / "omniglot-py"
+        target.mkdir(parents=True)
+        for part in PARTS:
+            source = folders / "omniglot-py" / part
+            names = {file: f"{top}{file.relative_to(source)}" for file in source.rglob("*.png")}
+            if suffix == ".zip":
+                with zipfile.ZipFile(target / f"{part}.zip", "w") as archive:
+                    archive.writestr("__MACOSX/Greek/character01/._0001_01.png", b"hidden")
+                    for file, name in names.items():
+                        archive.write(file, name)
+            else:
+                with tarfile.open(target / f"{part}{suffix}", "w:gz" if suffix == ".tgz" else "w") as archive:
+                    for file, name in names.items():
+                        archive.add(file, name)
+        for left, right in zip(load(target.parent, tmp_path), load(folders, tmp_path), strict=True):
+            assert torch.equal(left.images_NCHW, right.images_NCHW)
+            assert left.class_names == right.class_names
+
+
+def test_verify_names_everything_that_is_wrong(archives, folders, tmp_path):
+    assert Omniglot(archives, tmp_path / "cache").verify() == []
+    assert Omniglot(None, tmp_path / "cache").verify() == [
+        f"omniglot-py/{part}.zip is neither in paths.data (not set) nor downloaded yet." for part in PARTS
+    ]
+    broken = sorted((folders / "omniglot-py/images_background").rglob("*.png"))[3:5]
+    for file in broken:
+        file.write_bytes(b"not an image")
+    max((folders / "omniglot-py/images_evaluation").rglob("*.png")).unlink()
+    found = Omniglot(folders, tmp_path / "cache").verify()
+    assert len(found) == 3
+    assert all(file.name in told for file, told in zip(broken, found, strict=False))
+    assert "but holds 4 characters and 11 images" in found[2]
+
+
+def test_an_unreadable_drawing_is_named_and_nothing_is_cached(folders, tmp_path):
+    file = sorted((folders / "omniglot-py/images_background").rglob("*.png"))[7]
+    file.write_bytes(file.read_bytes()[:60])
+    with pytest.raises(ValueError, match=rf"images_background holds .*{file.name}, which cannot be read as an image"):
+        load(folders, tmp_path)
+    assert files_of(tmp_path / "cache") == []
+
+
+def test_the_one_shot_runs_are_found_or_downloaded(server, archives, tmp_path, monkeypatch):
+    name = "one-shot-classification/all_runs.zip"
+    monkeypatch.setattr(omniglot, "ONE_SHOT_RUNS", server.remote(name, b"the runs", "/all_runs.zip"))
+    server.answers["/all_runs.zip"] = [b"the runs"]
+    module = Omniglot(archives, tmp_path / "cache")
+    assert module.one_shot_runs() == tmp_path / "cache/downloads/omniglot-py" / name
+    assert module.one_shot_runs().read_bytes() == b"the runs"
+    (archives / "omniglot-py/one-shot-classification/all_runs").mkdir(parents=True)
+    assert module.one_shot_runs() == archives / "omniglot-py/one-shot-classification/all_runs"
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(ValueError, match=r"absent, but there is no such folder\. It should hold omniglot-py/images_"):
-        load(tmp_path / "absent", tmp_path)
-
-
-@pytest.mark.parametrize(("held", "named"), [([], "nothing"), (["MNIST", "lfw-py"], "MNIST, lfw-py")])
-def test_a_folder_without_it(tmp_path, held, named):
-    root = tmp_path / "root"
-    root.mkdir()
-    for name in held:
-        (root / name).mkdir()
     with pytest.raises(
-        ValueError, match=rf"should hold omniglot-py/images_background\.zip or .*/, but holds {named}\."
+        ValueError, match=r"absent, but there is no such folder\. It should hold omniglot-py/images_b.*z"
     ):
-        load(root, tmp_path)
+        load(tmp_path / "absent", tmp_path)
 
 
 def test_an_empty_folder_of_a_part(folders, tmp_path):
@@ -178,7 +280,9 @@ def test_the_wrong_part_under_the_right_name(folders, tmp_path):
 
 def test_what_is_not_an_archive(archives, tmp_path):
     (archives / "omniglot-py/images_evaluation.zip").write_bytes(b"<html>404</html>")
-    with pytest.raises(ValueError, match=r"images_evaluation\.zip should be a zip archive, but cannot be read as one"):
+    with pytest.raises(
+        ValueError, match=r"images_evaluation\.zip should be a zip or tar archive, but cannot be read as one"
+    ):
         load(archives, tmp_path)
 
 
@@ -196,10 +300,10 @@ def test_something_must_be_left_to_train_and_to_validate_on(folders, tmp_path, a
         load(folders, tmp_path, validation_alphabets=alphabets)
 
 
-@pytest.mark.parametrize("image_size", [0, 106])
-def test_a_size_the_drawings_do_not_have(image_size):
-    with pytest.raises(ValueError, match=rf"105×105 pixels; data\.image_size must be 1…105, not {image_size}\."):
-        Omniglot(image_size=image_size)
+def test_any_size_of_at_least_one_pixel(folders, tmp_path):
+    assert load(folders, tmp_path, image_size=128).test.images_NCHW.shape == (12, 1, 128, 128)
+    with pytest.raises(ValueError, match=r"data\.image_size must be at least 1 pixel, but is 0\."):
+        Omniglot(image_size=0)
 
 
 def test_it_is_found_by_name():
@@ -208,8 +312,9 @@ def test_it_is_found_by_name():
         data.build("omniglot", rotation=True)
 
 
-def test_the_real_counts(omniglot_root, tmp_path):
-    train, validation, test = Omniglot(omniglot_root, tmp_path, rotations=False).load()
+def test_the_real_counts(omniglot_root, real_cache):
+    module = Omniglot(omniglot_root, real_cache, rotations=False)
+    train, validation, test = module.load()
     assert (len(test), len(test.class_names)) == (13_180, 659)
     assert len(train) + len(validation) == 19_280
     assert len(train.class_names) + len(validation.class_names) == 964
@@ -220,3 +325,4 @@ def test_the_real_counts(omniglot_root, tmp_path):
     assert [len(each) for each in alphabets] == [25, 5, 20]
     assert Counter(alphabet for each in alphabets for alphabet in each).most_common(1)[0][1] == 1
     assert alphabets[1] == {"Balinese", "Early_Aramaic", "Hebrew", "Korean", "Latin"}
+    assert module.one_shot_runs() == omniglot_root / "omniglot-py/one-shot-classification/all_runs.zip"
