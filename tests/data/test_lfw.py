@@ -1,0 +1,290 @@
+"""Labeled Faces in the Wild: split by people in both views, from any packaging, its pairs resolved."""
+
+import shutil
+import tarfile
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from processes import files_of
+
+from siamese_lab import data
+from siamese_lab.data import lfw
+from siamese_lab.data.lfw import Lfw
+from siamese_lab.data.lfw_pairs import read_pairs
+from siamese_lab.data.lfw_people import Person, people
+
+SMALL = (
+    Person("Al_A", 3, "train", 0),
+    Person("Al_A-B", 2, "train", 1),
+    Person("Al_B", 1, "train", 2),
+    Person("Bo", 1, "test", 0),
+    Person("Cy", 2, "train", 1),
+    Person("Di", 4, "test", 1),
+    Person("Ed", 5, "train", 2),
+)
+TOTAL = sum(person.images for person in SMALL)
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """Seven people, each image of one grey level in the middle and red around it, under the official names."""
+    monkeypatch.setattr(lfw, "people", lambda: SMALL)
+    for row, name in enumerate(name for person in SMALL for name in person.files()):
+        file = tmp_path / "root/lfw-py/lfw-deepfunneled" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        image = Image.new("RGB", (250, 250), (255, 0, 0))
+        image.paste((10 * row, 10 * row, 10 * row), (48, 48, 202, 202))
+        image.save(file, quality=95)
+    return tmp_path / "root"
+
+
+def levels(table):
+    """Which images a table holds, by their grey levels."""
+    return (table.images_NCHW.float().mean((1, 2, 3)) / 10).round().int().tolist()
+
+
+def test_view_1_is_split_by_people(copy, tmp_path):
+    train, validation, test = Lfw(copy, tmp_path / "cache", hold_out=3).load()
+    assert test.class_names == ("Bo", "Di")
+    assert validation.class_names == ("Al_A-B",), "third from Ed with 5, Al_A with 3, Al_A-B with 2 images"
+    assert train.class_names == ("Al_A", "Al_B", "Cy", "Ed")
+    assert levels(train) == [0, 1, 2, 5, 7, 8, 13, 14, 15, 16, 17]
+    assert (levels(validation), levels(test)) == ([3, 4], [6, 9, 10, 11, 12])
+
+
+@pytest.mark.parametrize("fold", [0, 1, 2])
+def test_view_2_tests_one_fold_and_trains_on_the_others(copy, tmp_path, fold):
+    train, validation, test = Lfw(copy, tmp_path / "cache", view=2, fold=fold, hold_out=4).load()
+    assert test.class_names == tuple(person.name for person in SMALL if person.fold == fold)
+    names = [*train.class_names, *validation.class_names, *test.class_names]
+    assert sorted(names) == [person.name for person in SMALL]
+    assert len(validation.class_names) == 1
+
+
+def test_both_views_and_all_folds_share_one_cached_table(copy, tmp_path):
+    for options in ({}, {"view": 2, "fold": 0}, {"view": 2, "fold": 2}, {"hold_out": 2}):
+        Lfw(copy, tmp_path / "cache", **{"hold_out": 3} | options).load()
+    assert len(files_of(tmp_path / "cache")) == 3
+    Lfw(copy, tmp_path / "cache", hold_out=3, colour=False).load()
+    assert len(files_of(tmp_path / "cache")) == 6
+
+
+def test_people_of_one_image_are_not_trained_on(copy, tmp_path):
+    module = Lfw(copy, tmp_path / "cache", hold_out=3, min_images_per_class=2)
+    assert module.splits.train.class_names == ("Al_A", "Cy", "Ed")
+    assert module.splits.test.class_names == ("Bo", "Di"), "where they are distractors"
+
+
+@pytest.mark.parametrize("image_size", [32, 64, 200])
+@pytest.mark.parametrize("colour", [True, False])
+def test_the_middle_is_cropped_resized_and_made_grey(copy, tmp_path, image_size, colour):
+    module = Lfw(copy, tmp_path / "cache", image_size=image_size, colour=colour)
+    images = module.everyone.images_NCHW
+    assert images.shape == (TOTAL, module.channels, image_size, image_size)
+    expected = torch.arange(TOTAL)[:, None, None, None] * 10
+    assert (images.int() - expected).abs().max() <= 8, "nothing of the red frame but JPEG's noise"
+    whole = Lfw(copy, tmp_path / "cache", crop=250, image_size=image_size, colour=colour).everyone.images_NCHW
+    corner = whole[:, :, 0, 0].float().mean(0)
+    torch.testing.assert_close(corner, torch.tensor([254.0, 0, 0] if colour else [76.0]), atol=3, rtol=0)
+
+
+def test_an_archive_of_any_packaging_gives_the_table_of_the_folder(copy, tmp_path):
+    expected = Lfw(copy, tmp_path / "cache").everyone
+    for name, top in (("lfw-deepfunneled.tgz", "lfw-deepfunneled"), ("lfw-deepfunneled.tar", "else/where")):
+        target = tmp_path / name / "lfw-py"
+        target.mkdir(parents=True)
+        with tarfile.open(target / name, "w:gz" if name.endswith("gz") else "w") as archive:
+            archive.add(copy / "lfw-py/lfw-deepfunneled", top)
+        table = Lfw(target.parent, tmp_path / "cache").everyone
+        assert torch.equal(table.images_NCHW, expected.images_NCHW)
+        assert table.class_names == expected.class_names
+
+
+def test_funneled_is_used_where_there_is_no_deep_funneled_copy(copy, tmp_path):
+    shutil.move(copy / "lfw-py/lfw-deepfunneled", copy / "lfw-py/lfw_funneled")
+    module = Lfw(copy, tmp_path / "cache")
+    assert module.provenance()["alignment"] == "funneled"
+    with pytest.raises(
+        ValueError, match=r"neither in paths\.data .*can no longer be downloaded: put that archive, or a"
+    ):
+        Lfw(copy, tmp_path / "cache", alignment="deepfunneled", hold_out=3).load()
+
+
+def test_deep_funneled_goes_first(copy, tmp_path):
+    shutil.copytree(copy / "lfw-py/lfw-deepfunneled", copy / "lfw-py/lfw_funneled")
+    assert Lfw(copy, tmp_path / "cache").provenance()["alignment"] == "deepfunneled"
+    assert Lfw(copy, tmp_path / "cache", alignment="funneled").provenance()["alignment"] == "funneled"
+
+
+def test_funneled_images_and_pairs_are_downloaded_where_there_are_none(copy, server, tmp_path, monkeypatch):
+    archive_file = tmp_path / "lfw-funneled.tgz"
+    with tarfile.open(archive_file, "w:gz") as archive:
+        archive.add(copy / "lfw-py/lfw-deepfunneled", "lfw_funneled")
+    content, pairs = archive_file.read_bytes(), b"1\nAl_A\t1\t2\nBo\t1\tCy\t2\n"
+    server.answers = {"/5976015": [content], "/pairs": [pairs]}
+    each = lfw.ALIGNMENTS["funneled"]._replace(remote=server.remote("lfw-funneled.tgz", content, "/5976015"))
+    monkeypatch.setitem(lfw.ALIGNMENTS, "funneled", each)
+    monkeypatch.setitem(lfw.PAIRS, "view_1_test", server.remote("pairsDevTest.txt", pairs, "/pairs"))
+    (tmp_path / "empty").mkdir()
+    for _ in range(2):
+        module = Lfw(tmp_path / "empty", tmp_path / "cache")
+        assert len(module.everyone) == TOTAL
+        assert module.pairs("view_1_test").second_M.tolist() == [1, 8]
+    assert server.asked == ["/5976015", "/pairs"]
+    assert module.provenance() == {
+        "files": "lfw-funneled.tgz",
+        "from": f"downloaded into {tmp_path}/cache/downloads/lfw-py",
+        "cache": str(tmp_path / "cache"),
+        "alignment": "funneled",
+    }
+
+
+def test_a_missing_and_a_strange_photograph_are_named(copy, tmp_path):
+    folder = copy / "lfw-py/lfw-deepfunneled"
+    (folder / "Cy/Cy_0002.jpg").rename(folder / "Cy/Cy_0003.jpg")
+    message = (
+        r"should hold the 18 photographs of 7 people, but holds 18 \(1 missing, such as Cy/Cy_0002\.jpg; 1 unknown,"
+    )
+    with pytest.raises(ValueError, match=message):
+        Lfw(copy, tmp_path / "cache", hold_out=3).load()
+    assert files_of(tmp_path / "cache") == []
+    found = Lfw(copy, tmp_path / "cache").verify()
+    assert len(found) == 4 and "Cy_0002" in found[0]
+    assert all("pairs" in told and "neither" in told for told in found[1:])
+
+
+@pytest.mark.parametrize("broken", ["cut", "small"])
+def test_a_photograph_that_is_none_is_named(copy, tmp_path, broken):
+    file = copy / "lfw-py/lfw-deepfunneled/Di/Di_0003.jpg"
+    if broken == "cut":
+        file.write_bytes(file.read_bytes()[:900])
+    else:
+        Image.new("RGB", (64, 64)).save(file)
+    reason = {"cut": ".*truncated.*", "small": "it has 64×64 pixels, not 250×250"}[broken]
+    with pytest.raises(ValueError, match=rf"holds Di/Di_0003\.jpg, which cannot be read as an image \({reason}\)"):
+        Lfw(copy, tmp_path / "cache", hold_out=3).load()
+    assert files_of(tmp_path / "cache") == []
+
+
+def test_pairs_are_rows_of_the_table(tmp_path):
+    file = tmp_path / "pairs.txt"
+    file.write_text("2\t1\nAl_A\t1\t3\nAl_A\t2\tBo\t1\nCy\t1\t2\nDi\t4\tEd\t5\n", encoding="utf-8")
+    first, second, same, fold = (each.tolist() for each in read_pairs(file, SMALL))
+    assert first == [0, 1, 7, 12]
+    assert second == [2, 6, 8, 17]
+    assert same == [True, False, True, False]
+    assert fold == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("<html>\n", "should begin with the number of its pairs, but begins with '<html>'"),
+        ("1 2 3\n", "should begin with the number of its pairs"),
+        ("2\nAl_A\t1\t2\n", r"should hold 4 pairs by its first line, but holds 1\. It is incomplete"),
+        ("1\nAl_A\t1\t4\nBo\t1\tCy\t2\n", r"names image 4 of 'Al_A' in the line 'Al_A\\t1\\t4', but there is none"),
+        ("1\nAl_A\t1\t2\nZoe\t1\tCy\t2\n", "names image 1 of 'Zoe' in the line"),
+        ("1\nAl_A\t1\t2\nCy\t2\n", "should have 3 or 4 words in a line"),
+    ],
+)
+def test_pairs_that_there_are_not(tmp_path, content, message):
+    file = tmp_path / "pairs.txt"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        read_pairs(file, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alignment": "deepfunelled"}, r"must be null or one of deepfunneled, .*Did you mean 'deepfunneled'\?"),
+        ({"view": 3}, r"has the views 1 and 2, but data\.view is 3\."),
+        ({"view": 2}, r"one of ten folds: set data\.fold=0…9, which is None\."),
+        ({"view": 2, "fold": 10}, r"set data\.fold=0…9, which is 10\."),
+        ({"fold": 0}, r"View 1 of LFW has no folds, but data\.fold is 0\."),
+        ({"crop": 251}, r"250×250 pixels; data\.crop must be 1…250, not 251\."),
+        ({"image_size": 0}, r"data\.image_size must be at least 1 pixel"),
+        ({"hold_out": 1}, r"data\.hold_out is 1 in how many"),
+    ],
+)
+def test_options_that_do_not_go_together(options, message):
+    with pytest.raises(ValueError, match=message):
+        Lfw(**options)
+
+
+def test_pairs_of_another_name():
+    with pytest.raises(
+        ValueError, match=r"LFW has no pairs 'view2'\. Did you mean 'view_2'\? Available: view_1_train,"
+    ):
+        Lfw().pairs("view2")
+
+
+def test_the_shipped_people_are_those_published():
+    assert (len(people()), sum(person.images for person in people())) == (5_749, 13_233)
+    parts = Counter(person.view_1 for person in people())
+    assert parts == {"train": 4_038, "test": 1_711}
+    assert Counter(person.fold for person in people()) == dict(
+        enumerate([601, 555, 552, 560, 567, 527, 597, 601, 580, 609])
+    )
+    assert [person.name for person in people()] == sorted({person.name for person in people()})
+    assert sum(person.images for person in people() if person.view_1 == "train") == 9_525
+
+
+def test_the_real_people_lists_say_the_same(real_root):
+    folder = real_root / "lfw-py"
+    for part in ("train", "test"):
+        lines = (folder / f"peopleDev{part.capitalize()}.txt").read_text().splitlines()[1:]
+        assert {tuple(line.split("\t")) for line in lines} == {
+            (person.name, str(person.images)) for person in people() if person.view_1 == part
+        }
+    lines = (folder / "people.txt").read_text().splitlines()[1:]
+    fold, read = -1, {}
+    for line in lines:
+        name, _, images = line.partition("\t")
+        fold += not images
+        if images:
+            read[name] = fold
+    assert read == {person.name: person.fold for person in people()}
+
+
+def test_the_real_counts(real_root, real_cache):
+    module = data.build("lfw", root=real_root, cache=real_cache)
+    everyone = module.everyone
+    assert (len(everyone), len(everyone.class_names)) == (13_233, 5_749)
+    assert everyone.images_NCHW.shape[1:] == (3, 64, 64)
+    train, validation, test = module.load()
+    assert (len(test), len(test.class_names)) == (3_708, 1_711)
+    assert len(train) + len(validation) == 9_525
+    assert len(train.class_names) + len(validation.class_names) == 4_038
+    names = [*train.class_names, *validation.class_names, *test.class_names]
+    assert len(set(names)) == 5_749, "no person is in two parts"
+
+
+def test_every_real_pair_resolves(real_root, real_cache):
+    module = data.build("lfw", root=real_root, cache=real_cache)
+    for which, count in (("view_1_train", 2_200), ("view_1_test", 1_000), ("view_2", 6_000)):
+        pairs = module.pairs(which)
+        assert len(pairs.same_M) == count and int(pairs.same_M.sum()) == count // 2
+        label_of = module.everyone.labels_N
+        assert torch.equal(label_of[pairs.first_M] == label_of[pairs.second_M], pairs.same_M)
+        assert (pairs.first_M != pairs.second_M).all()
+    fold_C = torch.tensor([person.fold for person in people()])
+    for row_M in (pairs.first_M, pairs.second_M):
+        assert torch.equal(fold_C[label_of[row_M]], pairs.fold_M), "who is in a pair is in its fold"
+    parts = np.array([person.view_1 for person in people()])
+    for which in ("train", "test"):
+        pairs = module.pairs(f"view_1_{which}")
+        assert set(parts[label_of[torch.cat([pairs.first_M, pairs.second_M])]]) == {which}
+
+
+@pytest.mark.parametrize("fold", [0, 9])
+def test_no_person_of_a_real_fold_is_trained_on(real_root, real_cache, fold):
+    module = data.build("lfw", root=real_root, cache=real_cache, view=2, fold=fold)
+    train, validation, test = module.load()
+    tested = {person.name for person in people() if person.fold == fold}
+    assert set(test.class_names) == tested
+    assert tested.isdisjoint(train.class_names) and tested.isdisjoint(validation.class_names)
+    assert len(train) + len(validation) + len(test) == 13_233
