@@ -14,7 +14,7 @@ from rich.table import Table
 
 from siamese_lab import data
 from siamese_lab.choices import check_keys, config_folder, register_schema
-from siamese_lab.mistakes import explain, is_users_mistake
+from siamese_lab.mistakes import check_types, explain, is_users_mistake
 
 BAD_COPY, BAD_INPUT = 1, 2
 
@@ -63,7 +63,8 @@ def compose(name: str, options: Sequence[str]) -> DictConfig:
     sys.argv[1:] = overrides  # from which `explain` learns what options there are
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = hydra.compose("train", overrides=overrides)
-    check_keys(config)
+        check_keys(config)
+        check_types(config, overrides)
     return config
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,7 @@ load = Digits.load
     [
         (["digts"], "Error: There is no data 'digts'. Did you mean 'digits'? Available: digits, "),
         (["lfw", "data.imge_size=3"], "Error: There is no option 'data.imge_size'. Did you mean 'data.image_size'? "),
+        (["lfw", "data.crop=half"], "Error: data.crop must be a whole number, like 150, but is 'half'."),
         (["lfw", "data.view=2"], "Error: View 2 of LFW is one of ten folds: set data.fold=0…9, which is None."),
         (
             ["mnist", "paths.data=absent"],
@@ -79,6 +81,16 @@ def test_without_a_name(run):
     status, _, err = run("data.image_size=3")
     assert status == 2
     assert "error: name at least one of digits, " in err
+
+
+def test_show_draws_into_the_folder_of_the_set(run, monkeypatch):
+    sheets = types.ModuleType("siamese_lab.data.sheets")
+    asked = []
+    sheets.write_sheets = lambda images, folder: asked.append((type(images), folder)) or [folder / "classes.png"]
+    monkeypatch.setitem(sys.modules, sheets.__name__, sheets)
+    status, out, _ = run("digits", "--show", "paths.outputs=elsewhere")
+    assert status == 0 and asked == [(Digits, Path("elsewhere/data/digits"))]
+    assert out.endswith("sheet     elsewhere/data/digits/classes.png\n")
 
 
 def test_verify_prepares_nothing_and_names_what_is_wrong(run, tmp_path):
