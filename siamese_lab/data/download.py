@@ -89,7 +89,7 @@ def _fetch_from_any(remote: Remote, draft: Path, target: Path) -> None:
 
 def _fetch(url: str, remote: Remote, draft: Path) -> None:
     """Transfer from one mirror and check what came."""
-    bar = _Bar(draft.name.strip(".").removesuffix(".part"))
+    bar = _Bar(remote.name)
     transfer = pooch.HTTPDownloader(
         progressbar=bar, chunk_size=CHUNK, timeout=TIMEOUT, headers={"User-Agent": "siamese_lab"}
     )

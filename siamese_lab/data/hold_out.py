@@ -16,7 +16,11 @@ class Parted(NamedTuple):
 
 
 def hold_out_images(table: ImageTable, nth: int) -> tuple[ImageTable, ImageTable]:
-    """Part a table in two of the same classes: the second holds every `nth` image of each class."""
+    """Part a table in two of the same classes: the second holds every `nth` image of each class.
+
+    Raises:
+        ValueError: if `nth` leaves either without images.
+    """
     check_nth(nth)
     order_N = table.labels_N.argsort(stable=True)
     size_C = table.labels_N.bincount(minlength=len(table.class_names))
@@ -24,6 +28,11 @@ def hold_out_images(table: ImageTable, nth: int) -> tuple[ImageTable, ImageTable
     rank_N = torch.empty_like(order_N)
     rank_N[order_N] = torch.arange(len(table)) - start_C[table.labels_N[order_N]]
     held_N = rank_N % nth == nth - 1
+    if not held_N.any():
+        raise ValueError(
+            f"data.hold_out={nth} holds out one image in {nth} of each class, but the largest has {int(size_C.max())}: "
+            "lower it."
+        )
     return table.rows((~held_N).nonzero().squeeze(1)), table.rows(held_N.nonzero().squeeze(1))
 
 
@@ -37,7 +46,7 @@ def hold_out_classes(size_C: Tensor, nth: int) -> Parted:
     """
     check_nth(nth)
     if len(size_C) < nth:
-        raise ValueError(f"data.hold_out={nth} holds out every {nth}th class, but there are {len(size_C)}: lower it.")
+        raise ValueError(f"data.hold_out={nth} holds out one class in {nth}, but there are {len(size_C)}: lower it.")
     order_C = size_C.argsort(descending=True, stable=True).tolist()
     held = order_C[nth - 1 :: nth]
     return Parted(sorted(set(order_C) - set(held)), sorted(held))

@@ -41,7 +41,8 @@ class ImageFiles:
         """Changes with the content of an archive; in a folder with names, sizes and times of change."""
         if self.place.is_dir():
             return hashlib.sha256(repr(self._listed).encode()).hexdigest()[:16]
-        return str(pooch.file_hash(str(self.place), alg="sha256"))[:16]
+        with readable(self.place):
+            return str(pooch.file_hash(str(self.place), alg="sha256"))[:16]
 
     def contents(self) -> Iterator[bytes]:
         """The bytes of each file, in the order of `names`.
@@ -60,7 +61,7 @@ class ImageFiles:
                     with readable(self.place):
                         content = archive.read(name)
                     yield content
-        else:  # a packed tar can only be read from its begin to its end, in its own order
+        else:  # a packed tar can only be read from beginning to end, in its own order
             with readable(self.place):
                 content_of = dict(self._members_of_tar())
             yield from (content_of[name] for name in self.names)
@@ -69,21 +70,22 @@ class ImageFiles:
     def _listed(self) -> list[tuple[str, int, int]]:
         """Name, size and time of change of each file in a folder."""
         listed = []
-        for parent, _, files in os.walk(self.place, followlinks=True):
-            for file in files:
-                path = Path(parent, file)
-                name = path.relative_to(self.place).as_posix()
-                if self._is_chosen(name):
-                    state = path.stat()
-                    listed.append((name, state.st_size, state.st_mtime_ns))
+        with readable(self.place):
+            for parent, _, files in os.walk(self.place, followlinks=True):
+                for file in files:
+                    path = Path(parent, file)
+                    name = path.relative_to(self.place).as_posix()
+                    if self._is_chosen(name):
+                        state = path.stat()
+                        listed.append((name, state.st_size, state.st_mtime_ns))
         return sorted(listed, key=lambda each: each[0].split("/"))
 
     def _members_of_tar(self) -> Iterator[tuple[str, bytes]]:
         with tarfile.open(self.place, "r|*") as archive:
             for member in archive:
+                self._refuse_outside(member.name)
                 if not self._is_chosen(member.name):
                     continue
-                self._refuse_outside(member.name)
                 stream = archive.extractfile(member) if member.isreg() else None
                 if stream is None:
                     raise ValueError(

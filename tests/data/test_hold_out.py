@@ -39,5 +39,8 @@ def test_something_must_be_left(nth):
 
 
 def test_there_must_be_something_to_hold_out():
-    with pytest.raises(ValueError, match=r"data\.hold_out=6 holds out every 6th class, but there are 5: lower it\."):
+    with pytest.raises(ValueError, match=r"data\.hold_out=6 holds out one class in 6, but there are 5: lower it\."):
         hold_out_classes(torch.ones(5), 6)
+    table = ImageTable(torch.zeros(9, 1, 1, 1).byte(), torch.arange(9) // 5, ("a", "b"))
+    with pytest.raises(ValueError, match=r"data\.hold_out=6 holds out one image in 6 of each class, but the"):
+        hold_out_images(table, 6)

@@ -121,6 +121,12 @@ def test_members_that_point_outside_are_refused(tmp_path, name, kind):
         _ = list_images(place).names
 
 
+def test_a_link_to_nowhere_in_a_folder_is_named(places):
+    (places / "set/a/2.png").symlink_to("nowhere")
+    with pytest.raises(ValueError, match=r"set cannot be read \(.*a/2\.png'\)\. It is damaged or incomplete"):
+        _ = list_images(places / "set").key
+
+
 def test_a_link_in_a_tar_is_refused(tmp_path):
     link = tarfile.TarInfo("a/1.png")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
