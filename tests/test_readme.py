@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,16 +11,20 @@ import torch
 from conftest import QUICK, Ended
 
 from siamese_lab import samplers
+from siamese_lab.data.__main__ import main as prepare_data
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 COMMAND = "python -m siamese_lab.train"
+DATA_COMMAND = "python -m siamese_lab.data"
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if COMMAND in line and "pip" not in line]
+LINES = [line for block in blocks("bash") for line in block.splitlines() if "pip" not in line]
+COMMANDS = [line for line in LINES if COMMAND in line]
+DATA_COMMANDS = [line for line in LINES if DATA_COMMAND in line]
 
 
 def test_the_first_two_commands_set_themselves_up() -> None:
@@ -39,6 +44,22 @@ def test_commands_run(line: str, command: Callable[..., Ended], tmp_path: Path, 
     ended = command(*shlex.split(arguments), *more)
     assert ended.status == 0, ended.err
     assert "Results: outputs/" in ended.out
+
+
+@pytest.mark.parametrize("line", DATA_COMMANDS)
+def test_commands_about_data_run(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    before, _, arguments = line.partition(DATA_COMMAND)
+    more = [f"paths.cache={tmp_path / 'cache'}"]
+    if before.strip() == "SIAMESE_LAB_DATA=FOLDER":
+        more.append(f"paths.data={request.getfixturevalue('real_root')}")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["siamese_lab.data", *shlex.split(arguments), *more])
+    with pytest.raises(SystemExit) as ended:
+        prepare_data()
+    assert ended.value.code == 0
+    assert bool(list(tmp_path.glob("outputs/data/*/*.png"))) == ("--show" in line)
 
 
 def test_the_strategy_of_the_example_chooses_the_farthest() -> None:
