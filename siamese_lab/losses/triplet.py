@@ -5,14 +5,15 @@ Hermans et al. (arXiv:1703.07737, §2) replace the hinge by softplus(d_ap − d_
 Shapes: B images, D embedding dimensions, T (anchor, positive) pairs, M negatives per pair.
 """
 
-from typing import Literal
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.batch import Triplets
-from siamese_lab.losses.base import Loss
+from siamese_lab.losses.base import Loss, Reduction, check_reduction
+from siamese_lab.losses.pairs import pair_distances
 from siamese_lab.losses.registry import register
 
 
@@ -25,6 +26,7 @@ class TripletLoss(Loss):
         soft: take softplus(d_ap − d_an) instead of the hinge.
         distance: "plain" (0…2) or "squared" (0…4).
         reduction: "mean" over all triplets, or "mean_active" over those with non-zero loss.
+        **base: see `Loss`.
     """
 
     def __init__(
@@ -32,12 +34,12 @@ class TripletLoss(Loss):
         margin: float = 0.2,
         soft: bool = False,
         distance: distances.Kind = "plain",
-        reduction: Literal["mean", "mean_active"] = "mean",
+        reduction: Reduction = "mean",
+        **base: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**base)
         distances.check_kind(distance)
-        if reduction not in ("mean", "mean_active"):
-            raise ValueError(f"reduction must be 'mean' or 'mean_active', but is {reduction!r}.")
+        check_reduction(reduction)
         if not margin > 0:
             raise ValueError(f"The triplet loss needs a margin above 0, but it is {margin}.")
         self.margin = margin
@@ -45,25 +47,13 @@ class TripletLoss(Loss):
         self.distance = distance
         self.reduction = reduction
 
-    def forward(self, z_BD: Tensor, triplets: Triplets) -> Tensor:
-        """The loss of a batch; on a CPU the gradients of `index_select`, unlike indexing's, add up in a fixed order."""
-        anchor_TD = z_BD.index_select(0, triplets.anchor_T)
-        positive_TD = z_BD.index_select(0, triplets.positive_T)
-        negative_TMD = z_BD.index_select(0, triplets.negative_TM.flatten()).unflatten(0, triplets.negative_TM.shape)
-        d_ap_T = distances.rowwise(anchor_TD, positive_TD, self.distance)
-        d_an_TM = distances.rowwise(anchor_TD[:, None], negative_TMD, self.distance)
-        return self.reduce(self.terms(d_ap_T[:, None] - d_an_TM))
+    def forward(self, z_BD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
+        """The loss of a batch."""
+        d_ap_T1, d_an_TM = pair_distances(z_BD, triplets, self.distance)
+        return self.reduce(self.terms(d_ap_T1 - d_an_TM), self.reduction)
 
     def terms(self, excess_TM: Tensor) -> Tensor:
         """The loss of each triplet, from d_ap − d_an."""
         if self.soft:
             return F.softplus(excess_TM)
         return (excess_TM + self.margin).relu()
-
-    def reduce(self, terms_TM: Tensor) -> Tensor:
-        """The mean as chosen, noting the share of active triplets."""
-        active_TM = terms_TM.detach() > 0
-        self._statistics = {"active_share": active_TM.float().mean()}
-        if self.reduction == "mean_active":
-            return terms_TM.sum() / active_TM.sum().clamp_min(1)
-        return terms_TM.mean()
