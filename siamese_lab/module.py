@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from siamese_lab.batch import Batch, Triplets
+from siamese_lab.batch import Batch, EveryTriplet, Triplets
 from siamese_lab.losses import Loss
 from siamese_lab.metrics.retrieval import RecallAtK
 from siamese_lab.networks import SiameseNetwork
@@ -25,7 +25,7 @@ class Step(NamedTuple):
 
     z_BD: Tensor
     labels_B: Tensor
-    triplets: Triplets
+    triplets: Triplets | EveryTriplet
     loss: Tensor
 
 
@@ -62,10 +62,11 @@ class SiameseModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch through the way of the data."""
+        self.sampler.progress = self.global_step / max(1, self.trainer.max_steps)
         z_BD = self.network(batch.images_BCHW)
         with self.mining.running(z_BD.device):
             triplets = self.sampler(self.network.direction(z_BD.detach()), batch.labels_B)
-        loss: Tensor = self.loss(z_BD, triplets, batch.labels_B)
+        loss: Tensor = self.loss(self.sampler.pool(z_BD), triplets, batch.labels_B)
         self.last = Step(z_BD.detach(), batch.labels_B, triplets, loss.detach())
         if self.is_logged(self.global_step + 1):
             self._log_step()

@@ -115,8 +115,11 @@ def build_module(config: DictConfig, images: data.DataModule) -> SiameseModule:
         **config.network, channels=images.channels, image_size=images.image_size, seed=config.seed
     )
     loss = losses.build(**config.loss, classes=len(images.splits.train.class_names))
-    sampler = samplers.build(**config.sampler, seed=config.seed, images_per_class=images.images_per_class)
+    sampler = samplers.build(
+        **config.sampler, seed=config.seed, images_per_class=images.images_per_class, finite_only=False
+    )
     check_lengths(network, loss)
+    check_meaning(config, sampler, loss)
     return SiameseModule(network, sampler, loss, instantiate(config.optimizer), instantiate(config.schedule))
 
 
@@ -131,6 +134,16 @@ def check_lengths(network: networks.SiameseNetwork, loss: losses.Loss) -> None:
         raise ValueError(
             "An l2_penalty keeps short what network.normalize=true gives unit length anyway. "
             "Set network.normalize=false, or loss.l2_penalty=null."
+        )
+
+
+def check_meaning(config: DictConfig, sampler: samplers.Sampler, loss: losses.Loss) -> None:
+    """Raise ValueError where the loss cannot learn from what the strategy selects."""
+    if sampler.gives not in loss.accepts:
+        able = [name for name, cls in losses.registry.classes.items() if sampler.gives in cls.accepts]
+        raise ValueError(
+            f"loss={config.loss.name} has no meaning for sampler={config.sampler.name}, which gives "
+            f"{sampler.gives.__name__}. Losses that have: {', '.join(sorted(able))}."
         )
 
 

@@ -1,6 +1,7 @@
 """The base of all losses: embeddings and triplets in, a scalar and its statistics out.
 
-Shapes: B images, D embedding dimensions, T (anchor, positive) pairs, M negatives per pair.
+Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
+M negatives per pair.
 """
 
 from abc import ABC, abstractmethod
@@ -26,6 +27,8 @@ class Loss(nn.Module, ABC):
         classes: how many are trained on, for a loss that learns something about each; labels count from 0.
     """
 
+    accepts: tuple[type, ...] = (Triplets,)
+    """What it can learn from, one of which must be what the sampler `gives`; `all` gives `EveryTriplet`."""
     of_unit_norm = True
     """Whether embeddings must lie on the unit sphere."""
     learning_rate: float | None = None
@@ -37,11 +40,11 @@ class Loss(nn.Module, ABC):
         self._statistics: dict[str, Tensor] = {}
 
     @abstractmethod
-    def forward(self, z_BD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
+    def forward(self, z_CD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
         """The loss of a batch: float32, or float64 of float64 embeddings.
 
         Args:
-            z_BD: embeddings that the triplets index, of unit norm where `of_unit_norm`.
+            z_CD: embeddings that triplets point into (see `Sampler.pool`), of unit norm where `of_unit_norm`.
             triplets: as a sampler selects them.
             labels_B: the images' classes, for losses that tell classes apart.
         """

@@ -2,7 +2,8 @@
 
 Here each triplet brings one pair of either kind: (anchor, positive) and (anchor, negative).
 
-Shapes: B images, D embedding dimensions, T (anchor, positive) pairs, M negatives per pair.
+Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
+M negatives per pair.
 """
 
 from typing import Any
@@ -34,9 +35,9 @@ class ContrastiveLoss(Loss):
         self.margin = margin
         self.reduction = reduction
 
-    def forward(self, z_BD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
+    def forward(self, z_CD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
         """The loss of a batch."""
-        d_ap_T1, d_an_TM = pair_distances(z_BD, triplets)
+        d_ap_T1, d_an_TM = pair_distances(z_CD, triplets)
         pull_T1 = d_ap_T1.square() / 2
         push_TM = (self.margin - d_an_TM).relu().square() / 2
         return self.reduce(torch.stack([pull_T1.expand_as(push_TM), push_TM]), self.reduction)

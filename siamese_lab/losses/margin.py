@@ -2,7 +2,8 @@
 
 β is the distance that parts positives from negatives, and is learnt; α is how far from it they shall stay.
 
-Shapes: B images, D embedding dimensions, T (anchor, positive) pairs, M negatives per pair.
+Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
+M negatives per pair.
 """
 
 from typing import Any
@@ -56,9 +57,9 @@ class MarginLoss(Loss):
         self.distance = distance
         self.beta = nn.Parameter(torch.full((self.classes,) if beta_per_class else (), beta))
 
-    def forward(self, z_BD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
+    def forward(self, z_CD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
         """The loss of a batch; `labels_B` only matter to a β per class."""
-        d_ap_T1, d_an_TM = pair_distances(z_BD, triplets, self.distance)
+        d_ap_T1, d_an_TM = pair_distances(z_CD, triplets, self.distance)
         beta_T1 = self.beta_of(triplets.anchor_T, labels_B)
         too_far_T1 = (d_ap_T1 - beta_T1 + self.margin).relu()
         too_near_TM = (beta_T1 - d_an_TM + self.margin).relu()
@@ -71,5 +72,5 @@ class MarginLoss(Loss):
         if not self.beta_per_class:
             return self.beta.view(1, 1)
         if labels_B is None:
-            raise ValueError("A β per class needs the labels of the batch: loss(z_BD, triplets, labels_B).")
+            raise ValueError("A β per class needs the labels of the batch: loss(z_CD, triplets, labels_B).")
         return self.beta.index_select(0, labels_B.index_select(0, anchor_T))[:, None]

@@ -3,7 +3,8 @@
 Cross-entropy of −log(exp(s_ap/τ) / (exp(s_ap/τ) + Σ_M exp(s_an/τ))) = softplus(log Σ_M exp((s_an − s_ap)/τ)) over
 dot products s. The paper leaves embeddings as long as they come (τ = 1) and keeps them short by a penalty.
 
-Shapes: B images, D embedding dimensions, T (anchor, positive) pairs, M negatives per pair.
+Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
+M negatives per pair.
 """
 
 from typing import Any
@@ -39,11 +40,16 @@ class NPairLoss(Loss):
         self.l2_penalty = l2_penalty
         self.of_unit_norm = l2_penalty is None
 
-    def forward(self, z_BD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
-        """The loss of a batch."""
-        s_ap_T1, s_an_TM = pair_products(z_BD, triplets)
+    def forward(self, z_CD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
+        """The loss of a batch; remembered embeddings have unit norm, so they do not go with an `l2_penalty`."""
+        if self.l2_penalty is not None and labels_B is not None and len(z_CD) != len(labels_B):
+            raise ValueError(
+                "A strategy that remembers embeddings keeps them at unit norm, which does not go with loss.l2_penalty. "
+                "Set loss.l2_penalty=null and network.normalize=true, or take another strategy."
+            )
+        s_ap_T1, s_an_TM = pair_products(z_CD, triplets)
         odds_T = ((s_an_TM - s_ap_T1) / self.temperature).logsumexp(1)
         cross_entropy = self.reduce(F.softplus(odds_T))
         if self.l2_penalty is None:
             return cross_entropy
-        return cross_entropy + self.l2_penalty * distances.dot(z_BD, z_BD).mean()
+        return cross_entropy + self.l2_penalty * distances.dot(z_CD, z_CD).mean()

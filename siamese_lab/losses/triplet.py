@@ -2,7 +2,8 @@
 
 Hermans et al. (arXiv:1703.07737, §2) replace the hinge by softplus(d_ap − d_an), which never stops pulling.
 
-Shapes: B images, D embedding dimensions, T (anchor, positive) pairs, M negatives per pair.
+Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
+M negatives per pair.
 """
 
 from typing import Any
@@ -47,9 +48,9 @@ class TripletLoss(Loss):
         self.distance = distance
         self.reduction = reduction
 
-    def forward(self, z_BD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
+    def forward(self, z_CD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
         """The loss of a batch."""
-        d_ap_T1, d_an_TM = pair_distances(z_BD, triplets, self.distance)
+        d_ap_T1, d_an_TM = pair_distances(z_CD, triplets, self.distance)
         return self.reduce(self.terms(d_ap_T1 - d_an_TM), self.reduction)
 
     def terms(self, excess_TM: Tensor) -> Tensor:
