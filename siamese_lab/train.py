@@ -111,9 +111,7 @@ def build_data(config: DictConfig) -> data.DataModule:
 def build_module(config: DictConfig, images: data.DataModule) -> SiameseModule:
     """The network, whose initial weights depend on the seed alone, with what it is trained with."""
     lightning.seed_everything(config.seed, verbose=False)
-    network = networks.build(
-        **config.network, channels=images.channels, image_size=images.image_size, seed=config.seed
-    )
+    network = networks.build(**config.network, channels=images.channels, image_size=images.image_size, seed=config.seed)
     loss = losses.build(**config.loss, classes=len(images.splits.train.class_names))
     sampler = samplers.build(
         **config.sampler, seed=config.seed, images_per_class=images.images_per_class, finite_only=False

@@ -72,5 +72,5 @@ class MarginLoss(Loss):
         if not self.beta_per_class:
             return self.beta.view(1, 1)
         if labels_B is None:
-            raise ValueError("A β per class needs the labels of the batch: loss(z_CD, triplets, labels_B).")
+            raise ValueError("A β per class needs the labels of the batch: loss(z, triplets, labels_B).")
         return self.beta.index_select(0, labels_B.index_select(0, anchor_T))[:, None]

@@ -32,9 +32,7 @@ class ResNet(Backbone):
 
     architecture: ClassVar[str]
 
-    def __init__(
-        self, channels: int = 1, image_size: int = 28, stem: Stem = "auto", pretrained: bool = False
-    ) -> None:
+    def __init__(self, channels: int = 1, image_size: int = 28, stem: Stem = "auto", pretrained: bool = False) -> None:
         super().__init__()
         stem = resolve_stem(stem, image_size, pretrained)
         self.layers = models.get_model(self.architecture, weights=None)

@@ -56,9 +56,7 @@ class SiameseNetwork(nn.Module):
         """The twins' answer: the distance d_B between corresponding images of two batches."""
         return distances.rowwise(self.direction(self(left_BCHW)), self.direction(self(right_BCHW)), kind)
 
-    def same(
-        self, left_BCHW: Tensor, right_BCHW: Tensor, threshold: float, kind: distances.Kind = "plain"
-    ) -> Tensor:
+    def same(self, left_BCHW: Tensor, right_BCHW: Tensor, threshold: float, kind: distances.Kind = "plain") -> Tensor:
         """The twins' decision: whether corresponding images, by a distance of at most `threshold`, are of one class.
 
         Args:

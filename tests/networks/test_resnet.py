@@ -78,7 +78,9 @@ def test_pretrained_weights_see_what_they_learnt_from(channels, image_size, weig
 
 
 def test_pretrained_weights_are_for_grey_and_colour(weights_at_hand):
-    with pytest.raises(ValueError, match=r"images of 1 or 3 channels, but these have 4\. Set network\.pretrained=false"):
+    with pytest.raises(
+        ValueError, match=r"images of 1 or 3 channels, but these have 4\. Set network\.pretrained=false"
+    ):
         networks.build("resnet18", channels=4, image_size=96, pretrained=True)
 
 
