@@ -138,10 +138,10 @@ def check_lengths(network: networks.SiameseNetwork, loss: losses.Loss) -> None:
 def check_meaning(config: DictConfig, sampler: samplers.Sampler, loss: losses.Loss) -> None:
     """Raise ValueError where the loss cannot learn from what the strategy selects."""
     if sampler.gives not in loss.accepts:
-        able = [name for name, cls in losses.registry.classes.items() if sampler.gives in cls.accepts]
+        able = [name for name in losses.available() if sampler.gives in losses.registry.classes[name].accepts]
         raise ValueError(
-            f"loss={config.loss.name} has no meaning for sampler={config.sampler.name}, which gives "
-            f"{sampler.gives.__name__}. Losses that have: {', '.join(sorted(able))}."
+            f"loss={config.loss.name} has no meaning with sampler={config.sampler.name}, which gives "
+            f"{sampler.gives.__name__}. Losses that do: {', '.join(able)}."
         )
 
 

@@ -1,4 +1,4 @@
-"""The average of the weights is what its recurrence says, is what is evaluated and kept, and leaves training as it was."""
+"""The average of the weights is what its recurrence says, is what is evaluated and kept, and leaves training alone."""
 
 import copy
 import signal
@@ -35,7 +35,7 @@ def seen(monkeypatch):
         step = getattr(SiameseModule, f"{stage}_step")
 
         def watched(self, batch, batch_idx, step=step, stage=stage):
-            if self.trainer.state.fn == "fit" and batch_idx == 0 or stage == "training":
+            if self.trainer.state.fn == "fit" and (batch_idx == 0 or stage == "training"):
                 states[stage].append(network_state(self))
             return step(self, batch, batch_idx)
 

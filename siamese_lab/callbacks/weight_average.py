@@ -1,7 +1,7 @@
 """An exponential moving average of the network's weights, which is what is validated, kept and tested.
 
-Polyak & Juditsky 1992. In its first steps the average forgets faster, min(decay, (1 + n) / (10 + n)) after n of them, so
-that it does not drag the initial weights along.
+In its first steps the average forgets faster, so that it does not drag the initial weights along: after n of them it
+keeps min(decay, (1 + n) / (10 + n)) of itself. It waits for no GPU, unlike torch's `AveragedModel`.
 """
 
 from typing import Any

@@ -49,13 +49,17 @@ class MarginLoss(Loss):
                 raise ValueError(f"The margin loss needs a {name} above 0, but it is {value}.")
         if not beta_lr >= 0:
             raise ValueError(f"The margin loss needs a beta_lr of 0 or more, but it is {beta_lr}.")
-        if beta_per_class and self.classes is None:
+        if not beta_per_class:
+            start = torch.tensor(beta)
+        elif self.classes is None:
             raise ValueError("beta_per_class=true needs to know how many classes there are: give classes, too.")
+        else:
+            start = torch.full((self.classes,), beta)
         self.margin = margin
         self.beta_per_class = beta_per_class
         self.learning_rate = beta_lr
         self.distance = distance
-        self.beta = nn.Parameter(torch.full((self.classes,) if beta_per_class else (), beta))
+        self.beta = nn.Parameter(start)
 
     def forward(self, z_CD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
         """The loss of a batch; `labels_B` only matter to a β per class."""

@@ -1,4 +1,4 @@
-"""Dropout from a generator of its own, so that a resumed run drops what it would have dropped (Srivastava et al. 2014)."""
+"""Dropout (Srivastava et al. 2014, JMLR) from a generator of its own, so that a resumed run goes on as it would have."""
 
 from typing import Any
 

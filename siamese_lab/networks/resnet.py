@@ -25,22 +25,23 @@ class ResNet(Backbone):
         channels: of the input images.
         image_size: their height and width.
         stem: "imagenet" halves twice before the first block (7×7 convolution, max pooling), "small" not at all (3×3);
-            "auto" is small for images of up to 64×64 pixels, but imagenet's for pretrained weights, which learnt with it.
+            "auto" is small for images of up to 64×64 pixels, unless weights are pretrained, which learnt with imagenet's.
         pretrained: start from torchvision's ImageNet weights; images are then standardised as those were, and grey
-            ones shown to it as three equal channels.
+            ones shown as three equal channels.
     """
 
     architecture: ClassVar[str]
+    """Torchvision's name of it."""
 
     def __init__(self, channels: int = 1, image_size: int = 28, stem: Stem = "auto", pretrained: bool = False) -> None:
         super().__init__()
-        stem = resolve_stem(stem, image_size, pretrained)
+        resolved = resolve_stem(stem, image_size, pretrained)
         self.layers = models.get_model(self.architecture, weights=None)
         self.features = self.layers.fc.in_features
         if pretrained:
             self.layers.load_state_dict(pretrained_weights(self.architecture))
         self.layers.fc = nn.Identity()
-        if stem == "small":
+        if resolved == "small":
             self.layers.maxpool = nn.Identity()
             self.layers.conv1 = first_convolution(channels, 3)
         elif not pretrained:
@@ -73,6 +74,9 @@ class AsImageNet(nn.Module):
     Args:
         channels: of the input images, 1 or 3.
     """
+
+    mean_C11: Tensor
+    deviation_C11: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -117,7 +121,7 @@ def pretrained_weights(architecture: str) -> dict[str, Tensor]:
     Raises:
         ValueError: if they can be neither found nor downloaded.
     """
-    weights = models.get_model_weights(architecture).DEFAULT  # type: ignore[attr-defined]
+    weights = models.get_model_weights(architecture).DEFAULT
     try:
         state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:

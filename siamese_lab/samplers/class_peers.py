@@ -41,7 +41,9 @@ def class_runs(labels_C: Tensor, labels_B: Tensor) -> ClassRuns:
     return ClassRuns(order_C, start_B, torch.searchsorted(sorted_C, labels_B, right=True) - start_B)
 
 
-def class_peers(labels_B: Tensor, images_per_class: int | None = None, image_ids_B: Tensor | None = None) -> ClassPeers:
+def class_peers(
+    labels_B: Tensor, images_per_class: int | None = None, image_ids_B: Tensor | None = None
+) -> ClassPeers:
     """List every anchor's positives.
 
     Args:
