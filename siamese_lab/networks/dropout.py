@@ -1,4 +1,4 @@
-"""Dropout (Srivastava et al. 2014, JMLR) from a generator of its own, so that a resumed run goes on as it would have."""
+"""Dropout (Srivastava et al. 2014, JMLR) from a generator of its own, so that a resumed run goes on as it was."""
 
 from typing import Any
 

@@ -25,7 +25,7 @@ class ResNet(Backbone):
         channels: of the input images.
         image_size: their height and width.
         stem: "imagenet" halves twice before the first block (7×7 convolution, max pooling), "small" not at all (3×3);
-            "auto" is small for images of up to 64×64 pixels, unless weights are pretrained, which learnt with imagenet's.
+            "auto" is small for images of up to 64×64 pixels, unless pretrained weights need imagenet's.
         pretrained: start from torchvision's ImageNet weights; images are then standardised as those were, and grey
             ones shown as three equal channels.
     """

@@ -1,4 +1,4 @@
-"""The residual networks are torchvision's, but for the stem of small images; pretrained weights see what they learnt from."""
+"""The residual networks are torchvision's, but for the stem of small images; pretrained weights see what they know."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
