@@ -11,6 +11,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+TILE_ENTRIES = {"cpu": 2**18, "cuda": 2**26}
+"""Similarities held at once: 1 MiB stays in a processor core's cache; a GPU wants few and large steps."""
+
 Kind = Literal["plain", "squared"]
 
 
@@ -56,3 +59,8 @@ def rowwise(left: Tensor, right: Tensor, kind: Kind = "plain") -> Tensor:
     """Distances between corresponding rows, float32: (…, D) and (…, D) give (…)."""
     with full_float32(left.device):
         return from_similarity((left.float() * right.float()).sum(-1), kind)
+
+
+def tile_rows(columns: int, device: torch.device) -> int:
+    """How many rows of that many similarities to hold at once, whatever the number of rows in all."""
+    return max(1, TILE_ENTRIES.get(device.type, TILE_ENTRIES["cpu"]) // columns)

@@ -2,7 +2,7 @@
 
 Hermans et al. (arXiv:1703.07737, §2) replace the hinge by softplus(d_ap − d_an), which never stops pulling.
 
-Shapes: B images, D embedding dimensions, T (anchor, positive) pairs, M negatives per pair.
+Shapes: C images (the batch, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs, M negatives per pair.
 """
 
 from typing import Literal
@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamese_lab import distances
-from siamese_lab.batch import Triplets
+from siamese_lab.batch import EveryTriplet, Triplets
+from siamese_lab.losses import every_triplet
 from siamese_lab.losses.base import Loss
 from siamese_lab.losses.registry import register
 
@@ -26,6 +27,8 @@ class TripletLoss(Loss):
         distance: "plain" (0…2) or "squared" (0…4).
         reduction: "mean" over all triplets, or "mean_active" over those with non-zero loss.
     """
+
+    accepts = (Triplets, EveryTriplet)
 
     def __init__(
         self,
@@ -45,11 +48,13 @@ class TripletLoss(Loss):
         self.distance = distance
         self.reduction = reduction
 
-    def forward(self, z_BD: Tensor, triplets: Triplets) -> Tensor:
+    def forward(self, z_CD: Tensor, triplets: Triplets | EveryTriplet) -> Tensor:
         """The loss of a batch; on a CPU the gradients of `index_select`, unlike indexing's, add up in a fixed order."""
-        anchor_TD = z_BD.index_select(0, triplets.anchor_T)
-        positive_TD = z_BD.index_select(0, triplets.positive_T)
-        negative_TMD = z_BD.index_select(0, triplets.negative_TM.flatten()).unflatten(0, triplets.negative_TM.shape)
+        if isinstance(triplets, EveryTriplet):
+            return self.of_every(z_CD, triplets)
+        anchor_TD = z_CD.index_select(0, triplets.anchor_T)
+        positive_TD = z_CD.index_select(0, triplets.positive_T)
+        negative_TMD = z_CD.index_select(0, triplets.negative_TM.flatten()).unflatten(0, triplets.negative_TM.shape)
         d_ap_T = distances.rowwise(anchor_TD, positive_TD, self.distance)
         d_an_TM = distances.rowwise(anchor_TD[:, None], negative_TMD, self.distance)
         return self.reduce(self.terms(d_ap_T[:, None] - d_an_TM))
@@ -67,3 +72,18 @@ class TripletLoss(Loss):
         if self.reduction == "mean_active":
             return terms_TM.sum() / active_TM.sum().clamp_min(1)
         return terms_TM.mean()
+
+    def of_every(self, z_BD: Tensor, triplets: EveryTriplet) -> Tensor:
+        """The mean as chosen over every triplet, noting both means; "mean" is over those taken, all or the semi-hard ones."""
+        terms = every_triplet.Terms(self.margin, self.soft, self.distance)
+        total = every_triplet.total(z_BD, triplets, terms)
+        means = {
+            "mean": (total.sum / total.taken.clamp_min(1)).float(),
+            "mean_active": (total.sum / total.active.clamp_min(1)).float(),
+        }
+        self._statistics = {
+            "active_share": (total.active / total.all).float(),
+            "mean_of_all": means["mean"].detach(),
+            "mean_of_active": means["mean_active"].detach(),
+        }
+        return means[self.reduction]
