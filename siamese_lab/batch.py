@@ -36,5 +36,7 @@ class EveryTriplet(NamedTuple):
     """bool: whether the image and that other one are a pair."""
     own_BK: Tensor
     """int64: the images of each image's class, itself among them; one may come more than once."""
+    negatives_B: Tensor
+    """int64: how many images are of another class."""
     semi_hard: bool
     """Only those with d_ap < d_an < d_ap + margin, in the loss's own margin and distance."""

@@ -13,6 +13,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+TILE_ENTRIES = {"cpu": 2**18, "cuda": 2**26}
+"""Similarities held at once: 1 MiB stays in a processor core's cache; a GPU wants few and large steps."""
+
 Kind = Literal["plain", "squared"]
 
 
@@ -63,3 +66,8 @@ def dot(left: Tensor, right: Tensor) -> Tensor:
     """Dot products of corresponding rows, of any length, at least float32: (…, D) and (…, D) give (…)."""
     precision = torch.promote_types(left.dtype, torch.float32)
     return (left.to(precision) * right.to(precision)).sum(-1)
+
+
+def tile_rows(columns: int, device: torch.device) -> int:
+    """How many rows of that many similarities to hold at once, whatever the number of rows in all."""
+    return max(1, TILE_ENTRIES.get(device.type, TILE_ENTRIES["cpu"]) // columns)

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamese_lab import distances
-from siamese_lab.batch import Triplets
+from siamese_lab.batch import EveryTriplet, Triplets
+from siamese_lab.losses import every_triplet
 from siamese_lab.losses.base import Loss, Reduction, check_reduction
 from siamese_lab.losses.pairs import pair_distances
 from siamese_lab.losses.registry import register
@@ -29,6 +30,8 @@ class TripletLoss(Loss):
         reduction: "mean" over all triplets, or "mean_active" over those with non-zero loss.
         **base: see `Loss`.
     """
+
+    accepts = (Triplets, EveryTriplet)
 
     def __init__(
         self,
@@ -48,8 +51,10 @@ class TripletLoss(Loss):
         self.distance = distance
         self.reduction = reduction
 
-    def forward(self, z_CD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
+    def forward(self, z_CD: Tensor, triplets: Triplets | EveryTriplet, labels_B: Tensor | None = None) -> Tensor:
         """The loss of a batch."""
+        if isinstance(triplets, EveryTriplet):
+            return self.of_every(z_CD, triplets)
         d_ap_T1, d_an_TM = pair_distances(z_CD, triplets, self.distance)
         return self.reduce(self.terms(d_ap_T1 - d_an_TM), self.reduction)
 
@@ -58,3 +63,18 @@ class TripletLoss(Loss):
         if self.soft:
             return F.softplus(excess_TM)
         return (excess_TM + self.margin).relu()
+
+    def of_every(self, z_BD: Tensor, triplets: EveryTriplet) -> Tensor:
+        """The mean as chosen over every triplet, noting both; "mean" is over those taken, all or the semi-hard ones."""
+        terms = every_triplet.Terms(self.margin, self.soft, self.distance)
+        total = every_triplet.total(z_BD, triplets, terms)
+        means = {
+            "mean": (total.sum / total.taken.clamp_min(1)).float(),
+            "mean_active": (total.sum / total.active.clamp_min(1)).float(),
+        }
+        self._statistics = {
+            "active_share": (total.active / total.all).float(),
+            "mean_of_all": means["mean"].detach(),
+            "mean_of_active": means["mean_active"].detach(),
+        }
+        return means[self.reduction]

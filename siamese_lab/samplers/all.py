@@ -33,7 +33,9 @@ class AllSampler(Sampler):
     def select(self, images: Images) -> EveryTriplet:
         """All, unlisted."""
         peers = images.peers
-        return EveryTriplet(peers.positive_BR, peers.valid_BR, peers.own_BK, self.semi_hard)
+        valid_BR = peers.valid_BR if peers.exchanged_BR is None else peers.valid_BR & ~peers.exchanged_BR
+        negatives_B = len(images.z_CD) - peers.runs.count_B
+        return EveryTriplet(peers.positive_BR, valid_BR, peers.own_BK, negatives_B, self.semi_hard)
 
     def statistics(self) -> dict[str, Tensor]:
         """None but the loss's own, which are of every triplet."""

@@ -10,6 +10,7 @@ of a tile, R pairs per anchor, M negatives per pair, T (anchor, positive) pairs 
 """
 
 from abc import ABC
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -85,9 +86,16 @@ class Sampler(nn.Module, ABC):
         self.finite_only = finite_only
         self.noise = Noise(seed)
         self._last: tuple[Triplets, Tensor, Tensor] | None = None
+        self._progress = 0.0
 
-    progress: float = 0.0
-    """Share of the training that is done (0…1); the training step sets it before each call."""
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done (0…1); the training step sets it before each call."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, share: float) -> None:
+        self._progress = share
 
     def score(self, candidates: Candidates) -> Tensor:
         """Score each image as the negative of each anchor (B×B): the highest is chosen, −inf is not eligible.
@@ -152,7 +160,9 @@ class Sampler(nn.Module, ABC):
             if slot_AR is not None:
                 tile = tile.with_positives(slot_AR)
             parts.append(self.choose_one(tile) if self.negatives == 1 else self.choose_best(tile))
-        return parts[0] if len(parts) == 1 else Choice(*(torch.cat(each) for each in zip(*parts, strict=True)))
+        choice = parts[0] if len(parts) == 1 else Choice(*(torch.cat(each) for each in zip(*parts, strict=True)))
+        # Where embeddings are nan no comparison holds, and the index may be one of the padding.
+        return choice._replace(negative_ARM=choice.negative_ARM.clamp_max(len(images.z_CD) - 1))
 
     def choose_one(self, tile: Tile) -> Choice:
         """One negative for each pair: the best by score, or the same found faster."""
@@ -201,6 +211,14 @@ def _best(score_AC: Tensor, fallback_AC: Tensor, count: int) -> tuple[Tensor, Te
     then_AM = fallback_AC.masked_fill(score_AC > -torch.inf, -torch.inf).topk(count, 1).indices
     turn_AM = (fell_back_AM.cumsum(1) - 1).clamp_min_(0)
     return torch.where(fell_back_AM, then_AM.gather(1, turn_AM), first_AM), fell_back_AM
+
+
+def check_lists(user: str, strategies: Iterable[nn.Module]) -> None:
+    """Raise ValueError for a strategy that does not list its triplets, which `user` needs."""
+    for strategy in strategies:
+        assert isinstance(strategy, Sampler)
+        if strategy.gives is not Triplets:
+            raise ValueError(f"The sampler {user!r} needs strategies that list their triplets; 'all' does not.")
 
 
 def check_negatives(images: Images, count: int) -> None:

@@ -29,6 +29,8 @@ class ClassPeers(NamedTuple):
     """int64: the r-th other image of the class, counted onwards from the image itself and around."""
     valid_BR: Tensor
     """bool: False where the class has fewer than r others (the index there means nothing)."""
+    exchanged_BR: Tensor | None
+    """bool: where it is another one, as the r-th is the same image as the anchor; None where no ids were told."""
     own_BK: Tensor
     """int64: the images of the class, the image itself first (and again where the class has fewer than K)."""
 
@@ -73,11 +75,13 @@ def class_peers(
         valid_BK = onwards_K < count_B1
         own_BK = torch.where(valid_BK, member_BK, member_BK[:, :1])
     positive_BR, valid_BR = member_BK[:, 1:], valid_BK[:, 1:]
+    exchanged_BR = None
     if image_ids_B is not None:
+        exchanged_BR = image_ids_B[positive_BR] == image_ids_B[:, None]
         positive_BR, different_B1 = _next_different(positive_BR, valid_BR, image_ids_B)
         _check_different(different_B1, labels_B, images_per_class)
         valid_BR = valid_BR & different_B1
-    return ClassPeers(runs, positive_BR, valid_BR, own_BK)
+    return ClassPeers(runs, positive_BR, valid_BR, exchanged_BR, own_BK)
 
 
 def _next_different(positive_BR: Tensor, valid_BR: Tensor, image_ids_B: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,8 @@ from torch import Tensor
 from siamese_lab.samplers.class_peers import ClassRuns
 
 
+ANY_NEGATIVE = -1
+"""The bound below which all negative floats lie, as integers."""
 SMALLEST = torch.finfo(torch.float32).tiny
 
 
@@ -69,7 +71,7 @@ def in_window(
     chosen, found = [], []
     for pair in range(s_ap_AR.shape[1]):
         this = slice(pair, pair + 1)
-        gap_AC = beyond(s_AC, s_ap_AR[:, this], spare_AC)
+        gap_AC = signed_gap(s_AC, s_ap_AR[:, this], spare_AC)
         nearest_A1 = smallest(gap_AC)[:, None]
         gap_A1 = gap_AC.gather(1, nearest_A1)
         found_A1 = gap_A1 < bound_AR[:, this]
@@ -82,34 +84,34 @@ def in_window(
     return torch.cat(chosen, 1), torch.cat(found, 1)
 
 
-def beyond(s_AC: Tensor, s_ap_A1: Tensor, into_AC: Tensor) -> Tensor:
-    """How far each image lies beyond the positive: an int32 that is negative where s < s_ap, the less the nearer.
+def signed_gap(left: Tensor, right: Tensor, into_AC: Tensor) -> Tensor:
+    """left − right as an int32 that is negative where the difference is, and the lower the nearer it is to 0.
 
     The bits of negative floats, read as integers, ascend as their magnitudes do, from −2³¹; those of positive floats are
-    positive. So one `amin` finds the nearest image beyond the positive, and one comparison a whole window.
+    positive. So one `amin` finds the nearest below 0, and one comparison with a negative bound a whole window.
     """
-    torch.sub(s_AC, s_ap_A1, out=into_AC)
+    torch.sub(left, right, out=into_AC)
     return into_AC.view(torch.int32)
 
 
-def draw_below(x_AC: Tensor, bound_A1: Tensor, u_A1: Tensor) -> Tensor:
-    """A uniform draw among the columns with x < bound; x is overwritten.
+def draw_below(x_AC: Tensor, bound_A1: Tensor | int, u_AR: Tensor) -> Tensor:
+    """R uniform draws per row among the columns with x < bound; x is overwritten.
 
     Args:
-        x_AC: int32; a row with no such column gives an index without meaning.
+        x_AC: int32; a row with no such column gives indices without meaning.
         bound_A1: int32, negative.
-        u_A1: uniform numbers in (0, 1).
+        u_AR: uniform numbers in (0, 1).
     """
     x_AC.clamp_max_(-1).sub_(bound_A1).clamp_(-1, 0)  # clamped first, so that the difference does not overflow
     below_ADN = in_blocks(x_AC)
     upto_AN = below_ADN.sum(1, dtype=torch.int32).cumsum(1).neg_()
     count_A1 = upto_AN[:, -1:]
-    rank_A1 = torch.minimum((u_A1 * count_A1).long(), count_A1 - 1)
-    block_A1 = torch.searchsorted(upto_AN, rank_A1, right=True).clamp_max_(upto_AN.shape[1] - 1)
-    within_AD = _of_block(below_ADN, block_A1)[:, 0].cumsum(1).neg_()
-    rank_A1 -= upto_AN.gather(1, block_A1) - within_AD[:, -1:]
-    row_A1 = torch.searchsorted(within_AD, rank_A1, right=True).clamp_max_(within_AD.shape[1] - 1)
-    return _column(row_A1, block_A1, below_ADN)
+    rank_AR = torch.minimum((u_AR * count_A1).long(), count_A1 - 1)
+    block_AR = torch.searchsorted(upto_AN, rank_AR, right=True).clamp_max_(upto_AN.shape[1] - 1)
+    within_ARD = _of_block(below_ADN, block_AR).cumsum(2).neg_()
+    rank_AR = rank_AR - upto_AN.gather(1, block_AR) + within_ARD[..., -1]
+    row_AR1 = torch.searchsorted(within_ARD, rank_AR[..., None], right=True).clamp_max_(within_ARD.shape[2] - 1)
+    return _column(row_AR1[..., 0], block_AR, below_ADN)
 
 
 def draw_weighted(weight_AC: Tensor, u_AR: Tensor) -> Tensor:

@@ -13,10 +13,7 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.samplers.class_peers import ClassPeers, ClassRuns, class_runs
-from siamese_lab.samplers.primitives import padded
-
-TILE_ENTRIES = {"cpu": 2**18, "cuda": 2**26}
-"""Similarities held at once: 1 MiB stays in a processor core's cache; a GPU wants few and large steps."""
+from siamese_lab.samplers.primitives import draw_outside, padded
 
 NOBODY = torch.iinfo(torch.int64).max
 """The label of a place that holds no image to choose."""
@@ -56,10 +53,19 @@ class Tile(NamedTuple):
     """The batch's images of the anchor's class."""
     barred_AQ: Tensor | None
     """bool: which of the remembered images, if any, are no negatives of the anchor."""
-    images: int
-    """C."""
-    dimensions: int
-    """D."""
+    anchors: slice
+    """Which rows of the batch."""
+    source: Images
+
+    @property
+    def images(self) -> int:
+        """C."""
+        return self.source.z_CD.shape[0]
+
+    @property
+    def dimensions(self) -> int:
+        """D."""
+        return self.source.z_CD.shape[1]
 
     def masked(self, value: float) -> Tensor:
         """The dot products `s_AN`, with this one in place of all that are not of a negative."""
@@ -70,6 +76,12 @@ class Tile(NamedTuple):
         if self.images < self.s_AN.shape[1]:
             self.s_AN[:, self.images :].fill_(value)
         return self.s_AN
+
+    def draw_negatives(self, u_AR: Tensor) -> Tensor:
+        """Uniform draws among all negatives of each anchor."""
+        runs, choosable = self.source.runs()
+        of_tile = ClassRuns(runs.order_C, runs.start_B[self.anchors], runs.count_B[self.anchors])
+        return draw_outside(of_tile, choosable, u_AR)
 
     def with_positives(self, slot_AR: Tensor) -> "Tile":
         """The same anchors with pairs of other positives: `slot_AR` says which of the anchor's."""
@@ -83,10 +95,10 @@ class Tile(NamedTuple):
 def tiles(images: Images) -> Iterator[Tile]:
     """All anchors of a batch, tile by tile; a tile is overwritten by the next one."""
     z_CD, labels_C, peers = images
-    batch, (count, dimensions) = len(peers.own_BK), z_CD.shape
+    batch, count = len(peers.own_BK), len(z_CD)
     columns = padded(count)
     z_DN = F.pad(z_CD, (0, 0, 0, columns - count)).T.contiguous()
-    rows = min(batch, max(1, TILE_ENTRIES.get(z_CD.device.type, 2**18) // columns))
+    rows = min(batch, distances.tile_rows(columns, z_CD.device))
     s_AN = z_CD.new_empty(rows, columns)
     spare_AN = torch.empty_like(s_AN)
     for start in range(0, batch, rows):
@@ -103,8 +115,8 @@ def tiles(images: Images) -> Iterator[Tile]:
             peers.valid_BR[anchors],
             peers.own_BK[anchors],
             _barred(labels_C[anchors], labels_C[batch:]) if count > batch else None,
-            count,
-            dimensions,
+            anchors,
+            images,
         )
 
 
