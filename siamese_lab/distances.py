@@ -1,5 +1,7 @@
 """Distances between unit-norm embeddings, in float32 whatever surrounds them, with gradients that are never NaN.
 
+What is differentiated, `rowwise` and `dot`, keeps float64 where it is given that; what is mined is float32 always.
+
 d²(i, j) = max(0, 2 − 2 z_i·z_j), so plain distances lie in 0…2 and squared ones in 0…4.
 Shapes: B embeddings of D dimensions, … any leading shape.
 """
@@ -10,6 +12,9 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+
+TILE_ENTRIES = {"cpu": 2**18, "cuda": 2**26}
+"""Similarities held at once: 1 MiB stays in a processor core's cache; a GPU wants few and large steps."""
 
 Kind = Literal["plain", "squared"]
 
@@ -53,6 +58,16 @@ def pairwise(z_BD: Tensor, kind: Kind = "plain") -> Tensor:
 
 
 def rowwise(left: Tensor, right: Tensor, kind: Kind = "plain") -> Tensor:
-    """Distances between corresponding rows, float32: (…, D) and (…, D) give (…)."""
-    with full_float32(left.device):
-        return from_similarity((left.float() * right.float()).sum(-1), kind)
+    """Distances between corresponding rows, at least float32: (…, D) and (…, D) give (…)."""
+    return from_similarity(dot(left, right), kind)
+
+
+def dot(left: Tensor, right: Tensor) -> Tensor:
+    """Dot products of corresponding rows, of any length, at least float32: (…, D) and (…, D) give (…)."""
+    precision = torch.promote_types(left.dtype, torch.float32)
+    return (left.to(precision) * right.to(precision)).sum(-1)
+
+
+def tile_rows(columns: int, device: torch.device) -> int:
+    """How many rows of that many similarities to hold at once, whatever the number of rows in all."""
+    return max(1, TILE_ENTRIES.get(device.type, TILE_ENTRIES["cpu"]) // columns)

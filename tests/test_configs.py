@@ -48,14 +48,14 @@ def test_every_option_can_be_overridden_without_plus(group: str) -> None:
     for name in REGISTRIES[group].available():
         shown = set(compose(f"{group}={name}")[group])
         given_by_train = {
-            "sampler": {"seed", "images_per_class"},
-            "loss": set(),
+            "sampler": {"seed", "images_per_class", "finite_only"},
+            "loss": {"classes"},
             "data": {"seed"},
             "network": {"channels", "image_size"},
         }[group]
         options = set(options_of(REGISTRIES[group].classes[name])) - given_by_train
         if group == "network":
-            options |= {"embedding_dim"}
+            options |= {"embedding_dim", "normalize", "dropout"}
         assert shown == options | {"name"}, f"{group}/{name}.yaml"
 
 

@@ -2,155 +2,234 @@
 
 Whatever the strategy, a P×K batch gives the same P·K·(K−1) triplets, so runs differ in selection, not in quantity.
 
-Shapes: B images, D embedding dimensions, R positives per anchor, T = number of (anchor, positive) pairs.
+A score is a strategy's definition. Where the best can be found without scoring every image, the strategy says how in
+`choose_one`, and the tests hold the two to be the same.
+
+Shapes: B images, D embedding dimensions, C images that may be chosen (the batch, and what is remembered beside it), A anchors
+of a tile, R pairs per anchor, M negatives per pair, T (anchor, positive) pairs in all.
 """
 
-from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from abc import ABC
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from siamese_lab import distances
-from siamese_lab.batch import Triplets
-from siamese_lab.device_generator import DeviceGenerator
+from siamese_lab.batch import EveryTriplet, Triplets
+from siamese_lab.samplers import statistics
+from siamese_lab.samplers.check_batch import check_embeddings, check_shapes
 from siamese_lab.samplers.class_peers import class_peers
-
-QUANTILES = (0.1, 0.5, 0.9)
+from siamese_lab.samplers.noise import Noise
+from siamese_lab.samplers.tiles import Images, Tile, tiles
 
 
 class Candidates(NamedTuple):
-    """What a strategy may know: one positive for each anchor, and every image of the batch as its negative."""
+    """What a score may depend on: one positive for each anchor, and every image as its negative."""
 
     d_ap_B1: Tensor
     """Plain distance (0…2) from each anchor to the positive of its pair."""
     d_an_BB: Tensor
-    """Plain distances from each anchor (row) to each image; +inf for the images of the anchor's own class."""
+    """Plain distances from each anchor (row) to each image; +inf for the images that are no negatives of it."""
     dimensions: int
     """D of the embeddings."""
+    d_positives_BR: Tensor
+    """Plain distances from each anchor to the positives of all its pairs."""
+
+
+class Choice(NamedTuple):
+    """The triplets of some anchors."""
+
+    positive_AR: Tensor
+    negative_ARM: Tensor
+    fell_back_ARM: Tensor
+    """bool: where no image was eligible and the fallback was taken."""
+
+    @classmethod
+    def of_one(cls, positive_AR: Tensor, negative_AR: Tensor, fell_back_AR: Tensor | None = None) -> "Choice":
+        """One negative per pair; without the last one no pair fell back."""
+        if fell_back_AR is None:
+            fell_back_AR = torch.zeros((), dtype=torch.bool, device=negative_AR.device).expand_as(negative_AR)
+        return cls(positive_AR, negative_AR[..., None], fell_back_AR[..., None])
 
 
 class Sampler(nn.Module, ABC):
-    """Chooses one negative for every (anchor, positive) pair of a batch.
+    """Chooses M negatives for every (anchor, positive) pair of a batch.
 
     A strategy implements `score` and, if it can leave a pair without any negative, may state its own `fallback`.
 
     Args:
-        seed: of the sampler's own random generator, whose state travels in checkpoints.
+        seed: of the sampler's own random numbers, whose state travels in checkpoints.
         images_per_class: K, where batches are exactly P×K (see `class_peers`); None reads it from the labels.
+        negatives: M, the number of negatives for each pair: the M best, all different.
+        finite_only: refuse embeddings that are not finite; a training run lets them pass, as it says more about them.
     """
 
-    def __init__(self, seed: int = 0, images_per_class: int | None = None) -> None:
+    gives: type = Triplets
+    """What a call returns: `Triplets`, or `EveryTriplet`, which not every loss takes (see `Loss.accepts`)."""
+
+    def __init__(
+        self,
+        seed: int = 0,
+        images_per_class: int | None = None,
+        negatives: int = 1,
+        finite_only: bool = True,
+    ) -> None:
         super().__init__()
         if images_per_class is not None and images_per_class < 2:
             raise ValueError(f"A positive needs images_per_class of at least 2, but it is {images_per_class}.")
+        if negatives < 1:
+            raise ValueError(f"A pair needs at least 1 negative, but negatives is {negatives}.")
         self.images_per_class = images_per_class
-        self.generator = DeviceGenerator(seed)
-        self._statistics: dict[str, Tensor] = {}
+        self.negatives = negatives
+        self.finite_only = finite_only
+        self.noise = Noise(seed)
+        self._last: tuple[Triplets, Tensor, Tensor] | None = None
+        self._progress = 0.0
 
-    @abstractmethod
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done (0…1); the training step sets it before each call."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, share: float) -> None:
+        self._progress = share
+
     def score(self, candidates: Candidates) -> Tensor:
         """Score each image as the negative of each anchor (B×B): the highest is chosen, −inf is not eligible.
 
-        Images of the anchor's own class may get any score: the base masks them afterwards.
+        Images that are no negatives may get any score: the base masks them afterwards.
         """
+        raise NotImplementedError(f"{type(self).__name__} has to implement score.")
 
     def fallback(self, candidates: Candidates) -> Tensor:
         """Score the negatives of a pair for which `score` found none eligible: uniform, unless said otherwise."""
         return self.uniform_noise(candidates.d_an_BB)
 
+    def positives(self, tile: Tile) -> Tensor | None:
+        """Which of an anchor's positives its pairs take, int64 slots (A, R); None is each one once."""
+        return None
+
     @torch.no_grad()
-    def forward(self, z_BD: Tensor, labels_B: Tensor) -> Triplets:
+    def forward(self, z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None = None) -> Triplets | EveryTriplet:
         """Choose the triplets of a batch.
 
         Args:
             z_BD: unit-norm embeddings of any floating type; distances are taken in float32.
             labels_B: their int64 classes.
+            image_ids_B: which images they are, where one may come twice: see `class_peers`.
 
         Raises:
-            ValueError: for shapes or devices that do not match, a single class, or no positive pair.
+            ValueError: for shapes or devices that do not match, embeddings that are not of unit norm, a single class, no
+                positive pair, or fewer than M negatives.
         """
-        _check_shapes(z_BD, labels_B)
-        d_BB = distances.pairwise(z_BD)
-        same_BB = labels_B[:, None] == labels_B
-        peers = class_peers(labels_B, self.images_per_class)
-        d_an_BB = d_BB.masked_fill(same_BB, torch.inf)
-        d_ap_BR = d_BB.gather(1, peers.positive_BR)
-        columns = [
-            self._choose(Candidates(d_ap_B1, d_an_BB, z_BD.shape[1]), same_BB) for d_ap_B1 in d_ap_BR.split(1, 1)
-        ]
-        negative_BR = torch.stack([negative_B for negative_B, _ in columns], 1)
-        fell_back_BR = torch.stack([fell_back_B for _, fell_back_B in columns], 1)
+        check_shapes(z_BD, labels_B, image_ids_B)
+        z_BD = z_BD.float()
+        check_embeddings(z_BD, self.finite_only)
+        return self.select(Images(z_BD, labels_B, class_peers(labels_B, self.images_per_class, image_ids_B)))
 
-        anchor_BR = torch.arange(len(labels_B), device=z_BD.device)[:, None].expand_as(negative_BR)
-        listed = [anchor_BR, peers.positive_BR, negative_BR, fell_back_BR]
+    def pool(self, z_BD: Tensor) -> Tensor:
+        """The embeddings (C×D) that the indices of the last call point into: those of the batch, unless said otherwise."""
+        return z_BD
+
+    def select(self, images: Images) -> Triplets | EveryTriplet:
+        """Choose, and list what was chosen."""
+        choice, valid_BR = self.choose(images), images.peers.valid_BR
+        positive_BR, negative_BRM, fell_back_BRM = choice
+        batch, pairs = positive_BR.shape
+        anchor_BR = torch.arange(batch, device=positive_BR.device)[:, None].expand(-1, pairs)
         if self.images_per_class is None:
-            listed = [column_BR[peers.valid_BR] for column_BR in listed]
-        anchor_T, positive_T, negative_T, fell_back_T = (column.reshape(-1) for column in listed)
-
-        triplets = Triplets(anchor_T, positive_T, negative_T[:, None])
-        self._statistics = _describe(triplets, d_BB, fell_back_T)
+            valid_BR = valid_BR[:, :pairs]
+            triplets = Triplets(anchor_BR[valid_BR], positive_BR[valid_BR], negative_BRM[valid_BR])
+            fell_back_TM = fell_back_BRM[valid_BR]
+        else:
+            triplets = Triplets(anchor_BR.flatten(), positive_BR.flatten(), negative_BRM.flatten(0, 1))
+            fell_back_TM = fell_back_BRM.flatten(0, 1)
+        self._last = (triplets, fell_back_TM, images.z_CD)
         return triplets
 
-    def _choose(self, candidates: Candidates, same_BB: Tensor) -> tuple[Tensor, Tensor]:
-        """The negative of each anchor's pair, and whether it had to fall back."""
-        score_BB = self.score(candidates).masked_fill(same_BB, -torch.inf)
-        fallback_BB = self.fallback(candidates).masked_fill(same_BB, -torch.inf)
-        best_B, negative_B = score_BB.max(1)
-        fell_back_B = best_B == -torch.inf
-        return torch.where(fell_back_B, fallback_BB.argmax(1), negative_B), fell_back_B
+    def choose(self, images: Images) -> Choice:
+        """The choice of all anchors, tile by tile."""
+        if self.negatives > 1:
+            check_negatives(images, self.negatives)
+        parts = []
+        for tile in tiles(images):
+            slot_AR = self.positives(tile)
+            if slot_AR is not None:
+                tile = tile.with_positives(slot_AR)
+            parts.append(self.choose_one(tile) if self.negatives == 1 else self.choose_best(tile))
+        choice = parts[0] if len(parts) == 1 else Choice(*(torch.cat(each) for each in zip(*parts, strict=True)))
+        # Where embeddings are nan no comparison holds, and the index may be one of the padding.
+        return choice._replace(negative_ARM=choice.negative_ARM.clamp_max(len(images.z_CD) - 1))
+
+    def choose_one(self, tile: Tile) -> Choice:
+        """One negative for each pair: the best by score, or the same found faster."""
+        return self.choose_best(tile)
+
+    def choose_best(self, tile: Tile) -> Choice:
+        """The M best by score, all different; where fewer are eligible, the fallback's best among the others follow."""
+        s_AC = tile.s_AN[:, : tile.images]
+        masked_AN = tile.masked(-torch.inf)
+        other_AC = masked_AN[:, : tile.images] == -torch.inf
+        d_an_AC = distances.from_similarity(s_AC).masked_fill_(other_AC, torch.inf)
+        d_ap_AR = distances.from_similarity(tile.s_ap_AR)
+        negatives, fell_back = [], []
+        for d_ap_A1 in d_ap_AR.split(1, 1):
+            candidates = Candidates(d_ap_A1, d_an_AC, tile.dimensions, d_ap_AR)
+            negative_AM, fell_back_AM = _best(
+                self.score(candidates).masked_fill(other_AC, -torch.inf),
+                self.fallback(candidates).masked_fill(other_AC, -torch.inf),
+                self.negatives,
+            )
+            negatives.append(negative_AM)
+            fell_back.append(fell_back_AM)
+        return Choice(tile.positive_AR, torch.stack(negatives, 1), torch.stack(fell_back, 1))
 
     def statistics(self) -> dict[str, Tensor]:
         """What the last call chose, as scalars on the device.
 
-        `fallback_share` of pairs, `violating_share` of triplets with d_an < d_ap, mean and quantiles of the plain
-        distances d_ap and d_an, and `distinct_negatives`, the share of the batch's images chosen at least once.
+        `fallback_share` of triplets, `violating_share` of those with d_an < d_ap, mean and quantiles of the plain
+        distances d_ap and d_an, and `distinct_negatives`, the share of images chosen at least once.
         """
-        return self._statistics
+        return {} if self._last is None else statistics.describe(*self._last)
 
     def uniform_noise(self, like: Tensor) -> Tensor:
-        """Independent uniform noise in 0…1 from the sampler's own generator."""
-        return torch.rand(like.shape, device=like.device, generator=self.generator.on(like.device))
+        """Independent uniform noise in 0…1 from the sampler's own random numbers."""
+        return self.noise.uniform(tuple(like.shape), like.device)
 
     def gumbel_noise(self, like: Tensor) -> Tensor:
         """Standard Gumbel noise: the argmax of log-weights + noise is a draw from the normalised weights."""
-        exponential = torch.empty(like.shape, device=like.device)
-        exponential.exponential_(generator=self.generator.on(like.device))
-        return -exponential.clamp_min(torch.finfo(torch.float32).tiny).log()
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """The generator's state, for checkpoints."""
-        return self.generator.state_dict()
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take up a stored generator state."""
-        self.generator.load_state_dict(state)
+        return self.uniform_noise(like).log_().neg_().log_().neg_()
 
 
-def _check_shapes(z_BD: Tensor, labels_B: Tensor) -> None:
-    if z_BD.ndim != 2 or labels_B.shape != z_BD.shape[:1]:
+def _best(score_AC: Tensor, fallback_AC: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The highest scores above −inf, then the highest fallbacks among the rest; and which are fallbacks."""
+    best_AM, first_AM = score_AC.topk(count, 1)
+    fell_back_AM = best_AM == -torch.inf
+    then_AM = fallback_AC.masked_fill(score_AC > -torch.inf, -torch.inf).topk(count, 1).indices
+    turn_AM = (fell_back_AM.cumsum(1) - 1).clamp_min_(0)
+    return torch.where(fell_back_AM, then_AM.gather(1, turn_AM), first_AM), fell_back_AM
+
+
+def check_lists(user: str, strategies: Iterable[nn.Module]) -> None:
+    """Raise ValueError for a strategy that does not list its triplets, which `user` needs."""
+    for strategy in strategies:
+        assert isinstance(strategy, Sampler)
+        if strategy.gives is not Triplets:
+            raise ValueError(f"The sampler {user!r} needs strategies that list their triplets; 'all' does not.")
+
+
+def check_negatives(images: Images, count: int) -> None:
+    """Raise ValueError unless every anchor has that many negatives within the batch."""
+    count_B = images.peers.runs.count_B
+    if count_B.device.type != "cpu" or torch.compiler.is_compiling():
+        torch._assert_async((len(count_B) - count_B >= count).all(), f"Too few images for {count} negatives per pair.")
+        return
+    fewest = len(count_B) - int(count_B.max())
+    if fewest < count:
         raise ValueError(
-            f"A sampler expects embeddings of shape (B, D) and labels of shape (B,), but got "
-            f"{tuple(z_BD.shape)} and {tuple(labels_B.shape)}."
+            f"{count} different negatives per pair were asked for, but a batch of {len(count_B)} images has only "
+            f"{fewest} for some anchors. Set sampler.negatives={fewest} or a larger data.classes_per_batch."
         )
-    if z_BD.device != labels_B.device:
-        raise ValueError(
-            f"Embeddings and labels must be on one device, but are on {z_BD.device} and {labels_B.device}."
-        )
-
-
-def _describe(triplets: Triplets, d_BB: Tensor, fell_back_T: Tensor) -> dict[str, Tensor]:
-    d_ap_T = d_BB[triplets.anchor_T, triplets.positive_T]
-    d_an_T = d_BB[triplets.anchor_T, triplets.negative_TM[:, 0]]
-    chosen_B = torch.zeros(len(d_BB), device=d_BB.device).index_fill_(0, triplets.negative_TM[:, 0], 1.0)
-    statistics = {
-        "fallback_share": fell_back_T.float().mean(),
-        "violating_share": (d_an_T < d_ap_T).float().mean(),
-        "distinct_negatives": chosen_B.mean(),
-    }
-    for name, d_T in (("d_ap", d_ap_T), ("d_an", d_an_T)):
-        statistics[f"{name}_mean"] = d_T.mean()
-        quantiles = torch.quantile(d_T, torch.tensor(QUANTILES, device=d_T.device))
-        for share, value in zip(QUANTILES, quantiles.unbind(), strict=True):
-            statistics[f"{name}_q{share * 100:.0f}"] = value
-    return statistics

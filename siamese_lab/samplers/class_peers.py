@@ -1,6 +1,7 @@
-"""Who shares whose class in a batch: the positives of every anchor, from one sort of the labels.
+"""Who shares whose class: from one sort of the labels, the images of every anchor's class and its positives.
 
-Shapes: B images in the batch, R = K − 1 other images of a class (of the largest one, where classes are uneven).
+Shapes: B anchors, C images that may be chosen (the batch, and what is remembered), K images of a class (of the largest one,
+where classes are uneven), R = K − 1.
 """
 
 from typing import NamedTuple
@@ -9,57 +10,120 @@ import torch
 from torch import Tensor
 
 
+class ClassRuns(NamedTuple):
+    """Where each anchor's class lies among the images in the order of their labels."""
+
+    order_C: Tensor
+    """int64: the images, class after class."""
+    start_B: Tensor
+    """int64: the place in `order_C` where the anchor's class begins."""
+    count_B: Tensor
+    """int64: how many images of that class follow."""
+
+
 class ClassPeers(NamedTuple):
     """The other images of each image's class."""
 
+    runs: ClassRuns
     positive_BR: Tensor
     """int64: the r-th other image of the class, counted onwards from the image itself and around."""
     valid_BR: Tensor
     """bool: False where the class has fewer than r others (the index there means nothing)."""
+    exchanged_BR: Tensor | None
+    """bool: where it is another one, as the r-th is the same image as the anchor; None where no ids were told."""
+    own_BK: Tensor
+    """int64: the images of the class, the image itself first (and again where the class has fewer than K)."""
 
 
-def class_peers(labels_B: Tensor, images_per_class: int | None = None) -> ClassPeers:
+def class_runs(labels_C: Tensor, labels_B: Tensor) -> ClassRuns:
+    """Sort the images by label and find the class of each anchor among them."""
+    order_C = labels_C.argsort(stable=True)
+    sorted_C = labels_C[order_C]
+    start_B = torch.searchsorted(sorted_C, labels_B)
+    return ClassRuns(order_C, start_B, torch.searchsorted(sorted_C, labels_B, right=True) - start_B)
+
+
+def class_peers(
+    labels_B: Tensor, images_per_class: int | None = None, image_ids_B: Tensor | None = None
+) -> ClassPeers:
     """List every anchor's positives.
 
     Args:
         labels_B: int64 class labels in any order.
         images_per_class: K, if every class of the batch has exactly that many. It makes the shapes known
             beforehand, so that a GPU need not wait for the host; without it the labels are counted.
+        image_ids_B: which image it is, where one may come twice: equal ones are never each other's positive. The next
+            different image of the class takes the place; an anchor whose class has none is no anchor.
 
     Raises:
-        ValueError: if no class has two images, if there is only one class, or if K is not what the labels say
-            (on a GPU the last two are device-side assertions).
+        ValueError: if no class has two images, if there is only one class, if K is not what the labels say, or if
+            K is told and a class is one image over and over (on a GPU the last three are device-side assertions).
     """
-    order_B = labels_B.argsort(stable=True)
-    sorted_B = labels_B[order_B]
-    start_B = torch.searchsorted(sorted_B, labels_B)
-    count_B = torch.searchsorted(sorted_B, labels_B, right=True) - start_B
-    _check_counts(count_B, images_per_class)
+    runs = class_runs(labels_B, labels_B)
+    _check_counts(runs.count_B, images_per_class)
+    largest = images_per_class if images_per_class is not None else int(runs.count_B.max())
 
-    largest = images_per_class if images_per_class is not None else int(count_B.max())
-    onwards_R = torch.arange(1, largest, device=labels_B.device)
-    rank_B = order_B.argsort() - start_B
-    place_BR = (rank_B[:, None] + onwards_R) % count_B[:, None]
-    return ClassPeers(order_B[start_B[:, None] + place_BR], onwards_R < count_B[:, None])
+    order_B, start_B, count_B = runs
+    onwards_K = torch.arange(largest, device=labels_B.device)
+    rank_B = torch.empty_like(order_B).scatter_(0, order_B, torch.arange(len(order_B), device=labels_B.device))
+    place_BK = (rank_B - start_B)[:, None] + onwards_K
+    count_B1 = count_B[:, None]
+    member_BK = order_B[start_B[:, None] + place_BK % count_B1]
+    if images_per_class is not None:
+        own_BK, valid_BK = member_BK, torch.ones((), dtype=torch.bool, device=labels_B.device).expand_as(member_BK)
+    else:
+        valid_BK = onwards_K < count_B1
+        own_BK = torch.where(valid_BK, member_BK, member_BK[:, :1])
+    positive_BR, valid_BR = member_BK[:, 1:], valid_BK[:, 1:]
+    exchanged_BR = None
+    if image_ids_B is not None:
+        exchanged_BR = image_ids_B[positive_BR] == image_ids_B[:, None]
+        positive_BR, different_B1 = _next_different(positive_BR, valid_BR, image_ids_B)
+        _check_different(different_B1, labels_B, images_per_class)
+        valid_BR = valid_BR & different_B1
+    return ClassPeers(runs, positive_BR, valid_BR, exchanged_BR, own_BK)
+
+
+def _next_different(positive_BR: Tensor, valid_BR: Tensor, image_ids_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Each positive, or the next one around that is not the anchor's own image; and whether there is any."""
+    slots = positive_BR.shape[1]
+    different_BR = valid_BR & (image_ids_B[positive_BR] != image_ids_B[:, None])
+    slot_R = torch.arange(2 * slots, device=positive_BR.device)
+    twice_BR = torch.where(different_BR.repeat(1, 2), slot_R, 2 * slots)
+    next_BR = twice_BR.flip(1).cummin(1).values.flip(1)[:, :slots] % slots
+    return positive_BR.gather(1, next_BR), different_BR.any(1, keepdim=True)
 
 
 def _check_counts(count_B: Tensor, images_per_class: int | None) -> None:
-    if count_B.device.type != "cpu" and images_per_class is not None:
-        torch._assert_async(((count_B == images_per_class) & (count_B < len(count_B))).all())
+    if images_per_class is not None and (count_B.device.type != "cpu" or torch.compiler.is_compiling()):
+        as_told_B = (count_B == images_per_class) & (count_B < len(count_B))
+        torch._assert_async(as_told_B.all(), f"A batch is not made of at least 2 classes × {images_per_class} images.")
         return
-    counts = set(count_B.tolist())
-    if images_per_class is not None and counts != {images_per_class}:
+    fewest, most = torch.stack(count_B.aminmax()).tolist()
+    if images_per_class is not None and not fewest == most == images_per_class:
         raise ValueError(
             f"The sampler was told that every class of a batch has {images_per_class} images, but there are "
-            f"classes with {sorted(counts)}. Build it with images_per_class=None for uneven batches."
+            f"classes with {sorted(set(count_B.tolist()))}. Build it with images_per_class=None for uneven batches."
         )
-    if max(counts) == len(count_B):
+    if most == len(count_B):
         raise ValueError(
             f"All {len(count_B)} images of the batch are of one class, so there are no negatives. "
             "Batches need at least 2 classes."
         )
-    if max(counts) == 1:
+    if most == 1:
         raise ValueError(
             f"Each of the {len(count_B)} images of the batch is alone in its class, so there are no positives. "
             "P×K batches need at least 2 images per class."
+        )
+
+
+def _check_different(different_B1: Tensor, labels_B: Tensor, images_per_class: int | None) -> None:
+    if images_per_class is not None and (labels_B.device.type != "cpu" or torch.compiler.is_compiling()):
+        torch._assert_async(different_B1.all(), "A class of a batch is one image over and over.")
+        return
+    if not (different_B1.all() if images_per_class is not None else different_B1.any()):
+        label = int(labels_B[~different_B1[:, 0]][0])
+        raise ValueError(
+            f"The images of class {label} are one image over and over, which has no positive. "
+            "Set data.min_images_per_class=2 to leave such classes out."
         )

@@ -9,10 +9,13 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from siamese_lab.samplers.base import Candidates, Sampler
+from siamese_lab.samplers import primitives
+from siamese_lab.samplers.base import Candidates, Choice, Sampler
 from siamese_lab.samplers.registry import register
+from siamese_lab.samplers.tiles import Tile
 
 FARTHEST = 1.999
 """Distances are clipped below 2, where 1/q is infinite."""
@@ -63,3 +66,53 @@ class DistanceWeightedSampler(Sampler):
         log_weight_BB = log_inverse_density(d_an_BB.clamp(self.nearest, FARTHEST), candidates.dimensions)
         score_BB = log_weight_BB.clamp_max(self.log_limit) + self.gumbel_noise(d_an_BB)
         return score_BB.masked_fill(d_an_BB >= self.cutoff, -torch.inf)
+
+    def choose_one(self, tile: Tile) -> Choice:
+        """By the inverse of the cumulated weights, which all pairs of an anchor share."""
+        if tile.dimensions < 3:
+            return self.choose_best(tile)
+        weight_AN, eligible_A1 = self.weights(tile)
+        drawn_AR = primitives.draw_weighted(weight_AN, self.uniform_noise(tile.s_ap_AR))
+        anywhere_AR = tile.draw_negatives(self.uniform_noise(tile.s_ap_AR))
+        negative_AR = torch.where(eligible_A1, drawn_AR, anywhere_AR)
+        return Choice.of_one(tile.positive_AR, negative_AR, ~eligible_A1.expand_as(negative_AR))
+
+    def weights(self, tile: Tile) -> tuple[Tensor, Tensor]:
+        """Weights up to a factor per row, 0 for what is not eligible, and whether a row has any that is.
+
+        With d² = 2 − 2s the weight 1/q is (1 − s²)^(−(D−3)/2) / √(2 − 2s), and the first factor is taken relative to its largest
+        in the row. What is not eligible goes through the arithmetic as s = +inf, which ends at a weight of 0.
+        """
+        s_AN = tile.masked(-torch.inf)
+        low, high = self.similarity_range(tile.dimensions)
+        F.threshold_(s_AN.clamp_max_(high), 1 - self.cutoff**2 / 2, torch.inf).clamp_min_(low)
+
+        ratio_AN = torch.mul(s_AN, s_AN, out=tile.spare_AN).neg_().add_(1).reciprocal_()
+        most_A1 = ratio_AN.amax(1, keepdim=True)
+        halves = tile.dimensions - 3
+        # Ratios whose power would be below e^−80 are raised to it, as processors are slow on denormal numbers.
+        ratio_AN.div_(most_A1.clamp_min(1)).clamp_min_(math.exp(-80 / max(halves / 2, 1)))
+        rest_AN = s_AN.neg_().add_(1).reciprocal_()
+        if halves % 2:
+            rest_AN.mul_(ratio_AN)
+        return primitives.power_(ratio_AN, halves // 2).mul_(rest_AN.sqrt_()), most_A1 > 0
+
+    def similarity_range(self, dimensions: int) -> tuple[float, float]:
+        """The similarities to which all others are clipped: those at `nearest` and `FARTHEST`, or where 1/q reaches λ."""
+        least = math.sqrt(2 + 2 / (2 * dimensions - 5)) if dimensions > 3 else FARTHEST
+        near = self._where_limit_is_met(dimensions, least, self.nearest)
+        far = self._where_limit_is_met(dimensions, least, FARTHEST)
+        return 1 - far**2 / 2, min(1 - near**2 / 2, 1 - 2**-20)
+
+    def _where_limit_is_met(self, dimensions: int, inside: float, outside: float) -> float:
+        """The distance between these where log 1/q, which rises on the way, exceeds log λ."""
+
+        def exceeds(d: float) -> bool:
+            return float(log_inverse_density(torch.tensor(d, dtype=torch.float64), dimensions)) > self.log_limit
+
+        if math.isinf(self.log_limit) or not exceeds(outside):
+            return outside
+        for _ in range(50):
+            middle = (inside + outside) / 2
+            inside, outside = (inside, middle) if exceeds(middle) else (middle, outside)
+        return inside

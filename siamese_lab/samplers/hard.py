@@ -4,10 +4,19 @@ It collapses easily (Schroff et al. 2015, arXiv:1503.03832, §3.2): the loss the
 `d_ap_mean` and `d_an_mean` both fall to 0.
 """
 
+import torch
 from torch import Tensor
 
-from siamese_lab.samplers.base import Candidates, Sampler
+from siamese_lab.samplers import primitives
+from siamese_lab.samplers.base import Candidates, Choice, Sampler
 from siamese_lab.samplers.registry import register
+from siamese_lab.samplers.tiles import Tile
+
+
+def nearest(tile: Tile) -> Choice:
+    """The nearest negative, for all pairs of an anchor the same."""
+    negative_A = primitives.largest(tile.masked(-torch.inf))
+    return Choice.of_one(tile.positive_AR, negative_A[:, None].expand_as(tile.positive_AR))
 
 
 @register("hard")
@@ -17,3 +26,7 @@ class HardSampler(Sampler):
     def score(self, candidates: Candidates) -> Tensor:
         """The nearer, the better."""
         return -candidates.d_an_BB
+
+    def choose_one(self, tile: Tile) -> Choice:
+        """By one pass over the similarities."""
+        return nearest(tile)

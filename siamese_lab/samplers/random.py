@@ -2,8 +2,10 @@
 
 from torch import Tensor
 
-from siamese_lab.samplers.base import Candidates, Sampler
+from siamese_lab.samplers import primitives
+from siamese_lab.samplers.base import Candidates, Choice, Sampler
 from siamese_lab.samplers.registry import register
+from siamese_lab.samplers.tiles import Images
 
 
 @register("random")
@@ -13,3 +15,11 @@ class RandomSampler(Sampler):
     def score(self, candidates: Candidates) -> Tensor:
         """Noise alone."""
         return self.uniform_noise(candidates.d_an_BB)
+
+    def choose(self, images: Images) -> Choice:
+        """One negative needs no similarities, only a place among the images of other classes."""
+        if self.negatives > 1:
+            return super().choose(images)
+        positive_BR = images.peers.positive_BR
+        u_BR = self.uniform_noise(positive_BR)
+        return Choice.of_one(positive_BR, primitives.draw_outside(*images.runs(), u_BR))

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from siamese_lab import distances
-from siamese_lab.samplers.base import Candidates, Sampler
+from siamese_lab.samplers import primitives
+from siamese_lab.samplers.base import Candidates, Choice, Sampler
 from siamese_lab.samplers.registry import register
+from siamese_lab.samplers.tiles import Tile
 
 
 @register("semi_hard")
@@ -51,11 +53,25 @@ class SemiHardSampler(Sampler):
         return preference_BB.masked_fill(~window_BB, -torch.inf)
 
     def fallback(self, candidates: Candidates) -> Tensor:
-        """The nearest beyond the positive; where there is none, the farthest."""
-        d_ap_B1, d_an_BB, _ = candidates
+        """The nearest beyond the positive, and after those the farthest."""
+        d_ap_B1, d_an_BB = candidates.d_ap_B1, candidates.d_an_BB
         beyond_BB = (d_an_BB > d_ap_B1) & (d_an_BB < torch.inf)
-        nearest_beyond_BB = (-d_an_BB).masked_fill(~beyond_BB, -torch.inf)
-        return torch.where(beyond_BB.any(1, keepdim=True), nearest_beyond_BB, d_an_BB)
+        return torch.where(beyond_BB, 3 - d_an_BB, d_an_BB - 3)
+
+    def choose_one(self, tile: Tile) -> Choice:
+        """As by score, on similarities, which fall as distances grow."""
+        s_ap_AR = tile.s_ap_AR
+        u_AR = self.uniform_noise(s_ap_AR) if self.choice == "uniform" else None
+        width_AR = s_ap_AR - self._floor(s_ap_AR)
+        negative_AR, found_AR = primitives.in_window(
+            tile.masked(torch.inf), s_ap_AR, width_AR, u_AR, tile.spare_AN
+        )
+        return Choice.of_one(tile.positive_AR, negative_AR, ~found_AR)
+
+    def _floor(self, s_ap_AR: Tensor) -> Tensor:
+        """The similarity at the window's far end, d_ap + margin."""
+        d_AR = distances.from_similarity(s_ap_AR, self.distance) + self.margin
+        return 1 - (d_AR if self.distance == "squared" else d_AR.square()) / 2
 
     def _in_units(self, d: Tensor) -> Tensor:
         return d.square() if self.distance == "squared" else d

@@ -1,0 +1,42 @@
+"""Every valid triplet of a batch (Hermans et al. 2017, arXiv:1703.07737, §2, "batch all"), or every semi-hard one.
+
+They are not listed: there are P·K·(K−1)·(P−1)·K of them. The loss goes through them tile by tile.
+"""
+
+from torch import Tensor
+
+from siamese_lab.batch import EveryTriplet
+from siamese_lab.samplers.base import Sampler
+from siamese_lab.samplers.registry import register
+from siamese_lab.samplers.tiles import Images
+
+
+@register("all")
+class AllSampler(Sampler):
+    """No selection at all.
+
+    Args:
+        semi_hard: only the triplets with d_ap < d_an < d_ap + margin, in the loss's own margin and distance.
+        seed: of no effect, as nothing is drawn.
+        images_per_class: see `Sampler`.
+        finite_only: see `Sampler`.
+    """
+
+    gives = EveryTriplet
+
+    def __init__(
+        self, semi_hard: bool = False, seed: int = 0, images_per_class: int | None = None, finite_only: bool = True
+    ) -> None:
+        super().__init__(seed, images_per_class, finite_only=finite_only)
+        self.semi_hard = semi_hard
+
+    def select(self, images: Images) -> EveryTriplet:
+        """All, unlisted."""
+        peers = images.peers
+        valid_BR = peers.valid_BR if peers.exchanged_BR is None else peers.valid_BR & ~peers.exchanged_BR
+        negatives_B = len(images.z_CD) - peers.runs.count_B
+        return EveryTriplet(peers.positive_BR, valid_BR, peers.own_BK, negatives_B, self.semi_hard)
+
+    def statistics(self) -> dict[str, Tensor]:
+        """None but the loss's own, which are of every triplet."""
+        return {}

@@ -1,0 +1,66 @@
+"""What a sampler refuses: shapes and devices that do not match, embeddings that are not of unit norm.
+
+Shapes: B images, D embedding dimensions.
+"""
+
+import torch
+from torch import Tensor
+
+TOLERANCE = 0.01
+"""Of the squared norm: bfloat16 embeddings are off by 0.004 at most."""
+
+
+def check_shapes(z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None) -> None:
+    """Raise ValueError unless there is one integer label, and one integer id if any, to each embedding."""
+    if z_BD.ndim != 2 or labels_B.shape != z_BD.shape[:1]:
+        raise ValueError(
+            f"A sampler expects embeddings of shape (B, D) and labels of shape (B,), but got "
+            f"{tuple(z_BD.shape)} and {tuple(labels_B.shape)}."
+        )
+    if not z_BD.is_floating_point():
+        raise ValueError(f"A sampler expects embeddings of a floating type, but got {z_BD.dtype}.")
+    for name, index_B in (("labels", labels_B), ("image_ids", image_ids_B)):
+        if index_B is None:
+            continue
+        if index_B.shape != labels_B.shape:
+            raise ValueError(
+                f"{name} must be of shape {tuple(labels_B.shape)} as labels are, but are {tuple(index_B.shape)}."
+            )
+        if index_B.is_floating_point() or index_B.dtype == torch.bool:
+            raise ValueError(f"{name} must be integers, but are {index_B.dtype}.")
+        if z_BD.device != index_B.device:
+            raise ValueError(
+                f"Embeddings and {name} must be on one device, but are on {z_BD.device} and {index_B.device}."
+            )
+
+
+def check_embeddings(z_BD: Tensor, finite_only: bool) -> None:
+    """Raise ValueError for an embedding that is not a unit vector (on a GPU, and compiled, a device-side assertion).
+
+    Args:
+        z_BD: float32.
+        finite_only: whether nan is a mistake too, or let through.
+    """
+    off_B = torch.linalg.vector_norm(z_BD, dim=1).square_().sub_(1).abs_()
+    if z_BD.device.type != "cpu" or torch.compiler.is_compiling():
+        torch._assert_async(((off_B <= TOLERANCE) | off_B.isnan()).all(), "Embeddings are not of unit norm.")
+        return
+    worst = float(off_B.max())
+    if worst <= TOLERANCE or (worst != worst and not finite_only):
+        return
+    broken_B = ~z_BD.isfinite().all(1)
+    if broken_B.any():
+        raise ValueError(
+            f"{int(broken_B.sum())} of {len(z_BD)} embeddings are not finite, the first of them that of image "
+            f"{int(broken_B.int().argmax())}. A smaller learning rate or float32 precision may help."
+        )
+    image = int(off_B.argmax())
+    norm = float(z_BD[image].norm())
+    raise ValueError(
+        f"A sampler expects embeddings of norm 1, but that of image {image} has norm {norm:.3g}. "
+        + (
+            "A zero vector has no direction: the network gives the same nothing for this image."
+            if norm == 0
+            else "torch.nn.functional.normalize(z_BD, dim=1) makes them so."
+        )
+    )

@@ -1,0 +1,80 @@
+"""A curriculum: one strategy after another as training goes on, from easy triplets to hard ones.
+
+The idea of ordering examples by difficulty is Bengio et al. 2009 (doi:10.1145/1553374.1553380).
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from siamese_lab.batch import Triplets
+from siamese_lab.samplers.base import Sampler, check_lists
+from siamese_lab.samplers.registry import build, register
+from siamese_lab.samplers.tiles import Images
+
+STAGES = ({"name": "random", "until": 0.1}, {"name": "semi_hard", "until": 0.7}, {"name": "hard", "until": 1.0})
+
+
+@register("curriculum")
+class CurriculumSampler(Sampler):
+    """The strategy of the stage that the training is in.
+
+    Args:
+        stages: for each its strategy's `name`, the share of training `until` which it lasts (ascending, the last one 1), and
+            the strategy's options.
+        **base: see `Sampler`; of every stage.
+
+    Raises:
+        ValueError: for stages that do not end one after another at 1, or that do not list triplets.
+    """
+
+    def __init__(self, stages: Sequence[Mapping[str, Any]] = STAGES, **base: Any) -> None:
+        super().__init__(**base)
+        self.until = [float(stage.get("until", 0)) for stage in stages]
+        if self.until[-1:] != [1.0] or any(end <= start for start, end in pairwise([0.0, *self.until])):
+            raise ValueError(
+                "Each stage of a curriculum needs an `until`, after that of the stage before and 1 for the last, "
+                f"but they are {self.until}."
+            )
+        options = [{key: value for key, value in stage.items() if key != "until"} for stage in stages]
+        self.strategies = nn.ModuleList(build(**(base | of_stage)) for of_stage in options)
+        check_lists("curriculum", self.strategies)
+        self.stage = 0
+
+    @property
+    def current(self) -> Sampler:
+        """The strategy of this stage."""
+        strategy = self.strategies[self.stage]
+        assert isinstance(strategy, Sampler)
+        return strategy
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done (0…1); a compiled step is compiled anew only where the stage changes."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, share: float) -> None:
+        self._progress = share
+        self.stage = min(sum(share >= end for end in self.until), len(self.until) - 1)
+        self.current.progress = share
+
+    def select(self, images: Images) -> Triplets:
+        """As the current strategy does."""
+        triplets = self.current.select(images)
+        assert isinstance(triplets, Triplets)
+        return triplets
+
+    def pool(self, z_BD: Tensor) -> Tensor:
+        """The current strategy's."""
+        return self.current.pool(z_BD)
+
+    def statistics(self) -> dict[str, Tensor]:
+        """The current strategy's, and the number of the stage."""
+        statistics = self.current.statistics()
+        if not statistics:
+            return {}
+        return statistics | {"stage": torch.full_like(statistics["fallback_share"], self.stage)}

@@ -1,0 +1,42 @@
+"""Easy-positive mining with semi-hard negatives (Xuan et al. 2020, arXiv:1904.04370, §3): only the nearest positive is pulled.
+
+A class may then keep several clusters. As in the paper the negative is the nearest one beyond that positive; margin has no part.
+"""
+
+import torch
+from torch import Tensor
+
+from siamese_lab.samplers import primitives
+from siamese_lab.samplers.base import Candidates, Choice, Sampler
+from siamese_lab.samplers.registry import register
+from siamese_lab.samplers.tiles import Tile
+
+
+@register("easy_positive")
+class EasyPositiveSampler(Sampler):
+    """The nearest positive, in each of the K − 1 pairs of an anchor, and the nearest negative beyond it.
+
+    So the K − 1 triplets of an anchor are alike, which leaves a mean loss as it is with one. If there is no negative beyond:
+    the farthest, counted as a fallback.
+    """
+
+    def positives(self, tile: Tile) -> Tensor:
+        """The nearest, for all pairs."""
+        nearest_A1 = tile.s_ap_AR.masked_fill(~tile.valid_AR, -torch.inf).argmax(1, keepdim=True)
+        return nearest_A1.expand_as(tile.s_ap_AR)
+
+    def score(self, candidates: Candidates) -> Tensor:
+        """Beyond the positive, the nearer the better."""
+        return (-candidates.d_an_BB).masked_fill(candidates.d_an_BB <= candidates.d_ap_B1, -torch.inf)
+
+    def fallback(self, candidates: Candidates) -> Tensor:
+        """The farthest."""
+        return candidates.d_an_BB
+
+    def choose_one(self, tile: Tile) -> Choice:
+        """As all pairs of an anchor are alike, one is enough to look at."""
+        s_ap_A1 = tile.s_ap_AR[:, :1]
+        width_A1 = torch.full_like(s_ap_A1, torch.inf)
+        negative_A1, found_A1 = primitives.in_window(tile.masked(torch.inf), s_ap_A1, width_A1, None, tile.spare_AN)
+        shape = tile.positive_AR.shape
+        return Choice.of_one(tile.positive_AR, negative_A1.expand(shape), ~found_A1.expand(shape))

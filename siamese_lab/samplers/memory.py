@@ -1,0 +1,112 @@
+"""Cross-batch memory (Wang et al. 2020, arXiv:1912.06798): embeddings of past batches as more negatives, under any strategy."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from siamese_lab import distances
+from siamese_lab.batch import Triplets
+from siamese_lab.registry import options_of
+from siamese_lab.samplers.base import Sampler, check_lists
+from siamese_lab.samplers.registry import build, register, registry
+from siamese_lab.samplers.tiles import NOBODY, Images
+
+
+@register("memory")
+class MemorySampler(Sampler):
+    """Any strategy, over the negatives of the batch and of the last `size` embeddings before it.
+
+    What is remembered takes no gradient, and is never an anchor or a positive. It is kept in checkpoints.
+
+    Args:
+        strategy: the name of the strategy that chooses.
+        size: Q, how many embeddings are remembered.
+        margin: for a strategy that has a margin.
+        distance: for a strategy that has a distance.
+        options: of the strategy, further ones.
+        **base: see `Sampler`.
+
+    Raises:
+        ValueError: for a strategy that does not list triplets.
+    """
+
+    remembered_QD: Tensor
+    labels_Q: Tensor
+    written: Tensor
+
+    def __init__(
+        self,
+        strategy: str = "semi_hard",
+        size: int = 1024,
+        margin: float = 0.2,
+        distance: distances.Kind = "plain",
+        options: Mapping[str, Any] | None = None,
+        **base: Any,
+    ) -> None:
+        super().__init__(**base)
+        if size < 1:
+            raise ValueError(f"A memory needs a size of at least 1, but it is {size}.")
+        has = options_of(registry.classes[strategy]) if strategy in registry.classes else []
+        window = {key: value for key, value in (("margin", margin), ("distance", distance)) if key in has}
+        self.strategy = build(strategy, **(base | window | dict(options or {})))
+        check_lists("memory", [self.strategy])
+        self.size = size
+        self.register_buffer("remembered_QD", torch.zeros(size, 0))
+        self.register_buffer("labels_Q", torch.full((size,), NOBODY))
+        self.register_buffer("written", torch.zeros((), dtype=torch.int64))
+        self._beside_QD = self.remembered_QD
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done (0…1)."""
+        return self.strategy.progress
+
+    @progress.setter
+    def progress(self, share: float) -> None:
+        self.strategy.progress = share
+
+    def select(self, images: Images) -> Triplets:
+        """Choose from both, then remember the batch in place of the oldest."""
+        self._make_room(images.z_CD)
+        z_CD = torch.cat([images.z_CD, self.remembered_QD])
+        labels_C = torch.cat([images.labels_C, self.labels_Q])
+        self._beside_QD = z_CD[len(images.z_CD) :]
+        triplets = self.strategy.select(Images(z_CD, labels_C, images.peers))
+        self._remember(images.z_CD, images.labels_C)
+        assert isinstance(triplets, Triplets)
+        return triplets
+
+    def pool(self, z_BD: Tensor) -> Tensor:
+        """The batch, followed by what was remembered when its triplets were chosen."""
+        return torch.cat([z_BD, self._beside_QD.to(z_BD.dtype)])
+
+    def statistics(self) -> dict[str, Tensor]:
+        """The strategy's; `distinct_negatives` is of the batch and the memory together."""
+        return self.strategy.statistics()
+
+    def _make_room(self, z_BD: Tensor) -> None:
+        dimensions = z_BD.shape[1]
+        if self.remembered_QD.shape[1] == 0:
+            self.remembered_QD = z_BD.new_zeros(self.size, dimensions)
+        if self.remembered_QD.shape[1] != dimensions:
+            raise ValueError(
+                f"The memory holds embeddings of {self.remembered_QD.shape[1]} dimensions, but got {dimensions}. "
+                "A sampler with a memory serves one network."
+            )
+        if self.written.device != z_BD.device:
+            self.to(z_BD.device)
+
+    def _remember(self, z_BD: Tensor, labels_B: Tensor) -> None:
+        z_BD, labels_B = z_BD[-self.size :], labels_B[-self.size :]
+        place_B = (self.written + torch.arange(len(z_BD), device=z_BD.device)) % self.size
+        self.remembered_QD.index_copy_(0, place_B, z_BD)
+        self.labels_Q.index_copy_(0, place_B, labels_B.long())
+        self.written += len(z_BD)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        stored_QD = state_dict.get(prefix + "remembered_QD", self.remembered_QD)
+        if len(stored_QD) == self.size:
+            self.remembered_QD = stored_QD.new_zeros(stored_QD.shape, device=self.written.device)
+        super()._load_from_state_dict(state_dict, prefix, *rest)

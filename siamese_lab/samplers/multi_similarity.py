@@ -1,0 +1,61 @@
+"""Multi-similarity mining (Wang et al. 2019, arXiv:1904.06627, §3.3): pairs that are informative beside the anchor's others.
+
+A negative is informative if s_an > min s_ap − ε, over all positives of the anchor; a positive if s_ap < max s_an + ε, over all
+its negatives. Dot products s, not distances.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from siamese_lab.samplers import primitives
+from siamese_lab.samplers.base import Candidates, Choice, Sampler
+from siamese_lab.samplers.hard import nearest
+from siamese_lab.samplers.registry import register
+from siamese_lab.samplers.tiles import Tile
+
+
+@register("multi_similarity")
+class MultiSimilaritySampler(Sampler):
+    """A negative drawn uniformly from the informative ones.
+
+    A positive that is not informative gives its place to the farthest one, which is if any is. If there is nothing informative,
+    the nearest negative is taken and counted as a fallback.
+
+    Args:
+        epsilon: ε ≥ 0.
+        **base: see `Sampler`.
+    """
+
+    def __init__(self, epsilon: float = 0.1, **base: Any) -> None:
+        super().__init__(**base)
+        if not epsilon >= 0:
+            raise ValueError(f"Multi-similarity mining needs an epsilon of at least 0, but it is {epsilon}.")
+        self.epsilon = epsilon
+
+    def positives(self, tile: Tile) -> Tensor:
+        """The informative ones, and the farthest in place of the others."""
+        s_an_A1 = tile.masked(-torch.inf).amax(1, keepdim=True)
+        s_ap_AR = tile.s_ap_AR.masked_fill(~tile.valid_AR, torch.inf)
+        slot_R = torch.arange(s_ap_AR.shape[1], device=s_ap_AR.device)
+        return torch.where(s_ap_AR < s_an_A1 + self.epsilon, slot_R, s_ap_AR.argmin(1, keepdim=True))
+
+    def score(self, candidates: Candidates) -> Tensor:
+        """Noise for the informative ones."""
+        s_an_BB = 1 - candidates.d_an_BB.square() / 2
+        least_B1 = 1 - candidates.d_positives_BR.square().amax(1, keepdim=True) / 2 - self.epsilon
+        return self.uniform_noise(s_an_BB).masked_fill(s_an_BB <= least_B1, -torch.inf)
+
+    def fallback(self, candidates: Candidates) -> Tensor:
+        """The nearest."""
+        return -candidates.d_an_BB
+
+    def choose_one(self, tile: Tile) -> Choice:
+        """Those that lie above the least similarity, counted and drawn from."""
+        nearest_AR = nearest(tile).negative_ARM[..., 0]
+        least_A1 = tile.s_ap_AR.amin(1, keepdim=True) - self.epsilon
+        found_AR = tile.s_AN.gather(1, nearest_AR) > least_A1
+        above_AN = primitives.signed_gap(least_A1, tile.s_AN, tile.spare_AN)
+        drawn_AR = primitives.draw_below(above_AN, primitives.ANY_NEGATIVE, self.uniform_noise(nearest_AR))
+        return Choice.of_one(tile.positive_AR, torch.where(found_AR, drawn_AR, nearest_AR), ~found_AR)

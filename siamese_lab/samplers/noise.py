@@ -1,0 +1,69 @@
+"""Random numbers from a counter: the n-th number of a call is a hash of the seed, the call and n (SplitMix64).
+
+They are plain tensor operations whose whole state is two integers, so they are the same on every device, compiled or not,
+in a captured CUDA graph too, and travel in checkpoints. Steele et al. 2014, doi:10.1145/2714064.2660195.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+GOLDEN = 0x9E3779B97F4A7C15
+BETWEEN_CALLS = 0xD1342543DE82EF95
+"""Odd, and so far from a small multiple of `GOLDEN` that no two calls of a training share a number."""
+BITS = 23
+"""float32 holds every (k + ½) / 2^23, none of which is 0 or 1."""
+
+
+class Noise(nn.Module):
+    """A stream of random numbers of one's own.
+
+    Args:
+        seed: any integer.
+    """
+
+    key: Tensor
+    calls: Tensor
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.register_buffer("key", torch.tensor(_mixed(seed)))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def uniform(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
+        """Independent uniform numbers in the open interval (0, 1), float32; each call draws anew."""
+        if self.key.device != device:
+            self.to(device)
+        x = torch.arange(math.prod(shape), device=device).mul_(_signed(GOLDEN))
+        x += self.key + self.calls * _signed(BETWEEN_CALLS)
+        self.calls += 1
+        _mix_(x)
+        return _shifted(x, 64 - BITS).to(torch.float32).add_(0.5).mul_(2.0**-BITS).view(shape)
+
+
+def _mix_(x: Tensor) -> None:
+    """SplitMix64's finalizer, in place."""
+    x ^= _shifted(x, 30)
+    x *= _signed(0xBF58476D1CE4E5B9)
+    x ^= _shifted(x, 27)
+    x *= _signed(0x94D049BB133111EB)
+    x ^= _shifted(x, 31)
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """x >> bits as of an unsigned integer."""
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
+
+
+def _mixed(seed: int) -> int:
+    """The same finalizer on a Python integer, so that neighbouring seeds start far apart."""
+    x = (seed + GOLDEN) % 2**64
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ x >> 27) * 0x94D049BB133111EB % 2**64
+    return _signed(x ^ x >> 31)
+
+
+def _signed(x: int) -> int:
+    """An unsigned 64-bit integer as torch holds it."""
+    return x - 2**64 if x >= 2**63 else x
