@@ -15,6 +15,7 @@ from siamese_lab.trainer import build_trainer
 
 FOLDER = config_folder()
 OVERRIDES = sorted(f"{path.parent.name}={path.stem}" for path in FOLDER.glob("*/*.yaml"))
+DOWNLOADED = ("data=fashion_mnist", "data=lfw", "data=mnist", "data=omniglot")
 REGISTRIES = {
     "sampler": samplers.registry,
     "loss": losses.registry,
@@ -24,8 +25,8 @@ REGISTRIES = {
 
 
 @pytest.mark.parametrize("override", OVERRIDES)
-def test_every_config_composes_and_builds(override: str, tmp_path: Path) -> None:
-    config = compose(override)
+def test_every_config_composes_and_builds(override: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    config = compose(override, *where_its_images_are(override, tmp_path, request))
     images = data.build(**config.data, seed=config.seed)
     module = build_module(config, images)
     trainer = build_trainer(config.trainer, logger=instantiate(config.logger, save_dir=tmp_path))
@@ -36,6 +37,14 @@ def test_every_config_composes_and_builds(override: str, tmp_path: Path) -> None
     assert z_BD.shape == (2, config.network.embedding_dim)
     assert optimizer.param_groups[0]["initial_lr"] == config.optimizer.lr
     assert trainer.max_steps == config.trainer.max_steps
+
+
+def where_its_images_are(override: str, folder: Path, request: pytest.FixtureRequest) -> list[str]:
+    """The options that a data set needs which is not embedded; skips the test where there is no copy of it."""
+    if override in DOWNLOADED:
+        root, cache = request.getfixturevalue("real_root"), request.getfixturevalue("real_cache")
+        return [f"paths.data={root}", f"paths.cache={cache}"]
+    return []
 
 
 @pytest.mark.parametrize("group", REGISTRIES)

@@ -21,11 +21,15 @@ class Conv4(Backbone):
     Args:
         channels: of the input images.
         image_size: their height and width; at least 16, as each block halves it.
-        width: feature maps of every block.
+        width: feature maps of the first block.
+        doubling: give each block twice the maps of the one before it, rather than as many. Most of the time goes into
+            the first block, whose images are largest, so 32, 64, 128, 256 maps take less than four times 64.
         round_up: halve odd sides upwards, which keeps what lies at the border.
     """
 
-    def __init__(self, channels: int = 1, image_size: int = 28, width: int = 64, round_up: bool = True) -> None:
+    def __init__(
+        self, channels: int = 1, image_size: int = 28, width: int = 64, doubling: bool = False, round_up: bool = True
+    ) -> None:
         super().__init__()
         if image_size < 2**BLOCKS:
             raise ValueError(
@@ -33,8 +37,9 @@ class Conv4(Backbone):
                 f"but they are {image_size}×{image_size}. Set data.image_size={2**BLOCKS} or more."
             )
         side = -(-image_size // 2**BLOCKS) if round_up else image_size // 2**BLOCKS
-        self.features = width * side * side
-        self.blocks = nn.Sequential(*(_block(*ends, round_up) for ends in pairwise([channels, *[width] * BLOCKS])))
+        widths = [width * 2**block if doubling else width for block in range(BLOCKS)]
+        self.features = widths[-1] * side * side
+        self.blocks = nn.Sequential(*(_block(*ends, round_up) for ends in pairwise([channels, *widths])))
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Features (B, `features`)."""

@@ -142,3 +142,9 @@ def test_resnet10_halves_three_times_after_its_first_convolution(stride, sides):
             block.register_forward_hook(lambda _, inputs, output: seen.append((output.shape[1], output.shape[2])))
     assert backbone(torch.rand(2, 3, 64, 64)).shape == (2, backbone.features)
     assert seen == list(zip([16, 32, 64, 128], sides, strict=True))
+
+
+@pytest.mark.parametrize(("image_size", "side"), [(64, 4), (60, 4), (28, 2)])
+def test_resnet10_keeps_the_places_of_aligned_images(image_size, side):
+    backbone = networks.build("resnet10", channels=3, image_size=image_size, width=8, pooled=False).backbone
+    assert backbone(torch.rand(2, 3, image_size, image_size)).shape == (2, backbone.features) == (2, 64 * side * side)

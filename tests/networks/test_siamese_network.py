@@ -83,6 +83,13 @@ def test_conv4_states_the_features_it_gives(image_size, round_up, features):
     assert backbone(images(2, channels=3, size=image_size)).shape == (2, features)
 
 
+def test_conv4_doubles_its_maps_from_block_to_block():
+    backbone = networks.build("conv4", width=8, doubling=True).backbone
+    convolutions = [module for module in backbone.modules() if isinstance(module, torch.nn.Conv2d)]
+    assert [each.out_channels for each in convolutions] == [8, 16, 32, 64]
+    assert backbone(torch.rand(2, 1, 28, 28)).shape == (2, backbone.features) == (2, 64 * 2 * 2)
+
+
 def test_conv4_is_four_blocks_of_the_literature():
     """111,680 weights: 64 filters of 3×3 on 1 and then three times on 64 maps, and two per map for batch norm."""
     backbone = networks.build("conv4").backbone
