@@ -1,5 +1,4 @@
-"""What watches over training from beside it: progress, the best weights, interruption, non-finite losses, seconds;
-and the average of the weights."""
+"""What watches over training: progress, best weights and their average, interruption, non-finite losses, seconds."""
 
 from siamese_lab.callbacks.best_checkpoint import BestCheckpoint
 from siamese_lab.callbacks.non_finite import StopOnNonFinite
