@@ -92,10 +92,10 @@ class DistanceWeightedSampler(Sampler):
         halves = tile.dimensions - 3
         # Ratios whose power would be below e^−80 are raised to it, as processors are slow on denormal numbers.
         ratio_AN.div_(most_A1.clamp_min(1)).clamp_min_(math.exp(-80 / max(halves / 2, 1)))
-        rest_AN = s_AN.neg_().add_(1).reciprocal_()
-        if halves % 2:
+        rest_AN = s_AN.neg_().add_(1).abs_()
+        if halves % 2:  # ratio^½ = ratio / √ratio
             rest_AN.mul_(ratio_AN)
-        return primitives.power_(ratio_AN, halves // 2).mul_(rest_AN.sqrt_()), most_A1 > 0
+        return primitives.power_(ratio_AN, (halves + 1) // 2).mul_(rest_AN.rsqrt_()), most_A1 > 0
 
     def similarity_range(self, dimensions: int) -> tuple[float, float]:
         """The similarities to which all others are clipped: those at `nearest` and `FARTHEST`, or where 1/q reaches λ."""

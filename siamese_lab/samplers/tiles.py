@@ -15,6 +15,9 @@ from siamese_lab import distances
 from siamese_lab.samplers.class_peers import ClassPeers, ClassRuns, class_runs
 from siamese_lab.samplers.primitives import draw_outside, padded
 
+PAIRS_AT_ONCE = 4
+"""Of an anchor, in the room to work in."""
+
 NOBODY = torch.iinfo(torch.int64).max
 """The label of a place that holds no image to choose."""
 
@@ -42,8 +45,8 @@ class Tile(NamedTuple):
 
     s_AN: Tensor
     """Dot products, to be overwritten; the columns beyond C mean nothing."""
-    spare_AN: Tensor
-    """Room for one more of that size."""
+    spare: Tensor
+    """Room to work in: float32, of that size at least, in one dimension."""
     s_ap_AR: Tensor
     """Of the anchor and each of its positives."""
     positive_AR: Tensor
@@ -77,6 +80,11 @@ class Tile(NamedTuple):
             self.s_AN[:, self.images :].fill_(value)
         return self.s_AN
 
+    @property
+    def spare_AN(self) -> Tensor:
+        """Room for one more of the size of `s_AN`."""
+        return self.spare[: self.s_AN.numel()].view_as(self.s_AN)
+
     def draw_negatives(self, u_AR: Tensor) -> Tensor:
         """Uniform draws among all negatives of each anchor."""
         runs, choosable = self.source.runs()
@@ -100,7 +108,8 @@ def tiles(images: Images) -> Iterator[Tile]:
     z_DN = F.pad(z_CD, (0, 0, 0, columns - count)).T.contiguous()
     rows = min(batch, distances.tile_rows(columns, z_CD.device))
     s_AN = z_CD.new_empty(rows, columns)
-    spare_AN = torch.empty_like(s_AN)
+    pairs = min(peers.positive_BR.shape[1], PAIRS_AT_ONCE)
+    spare = z_CD.new_empty(s_AN.numel() * max(1, pairs))
     for start in range(0, batch, rows):
         anchors = slice(start, min(start + rows, batch))
         height = anchors.stop - start
@@ -109,7 +118,7 @@ def tiles(images: Images) -> Iterator[Tile]:
         positive_AR = peers.positive_BR[anchors]
         yield Tile(
             s_AN[:height],
-            spare_AN[:height],
+            spare,
             s_AN[:height].gather(1, positive_AR),
             positive_AR,
             peers.valid_BR[anchors],
