@@ -126,7 +126,7 @@ class Sampler(nn.Module, ABC):
                 positive pair, or fewer than M negatives.
         """
         check_shapes(z_BD, labels_B, image_ids_B)
-        z_BD = z_BD.float()
+        z_BD = z_BD.detach().float()
         check_embeddings(z_BD, self.finite_only)
         return self.select(Images(z_BD, labels_B, class_peers(labels_B, self.images_per_class, image_ids_B)))
 
