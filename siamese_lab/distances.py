@@ -27,7 +27,7 @@ def check_kind(kind: str) -> None:
 def full_float32(device: torch.device) -> Iterator[None]:
     """Switch autocast off on `device`, and TF32 too where it is a GPU.
 
-    A compiled step cannot switch TF32: it multiplies as `torch.set_float32_matmul_precision` said, which is "highest" at first.
+    A compiled step cannot switch TF32: it multiplies as `torch.set_float32_matmul_precision` says, at first "highest".
     """
     if torch.compiler.is_compiling():
         with torch.autocast(device.type, enabled=False):

@@ -111,7 +111,9 @@ def build_module(config: DictConfig, images: data.DataModule) -> SiameseModule:
     lightning.seed_everything(config.seed, verbose=False)
     network = networks.build(**config.network, channels=images.channels, image_size=images.image_size)
     loss = losses.build(**config.loss)
-    sampler = samplers.build(**config.sampler, seed=config.seed, images_per_class=images.images_per_class)
+    sampler = samplers.build(
+        **config.sampler, seed=config.seed, images_per_class=images.images_per_class, finite_only=False
+    )
     return SiameseModule(network, sampler, loss, instantiate(config.optimizer), instantiate(config.schedule))
 
 

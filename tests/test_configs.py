@@ -48,7 +48,7 @@ def test_every_option_can_be_overridden_without_plus(group: str) -> None:
     for name in REGISTRIES[group].available():
         shown = set(compose(f"{group}={name}")[group])
         given_by_train = {
-            "sampler": {"seed", "images_per_class"},
+            "sampler": {"seed", "images_per_class", "finite_only"},
             "loss": set(),
             "data": {"seed"},
             "network": {"channels", "image_size"},

@@ -143,5 +143,7 @@ def test_discover_takes_up_parts_of_installed_packages(tmp_path, found, value):
 
 def test_a_part_of_an_installed_package_that_cannot_be_loaded_is_named(tmp_path, found):
     installed(tmp_path, "lab_extras:Fourth")
-    with pytest.raises(ValueError, match=r"^The part 'third' of the package 'lab-extras' cannot be loaded from 'lab_ext"):
+    with pytest.raises(
+        ValueError, match=r"^The part 'third' of the package 'lab-extras' cannot be loaded from 'lab_ext"
+    ):
         found().parts.discover("discovered_lab", found().__path__)

@@ -2,7 +2,8 @@
 
 Hermans et al. (arXiv:1703.07737, §2) replace the hinge by softplus(d_ap − d_an), which never stops pulling.
 
-Shapes: C images (the batch, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs, M negatives per pair.
+Shapes: C images (the batch, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs, M
+negatives per pair.
 """
 
 from typing import Literal
@@ -74,7 +75,7 @@ class TripletLoss(Loss):
         return terms_TM.mean()
 
     def of_every(self, z_BD: Tensor, triplets: EveryTriplet) -> Tensor:
-        """The mean as chosen over every triplet, noting both means; "mean" is over those taken, all or the semi-hard ones."""
+        """The mean over every triplet, or every semi-hard one, noting both means."""
         terms = every_triplet.Terms(self.margin, self.soft, self.distance)
         total = every_triplet.total(z_BD, triplets, terms)
         means = {

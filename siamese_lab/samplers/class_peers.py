@@ -1,7 +1,7 @@
 """Who shares whose class: from one sort of the labels, the images of every anchor's class and its positives.
 
-Shapes: B anchors, C images that may be chosen (the batch, and what is remembered), K images of a class (of the largest one,
-where classes are uneven), R = K − 1.
+Shapes: B anchors, C images that may be chosen (the batch, and what is remembered), K images of a class (of the largest
+one, where classes are uneven), R = K − 1.
 """
 
 from typing import NamedTuple
@@ -43,9 +43,7 @@ def class_runs(labels_C: Tensor, labels_B: Tensor) -> ClassRuns:
     return ClassRuns(order_C, start_B, torch.searchsorted(sorted_C, labels_B, right=True) - start_B)
 
 
-def class_peers(
-    labels_B: Tensor, images_per_class: int | None = None, image_ids_B: Tensor | None = None
-) -> ClassPeers:
+def class_peers(labels_B: Tensor, images_per_class: int | None = None, image_ids_B: Tensor | None = None) -> ClassPeers:
     """List every anchor's positives.
 
     Args:

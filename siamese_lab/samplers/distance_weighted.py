@@ -9,7 +9,6 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from siamese_lab.samplers import primitives
@@ -80,12 +79,13 @@ class DistanceWeightedSampler(Sampler):
     def weights(self, tile: Tile) -> tuple[Tensor, Tensor]:
         """Weights up to a factor per row, 0 for what is not eligible, and whether a row has any that is.
 
-        With d² = 2 − 2s the weight 1/q is (1 − s²)^(−(D−3)/2) / √(2 − 2s), and the first factor is taken relative to its largest
-        in the row. What is not eligible goes through the arithmetic as s = +inf, which ends at a weight of 0.
+        With d² = 2 − 2s the weight 1/q is (1 − s²)^(−(D−3)/2) / √(2 − 2s), and the first factor is taken relative to
+        its largest in the row. What is not eligible goes through the arithmetic as s = +inf, which ends at a weight of
+        0.
         """
         s_AN = tile.masked(-torch.inf)
         low, high = self.similarity_range(tile.dimensions)
-        F.threshold_(s_AN.clamp_max_(high), 1 - self.cutoff**2 / 2, torch.inf).clamp_min_(low)
+        torch.threshold_(s_AN.clamp_max_(high), 1 - self.cutoff**2 / 2, torch.inf).clamp_min_(low)
 
         ratio_AN = torch.mul(s_AN, s_AN, out=tile.spare_AN).neg_().add_(1).reciprocal_()
         most_A1 = ratio_AN.amax(1, keepdim=True)
@@ -98,7 +98,7 @@ class DistanceWeightedSampler(Sampler):
         return primitives.power_(ratio_AN, (halves + 1) // 2).mul_(rest_AN.rsqrt_()), most_A1 > 0
 
     def similarity_range(self, dimensions: int) -> tuple[float, float]:
-        """The similarities to which all others are clipped: those at `nearest` and `FARTHEST`, or where 1/q reaches λ."""
+        """The similarities to which others are clipped: those at `nearest` and `FARTHEST`, or where 1/q reaches λ."""
         least = math.sqrt(2 + 2 / (2 * dimensions - 5)) if dimensions > 3 else FARTHEST
         near = self._where_limit_is_met(dimensions, least, self.nearest)
         far = self._where_limit_is_met(dimensions, least, FARTHEST)

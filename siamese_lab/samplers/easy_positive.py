@@ -1,6 +1,7 @@
-"""Easy-positive mining with semi-hard negatives (Xuan et al. 2020, arXiv:1904.04370, §3): only the nearest positive is pulled.
+"""Easy-positive mining with semi-hard negatives (Xuan et al. 2020, arXiv:1904.04370, §3): pulls the nearest positive.
 
-A class may then keep several clusters. As in the paper the negative is the nearest one beyond that positive; margin has no part.
+A class may then keep several clusters. As in the paper the negative is the nearest one beyond that positive; margin has
+no part.
 """
 
 import torch
@@ -16,8 +17,8 @@ from siamese_lab.samplers.tiles import Tile
 class EasyPositiveSampler(Sampler):
     """The nearest positive, in each of the K − 1 pairs of an anchor, and the nearest negative beyond it.
 
-    So the K − 1 triplets of an anchor are alike, which leaves a mean loss as it is with one. If there is no negative beyond:
-    the farthest, counted as a fallback.
+    So the K − 1 triplets of an anchor are alike, which leaves a mean loss as it is with one. If there is no negative
+    beyond: the farthest, counted as a fallback.
     """
 
     def positives(self, tile: Tile) -> Tensor:

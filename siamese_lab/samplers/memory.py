@@ -1,4 +1,4 @@
-"""Cross-batch memory (Wang et al. 2020, arXiv:1912.06798): embeddings of past batches as more negatives, under any strategy."""
+"""Cross-batch memory (Wang et al. 2020, arXiv:1912.06798): past embeddings as more negatives, under any strategy."""
 
 from collections.abc import Mapping
 from typing import Any

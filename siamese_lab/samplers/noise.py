@@ -1,7 +1,7 @@
 """Random numbers from a counter: the n-th number of a call is a hash of the seed, the call and n (SplitMix64).
 
-They are plain tensor operations whose whole state is two integers, so they are the same on every device, compiled or not,
-in a captured CUDA graph too, and travel in checkpoints. Steele et al. 2014, doi:10.1145/2714064.2660195.
+They are plain tensor operations whose whole state is two integers, so they are the same on every device, compiled or
+not, in a captured CUDA graph too, and travel in checkpoints. Steele et al. 2014, doi:10.1145/2714064.2660195.
 """
 
 import math

@@ -1,12 +1,12 @@
 """Choosing among many images at once, faster than by masking and sorting: each function says what it equals.
 
-A row of C columns is read as `depth` × `blocks`, both about √C; block j is the columns j, j + blocks, j + 2·blocks, … A pass
-over the row reduces every block to one number, which vectorises; the index is then looked for in the winning block
-alone, as `argmax` over a whole row costs about twenty times `amax`. Comparisons that write booleans, `masked_fill` and `where`
-are slow for the same reason: what they would do is done by arithmetic, in place.
+A row of C columns is read as `depth` × `blocks`, both about √C; block j is the columns j, j + blocks, j + 2·blocks, … A
+pass over the row reduces every block to one number, which vectorises; the index is then looked for in the winning block
+alone, as `argmax` over a whole row costs about twenty times `amax`. Comparisons that write booleans, `masked_fill` and
+`where` are slow for the same reason: what they would do is done by arithmetic, in place.
 
-Shapes: A anchors (rows), C images (columns; a multiple of the number of blocks, see `padded`), N blocks, R pairs or draws per
-anchor, S of them at a time, X = A·S.
+Shapes: A anchors (rows), C images (columns; a multiple of the number of blocks, see `padded`), N blocks, R pairs or
+draws per anchor, S of them at a time, X = A·S.
 """
 
 import math
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from siamese_lab.samplers.class_peers import ClassRuns
-
 
 ANY_NEGATIVE = -1
 """The bound below which all negative floats lie, as integers."""
@@ -92,8 +91,8 @@ def in_window(
 def signed_gap(left: Tensor, right: Tensor, into: Tensor) -> Tensor:
     """left − right as an int32 that is negative where the difference is, and the lower the nearer it is to 0.
 
-    The bits of negative floats, read as integers, ascend as their magnitudes do, from −2³¹; those of positive floats are
-    positive. So one `amin` finds the nearest below 0, and one comparison with a negative bound a whole window.
+    The bits of negative floats, read as integers, ascend as their magnitudes do, from −2³¹; those of positive floats
+    are positive. So one `amin` finds the nearest below 0, and one comparison with a negative bound a whole window.
     """
     torch.sub(left, right, out=into)
     return into.view(torch.int32)

@@ -1,7 +1,7 @@
 """The similarities of a batch, some anchors at a time, so that mining takes O(B·tile) memory.
 
-Shapes: B images, D embedding dimensions, C images that may be chosen, A anchors of a tile, K images of a class, R pairs per
-anchor, Q images remembered beside the batch, N columns, which are C and some padding.
+Shapes: B images, D embedding dimensions, C images that may be chosen, A anchors of a tile, K images of a class, R pairs
+per anchor, Q images remembered beside the batch, N columns, which are C and some padding.
 """
 
 from collections.abc import Iterator
@@ -100,16 +100,33 @@ class Tile(NamedTuple):
         )
 
 
-def tiles(images: Images) -> Iterator[Tile]:
+class Room:
+    """Memory for tiles, on a CPU kept from call to call: a fresh page costs as much as the work done in it."""
+
+    def __init__(self) -> None:
+        self._kept: Tensor | None = None
+
+    def of(self, entries: int, like: Tensor) -> Tensor:
+        """So many entries of the kind of `like`, with anything in them."""
+        if like.device.type != "cpu" or torch.compiler.is_compiling():
+            return like.new_empty(entries)
+        if self._kept is None or len(self._kept) < entries:
+            with torch.inference_mode(False):
+                self._kept = torch.empty(entries)
+        return self._kept[:entries]
+
+
+def tiles(images: Images, room: Room) -> Iterator[Tile]:
     """All anchors of a batch, tile by tile; a tile is overwritten by the next one."""
     z_CD, labels_C, peers = images
     batch, count = len(peers.own_BK), len(z_CD)
     columns = padded(count)
     z_DN = F.pad(z_CD, (0, 0, 0, columns - count)).T.contiguous()
     rows = min(batch, distances.tile_rows(columns, z_CD.device))
-    s_AN = z_CD.new_empty(rows, columns)
-    pairs = min(peers.positive_BR.shape[1], PAIRS_AT_ONCE)
-    spare = z_CD.new_empty(s_AN.numel() * max(1, pairs))
+    entries = rows * columns
+    pairs = min(max(1, peers.positive_BR.shape[1]), PAIRS_AT_ONCE)
+    s_AN, spare = room.of(entries * (1 + pairs), z_CD).split([entries, entries * pairs])
+    s_AN = s_AN.view(rows, columns)
     for start in range(0, batch, rows):
         anchors = slice(start, min(start + rows, batch))
         height = anchors.stop - start

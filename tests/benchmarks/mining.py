@@ -1,8 +1,9 @@
 """What choosing triplets takes, beside pytorch-metric-learning's miners: `python -m tests.benchmarks.mining [B …]`.
 
-Batches of B images, 4 of each class, embedded in 128 dimensions as a network under training does: images of a class nearer to one another
-than to others, and not apart. One thread, processor time, all contestants in turns within one process. The floor is what any strategy that looks
-at all distances has to do: the products of all embeddings, and the largest and smallest of each row.
+Batches of B images, 4 of each class, embedded in 128 dimensions as a network under training does: images of a class
+nearer to one another than to others, and not apart. One thread, processor time, all contestants in turns within one
+process. The floor is what any strategy that looks at all distances has to do: the products of all embeddings, and the
+largest and smallest of each row.
 """
 
 import resource

@@ -54,7 +54,7 @@ def test_every_semi_hard_choice_is_among_theirs_and_all_of_theirs_are_reached(se
 
 @pytest.mark.parametrize("dimensions", [256, 512])
 def test_every_anchor_keeps_a_negative_where_the_peer_loses_most(dimensions):
-    """One close pair of different classes is enough: the peer takes weights relative to the largest of the whole batch."""
+    """One close pair of different classes is enough: the peer takes weights relative to the largest of the batch."""
     labels_B = pk_labels(16, 4, seed=0)
     z_BD = random_embeddings(64, dimensions, seed=0)
     near_BD = z_BD.clone()

@@ -1,4 +1,4 @@
-"""A step of every strategy, compiled as one graph, selects the same triplets and learns the same; on a GPU nothing waits."""
+"""A step of every strategy, compiled as one graph, selects and learns the same; on a GPU nothing waits."""
 
 import pytest
 import torch
@@ -49,7 +49,9 @@ def test_a_compiled_step_is_the_same_step(name):
 
 
 def test_code_for_the_processor_gives_the_same_triplets():
-    plain, compiled = (step(samplers.build("distance_weighted", images_per_class=4), losses.build("triplet")) for _ in "ab")
+    plain, compiled = (
+        step(samplers.build("distance_weighted", images_per_class=4), losses.build("triplet")) for _ in "ab"
+    )
     compiled = torch.compile(compiled, fullgraph=True)
     for seed in range(2):
         (expected, loss, gradient_BD), (triplets, *learnt) = learn(plain, seed), learn(compiled, seed)

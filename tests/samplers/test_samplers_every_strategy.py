@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sampler_oracles import Oracle, chosen, clustered_embeddings, pk_labels, random_embeddings, rows
+from sampler_oracles import Oracle, clustered_embeddings, pk_labels, random_embeddings, rows
 
 from siamese_lab import distances, samplers
 from siamese_lab.batch import Triplets
@@ -248,7 +248,10 @@ def test_nan_passes_where_another_looks_for_it(name, options):
         ({"labels_B": torch.zeros(4)}, r"labels must be integers, but are torch\.float32"),
         ({"image_ids_B": torch.zeros(3, dtype=torch.int64)}, r"image_ids must be of shape \(4,\) as labels are"),
         ({"z_BD": torch.zeros(4, 8, dtype=torch.int64)}, r"embeddings of a floating type, but got torch\.int64"),
-        ({"labels_B": torch.zeros(4, dtype=torch.int64, device="meta")}, r"labels must be on one device, .* cpu and meta"),
+        (
+            {"labels_B": torch.zeros(4, dtype=torch.int64, device="meta")},
+            r"labels must be on one device, .* cpu and meta",
+        ),
     ],
 )
 def test_inputs_of_the_wrong_kind_are_refused(change, message):

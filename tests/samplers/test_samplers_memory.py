@@ -29,7 +29,10 @@ def last(batches, size=SIZE):
     ("options", "choose"),
     [
         ({"strategy": "hard"}, Oracle.hard),
-        ({"strategy": "semi_hard", "options": {"choice": "nearest"}}, lambda o, pair: o.semi_hard_nearest(pair, 0.2, "plain")),
+        (
+            {"strategy": "semi_hard", "options": {"choice": "nearest"}},
+            lambda o, pair: o.semi_hard_nearest(pair, 0.2, "plain"),
+        ),
     ],
 )
 def test_negatives_come_from_both_as_the_loops_say(options, choose, steps):

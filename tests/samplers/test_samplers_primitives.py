@@ -95,8 +95,8 @@ def test_draw_outside_is_uniform_over_the_other_classes():
     labels_C = torch.tensor([4, 2, 4, 9, 2, 7, torch.iinfo(torch.int64).max])
     runs = class_runs(labels_C, labels_C[:2])
     drawn_BR = primitives.draw_outside(runs, 6, Noise(0).uniform((2, 20_000), CPU))
-    assert_frequencies(drawn_BR[:1], {n: 1 / 4 for n in (1, 3, 4, 5)})
-    assert_frequencies(drawn_BR[1:], {n: 1 / 4 for n in (0, 2, 3, 5)})
+    assert_frequencies(drawn_BR[:1], dict.fromkeys((1, 3, 4, 5), 1 / 4))
+    assert_frequencies(drawn_BR[1:], dict.fromkeys((0, 2, 3, 5), 1 / 4))
 
 
 @pytest.mark.parametrize("exponent", [*range(9), 61, 62, 64])
