@@ -71,8 +71,9 @@ class DistanceWeightedSampler(Sampler):
         if tile.dimensions < 3:
             return self.choose_best(tile)
         weight_AN, eligible_A1 = self.weights(tile)
-        drawn_AR = primitives.draw_weighted(weight_AN, self.uniform_noise(tile.s_ap_AR))
-        anywhere_AR = tile.draw_negatives(self.uniform_noise(tile.s_ap_AR))
+        u_AR, u_anywhere_AR = self.uniform_noise(tile.s_ap_AR.expand(2, -1, -1)).unbind()
+        drawn_AR = primitives.draw_weighted(weight_AN, u_AR)
+        anywhere_AR = tile.draw_negatives(u_anywhere_AR)
         negative_AR = torch.where(eligible_A1, drawn_AR, anywhere_AR)
         return Choice.of_one(tile.positive_AR, negative_AR, ~eligible_A1.expand_as(negative_AR))
 
