@@ -13,8 +13,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-TILE_ENTRIES = {"cpu": 2**18, "cuda": 2**26}
-"""Similarities held at once: 1 MiB stays in a processor core's cache; a GPU wants few and large steps."""
+TILE_ENTRIES = {"cpu": 2**19, "cuda": 2**26}
+"""Similarities held at once: 2 MiB stays near a processor core; a GPU wants few and large steps."""
 
 Kind = Literal["plain", "squared"]
 
@@ -27,7 +27,14 @@ def check_kind(kind: str) -> None:
 
 @contextmanager
 def full_float32(device: torch.device) -> Iterator[None]:
-    """Switch autocast off on `device`, and TF32 too where it is a GPU."""
+    """Switch autocast off on `device`, and TF32 too where it is a GPU.
+
+    A compiled step cannot switch TF32: it multiplies as `torch.set_float32_matmul_precision` says, at first "highest".
+    """
+    if torch.compiler.is_compiling():
+        with torch.autocast(device.type, enabled=False):
+            yield
+        return
     matmul = torch.backends.cuda.matmul
     before = matmul.fp32_precision
     with torch.autocast(device.type, enabled=False):

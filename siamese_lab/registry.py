@@ -5,6 +5,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
+from importlib import metadata
 from typing import Any, Generic, TypeVar
 
 Part = TypeVar("Part")
@@ -58,10 +59,25 @@ class Registry(Generic[Part]):
         return enter
 
     def discover(self, package: str, path: list[str]) -> None:
-        """Import every module of a package but its command, so that a part is added by adding its file."""
+        """Import every module of a package but its command, so that a part is added by adding its file.
+
+        Then those that installed packages name under the entry point group of the package's name, such as
+        `siamese_lab.samplers`, so that a part is added from elsewhere too. They register as the lab's own do.
+
+        Raises:
+            ValueError: for an entry point that cannot be imported.
+        """
         for module in pkgutil.iter_modules(path):
             if module.name != "__main__":
                 importlib.import_module(f"{package}.{module.name}")
+        for entry in metadata.entry_points(group=package):
+            try:
+                entry.load()
+            except (ImportError, AttributeError) as error:
+                named = f" of the package {entry.dist.name!r}" if entry.dist else ""
+                raise ValueError(
+                    f"The {self.kind} {entry.name!r}{named} cannot be loaded from {entry.value!r}: {error}."
+                ) from error
 
     def available(self) -> tuple[str, ...]:
         """All names, sorted."""

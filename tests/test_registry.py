@@ -109,3 +109,41 @@ def test_discover_imports_every_file_of_a_package(tmp_path, monkeypatch):
     finally:
         for name in [name for name in sys.modules if name.startswith("discovered_parts")]:
             del sys.modules[name]
+
+
+def installed(folder, value):
+    """A package `lab_extras` with a part of its own, as pip leaves it."""
+    (folder / "lab_extras.py").write_text(
+        "from discovered_lab import parts\n@parts.register('third')\nclass Third: pass\n"
+    )
+    about = folder / "lab_extras-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: lab-extras\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[discovered_lab]\nthird = {value}\n")
+    package = folder / "discovered_lab"
+    package.mkdir()
+    (package / "__init__.py").write_text("from siamese_lab.registry import Registry\nparts = Registry('part')\n")
+
+
+@pytest.fixture
+def found(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    yield lambda: importlib.import_module("discovered_lab")
+    for name in [name for name in sys.modules if name.startswith(("discovered_lab", "lab_extras"))]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize("value", ["lab_extras", "lab_extras:Third"])
+def test_discover_takes_up_parts_of_installed_packages(tmp_path, found, value):
+    installed(tmp_path, value)
+    found().parts.discover("discovered_lab", found().__path__)
+    assert found().parts.available() == ("third",)
+    assert found().parts.build("third").__class__.__name__ == "Third"
+
+
+def test_a_part_of_an_installed_package_that_cannot_be_loaded_is_named(tmp_path, found):
+    installed(tmp_path, "lab_extras:Fourth")
+    with pytest.raises(
+        ValueError, match=r"^The part 'third' of the package 'lab-extras' cannot be loaded from 'lab_ext"
+    ):
+        found().parts.discover("discovered_lab", found().__path__)

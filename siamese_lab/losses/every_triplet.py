@@ -1,7 +1,8 @@
-"""The sum of the triplet loss over every triplet of a batch, and its gradient, without listing them (Hermans et al. 2017, §2).
+"""The sum of the triplet loss over every triplet of a batch, and its gradient, unlisted (Hermans et al. 2017, §2).
 
-With each of its positives an anchor meets all negatives in one pass over its row of distances. The gradient is taken on the
-way, tile by tile: what the terms of a row say about its distances, and from there about both embeddings, by two products.
+With each of its positives an anchor meets all negatives in one pass over its row of distances. The gradient is taken on
+the way, tile by tile: what the terms of a row say about its distances, and from there about both embeddings, by two
+products.
 
 Shapes: B images, D embedding dimensions, A anchors of a tile, K images of a class, R = K − 1.
 """
@@ -95,7 +96,7 @@ def _tile(
     semi_hard: bool,
     terms: Terms,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Sum and number of active terms of each row, and the gradient of the sum by the dot products; all three are overwritten."""
+    """Sum and active terms of each row, and the gradient of the sum by the dot products; overwrites its first three."""
     d_AB = s_AB.mul_(-2).add_(2).clamp_min_(0)
     if terms.distance == "plain":
         d_AB.sqrt_()
@@ -117,7 +118,7 @@ def _tile(
 
     by_d_ap_AR = slope_AR
     if terms.distance == "plain":  # d = √(2 − 2s), so ∂d/∂s = −1/d, which is taken as 0 where d is
-        slope_AB.mul_(F.threshold_(d_AB, 0.0, torch.inf).reciprocal_().neg_())
+        slope_AB.mul_(torch.threshold_(d_AB, 0.0, torch.inf).reciprocal_().neg_())
         by_d_ap_AR = by_d_ap_AR / torch.where(d_ap_AR > 0, d_ap_AR, torch.inf)
     else:
         slope_AB.mul_(-2)
@@ -129,7 +130,7 @@ def _hinge_terms(beyond_AB: Tensor, semi_hard: bool, margin: float) -> tuple[Ten
     """Of [margin − beyond]₊ for beyond = d_an − d_ap: sum and number above 0 per row, and the slopes by d_an."""
     minus_AB = beyond_AB.sub_(margin)
     if semi_hard:
-        F.threshold_(minus_AB, -margin, 0.0)
+        torch.threshold_(minus_AB, -margin, 0.0)
     minus_AB.clamp_max_(0)
     sum_A = -minus_AB.sum(1)
     minus_AB.sign_()

@@ -5,8 +5,8 @@ Whatever the strategy, a P×K batch gives the same P·K·(K−1) triplets, so ru
 A score is a strategy's definition. Where the best can be found without scoring every image, the strategy says how in
 `choose_one`, and the tests hold the two to be the same.
 
-Shapes: B images, D embedding dimensions, C images that may be chosen (the batch, and what is remembered beside it), A anchors
-of a tile, R pairs per anchor, M negatives per pair, T (anchor, positive) pairs in all.
+Shapes: B images, D embedding dimensions, C images that may be chosen (the batch, and what is remembered beside it), A
+anchors of a tile, R pairs per anchor, M negatives per pair, T (anchor, positive) pairs in all.
 """
 
 from abc import ABC
@@ -22,7 +22,7 @@ from siamese_lab.samplers import statistics
 from siamese_lab.samplers.check_batch import check_embeddings, check_shapes
 from siamese_lab.samplers.class_peers import class_peers
 from siamese_lab.samplers.noise import Noise
-from siamese_lab.samplers.tiles import Images, Tile, tiles
+from siamese_lab.samplers.tiles import Images, Room, Tile, tiles
 
 
 class Candidates(NamedTuple):
@@ -87,6 +87,7 @@ class Sampler(nn.Module, ABC):
         self.noise = Noise(seed)
         self._last: tuple[Triplets, Tensor, Tensor] | None = None
         self._progress = 0.0
+        self._room = Room()
 
     @property
     def progress(self) -> float:
@@ -122,16 +123,16 @@ class Sampler(nn.Module, ABC):
             image_ids_B: which images they are, where one may come twice: see `class_peers`.
 
         Raises:
-            ValueError: for shapes or devices that do not match, embeddings that are not of unit norm, a single class, no
-                positive pair, or fewer than M negatives.
+            ValueError: for shapes or devices that do not match, embeddings that are not of unit norm, a single class,
+                no positive pair, or fewer than M negatives.
         """
         check_shapes(z_BD, labels_B, image_ids_B)
-        z_BD = z_BD.float()
+        z_BD = z_BD.detach().float()
         check_embeddings(z_BD, self.finite_only)
         return self.select(Images(z_BD, labels_B, class_peers(labels_B, self.images_per_class, image_ids_B)))
 
     def pool(self, z_BD: Tensor) -> Tensor:
-        """The embeddings (C×D) that the indices of the last call point into: those of the batch, unless said otherwise."""
+        """The embeddings (C×D) that the last call's indices point into: those of the batch, unless said otherwise."""
         return z_BD
 
     def select(self, images: Images) -> Triplets | EveryTriplet:
@@ -155,7 +156,7 @@ class Sampler(nn.Module, ABC):
         if self.negatives > 1:
             check_negatives(images, self.negatives)
         parts = []
-        for tile in tiles(images):
+        for tile in tiles(images, self._room):
             slot_AR = self.positives(tile)
             if slot_AR is not None:
                 tile = tile.with_positives(slot_AR)

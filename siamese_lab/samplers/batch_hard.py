@@ -1,4 +1,4 @@
-"""Batch-hard mining (Hermans et al. 2017, arXiv:1703.07737, §2): per anchor the farthest positive and the nearest negative."""
+"""Batch-hard mining (Hermans et al. 2017, arXiv:1703.07737, §2): the farthest positive and the nearest negative."""
 
 import torch
 from torch import Tensor

@@ -1,7 +1,7 @@
 """Who shares whose class: from one sort of the labels, the images of every anchor's class and its positives.
 
-Shapes: B anchors, C images that may be chosen (the batch, and what is remembered), K images of a class (of the largest one,
-where classes are uneven), R = K − 1.
+Shapes: B anchors, C images that may be chosen (the batch, and what is remembered), K images of a class (of the largest
+one, where classes are uneven), R = K − 1.
 """
 
 from typing import NamedTuple
@@ -43,9 +43,7 @@ def class_runs(labels_C: Tensor, labels_B: Tensor) -> ClassRuns:
     return ClassRuns(order_C, start_B, torch.searchsorted(sorted_C, labels_B, right=True) - start_B)
 
 
-def class_peers(
-    labels_B: Tensor, images_per_class: int | None = None, image_ids_B: Tensor | None = None
-) -> ClassPeers:
+def class_peers(labels_B: Tensor, images_per_class: int | None = None, image_ids_B: Tensor | None = None) -> ClassPeers:
     """List every anchor's positives.
 
     Args:
@@ -66,9 +64,9 @@ def class_peers(
     order_B, start_B, count_B = runs
     onwards_K = torch.arange(largest, device=labels_B.device)
     rank_B = torch.empty_like(order_B).scatter_(0, order_B, torch.arange(len(order_B), device=labels_B.device))
-    place_BK = (rank_B - start_B)[:, None] + onwards_K
     count_B1 = count_B[:, None]
-    member_BK = order_B[start_B[:, None] + place_BK % count_B1]
+    place_BK = _around((rank_B - start_B)[:, None] + onwards_K, count_B1)
+    member_BK = order_B[start_B[:, None] + place_BK]
     if images_per_class is not None:
         own_BK, valid_BK = member_BK, torch.ones((), dtype=torch.bool, device=labels_B.device).expand_as(member_BK)
     else:
@@ -90,8 +88,14 @@ def _next_different(positive_BR: Tensor, valid_BR: Tensor, image_ids_B: Tensor) 
     different_BR = valid_BR & (image_ids_B[positive_BR] != image_ids_B[:, None])
     slot_R = torch.arange(2 * slots, device=positive_BR.device)
     twice_BR = torch.where(different_BR.repeat(1, 2), slot_R, 2 * slots)
-    next_BR = twice_BR.flip(1).cummin(1).values.flip(1)[:, :slots] % slots
-    return positive_BR.gather(1, next_BR), different_BR.any(1, keepdim=True)
+    next_BR = twice_BR.flip(1).cummin(1).values.flip(1)[:, :slots]
+    slots_1 = torch.full_like(next_BR[:, :1], slots)
+    return positive_BR.gather(1, _around(next_BR, slots_1)), different_BR.any(1, keepdim=True)
+
+
+def _around(place: Tensor, count: Tensor) -> Tensor:
+    """`place % count` where place < 2·count; beyond, some place below count."""
+    return torch.minimum(torch.where(place >= count, place - count, place), count - 1)
 
 
 def _check_counts(count_B: Tensor, images_per_class: int | None) -> None:

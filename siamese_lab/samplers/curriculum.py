@@ -23,8 +23,8 @@ class CurriculumSampler(Sampler):
     """The strategy of the stage that the training is in.
 
     Args:
-        stages: for each its strategy's `name`, the share of training `until` which it lasts (ascending, the last one 1), and
-            the strategy's options.
+        stages: for each its strategy's `name`, the share of training `until` which it lasts (ascending, the last one
+            1), and the strategy's options.
         **base: see `Sampler`; of every stage.
 
     Raises:

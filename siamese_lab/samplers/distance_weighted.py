@@ -9,7 +9,6 @@ import math
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from siamese_lab.samplers import primitives
@@ -72,33 +71,35 @@ class DistanceWeightedSampler(Sampler):
         if tile.dimensions < 3:
             return self.choose_best(tile)
         weight_AN, eligible_A1 = self.weights(tile)
-        drawn_AR = primitives.draw_weighted(weight_AN, self.uniform_noise(tile.s_ap_AR))
-        anywhere_AR = tile.draw_negatives(self.uniform_noise(tile.s_ap_AR))
+        u_AR, u_anywhere_AR = self.uniform_noise(tile.s_ap_AR.expand(2, -1, -1)).unbind()
+        drawn_AR = primitives.draw_weighted(weight_AN, u_AR)
+        anywhere_AR = tile.draw_negatives(u_anywhere_AR)
         negative_AR = torch.where(eligible_A1, drawn_AR, anywhere_AR)
         return Choice.of_one(tile.positive_AR, negative_AR, ~eligible_A1.expand_as(negative_AR))
 
     def weights(self, tile: Tile) -> tuple[Tensor, Tensor]:
         """Weights up to a factor per row, 0 for what is not eligible, and whether a row has any that is.
 
-        With d² = 2 − 2s the weight 1/q is (1 − s²)^(−(D−3)/2) / √(2 − 2s), and the first factor is taken relative to its largest
-        in the row. What is not eligible goes through the arithmetic as s = +inf, which ends at a weight of 0.
+        With d² = 2 − 2s the weight 1/q is (1 − s²)^(−(D−3)/2) / √(2 − 2s), and the first factor is taken relative to
+        its largest in the row. What is not eligible goes through the arithmetic as s = +inf, which ends at a weight of
+        0.
         """
         s_AN = tile.masked(-torch.inf)
         low, high = self.similarity_range(tile.dimensions)
-        F.threshold_(s_AN.clamp_max_(high), 1 - self.cutoff**2 / 2, torch.inf).clamp_min_(low)
+        torch.threshold_(s_AN.clamp_max_(high), 1 - self.cutoff**2 / 2, torch.inf).clamp_min_(low)
 
         ratio_AN = torch.mul(s_AN, s_AN, out=tile.spare_AN).neg_().add_(1).reciprocal_()
         most_A1 = ratio_AN.amax(1, keepdim=True)
         halves = tile.dimensions - 3
         # Ratios whose power would be below e^−80 are raised to it, as processors are slow on denormal numbers.
         ratio_AN.div_(most_A1.clamp_min(1)).clamp_min_(math.exp(-80 / max(halves / 2, 1)))
-        rest_AN = s_AN.neg_().add_(1).reciprocal_()
-        if halves % 2:
+        rest_AN = s_AN.neg_().add_(1).abs_()
+        if halves % 2:  # ratio^½ = ratio / √ratio
             rest_AN.mul_(ratio_AN)
-        return primitives.power_(ratio_AN, halves // 2).mul_(rest_AN.sqrt_()), most_A1 > 0
+        return primitives.power_(ratio_AN, (halves + 1) // 2).mul_(rest_AN.rsqrt_()), most_A1 > 0
 
     def similarity_range(self, dimensions: int) -> tuple[float, float]:
-        """The similarities to which all others are clipped: those at `nearest` and `FARTHEST`, or where 1/q reaches λ."""
+        """The similarities to which others are clipped: those at `nearest` and `FARTHEST`, or where 1/q reaches λ."""
         least = math.sqrt(2 + 2 / (2 * dimensions - 5)) if dimensions > 3 else FARTHEST
         near = self._where_limit_is_met(dimensions, least, self.nearest)
         far = self._where_limit_is_met(dimensions, least, FARTHEST)

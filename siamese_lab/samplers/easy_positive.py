@@ -1,6 +1,7 @@
-"""Easy-positive mining with semi-hard negatives (Xuan et al. 2020, arXiv:1904.04370, §3): only the nearest positive is pulled.
+"""Easy-positive mining with semi-hard negatives (Xuan et al. 2020, arXiv:1904.04370, §3): pulls the nearest positive.
 
-A class may then keep several clusters. As in the paper the negative is the nearest one beyond that positive; margin has no part.
+A class may then keep several clusters. As in the paper the negative is the nearest one beyond that positive; margin has
+no part.
 """
 
 import torch
@@ -16,8 +17,8 @@ from siamese_lab.samplers.tiles import Tile
 class EasyPositiveSampler(Sampler):
     """The nearest positive, in each of the K − 1 pairs of an anchor, and the nearest negative beyond it.
 
-    So the K − 1 triplets of an anchor are alike, which leaves a mean loss as it is with one. If there is no negative beyond:
-    the farthest, counted as a fallback.
+    So the K − 1 triplets of an anchor are alike, which leaves a mean loss as it is with one. If there is no negative
+    beyond: the farthest, counted as a fallback.
     """
 
     def positives(self, tile: Tile) -> Tensor:
@@ -37,6 +38,6 @@ class EasyPositiveSampler(Sampler):
         """As all pairs of an anchor are alike, one is enough to look at."""
         s_ap_A1 = tile.s_ap_AR[:, :1]
         width_A1 = torch.full_like(s_ap_A1, torch.inf)
-        negative_A1, found_A1 = primitives.in_window(tile.masked(torch.inf), s_ap_A1, width_A1, None, tile.spare_AN)
+        negative_A1, found_A1 = primitives.in_window(tile.masked(torch.inf), s_ap_A1, width_A1, None, tile.spare)
         shape = tile.positive_AR.shape
         return Choice.of_one(tile.positive_AR, negative_A1.expand(shape), ~found_A1.expand(shape))

@@ -1,4 +1,4 @@
-"""Cross-batch memory (Wang et al. 2020, arXiv:1912.06798): embeddings of past batches as more negatives, under any strategy."""
+"""Cross-batch memory (Wang et al. 2020, arXiv:1912.06798): past embeddings as more negatives, under any strategy."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +34,7 @@ class MemorySampler(Sampler):
 
     remembered_QD: Tensor
     labels_Q: Tensor
-    written: Tensor
+    pointer: Tensor
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class MemorySampler(Sampler):
         self.size = size
         self.register_buffer("remembered_QD", torch.zeros(size, 0))
         self.register_buffer("labels_Q", torch.full((size,), NOBODY))
-        self.register_buffer("written", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
         self._beside_QD = self.remembered_QD
 
     @property
@@ -95,18 +95,25 @@ class MemorySampler(Sampler):
                 f"The memory holds embeddings of {self.remembered_QD.shape[1]} dimensions, but got {dimensions}. "
                 "A sampler with a memory serves one network."
             )
-        if self.written.device != z_BD.device:
+        if self.pointer.device != z_BD.device:
             self.to(z_BD.device)
 
     def _remember(self, z_BD: Tensor, labels_B: Tensor) -> None:
         z_BD, labels_B = z_BD[-self.size :], labels_B[-self.size :]
-        place_B = (self.written + torch.arange(len(z_BD), device=z_BD.device)) % self.size
+        place_B = self.pointer + torch.arange(len(z_BD), device=z_BD.device)
+        place_B = place_B - self.size * (place_B >= self.size)
         self.remembered_QD.index_copy_(0, place_B, z_BD)
         self.labels_Q.index_copy_(0, place_B, labels_B.long())
-        self.written += len(z_BD)
+        self.pointer.copy_(place_B[-1] + 1)
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        """Copies, as the ring is written on."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name in ("remembered_QD", "labels_Q", "pointer"):
+            destination[prefix + name] = destination[prefix + name].clone()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         stored_QD = state_dict.get(prefix + "remembered_QD", self.remembered_QD)
         if len(stored_QD) == self.size:
-            self.remembered_QD = stored_QD.new_zeros(stored_QD.shape, device=self.written.device)
+            self.remembered_QD = stored_QD.new_zeros(stored_QD.shape, device=self.pointer.device)
         super()._load_from_state_dict(state_dict, prefix, *rest)

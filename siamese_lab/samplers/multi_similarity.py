@@ -1,7 +1,7 @@
-"""Multi-similarity mining (Wang et al. 2019, arXiv:1904.06627, §3.3): pairs that are informative beside the anchor's others.
+"""Multi-similarity mining (Wang et al. 2019, arXiv:1904.06627, §3.3): pairs informative beside the anchor's others.
 
-A negative is informative if s_an > min s_ap − ε, over all positives of the anchor; a positive if s_ap < max s_an + ε, over all
-its negatives. Dot products s, not distances.
+A negative is informative if s_an > min s_ap − ε, over all positives of the anchor; a positive if s_ap < max s_an + ε,
+over all its negatives. Dot products s, not distances.
 """
 
 from typing import Any
@@ -20,8 +20,8 @@ from siamese_lab.samplers.tiles import Tile
 class MultiSimilaritySampler(Sampler):
     """A negative drawn uniformly from the informative ones.
 
-    A positive that is not informative gives its place to the farthest one, which is if any is. If there is nothing informative,
-    the nearest negative is taken and counted as a fallback.
+    A positive that is not informative gives its place to the farthest one, which is if any is. If there is nothing
+    informative, the nearest negative is taken and counted as a fallback.
 
     Args:
         epsilon: ε ≥ 0.

@@ -1,10 +1,11 @@
 """Random numbers from a counter: the n-th number of a call is a hash of the seed, the call and n (SplitMix64).
 
-They are plain tensor operations whose whole state is two integers, so they are the same on every device, compiled or not,
-in a captured CUDA graph too, and travel in checkpoints. Steele et al. 2014, doi:10.1145/2714064.2660195.
+They are plain tensor operations whose whole state is two integers, so they are the same on every device, compiled or
+not, in a captured CUDA graph too, and travel in checkpoints. Steele et al. 2014, doi:10.1145/2714064.2660195.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,21 +26,29 @@ class Noise(nn.Module):
 
     key: Tensor
     calls: Tensor
+    stride: Tensor
 
     def __init__(self, seed: int) -> None:
         super().__init__()
         self.register_buffer("key", torch.tensor(_mixed(seed)))
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+        # Not a Python number, as a compiler's index arithmetic does not wrap around.
+        self.register_buffer("stride", torch.tensor(_signed(GOLDEN)), persistent=False)
 
     def uniform(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
         """Independent uniform numbers in the open interval (0, 1), float32; each call draws anew."""
         if self.key.device != device:
             self.to(device)
-        x = torch.arange(math.prod(shape), device=device).mul_(_signed(GOLDEN))
+        x = torch.arange(math.prod(shape), device=device).mul_(self.stride)
         x += self.key + self.calls * _signed(BETWEEN_CALLS)
         self.calls += 1
         _mix_(x)
         return _shifted(x, 64 - BITS).to(torch.float32).add_(0.5).mul_(2.0**-BITS).view(shape)
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        """Copies, as a stored state must not count on."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[prefix + "calls"] = self.calls.clone()
 
 
 def _mix_(x: Tensor) -> None:

@@ -1,11 +1,12 @@
 """Choosing among many images at once, faster than by masking and sorting: each function says what it equals.
 
-A row of C columns is read as `depth` × `blocks`, both about √C; block j is the columns j, j + blocks, j + 2·blocks, … A pass
-over the row reduces every block to one number, which vectorises; the index is then looked for in the winning block
-alone, as `argmax` over a whole row costs about twenty times `amax`. Comparisons that write booleans, `masked_fill` and `where`
-are slow for the same reason: what they would do is done by arithmetic, in place.
+A row of C columns is read as `depth` × `blocks`, both about √C; block j is the columns j, j + blocks, j + 2·blocks, … A
+pass over the row reduces every block to one number, which vectorises; the index is then looked for in the winning block
+alone, as `argmax` over a whole row costs about twenty times `amax`. Comparisons that write booleans, `masked_fill` and
+`where` are slow for the same reason: what they would do is done by arithmetic, in place.
 
-Shapes: A anchors (rows), C images (columns; a multiple of the number of blocks, see `padded`), R draws per anchor.
+Shapes: A anchors (rows), C images (columns; a multiple of the number of blocks, see `padded`), N blocks, R pairs or
+draws per anchor, S of them at a time, X = A·S.
 """
 
 import math
@@ -14,7 +15,6 @@ import torch
 from torch import Tensor
 
 from siamese_lab.samplers.class_peers import ClassRuns
-
 
 ANY_NEGATIVE = -1
 """The bound below which all negative floats lie, as integers."""
@@ -53,7 +53,7 @@ def smallest(x_AC: Tensor) -> Tensor:
 
 
 def in_window(
-    s_AC: Tensor, s_ap_AR: Tensor, width_AR: Tensor, u_AR: Tensor | None, spare_AC: Tensor
+    s_AC: Tensor, s_ap_AR: Tensor, width_AR: Tensor, u_AR: Tensor | None, spare: Tensor
 ) -> tuple[Tensor, Tensor]:
     """For each pair a column with s_ap − width < s < s_ap, and whether there is any.
 
@@ -64,34 +64,38 @@ def in_window(
         s_ap_AR: of R pairs.
         width_AR: of the open window, above 0.
         u_AR: uniform numbers in (0, 1) for a uniform draw from the window; None takes the largest s of it.
-        spare_AC: room to work in.
+        spare: room to work in, of A·C entries at least; the more of them, the more pairs at a time.
     """
-    bound_AR = (-width_AR.clamp_min(SMALLEST)).view(torch.int32)
+    rows, columns = s_AC.shape
     farthest_A1 = smallest(s_AC)[:, None]
+    bound_AR = (-width_AR.clamp_min(SMALLEST)).view(torch.int32)
+    at_once = max(1, len(spare) // (rows * columns))
     chosen, found = [], []
-    for pair in range(s_ap_AR.shape[1]):
-        this = slice(pair, pair + 1)
-        gap_AC = signed_gap(s_AC, s_ap_AR[:, this], spare_AC)
-        nearest_A1 = smallest(gap_AC)[:, None]
-        gap_A1 = gap_AC.gather(1, nearest_A1)
-        found_A1 = gap_A1 < bound_AR[:, this]
-        negative_A1 = torch.where(gap_A1 < 0, nearest_A1, farthest_A1)
+    for start in range(0, s_ap_AR.shape[1], at_once):
+        some = slice(start, start + at_once)
+        bound_AS = bound_AR[:, some]
+        gap_ASC = spare[: bound_AS.numel() * columns].view(rows, -1, columns)
+        gap_XC = signed_gap(s_AC[:, None], s_ap_AR[:, some, None], gap_ASC).flatten(0, 1)
+        nearest_X = smallest(gap_XC)
+        gap_AS = gap_XC.gather(1, nearest_X[:, None]).view_as(bound_AS)
+        negative_AS = torch.where(gap_AS < 0, nearest_X.view_as(bound_AS), farthest_A1)
+        found_AS = gap_AS < bound_AS
         if u_AR is not None:
-            drawn_A1 = draw_below(gap_AC, bound_AR[:, this], u_AR[:, this])
-            negative_A1 = torch.where(found_A1, drawn_A1, negative_A1)
-        chosen.append(negative_A1)
-        found.append(found_A1)
+            drawn_X1 = draw_below(gap_XC, bound_AS.reshape(-1, 1), u_AR[:, some].reshape(-1, 1))
+            negative_AS = torch.where(found_AS, drawn_X1.view_as(bound_AS), negative_AS)
+        chosen.append(negative_AS)
+        found.append(found_AS)
     return torch.cat(chosen, 1), torch.cat(found, 1)
 
 
-def signed_gap(left: Tensor, right: Tensor, into_AC: Tensor) -> Tensor:
+def signed_gap(left: Tensor, right: Tensor, into: Tensor) -> Tensor:
     """left − right as an int32 that is negative where the difference is, and the lower the nearer it is to 0.
 
-    The bits of negative floats, read as integers, ascend as their magnitudes do, from −2³¹; those of positive floats are
-    positive. So one `amin` finds the nearest below 0, and one comparison with a negative bound a whole window.
+    The bits of negative floats, read as integers, ascend as their magnitudes do, from −2³¹; those of positive floats
+    are positive. So one `amin` finds the nearest below 0, and one comparison with a negative bound a whole window.
     """
-    torch.sub(left, right, out=into_AC)
-    return into_AC.view(torch.int32)
+    torch.sub(left, right, out=into)
+    return into.view(torch.int32)
 
 
 def draw_below(x_AC: Tensor, bound_A1: Tensor | int, u_AR: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The similarities of a batch, some anchors at a time, so that mining takes O(B·tile) memory.
 
-Shapes: B images, D embedding dimensions, C images that may be chosen, A anchors of a tile, K images of a class, R pairs per
-anchor, Q images remembered beside the batch, N columns, which are C and some padding.
+Shapes: B images, D embedding dimensions, C images that may be chosen, A anchors of a tile, K images of a class, R pairs
+per anchor, Q images remembered beside the batch, N columns, which are C and some padding.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,9 @@ from torch import Tensor
 from siamese_lab import distances
 from siamese_lab.samplers.class_peers import ClassPeers, ClassRuns, class_runs
 from siamese_lab.samplers.primitives import draw_outside, padded
+
+PAIRS_AT_ONCE = 4
+"""Of an anchor, in the room to work in."""
 
 NOBODY = torch.iinfo(torch.int64).max
 """The label of a place that holds no image to choose."""
@@ -42,8 +45,8 @@ class Tile(NamedTuple):
 
     s_AN: Tensor
     """Dot products, to be overwritten; the columns beyond C mean nothing."""
-    spare_AN: Tensor
-    """Room for one more of that size."""
+    spare: Tensor
+    """Room to work in: float32, of that size at least, in one dimension."""
     s_ap_AR: Tensor
     """Of the anchor and each of its positives."""
     positive_AR: Tensor
@@ -77,6 +80,11 @@ class Tile(NamedTuple):
             self.s_AN[:, self.images :].fill_(value)
         return self.s_AN
 
+    @property
+    def spare_AN(self) -> Tensor:
+        """Room for one more of the size of `s_AN`."""
+        return self.spare[: self.s_AN.numel()].view_as(self.s_AN)
+
     def draw_negatives(self, u_AR: Tensor) -> Tensor:
         """Uniform draws among all negatives of each anchor."""
         runs, choosable = self.source.runs()
@@ -92,15 +100,33 @@ class Tile(NamedTuple):
         )
 
 
-def tiles(images: Images) -> Iterator[Tile]:
+class Room:
+    """Memory for tiles, on a CPU kept from call to call: a fresh page costs as much as the work done in it."""
+
+    def __init__(self) -> None:
+        self._kept: Tensor | None = None
+
+    def of(self, entries: int, like: Tensor) -> Tensor:
+        """So many entries of the kind of `like`, with anything in them."""
+        if like.device.type != "cpu" or torch.compiler.is_compiling():
+            return like.new_empty(entries)
+        if self._kept is None or len(self._kept) < entries:
+            with torch.inference_mode(False):
+                self._kept = torch.empty(entries)
+        return self._kept[:entries]
+
+
+def tiles(images: Images, room: Room) -> Iterator[Tile]:
     """All anchors of a batch, tile by tile; a tile is overwritten by the next one."""
     z_CD, labels_C, peers = images
     batch, count = len(peers.own_BK), len(z_CD)
     columns = padded(count)
     z_DN = F.pad(z_CD, (0, 0, 0, columns - count)).T.contiguous()
     rows = min(batch, distances.tile_rows(columns, z_CD.device))
-    s_AN = z_CD.new_empty(rows, columns)
-    spare_AN = torch.empty_like(s_AN)
+    entries = rows * columns
+    pairs = min(max(1, peers.positive_BR.shape[1]), PAIRS_AT_ONCE)
+    s_AN, spare = room.of(entries * (1 + pairs), z_CD).split([entries, entries * pairs])
+    s_AN = s_AN.view(rows, columns)
     for start in range(0, batch, rows):
         anchors = slice(start, min(start + rows, batch))
         height = anchors.stop - start
@@ -109,7 +135,7 @@ def tiles(images: Images) -> Iterator[Tile]:
         positive_AR = peers.positive_BR[anchors]
         yield Tile(
             s_AN[:height],
-            spare_AN[:height],
+            spare,
             s_AN[:height].gather(1, positive_AR),
             positive_AR,
             peers.valid_BR[anchors],

@@ -21,16 +21,20 @@ class Pair(NamedTuple):
 
 
 class Oracle:
-    """The distances of a batch, and what each strategy may choose for a pair."""
+    """The distances of a batch, and what each strategy may choose for a pair.
 
-    def __init__(self, z_BD: Tensor, labels_B: Tensor) -> None:
+    With `batch` only the first images are the batch; those after it may be negatives.
+    """
+
+    def __init__(self, z_BD: Tensor, labels_B: Tensor, batch: int | None = None) -> None:
         points = z_BD.double().tolist()
         self.labels = labels_B.tolist()
+        self.batch = len(points) if batch is None else batch
         self.dimensions = z_BD.shape[1]
         self.d = [[math.dist(left, right) for right in points] for left in points]
 
     def pairs(self) -> list[Pair]:
-        images = range(len(self.labels))
+        images = range(self.batch)
         return [Pair(a, p) for a in images for p in images if a != p and self.labels[a] == self.labels[p]]
 
     def negatives(self, anchor: int) -> list[int]:
@@ -42,8 +46,9 @@ class Oracle:
     def window(self, pair: Pair, margin: float, distance: str) -> list[int]:
         """The negatives with d_ap < d_an < d_ap + margin."""
         power = 2 if distance == "squared" else 1
-        d_ap = self.d[pair.anchor][pair.positive] ** power
-        return [n for n in self.negatives(pair.anchor) if d_ap < self.d[pair.anchor][n] ** power < d_ap + margin]
+        anchor, positive = pair
+        d_ap = self.d[anchor][positive] ** power
+        return [n for n in self.negatives(anchor) if d_ap < self.d[anchor][n] ** power < d_ap + margin]
 
     def semi_hard_fallback(self, pair: Pair) -> int:
         """The nearest negative beyond the positive; if there is none, the farthest negative."""
@@ -61,6 +66,30 @@ class Oracle:
 
     def semi_hard_eligible(self, pair: Pair, margin: float, distance: str) -> list[int]:
         return self.window(pair, margin, distance) or [self.semi_hard_fallback(pair)]
+
+    def positives(self, anchor: int) -> list[int]:
+        return [pair.positive for pair in self.pairs() if pair.anchor == anchor]
+
+    def batch_hard(self, anchor: int) -> tuple[int, int]:
+        """The farthest positive and the nearest negative."""
+        farthest = max(self.positives(anchor), key=lambda p: self.d[anchor][p])
+        return farthest, min(self.negatives(anchor), key=lambda n: self.d[anchor][n])
+
+    def easy_positive(self, anchor: int) -> tuple[int, int]:
+        """The nearest positive, and the nearest negative beyond it or the farthest of all."""
+        nearest = min(self.positives(anchor), key=lambda p: self.d[anchor][p])
+        return nearest, self.semi_hard_fallback(Pair(anchor, nearest))
+
+    def similarity(self, left: int, right: int) -> float:
+        return 1 - self.d[left][right] ** 2 / 2
+
+    def multi_similarity(self, anchor: int, epsilon: float) -> tuple[set[int], set[int]]:
+        """The informative positives and negatives; the farthest positive and the nearest negative if there are none."""
+        s_ap = {p: self.similarity(anchor, p) for p in self.positives(anchor)}
+        s_an = {n: self.similarity(anchor, n) for n in self.negatives(anchor)}
+        positives = {p for p, s in s_ap.items() if s < max(s_an.values()) + epsilon}
+        negatives = {n for n, s in s_an.items() if s > min(s_ap.values()) - epsilon}
+        return positives or {min(s_ap, key=s_ap.__getitem__)}, negatives or {max(s_an, key=s_an.__getitem__)}
 
     def near(self, anchor: int, cutoff: float = 1.4) -> list[int]:
         """What distance-weighted sampling may draw without falling back."""
@@ -89,6 +118,12 @@ def chosen(triplets: Triplets) -> dict[Pair, int]:
     choice = {Pair(a, p): n for a, p, n in rows}
     assert len(choice) == len(rows)
     return choice
+
+
+def rows(triplets: Triplets) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Anchor, positive and the negatives of each pair, in a fixed order."""
+    anchor_T, positive_T, negative_TM = (index.tolist() for index in triplets)
+    return sorted((a, p, tuple(n)) for a, p, n in zip(anchor_T, positive_T, negative_TM, strict=True))
 
 
 def pk_labels(classes: int, images_per_class: int, seed: int) -> Tensor:

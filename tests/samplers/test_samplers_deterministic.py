@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from sampler_oracles import Oracle, chosen, clustered_embeddings, pk_labels, random_embeddings, star
+from sampler_oracles import Oracle, chosen, clustered_embeddings, pk_labels, random_embeddings, rows, star
 
 from siamese_lab import samplers
 
@@ -63,14 +63,57 @@ def test_the_window_depends_on_the_distance():
     assert fallbacks["plain"] < fallbacks["squared"]
 
 
-@pytest.mark.parametrize(("name", "options"), [("hard", {}), ("semi_hard", {"choice": "nearest"})])
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("sizes", [[4] * 6, [1, 2, 3, 5, 2]])
+@pytest.mark.parametrize("name", ["batch_hard", "easy_positive"])
+def test_positives_are_chosen_as_the_loops_say(name, sizes, seed):
+    labels_B = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    labels_B = labels_B[torch.randperm(len(labels_B), generator=torch.Generator().manual_seed(seed))]
+    z_BD = clustered_embeddings(labels_B, 16, 2.0, seed)
+    oracle = Oracle(z_BD, labels_B)
+    expected = []
+    for anchor in range(len(labels_B)):
+        others = len(oracle.positives(anchor))
+        times = min(others, 1) if name == "batch_hard" else others
+        if others:
+            positive, negative = getattr(oracle, name)(anchor)
+            expected += [(anchor, positive, (negative,))] * times
+    assert rows(samplers.build(name)(z_BD, labels_B)) == expected
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_several_negatives_are_the_nearest_ones_in_order(seed):
+    labels_B = pk_labels(5, 3, seed)
+    z_BD = random_embeddings(15, 16, seed)
+    oracle = Oracle(z_BD, labels_B)
+    for anchor, _, negatives in rows(samplers.build("hard", negatives=4)(z_BD, labels_B)):
+        assert list(negatives) == sorted(oracle.negatives(anchor), key=lambda n: oracle.d[anchor][n])[:4]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_several_semi_hard_negatives_are_those_of_the_window_then_those_beyond_then_the_farthest(seed):
+    labels_B = pk_labels(5, 3, seed)
+    z_BD = clustered_embeddings(labels_B, 16, 2.0, seed)
+    oracle = Oracle(z_BD, labels_B)
+    sampler = samplers.build("semi_hard", choice="nearest", negatives=6)
+    for anchor, positive, negatives in rows(sampler(z_BD, labels_B)):
+        d = oracle.d[anchor]
+        ordered = sorted(oracle.negatives(anchor), key=lambda n: d[n])
+        beyond = [n for n in ordered if d[n] > d[positive]]
+        nearer = [n for n in reversed(ordered) if d[n] <= d[positive]]
+        assert list(negatives) == (beyond + nearer)[:6]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("hard", {}), ("batch_hard", {}), ("easy_positive", {}), ("semi_hard", {"choice": "nearest"})]
+)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_reordering_the_batch_reorders_the_choice(name, options, seed):
     labels_B = pk_labels(5, 3, seed)
     z_BD = random_embeddings(15, 8, seed)
     order_B = torch.randperm(15, generator=torch.Generator().manual_seed(seed))
     sampler = samplers.build(name, **options)
-    as_it_was = chosen(sampler(z_BD, labels_B))
-    reordered = chosen(sampler(z_BD[order_B], labels_B[order_B]))
+    as_it_was = rows(sampler(z_BD, labels_B))
+    reordered = rows(sampler(z_BD[order_B], labels_B[order_B]))
     back = order_B.tolist()
-    assert {(back[a], back[p]): back[n] for (a, p), n in reordered.items()} == as_it_was
+    assert sorted((back[a], back[p], (back[n],)) for a, p, (n,) in reordered) == as_it_was

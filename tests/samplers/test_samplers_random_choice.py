@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
-from sampler_oracles import Oracle, chosen, clustered_embeddings, pk_labels, random_embeddings, star
+from sampler_oracles import Oracle, chosen, clustered_embeddings, pk_labels, random_embeddings, rows, star
 from scipy.stats import chisquare
 
 from siamese_lab import samplers
@@ -146,3 +146,49 @@ def test_distance_weighted_chooses_only_what_is_near_enough(dimensions, seed):
         assert negative in (oracle.near(pair.anchor) or oracle.negatives(pair.anchor))
     starved = [not oracle.near(pair.anchor) for pair in oracle.pairs()]
     assert sampler.statistics()["fallback_share"].item() == pytest.approx(sum(starved) / len(starved))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("spread", [0.3, 1.0, 3.0])
+def test_multi_similarity_takes_informative_pairs_alone_and_reaches_all_of_them(spread, seed):
+    labels_B = pk_labels(5, 4, seed)
+    z_BD = clustered_embeddings(labels_B, 8, spread, seed)
+    oracle = Oracle(z_BD, labels_B)
+    sampler = samplers.build("multi_similarity", seed=seed)
+    reached = {}
+    for _ in range(150):
+        for anchor, positive, (negative,) in rows(sampler(z_BD, labels_B)):
+            positives, negatives = reached.setdefault(anchor, (set(), set()))
+            positives.add(positive)
+            negatives.add(negative)
+    assert reached == {anchor: oracle.multi_similarity(anchor, 0.1) for anchor in range(20)}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "d_an"),
+    [
+        ("random", {}, [0.1, 0.5, 1.0, 1.4, 1.9]),
+        ("semi_hard", {}, [1.02, 1.06, 1.1, 1.18]),
+        ("distance_weighted", {}, [0.9, 1.0, 1.1, 1.2, 1.35]),
+    ],
+)
+def test_several_draws_are_without_replacement_and_the_first_is_the_single_one(name, options, d_an):
+    z_BD, labels_B = star(1.0, d_an, POSITIVES, dimensions=16)
+    oracle = Oracle(z_BD, labels_B)
+    probabilities = {
+        "distance_weighted": oracle.distance_weighted(0),
+    }.get(name, {n: 1 / len(d_an) for n in oracle.negatives(0)})
+    sampler = samplers.build(name, negatives=3, seed=6, **options)
+    first, pairs = Counter(), Counter()
+    for _ in range(60):
+        for anchor, _, (one, two, three) in rows(sampler(z_BD, labels_B)):
+            if anchor == 0:
+                first[one] += 1
+                pairs[one, two] += 1
+                assert len({one, two, three}) == 3
+    assert_frequencies(first, probabilities)
+    one, two = pairs.most_common(1)[0][0]
+    rest = {n: share for n, share in probabilities.items() if n != one}
+    assert_frequencies(
+        Counter({n: pairs[one, n] for n in rest}), {n: share / sum(rest.values()) for n, share in rest.items()}
+    )

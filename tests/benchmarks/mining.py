@@ -1,0 +1,180 @@
+"""What choosing triplets takes, beside pytorch-metric-learning's miners: `python -m tests.benchmarks.mining [B …]`.
+
+Batches of B images, 4 of each class, embedded in 128 dimensions as a network under training does: images of a class
+nearer to one another than to others, and not apart. One thread, processor time, all contestants in turns within one
+process. The floor is what any strategy that looks at all distances has to do: the products of all embeddings, and the
+largest and smallest of each row.
+"""
+
+import resource
+import sys
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from pytorch_metric_learning.distances import LpDistance
+from pytorch_metric_learning.losses import TripletMarginLoss
+from pytorch_metric_learning.miners import BatchHardMiner, DistanceWeightedMiner, TripletMarginMiner
+from pytorch_metric_learning.utils.loss_and_miner_utils import get_random_triplet_indices
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from siamese_lab import losses, samplers
+from tests.benchmarks.timing import medians
+
+IMAGES_PER_CLASS = 4
+DIMENSIONS = 128
+MARGIN = 0.2
+FLOOR = "floor"
+STRATEGIES = {
+    "random": {},
+    "hard": {},
+    "batch_hard": {},
+    "semi_hard": {},
+    "semi_hard choice=nearest": {"choice": "nearest"},
+    "distance_weighted": {},
+    "easy_positive": {},
+    "multi_similarity": {},
+    "curriculum": {},
+    "memory": {},
+}
+LARGEST_FOR_PEER = {"distance_weighted": 1024, "all": 1024, "all semi_hard=true": 1024}
+"""Beyond, the peer takes minutes or more memory than there is."""
+
+
+def batch(images: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Unit-norm embeddings and labels, in a random order."""
+    generator = torch.Generator().manual_seed(seed)
+    labels_B = torch.arange(images // IMAGES_PER_CLASS).repeat_interleave(IMAGES_PER_CLASS)
+    labels_B = labels_B[torch.randperm(images, generator=generator)]
+    centre_CD = torch.randn(images // IMAGES_PER_CLASS, DIMENSIONS, generator=generator)
+    noise_BD = torch.randn(images, DIMENSIONS, generator=generator)
+    return F.normalize(0.7 * centre_CD[labels_B] + noise_BD, dim=1), labels_B
+
+
+def floor(z_BD: Tensor) -> tuple[Tensor, Tensor]:
+    """The least that a strategy can do that looks at all distances."""
+    s_BB = z_BD @ z_BD.T
+    return s_BB.amax(1), s_BB.amin(1)
+
+
+def selecting(z_BD: Tensor, labels_B: Tensor) -> dict[str, Callable[[], object]]:
+    """Our strategies."""
+    built = {
+        name: samplers.build(name.split()[0], images_per_class=IMAGES_PER_CLASS, **options)
+        for name, options in STRATEGIES.items()
+    }
+    return {name: lambda sampler=sampler: sampler(z_BD, labels_B) for name, sampler in built.items()}
+
+
+def peers(z_BD: Tensor, labels_B: Tensor) -> dict[str, Callable[[], object]]:
+    """Theirs, by the name of ours; semi-hard lists every triplet of the window."""
+    miners = {
+        "batch_hard": BatchHardMiner(distance=LpDistance()),
+        "semi_hard": TripletMarginMiner(MARGIN, "semihard", distance=LpDistance()),
+        "distance_weighted": DistanceWeightedMiner(),
+    }
+    mining = {name: lambda miner=miner: miner(z_BD, labels_B) for name, miner in miners.items()}
+    return {"random": lambda: get_random_triplet_indices(labels_B), **mining}
+
+
+def learning(z_BD: Tensor, labels_B: Tensor) -> dict[str, Callable[[], object]]:
+    """Strategy, loss and gradient together, ours."""
+    loss = losses.build("triplet", margin=MARGIN, reduction="mean_active")
+    options = {
+        "semi_hard": {},
+        "semi_hard choice=nearest": {"choice": "nearest"},
+        "all": {},
+        "all semi_hard=true": {"semi_hard": True},
+    }
+    built = {
+        name: samplers.build(name.split()[0], images_per_class=IMAGES_PER_CLASS, **of_it)
+        for name, of_it in options.items()
+    }
+    return {
+        name: lambda sampler=sampler: backward(lambda z_BD: loss(z_BD, sampler(z_BD.detach(), labels_B)), z_BD)
+        for name, sampler in built.items()
+    }
+
+
+def learning_peers(z_BD: Tensor, labels_B: Tensor) -> dict[str, Callable[[], object]]:
+    """Theirs."""
+    loss = TripletMarginLoss(MARGIN, distance=LpDistance())
+    miner = TripletMarginMiner(MARGIN, "semihard", distance=LpDistance())
+    return {
+        "all": lambda: backward(lambda z_BD: loss(z_BD, labels_B), z_BD),
+        "all semi_hard=true": lambda: backward(lambda z_BD: loss(z_BD, labels_B, miner(z_BD, labels_B)), z_BD),
+    }
+
+
+def backward(step: Callable[[Tensor], Tensor], z_BD: Tensor) -> Tensor:
+    """The gradient by the embeddings."""
+    z_BD = z_BD.detach().requires_grad_()
+    step(z_BD).backward()
+    assert z_BD.grad is not None
+    return z_BD.grad
+
+
+def measure(images: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Seconds of the floor, and of ours and theirs when selecting and when learning."""
+    given = batch(images)
+    contestants = {("floor", FLOOR): lambda: floor(given[0])}
+    for kind, makes in {
+        "ours": selecting,
+        "peer": peers,
+        "our step": learning,
+        "peer's step": learning_peers,
+    }.items():
+        for name, run in makes(*given).items():
+            if not kind.startswith("peer") or images <= LARGEST_FOR_PEER.get(name, 4096):
+                contestants[kind, name] = run
+    taken = medians(contestants, repeats)  # type: ignore[arg-type]
+    by_kind: dict[str, dict[str, float]] = {}
+    for (kind, name), seconds in taken.items():
+        by_kind.setdefault(kind, {})[name] = seconds
+    return by_kind
+
+
+def table(images: int, taken: dict[str, dict[str, float]]) -> Table:
+    """Milliseconds, times the floor, times faster than the peer."""
+    least = taken["floor"][FLOOR]
+    shown = Table(title=f"B = {images:,}, floor {1000 * least:.2f} ms", title_justify="left")
+    for column in ("", "ms", "× floor", "peer, ms", "× faster"):
+        shown.add_column(column, justify="right" if column else "left")
+    for ours, theirs, what in (("ours", "peer", "{}"), ("our step", "peer's step", "{}, loss and gradient")):
+        for name, seconds in taken[ours].items():
+            peer = taken.get(theirs, {}).get(name)
+            shown.add_row(
+                what.format(name),
+                f"{1000 * seconds:.2f}",
+                f"{seconds / least:.1f}",
+                f"{1000 * peer:.2f}" if peer else "",
+                f"{peer / seconds:.0f}" if peer else "",
+            )
+    return shown
+
+
+def tiled(images: int, name: str) -> str:
+    """Seconds and memory of one call on a batch whose B×B similarities would take gigabytes."""
+    z_BD, labels_B = batch(images)
+    sampler = samplers.build(name, images_per_class=IMAGES_PER_CLASS)
+    sampler(*batch(64))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = medians({name: lambda: sampler(z_BD, labels_B)}, 1)[name]
+    extra = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return f"B = {images:,}, {name}: {seconds:.1f} s, at most {extra:.0f} MB more than before"
+
+
+def main() -> None:
+    """Print a table for each size, and the large batch in tiles."""
+    torch.set_num_threads(1)
+    console = Console(width=110)
+    for name in ("hard", "semi_hard", "distance_weighted"):
+        console.print(tiled(32_768, name), highlight=False)
+    for images in [int(size) for size in sys.argv[1:]] or [128, 1024, 4096]:
+        console.print(table(images, measure(images, repeats=15 if images < 1000 else 5 if images < 4000 else 3)))
+
+
+if __name__ == "__main__":
+    main()

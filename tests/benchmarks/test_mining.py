@@ -1,0 +1,31 @@
+"""The mining benchmark in a short form, with bounds that hold on any machine and a busy one."""
+
+import pytest
+import torch
+
+from tests.benchmarks.mining import FLOOR, measure
+
+
+@pytest.fixture(scope="module")
+def taken():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield measure(256, repeats=7)
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "times"), [("random", 3), ("batch_hard", 1.2), ("semi_hard", 6), ("distance_weighted", 8)]
+)
+def test_each_strategy_is_faster_than_its_peer(taken, name, times):
+    assert taken["peer"][name] > times * taken["ours"][name]
+
+
+@pytest.mark.parametrize("name", ["all", "all semi_hard=true"])
+def test_every_triplet_is_learnt_from_faster(taken, name):
+    assert taken["peer's step"][name] > 4 * taken["our step"][name]
+
+
+def test_no_strategy_is_far_from_the_floor(taken):
+    """At this size Python's own time is most of it; an accidental B×B×B would be hundreds of times the floor."""
+    assert max(taken["ours"].values()) < 40 * taken["floor"][FLOOR]

@@ -1,0 +1,107 @@
+"""A step of every strategy, compiled as one graph, selects and learns the same; on a GPU nothing waits."""
+
+import pytest
+import torch
+from sampler_oracles import clustered_embeddings, pk_labels
+
+from siamese_lab import losses, samplers
+
+
+def batch(seed, device="cpu"):
+    labels_B = pk_labels(6, 4, seed)
+    return clustered_embeddings(labels_B, 16, 1.5, seed).to(device), labels_B.to(device)
+
+
+def step(sampler, loss):
+    def one(z_BD, labels_B):
+        triplets = sampler(z_BD.detach(), labels_B)
+        return triplets, loss(sampler.pool(z_BD), triplets)
+
+    return one
+
+
+def learn(one, seed):
+    z_BD, labels_B = batch(seed)
+    z_BD.requires_grad_()
+    triplets, loss = one(z_BD, labels_B)
+    loss.backward()
+    return triplets, loss.detach(), z_BD.grad
+
+
+@pytest.fixture(autouse=True)
+def afresh():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("name", samplers.available())
+def test_a_compiled_step_is_the_same_step(name):
+    """Three steps without compiling anew, but for a memory, which makes room at its first."""
+    plain, compiled = (step(samplers.build(name, images_per_class=4), losses.build("triplet")) for _ in range(2))
+    compiled = torch.compile(compiled, fullgraph=True, backend="aot_eager")
+    for seed in range(4):
+        with torch._dynamo.config.patch(error_on_recompile=seed > 1):
+            (expected, loss, gradient_BD), (triplets, *learnt) = learn(plain, seed), learn(compiled, seed)
+        for ours, theirs in zip(triplets, expected, strict=True):
+            assert torch.equal(ours, theirs) if isinstance(ours, torch.Tensor) else ours == theirs
+        torch.testing.assert_close(learnt, [loss, gradient_BD])
+
+
+def test_code_for_the_processor_gives_the_same_triplets():
+    plain, compiled = (
+        step(samplers.build("distance_weighted", images_per_class=4), losses.build("triplet")) for _ in "ab"
+    )
+    compiled = torch.compile(compiled, fullgraph=True)
+    for seed in range(2):
+        (expected, loss, gradient_BD), (triplets, *learnt) = learn(plain, seed), learn(compiled, seed)
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(triplets, expected, strict=True))
+        torch.testing.assert_close(learnt, [loss, gradient_BD])
+
+
+def test_progress_within_a_stage_compiles_nothing_anew():
+    sampler = samplers.build("curriculum", images_per_class=4)
+    compiled = torch.compile(step(sampler, losses.build("triplet")), fullgraph=True, backend="aot_eager")
+    for number, progress in enumerate((0.2, 0.3, 0.4, 0.5)):
+        sampler.progress = progress
+        with torch._dynamo.config.patch(error_on_recompile=number > 0):
+            learn(compiled, seed=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("name", samplers.available())
+def test_nothing_waits_for_a_gpu_and_it_selects_as_the_processor_does(name):
+    sampler = samplers.build(name, images_per_class=4).to("cuda")
+    one = step(sampler, losses.build("triplet"))
+    z_BD, labels_B = batch(0, "cuda")
+    z_BD.requires_grad_()
+    one(z_BD, labels_B)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        one(z_BD, labels_B)[1].backward()
+        sampler.statistics()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("name", samplers.available())
+def test_a_step_can_be_captured_in_a_cuda_graph(name):
+    sampler, alone = (samplers.build(name, images_per_class=4).to("cuda") for _ in range(2))
+    loss = losses.build("triplet")
+    z_BD, labels_B = batch(0, "cuda")
+    z_BD.requires_grad_()
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step(sampler, loss)(z_BD, labels_B)[1].backward()
+            expected = step(alone, loss)(z_BD, labels_B)[0]
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        triplets, _ = step(sampler, loss)(z_BD, labels_B)
+    for _ in range(2):
+        graph.replay()
+        expected = step(alone, loss)(z_BD, labels_B)[0]
+        assert all(torch.equal(*each) for each in zip(triplets[:3], expected[:3], strict=True))
