@@ -1,0 +1,1 @@
+"""Benchmarks beside their peers: by hand `python -m tests.benchmarks.NAME`, in a short form as tests."""
