@@ -1,7 +1,7 @@
 """A random affine map for each image of a batch: one look-up of the places that all its pixels come from.
 
-Four neighbours of a place are four look-ups at one index, in an image with a black margin, so nothing is compared. All that
-is large is written into buffers that are kept, as fresh memory costs as much as the arithmetic.
+Four neighbours of a place are four look-ups at one index, in an image with a black margin, so nothing is compared.
+All that is large is written into buffers that are kept, as fresh memory costs as much as the arithmetic.
 
 Shapes: B images, C channels, H × W pixels, S = H·W, U × V pixels with the margin.
 """
@@ -123,7 +123,7 @@ class _Tile(NamedTuple):
     """x and y in the padded image."""
     whole_2BS: Tensor
     index_BS: Tensor
-    corners_4BS: Tensor
+    pixels_BS: Tensor
     made_for: tuple[int, int, int, int, torch.device]
 
     @classmethod
@@ -144,7 +144,7 @@ class _Tile(NamedTuple):
             torch.empty(2, count, pixels, device=device),
             torch.empty(2, count, pixels, device=device),
             torch.empty(count, pixels, dtype=torch.int32, device=device),
-            torch.empty(4, count, pixels, device=device),
+            torch.empty(count, pixels, device=device),
             (count, channels, height, width, device),
         )
 
@@ -167,23 +167,29 @@ class _Tile(NamedTuple):
     def _nearest(self, out_BCHW: Tensor) -> None:
         self._index(torch.round(self.places_2BS, out=self.whole_2BS))
         for channel, pixels_N in enumerate(self._channels()):
-            mapped_N = self.corners_4BS[0].view(-1)
-            torch.index_select(pixels_N, 0, self.index_BS.view(-1), out=mapped_N)
-            out_BCHW[:, channel] = mapped_N.view_as(out_BCHW[:, channel])
+            if len(out_BCHW[0]) == 1:
+                self._look_up(pixels_N, out_BCHW)
+            else:
+                self._look_up(pixels_N, self.pixels_BS)
+                out_BCHW[:, channel] = self.pixels_BS.view_as(out_BCHW[:, channel])
 
     def _bilinear(self, out_BCHW: Tensor) -> None:
         torch.floor(self.places_2BS, out=self.whole_2BS)
-        across_BHW, along_BHW = (part_BS.view_as(out_BCHW[:, 0]) for part_BS in self.places_2BS.sub_(self.whole_2BS))
+        across_BS, along_BS = self.places_2BS.sub_(self.whole_2BS)
         self._index(self.whole_2BS)
+        upper_BS, lower_BS = self.whole_2BS  # now that the index is taken, its place serves for these
         row = self.padded_BCUV.shape[3]
-        corners = [corner_BS.view(-1) for corner_BS in self.corners_4BS]
         for channel, pixels_N in enumerate(self._channels()):
-            for corner_N, step in zip(corners, (0, 1, row, row + 1), strict=True):
-                torch.index_select(pixels_N[step:], 0, self.index_BS.view(-1), out=corner_N)
-            upper_left, upper_right, lower_left, lower_right = (each.view_as(across_BHW) for each in corners)
-            upper_left.lerp_(upper_right, across_BHW)
-            lower_left.lerp_(lower_right, across_BHW)
-            torch.lerp(upper_left, lower_left, along_BHW, out=out_BCHW[:, channel])
+            for level_BS, step in ((upper_BS, 0), (lower_BS, row)):
+                self._look_up(pixels_N[step:], level_BS)
+                self._look_up(pixels_N[step + 1 :], self.pixels_BS)
+                level_BS.lerp_(self.pixels_BS, across_BS)
+            mapped_BHW = out_BCHW[:, channel]
+            upper_BHW, lower_BHW, along_BHW = (each.view_as(mapped_BHW) for each in (upper_BS, lower_BS, along_BS))
+            torch.lerp(upper_BHW, lower_BHW, along_BHW, out=mapped_BHW)
+
+    def _look_up(self, pixels_N: Tensor, out_BS: Tensor) -> None:
+        torch.index_select(pixels_N, 0, self.index_BS.view(-1), out=out_BS.view(-1))
 
     def _index(self, whole_2BS: Tensor) -> None:
         """From whole places to the number of the pixel."""
