@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader, Dataset
 from siamese_lab.data.decode import Convert, pixels
 from siamese_lab.data.table import Tag
 
-
 ADVICE = "Or set data.skip_unreadable=true to leave out such images."
 
 

@@ -193,8 +193,8 @@ class ImageFolder(DataModule):
         left = len(self._cut(list(range(several)), at_least=1)[0])
         if left < 2:
             raise ValueError(
-                f"Of the {several} classes of two images or more in {place}, {left} would be left to train on, but 2 are "
-                "needed. Lower data.validation_share or data.test_share."
+                f"Of the {several} classes of two images or more in {place}, {left} would be left to train on, but 2 "
+                "are needed. Lower data.validation_share or data.test_share."
             )
 
 
