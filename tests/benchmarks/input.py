@@ -24,6 +24,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision import transforms
+from torchvision.datasets import VisionDataset
 
 from siamese_lab.data.augment import Augmentation, to_float
 from siamese_lab.data.image_table import ImageTable
@@ -52,19 +53,20 @@ class Rate(NamedTuple):
         return self.ours / self.usual
 
 
-class PilImages(torch.utils.data.Dataset[Any]):
-    """What torchvision's data sets do for an image: out of an array, by PIL, through the transforms."""
+class PilImages(VisionDataset):
+    """What torchvision's `MNIST` does for an image, from images that are in memory already."""
 
     def __init__(self, table: ImageTable, transform: Any) -> None:
-        self.images = table.images_NCHW[:, 0].numpy()
-        self.targets = table.labels_N.tolist()
-        self.transform = transform
+        super().__init__(transform=transform)
+        self.data = table.images_NCHW[:, 0]
+        self.targets = table.labels_N
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.data)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.transform(Image.fromarray(self.images[index])), self.targets[index]
+        image, target = self.data[index], int(self.targets[index])
+        return self.transform(Image.fromarray(image.numpy())), target
 
 
 def usual_way(table: ImageTable, affine: bool, workers: int) -> Iterator[Any]:
