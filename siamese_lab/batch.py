@@ -16,6 +16,8 @@ class Batch(NamedTuple):
     """uint8 (0…255) before augmentation, float32 (0…1) after it."""
     labels_B: Tensor
     """int64, the class of each image."""
+    image_ids_B: Tensor | None = None
+    """int64, which image it is, where one may come twice in a batch: equal ones are never each other's positive."""
 
 
 class Triplets(NamedTuple):

@@ -1,37 +1,34 @@
-"""Augmentation of a whole batch at once, on the device of the model: a random affine map for each image.
+"""Augmentation of a whole batch at once, on the device of the model, from one stream of random numbers.
 
-Shapes: B images, C channels, H × W pixels.
+Shapes: B images, C channels, H × W pixels, R random numbers for each image.
 """
 
-import math
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from siamese_lab.data import augment_affine, augment_erasing, augment_light
 from siamese_lab.device_generator import DeviceGenerator
 
 
 def to_float(images_BCHW: Tensor) -> Tensor:
     """uint8 0…255 to float32 0…1."""
-    return images_BCHW.float() / 255
+    return images_BCHW.float().div_(255)
 
 
-class RandomAffine:
-    """Turns, scales, shears, shifts and mirrors each image by amounts drawn uniformly from ± its range.
+class Augmentation:
+    """Moves, lights and erases parts of each image by amounts of its own.
 
-    What comes in from outside the image is black. Images are taken to be square.
+    Every image takes as many random numbers whatever the options, so that to change one leaves the others' effects as
+    they were.
 
     Args:
-        rotation: largest turn in degrees.
-        scale: largest relative change of size: 0.1 draws from 0.9…1.1.
-        shear: largest shear in degrees.
-        translation: largest shift as a share of the image's side.
-        mirror: whether half the images are mirrored left to right.
-        seed: of the generator.
+        rotation, scale, shear, translation, mirror, interpolation: see `RandomAffine`.
+        brightness, contrast: see `RandomLight`.
+        erasing, erasing_area: see `RandomErasing`.
+        seed: of the stream.
 
     Raises:
-        ValueError: for a range below 0, or a scale of 1 and more.
+        ValueError: for a range that is none.
     """
 
     def __init__(
@@ -41,34 +38,37 @@ class RandomAffine:
         shear: float = 0.0,
         translation: float = 0.0,
         mirror: bool = False,
+        interpolation: str = "bilinear",
+        brightness: float = 0.0,
+        contrast: float = 0.0,
+        erasing: float = 0.0,
+        erasing_area: float = 0.2,
         seed: int = 0,
     ) -> None:
-        if min(rotation, scale, shear, translation) < 0 or scale >= 1 or shear >= 90:
-            raise ValueError(
-                "Augmentation ranges must be 0 or more, scale below 1 and shear below 90°, but are "
-                f"{rotation=}, {scale=}, {shear=}, {translation=}."
-            )
-        self.rotation = math.radians(rotation)
-        self.scale = scale
-        self.shear = math.radians(shear)
-        self.translation = translation
-        self.mirror = mirror
+        self.affine = augment_affine.RandomAffine(rotation, scale, shear, translation, mirror, interpolation)
+        self.light = augment_light.RandomLight(brightness, contrast)
+        self.erasing = augment_erasing.RandomErasing(erasing, erasing_area)
         self.generator = DeviceGenerator(seed)
 
-    def __call__(self, images_BCHW: Tensor) -> Tensor:
-        """Images uint8 → float32 0…1, each under a map of its own."""
-        images_BCHW = to_float(images_BCHW)
-        grid_BHW2 = F.affine_grid(self._maps(images_BCHW), list(images_BCHW.shape), align_corners=False)
-        return F.grid_sample(images_BCHW, grid_BHW2, mode="bilinear", padding_mode="zeros", align_corners=False)
+    def __call__(self, images_BCHW: Tensor, rank: int = 0, ranks: int = 1) -> Tensor:
+        """Images uint8 → float32 0…1, each changed in its own way.
 
-    def _maps(self, images_BCHW: Tensor) -> Tensor:
-        """B affine maps (2×3) from places in the new image to places in the old, in units of half a side."""
-        device = images_BCHW.device
-        draws = torch.rand(6, len(images_BCHW), device=device, generator=self.generator.on(device)) * 2 - 1
-        turn_B, shear_B = draws[0] * self.rotation, (draws[1] * self.shear).tan()
-        size_B = 1 / (1 + draws[2] * self.scale)
-        side_B = torch.where(draws[5] < 0, -1.0, 1.0) if self.mirror else torch.ones_like(size_B)
-        cos_B, sin_B = turn_B.cos() * size_B, turn_B.sin() * size_B
-        across = torch.stack([cos_B * side_B, cos_B * shear_B - sin_B, 2 * self.translation * draws[3]], 1)
-        down = torch.stack([sin_B * side_B, sin_B * shear_B + cos_B, 2 * self.translation * draws[4]], 1)
-        return torch.stack([across, down], 1)
+        Args:
+            images_BCHW: of this process.
+            rank: which of `ranks` processes this is, which have a part of one batch each: together they do what one
+                does with the whole.
+            ranks: how many there are.
+        """
+        draws_RB = self._draws(images_BCHW, rank, ranks)
+        affine_6B, light_2B, erasing_5B = draws_RB.split(
+            [augment_affine.DRAWS, augment_light.DRAWS, augment_erasing.DRAWS]
+        )
+        moved_BCHW = self.affine(images_BCHW, affine_6B).mul_(1 / 255)
+        return self.erasing(self.light(moved_BCHW, light_2B), erasing_5B)
+
+    def _draws(self, images_BCHW: Tensor, rank: int, ranks: int) -> Tensor:
+        """Random numbers of −1…1 for the images of this process, of those of all."""
+        count, device = len(images_BCHW), images_BCHW.device
+        rows = augment_affine.DRAWS + augment_light.DRAWS + augment_erasing.DRAWS
+        every_RB = torch.rand(rows, count * ranks, device=device, generator=self.generator.on(device))
+        return every_RB[:, rank * count : (rank + 1) * count].mul_(2).sub_(1)

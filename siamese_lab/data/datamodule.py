@@ -11,32 +11,41 @@ from typing import Any, NamedTuple
 import lightning
 
 from siamese_lab.batch import Batch
-from siamese_lab.data.augment import RandomAffine, to_float
-from siamese_lab.data.image_table import ImageTable
+from siamese_lab.data.augment import Augmentation, to_float
 from siamese_lab.data.in_order import InOrder
+from siamese_lab.data.messages import announce
 from siamese_lab.data.pk_batches import PKBatches
+from siamese_lab.data.table import Table
 from siamese_lab.registry import check_options, options_of
 
 
 class Splits(NamedTuple):
     """What is learnt from, what choices are made on, and what is reported."""
 
-    train: ImageTable
-    validation: ImageTable
-    test: ImageTable
+    train: Table
+    validation: Table
+    test: Table
+
+
+class Share(NamedTuple):
+    """Which of several processes this is, and how many there are."""
+
+    rank: int
+    ranks: int
 
 
 class DataModule(lightning.LightningDataModule, ABC):
     """Yields `Batch`es: uint8 images, which become float32 0…1 on the model's device.
 
     Args:
-        classes_per_batch: P.
+        classes_per_batch: P, of all processes of a distributed run together.
         images_per_class: K.
         seed: of the batches and of the augmentation.
         repeats: whether a class of fewer than K images may show an image twice in a batch.
         min_images_per_class: classes with fewer images are left out of training.
+        batches_per_epoch: length of an epoch; None takes as many batches as the images would fill.
         eval_batch_size: images at a time in validation and test.
-        augment: options of `RandomAffine`, for training only; None leaves the images as they are.
+        augment: options of `Augmentation`, for training only; None leaves the images as they are.
     """
 
     channels: int
@@ -47,8 +56,9 @@ class DataModule(lightning.LightningDataModule, ABC):
         classes_per_batch: int = 32,
         images_per_class: int = 4,
         seed: int = 0,
-        repeats: bool = False,
-        min_images_per_class: int = 1,
+        repeats: bool = True,
+        min_images_per_class: int = 2,
+        batches_per_epoch: int | None = None,
         eval_batch_size: int = 512,
         augment: Mapping[str, Any] | None = None,
     ) -> None:
@@ -58,6 +68,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         self.seed = seed
         self.repeats = repeats
         self.min_images_per_class = min_images_per_class
+        self.batches_per_epoch = batches_per_epoch
         self.eval_batch_size = eval_batch_size
         self.augment = build_augmentation(augment, seed)
 
@@ -83,6 +94,10 @@ class DataModule(lightning.LightningDataModule, ABC):
         train, validation, test = self.load()
         enough_C = train.labels_N.bincount(minlength=len(train.class_names)) >= self.min_images_per_class
         if not enough_C.all():
+            announce(
+                f"Left out of training: {int((~enough_C).sum())} of {len(enough_C)} classes, which have fewer than "
+                f"{self.min_images_per_class} images (data.min_images_per_class)."
+            )
             train = train.classes(enough_C.nonzero().squeeze(1).tolist())
         return Splits(train, validation, test)
 
@@ -90,8 +105,18 @@ class DataModule(lightning.LightningDataModule, ABC):
     def batches(self) -> PKBatches:
         """The stream of training batches."""
         return PKBatches(
-            self.splits.train, self.classes_per_batch, self.images_per_class, self.seed, repeats=self.repeats
+            self.splits.train,
+            self.classes_per_batch,
+            self.images_per_class,
+            self.seed,
+            repeats=self.repeats,
+            batches_per_epoch=self.batches_per_epoch,
         )
+
+    @property
+    def share(self) -> Share:
+        """What the trainer says; the whole of everything without one."""
+        return Share(0, 1) if self.trainer is None else Share(self.trainer.global_rank, self.trainer.world_size)
 
     def setup(self, stage: str) -> None:
         """Load the data and check that P×K batches can be drawn from it, before anything else starts."""
@@ -99,21 +124,23 @@ class DataModule(lightning.LightningDataModule, ABC):
 
     def train_dataloader(self) -> PKBatches:
         """P×K batches without end, an epoch at a time."""
+        self.batches.share_out(*self.share)
         return self.batches
 
     def val_dataloader(self) -> InOrder:
         """The validation images in order."""
-        return InOrder(self.splits.validation, self.eval_batch_size)
+        return InOrder(self.splits.validation, self.eval_batch_size, *self.share)
 
     def test_dataloader(self) -> InOrder:
         """The test images in order."""
-        return InOrder(self.splits.test, self.eval_batch_size)
+        return InOrder(self.splits.test, self.eval_batch_size, *self.share)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make the images float, augmented while training, on the device they are now on."""
         training = self.trainer is not None and self.trainer.training
-        to_images = self.augment if training and self.augment is not None else to_float
-        return Batch(to_images(batch.images_BCHW), batch.labels_B)
+        if training and self.augment is not None:
+            return batch._replace(images_BCHW=self.augment(batch.images_BCHW, *self.share))
+        return batch._replace(images_BCHW=to_float(batch.images_BCHW))
 
     def state_dict(self) -> dict[str, Any]:
         """Where the batches and the augmentation stand."""
@@ -127,9 +154,9 @@ class DataModule(lightning.LightningDataModule, ABC):
             self.augment.generator.load_state_dict(state_dict["augment"])
 
 
-def build_augmentation(options: Mapping[str, Any] | None, seed: int) -> RandomAffine | None:
+def build_augmentation(options: Mapping[str, Any] | None, seed: int) -> Augmentation | None:
     """The augmentation with these options; none for None."""
     if options is None:
         return None
-    check_options("Augmentation", options_of(RandomAffine), options)
-    return RandomAffine(**{"seed": seed, **options})
+    check_options("Augmentation", options_of(Augmentation), options)
+    return Augmentation(**{"seed": seed, **options})

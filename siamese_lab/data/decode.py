@@ -48,23 +48,35 @@ def decode(files: ImageFiles, convert: Convert) -> Tensor:
 
     def arrays(chunk: _Chunk) -> NDArray[np.uint8]:
         pixels_NHWC = np.stack(
-            [_pixels(files.place, name, content, convert) for name, content in zip(*chunk, strict=True)]
+            [pixels(files.place, name, content, convert) for name, content in zip(*chunk, strict=True)]
         )
         return np.ascontiguousarray(np.moveaxis(pixels_NHWC, 3, 1))
 
     return torch.from_numpy(np.concatenate(list(_in_parallel(arrays, files, f"Decoding {files.place.name}"))))
 
 
+class Unreadable(NamedTuple):
+    """An image that cannot be read, and what is wrong with it."""
+
+    name: str
+    complaint: str
+
+
 def unreadable(files: ImageFiles, convert: Convert) -> list[str]:
     """What is wrong with each image that cannot be read."""
+    return [each.complaint for each in find_unreadable(files, convert)]
 
-    def complaints(chunk: _Chunk) -> list[str]:
+
+def find_unreadable(files: ImageFiles, convert: Convert) -> list[Unreadable]:
+    """Each image that cannot be read."""
+
+    def complaints(chunk: _Chunk) -> list[Unreadable]:
         found = []
         for name, content in zip(*chunk, strict=True):
             try:
-                _pixels(files.place, name, content, convert)
+                pixels(files.place, name, content, convert)
             except ValueError as error:
-                found.append(str(error))
+                found.append(Unreadable(name, str(error)))
         return found
 
     return [each for found in _in_parallel(complaints, files, f"Checking {files.place.name}") for each in found]
@@ -92,11 +104,15 @@ def _chunks(files: ImageFiles) -> Iterator[_Chunk]:
         yield _Chunk(some, list(islice(contents, len(some))))
 
 
-def _pixels(place: Path, name: str, content: bytes, convert: Convert) -> NDArray[np.uint8]:
-    """One image as (H, W, C)."""
+def pixels(place: Path, name: str, content: bytes, convert: Convert) -> NDArray[np.uint8]:
+    """One image as (H, W, C).
+
+    Raises:
+        ValueError: if it cannot be read, with its name.
+    """
     try:
         with Image.open(io.BytesIO(content)) as image:
-            pixels = np.asarray(convert(image))
+            pixels_HWC = np.asarray(convert(image))
     except UNREADABLE as error:
         raise ValueError(f"{place} holds {name}, which cannot be read as an image ({error}). Replace it.") from error
-    return pixels if pixels.ndim == 3 else pixels[:, :, None]
+    return pixels_HWC if pixels_HWC.ndim == 3 else pixels_HWC[:, :, None]

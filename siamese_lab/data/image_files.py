@@ -19,7 +19,9 @@ class ImageFiles:
     """The files of one kind under one place. Nothing is read before it is asked for."""
 
     place: Path
-    suffix: str
+    suffix: str | tuple[str, ...]
+    left_out: frozenset[str] = frozenset()
+    """Names that are not to be among them."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -102,8 +104,10 @@ class ImageFiles:
     def _is_chosen(self, name: str) -> bool:
         """Whether it has the suffix and is not what a system hides beside images (`__MACOSX/._0001.png`)."""
         parts = name.split("/")
-        return name.lower().endswith(self.suffix) and not any(
-            part.startswith("._") or part == "__MACOSX" for part in parts
+        return (
+            name.lower().endswith(self.suffix)
+            and name not in self.left_out
+            and not any(part.startswith("._") or part == "__MACOSX" for part in parts)
         )
 
     def _refuse_outside(self, name: str) -> None:
@@ -118,8 +122,11 @@ class ImageFiles:
             )
 
 
-def list_images(place: Path, suffix: str = ".png") -> ImageFiles:
-    """The files ending in `suffix` (in lower or upper case) in an archive or anywhere under a folder."""
+def list_images(place: Path, suffix: str | tuple[str, ...] = ".png") -> ImageFiles:
+    """The files ending in `suffix`, or in one of several, in an archive or anywhere under a folder.
+
+    Lower and upper case are the same.
+    """
     return ImageFiles(place, suffix)
 
 

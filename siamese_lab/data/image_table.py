@@ -6,7 +6,7 @@ Shapes: N images, C channels, H × W pixels.
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from siamese_lab.data.cache_folder import one_at_a_time, writing_to
 from siamese_lab.data.messages import announce
+from siamese_lab.data.table import Tag
 
 IMAGES, LABELS, MANIFEST = "images.npy", "labels.npy", "table.json"
 FORMAT = 2
@@ -66,6 +67,10 @@ class ImageTable:
         labels_N = renumbered[self.labels_N]
         index_M = (labels_N >= 0).nonzero().squeeze(1)
         return ImageTable(self.images_NCHW[index_M], labels_N[index_M], tuple(self.class_names[i] for i in keep))
+
+    def fetch(self, indices: Iterable[tuple[Tag, Tensor]]) -> Iterator[tuple[Tag, Tensor]]:
+        """The images at each of the indices, with the tag that these came with; see `Table`."""
+        return ((tag, self.images_NCHW.index_select(0, index_B)) for tag, index_B in indices)
 
     def with_rotations(self) -> "ImageTable":
         """Four times the classes: each one turned by 0°, 90°, 180° and 270° (Santoro et al. 2016, §4.1)."""

@@ -3,31 +3,54 @@
 The stream is drawn from a generator of its own, so that every strategy sees the same images in the same order,
 and its whole state can be stored and taken up again in the middle of an epoch.
 
-Shapes: P classes per batch, K images per class, L images in the largest class.
+Shapes: P classes per batch, K images per class, C classes, R classes drawn, S batches drawn at once.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from siamese_lab.batch import Batch
-from siamese_lab.data.image_table import ImageTable
+from siamese_lab.data.class_offsets import class_offsets
+from siamese_lab.data.table import Table
+
+AT_ONCE = 1 << 15
+"""Images that are drawn at once (at least a batch), as many small draws cost more than a large one."""
+
+
+class _Drawn(NamedTuple):
+    """Some batches of the stream, and what it takes to draw them again."""
+
+    images_SPK: Tensor
+    classes_SP: Tensor
+    generator_before: Tensor
+    queue_before: Tensor
+
+
+class _Place(NamedTuple):
+    """How far the stream was taken."""
+
+    drawn: _Drawn
+    batches: int
 
 
 class PKBatches:
-    """An epoch draws as many images as the table holds; the next epoch goes on where it ended.
+    """An epoch draws as many images as the table holds, unless told otherwise; the next one goes on where it ended.
 
     Classes come in random order, each once before any comes again, and never twice in a batch. Within a class K
-    different images are drawn; where it has fewer and `repeats` is on, each once before any comes again.
+    different images are drawn; where it has fewer and `repeats` is on, each once before any comes again, and the
+    batches say which image is which (`Batch.image_ids_B`), as a repeated image is never its own positive.
 
     Args:
         table: the images to draw from.
-        classes_per_batch: P.
+        classes_per_batch: P, of all processes together.
         images_per_class: K, at least 2.
         seed: of the stream.
-        repeats: whether a class of fewer than K images may show an image twice.
+        repeats: whether a class of fewer than K images, but two at least, may show an image twice.
+        batches_per_epoch: length of an epoch.
 
     Raises:
         ValueError: if P, K and the table do not go together.
@@ -35,27 +58,47 @@ class PKBatches:
 
     def __init__(
         self,
-        table: ImageTable,
+        table: Table,
         classes_per_batch: int,
         images_per_class: int,
         seed: int = 0,
         repeats: bool = False,
+        batches_per_epoch: int | None = None,
     ) -> None:
         self.table = table
         self.classes_per_batch = classes_per_batch
         self.images_per_class = images_per_class
         self.class_count = len(table.class_names)
-        self.order_N = table.labels_N.argsort(stable=True)
-        self.size_C = table.labels_N.bincount(minlength=self.class_count)
-        self.start_C = self.size_C.cumsum(0) - self.size_C
-        self._check(repeats)
+        self.offsets = class_offsets(table.labels_N, self.class_count)
+        self._check(repeats, batches_per_epoch)
+        self.batches_per_epoch = batches_per_epoch
+        self.repeats_occur = bool((self.offsets.size_C < images_per_class).any())
+        self.share_out()
 
         self.generator = torch.Generator().manual_seed(seed)
         self.queue = torch.empty(0, dtype=torch.int64)
         self.position = 0
         self._resume_at = 0
+        self._place: _Place | None = None
+        self._latest: _Drawn | None = None
 
-    def _check(self, repeats: bool) -> None:
+    def share_out(self, rank: int = 0, ranks: int = 1) -> None:
+        """Take a part of the classes of each batch: the others are for other processes, which draw the same stream.
+
+        Together they see what one process would see that has it all.
+
+        Raises:
+            ValueError: if P is not a multiple of `ranks`.
+        """
+        if self.classes_per_batch % ranks:
+            raise ValueError(
+                f"The classes of a batch are shared out among {ranks} processes, but data.classes_per_batch is "
+                f"{self.classes_per_batch}. Set it to a multiple of {ranks}."
+            )
+        share = self.classes_per_batch // ranks
+        self.part = slice(rank * share, (rank + 1) * share)
+
+    def _check(self, repeats: bool, batches_per_epoch: int | None) -> None:
         if self.images_per_class < 2:
             raise ValueError(
                 f"P×K batches need at least 2 images per class, so that an anchor has a positive, "
@@ -71,59 +114,119 @@ class PKBatches:
                 f"P×K batches of {self.classes_per_batch} classes need as many to train on, but there are "
                 f"{self.class_count}. Set data.classes_per_batch={self.class_count} or less."
             )
-        needed = 1 if repeats else self.images_per_class
-        short = (self.size_C < needed).nonzero().squeeze(1)
+        if batches_per_epoch is not None and batches_per_epoch < 1:
+            raise ValueError(f"data.batches_per_epoch must be at least 1, but is {batches_per_epoch}.")
+        needed = 2 if repeats else self.images_per_class
+        short = (self.offsets.size_C < needed).nonzero().squeeze(1)
         if len(short):
             first = int(short[0])
+            instead = (
+                ""
+                if repeats
+                else ", data.repeats=true to show their images more than once, or a smaller data.images_per_class"
+            )
             raise ValueError(
                 f"P×K batches need {needed} images per class, but {len(short)} of {self.class_count} classes have "
-                f"fewer, such as class {first} ({self.table.class_names[first]!r}) with {int(self.size_C[first])}. "
-                f"Set data.min_images_per_class={needed} to leave such classes out, data.repeats=true to show "
-                "their images more than once, or a smaller data.images_per_class."
+                f"fewer, such as class {first} ({self.table.class_names[first]!r}) with "
+                f"{int(self.offsets.size_C[first])}. Set data.min_images_per_class={needed} to leave such classes "
+                f"out{instead}."
             )
 
     def __len__(self) -> int:
+        if self.batches_per_epoch is not None:
+            return self.batches_per_epoch
         return max(1, len(self.table) // (self.classes_per_batch * self.images_per_class))
 
     def __iter__(self) -> Iterator[Batch]:
         start, self._resume_at = self._resume_at, 0
-        for position in range(start, len(self)):
-            self.position = position + 1
-            yield self._draw()
+        places = self._places(len(self) - start)
+        indices = ((place, self._images(place)) for place in places)
+        for position, (place, images_BCHW) in enumerate(self.table.fetch(indices), start + 1):
+            self.position, self._place = position, place
+            yield Batch(images_BCHW, self._labels(place), self._images(place) if self.repeats_occur else None)
 
-    def _draw(self) -> Batch:
-        classes_P = self._next_classes()
-        index_B = self._images_of(classes_P).flatten()
-        return Batch(self.table.images_NCHW[index_B], self.table.labels_N[index_B])
+    def _places(self, count: int) -> Iterator[_Place]:
+        """The next places of the stream, which is not taken further by looking ahead at them."""
+        place = self._place
+        if place is not None and place.drawn is not self._latest:
+            self._rewind(place.drawn)
+        for _ in range(count):
+            if place is None or place.batches == len(place.drawn.images_SPK):
+                place = _Place(self._draw(), 0)
+            place = _Place(place.drawn, place.batches + 1)
+            yield place
 
-    def _next_classes(self) -> Tensor:
-        """Take P classes off the queue, first refilling it by a new permutation if it is too short.
+    def _rewind(self, drawn: _Drawn) -> None:
+        """Put the generator where it stood after these batches were drawn, as later ones were looked at ahead."""
+        self.generator.set_state(drawn.generator_before)
+        self.queue = drawn.queue_before
+        self._draw()
 
-        Classes still waiting in the queue go to the end of the new permutation, so none is twice in a batch.
+    def _images(self, place: _Place) -> Tensor:
+        return place.drawn.images_SPK[place.batches - 1, self.part].flatten()
+
+    def _labels(self, place: _Place) -> Tensor:
+        return place.drawn.classes_SP[place.batches - 1, self.part].repeat_interleave(self.images_per_class)
+
+    def _draw(self) -> _Drawn:
+        before = self.generator.get_state(), self.queue
+        count = max(1, AT_ONCE // (self.classes_per_batch * self.images_per_class))
+        classes_R = self._next_classes(count * self.classes_per_batch)
+        images_RK = self._images_of(classes_R)
+        shape = (count, self.classes_per_batch)
+        self._latest = _Drawn(images_RK.view(*shape, -1), classes_R.view(shape), *before)
+        return self._latest
+
+    def _next_classes(self, count: int) -> Tensor:
+        """Take classes off the queue, first filling it by permutations of all.
+
+        Classes that already are in the batch where a permutation begins go to its end, so none is twice in a batch.
         """
-        if len(self.queue) < self.classes_per_batch:
-            fresh = torch.randperm(self.class_count, generator=self.generator)
-            waiting = torch.isin(fresh, self.queue)
-            self.queue = torch.cat([self.queue, fresh[~waiting], fresh[waiting]])
-        classes_P, self.queue = self.queue.split([self.classes_per_batch, len(self.queue) - self.classes_per_batch])
-        return classes_P
+        rounds = max(0, -(-(count - len(self.queue)) // self.class_count))
+        noise = torch.rand(rounds, self.class_count, generator=self.generator, dtype=torch.float64)
+        queued = [self.queue.numpy()]
+        length = len(self.queue)
+        is_waiting_C = np.zeros(self.class_count, dtype=bool)
+        for fresh_C in noise.argsort(1).numpy():
+            waiting = length % self.classes_per_batch
+            if waiting:
+                is_waiting_C[queued[-1][-waiting:]] = True
+                later_C = is_waiting_C[fresh_C]
+                is_waiting_C[:] = False
+                fresh_C = np.concatenate([fresh_C[~later_C], fresh_C[later_C]])
+            queued.append(fresh_C)
+            length += len(fresh_C)
+        classes, self.queue = torch.from_numpy(np.concatenate(queued)).split([count, length - count])
+        return classes
 
-    def _images_of(self, classes_P: Tensor) -> Tensor:
-        """K images of each class, (P, K) rows of the table: random order, the class's own places first."""
-        size_P1 = self.size_C[classes_P][:, None]
-        place_L = torch.arange(int(self.size_C.max()))
-        noise_PL = torch.rand(len(classes_P), len(place_L), generator=self.generator)
-        shuffled_PL = noise_PL.masked_fill(place_L >= size_P1, 2.0).argsort(1)
-        turn_PK = torch.arange(self.images_per_class) % size_P1
-        return self.order_N[self.start_C[classes_P][:, None] + shuffled_PL.gather(1, turn_PK)]
+    def _images_of(self, classes_R: Tensor) -> Tensor:
+        """K images of each class, (R, K) rows of the table, in random order.
+
+        K different ones of n by Floyd's method (Bentley & Floyd 1987, doi:10.1145/30401.315746), whose cost does not
+        grow with n; of a smaller class all of them, then again from the first.
+        """
+        size_R1 = self.offsets.size_C[classes_R][:, None]
+        slot_K = torch.arange(self.images_per_class)
+        last_RK = (size_R1 - self.images_per_class).clamp_min(0) + slot_K
+        noise_RK = torch.rand(last_RK.shape, generator=self.generator, dtype=torch.float64)
+        any_RK = (noise_RK * (last_RK + 1)).long()
+        chosen_RK = torch.empty_like(last_RK)
+        for slot in range(self.images_per_class):
+            taken_R = (chosen_RK[:, :slot] == any_RK[:, slot, None]).any(1)
+            chosen_RK[:, slot] = torch.where(taken_R, last_RK[:, slot], any_RK[:, slot])
+
+        noise_RK = torch.rand(last_RK.shape, generator=self.generator)
+        shuffled_RK = noise_RK.masked_fill(slot_K >= size_R1, 2.0).argsort(1).gather(1, slot_K % size_R1)
+        return self.offsets.image(classes_R[:, None], chosen_RK.gather(1, shuffled_RK))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the batches still to come depend on."""
-        return {
-            "generator": self.generator.get_state(),
-            "queue": self.queue.clone(),
-            "position": self.position,
-        }
+        if self._place is None:
+            generator, queue, batches = self.generator.get_state(), self.queue, 0
+        else:
+            drawn, batches = self._place
+            generator, queue = drawn.generator_before, drawn.queue_before
+        return {"generator": generator, "queue": queue.clone(), "batches": batches, "position": self.position}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where the stream stood."""
@@ -131,3 +234,4 @@ class PKBatches:
         self.queue = state["queue"]
         self.position = state["position"]
         self._resume_at = self.position % len(self)
+        self._place = _Place(self._draw(), state["batches"]) if state["batches"] else None

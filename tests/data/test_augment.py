@@ -4,12 +4,20 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision.transforms.functional as tvf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torchvision.transforms import InterpolationMode
 
-from siamese_lab.data.augment import RandomAffine, to_float
+from siamese_lab.data import augment_affine
+from siamese_lab.data.augment import Augmentation, to_float
+from siamese_lab.data.augment_affine import RandomAffine
+from siamese_lab.data.augment_erasing import RandomErasing
+from siamese_lab.data.augment_light import RandomLight
 
-EVERYTHING = {"rotation": 20.0, "scale": 0.2, "shear": 10.0, "translation": 0.2, "mirror": True}
+MOVES = {"rotation": 20.0, "scale": 0.2, "shear": 10.0, "translation": 0.2, "mirror": True}
+EVERYTHING = MOVES | {"brightness": 0.3, "contrast": 0.3, "erasing": 0.5}
 
 
 def images(count=4, channels=1, side=8, seed=0):
@@ -17,22 +25,13 @@ def images(count=4, channels=1, side=8, seed=0):
     return torch.randint(0, 256, (count, channels, side, side), dtype=torch.uint8, generator=generator)
 
 
-@pytest.fixture
-def draw(monkeypatch):
-    """Set what is drawn from −1…1 for every image, 0 unless said otherwise."""
-
-    def set_draws(**rows):
-        names = {"turn": 0, "shear": 1, "size": 2, "across": 3, "down": 4, "side": 5}
-
-        def rand(count, images, **_):
-            draws = torch.zeros(count, images)
-            for name, value in rows.items():
-                draws[names[name]] = value
-            return (draws + 1) / 2
-
-        monkeypatch.setattr(torch, "rand", rand)
-
-    return set_draws
+def affine(images_BCHW, drawn=None, **options):
+    """What `RandomAffine` makes of images, 0…1, if this is drawn of −1…1 for each of them, and 0 for all else."""
+    names = ("turn", "shear", "size", "across", "down", "side")
+    draws_6B = torch.zeros(6, len(images_BCHW))
+    for name, value in (drawn or {}).items():
+        draws_6B[names.index(name)] = value
+    return RandomAffine(**options)(images_BCHW, draws_6B) / 255
 
 
 def test_to_float():
@@ -41,26 +40,27 @@ def test_to_float():
 
 
 def test_without_any_range_images_stay_as_they_are():
-    torch.testing.assert_close(RandomAffine()(images()), to_float(images()), atol=1e-5, rtol=0)
+    torch.testing.assert_close(Augmentation()(images()), to_float(images()), atol=1e-5, rtol=0)
+    torch.testing.assert_close(affine(images(), rotation=1e-9), to_float(images()), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_rotation_by_a_quarter_turn(draw, sign):
-    draw(turn=sign)
-    turned = RandomAffine(rotation=90)(images(channels=3))
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_rotation_by_a_quarter_turn(sign, interpolation):
+    turned = affine(images(channels=3), {"turn": sign}, rotation=90, interpolation=interpolation)
     torch.testing.assert_close(turned, to_float(images(channels=3)).rot90(sign, (2, 3)), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("across", "down"), [(1, 0), (-1, 0), (0, 1), (-1, 0.5)])
-def test_translation_shifts_by_a_share_of_the_side_and_brings_in_black(draw, across, down):
-    draw(across=across, down=down)
+def test_translation_shifts_by_a_share_of_the_side_and_brings_in_black(across, down):
     expected = torch.zeros(4, 1, 8, 8)
     shift_x, shift_y = -round(across * 2), -round(down * 2)
     for y in range(8):
         for x in range(8):
             if 0 <= y - shift_y < 8 and 0 <= x - shift_x < 8:
                 expected[:, :, y, x] = to_float(images())[:, :, y - shift_y, x - shift_x]
-    torch.testing.assert_close(RandomAffine(translation=0.25)(images()), expected, atol=1e-5, rtol=0)
+    moved = affine(images(), {"across": across, "down": down}, translation=0.25)
+    torch.testing.assert_close(moved, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -75,17 +75,69 @@ def test_translation_shifts_by_a_share_of_the_side_and_brings_in_black(draw, acr
         ({"rotation": 40.0, "scale": 0.1}, {"turn": 1, "size": 1}, {"angle": -40.0, "scale": 1.1}),
     ],
 )
-def test_agrees_with_torchvision(draw, options, draws, expected):
-    draw(**draws)
+def test_agrees_with_torchvision(options, draws, expected):
     plain = {"angle": 0.0, "translate": [0, 0], "scale": 1.0, "shear": [0.0, 0.0]}
     theirs = tvf.affine(to_float(images(side=15)), **(plain | expected), interpolation=InterpolationMode.BILINEAR)
-    torch.testing.assert_close(RandomAffine(**options)(images(side=15)), theirs, atol=1e-4, rtol=0)
+    torch.testing.assert_close(affine(images(side=15), draws, **options), theirs, atol=1e-4, rtol=0)
+
+
+def by_grid_sample(images_BCHW, draws_6B, rotation, scale, shear, translation, mirror):
+    """The same maps from their definition, in the units of `grid_sample`, at full precision."""
+    maps = []
+    for turn, sheared, size, across, down, side in draws_6B.double().T:
+        angle, slope = turn * math.radians(rotation), torch.tan(sheared * math.radians(shear))
+        turned = torch.stack([torch.stack([angle.cos(), -angle.sin()]), torch.stack([angle.sin(), angle.cos()])])
+        sheared_by = torch.tensor([[1.0, slope], [0.0, 1.0]], dtype=torch.float64)
+        linear = turned @ sheared_by / (1 + size * scale)
+        if mirror and side < 0:
+            linear = linear @ torch.diag(torch.tensor([-1.0, 1.0], dtype=torch.float64))
+        maps.append(torch.cat([linear, 2 * translation * torch.stack([across, down])[:, None]], 1))
+    grid_BHW2 = F.affine_grid(torch.stack(maps), list(images_BCHW.shape), align_corners=False)
+    return F.grid_sample(images_BCHW.double() / 255, grid_BHW2, align_corners=False).float()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    count=st.integers(1, 9),
+    channels=st.sampled_from([1, 3]),
+    side=st.integers(2, 20),
+    seed=st.integers(0, 99),
+    tile=st.sampled_from([1, 500, 1 << 17]),
+)
+def test_bilinear_is_what_grid_sample_does_whatever_the_tiles(count, channels, side, seed, tile):
+    draws_6B = torch.rand(6, count, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    options = {"rotation": 45.0, "scale": 0.5, "shear": 20.0, "translation": 0.5, "mirror": True}
+    before = images(count, channels, side, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(augment_affine, "TILE", tile)
+        after = RandomAffine(**options)(before, draws_6B) / 255
+    torch.testing.assert_close(after, by_grid_sample(before, draws_6B, **options), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_nearest_takes_pixels_as_they_are(channels):
+    draws_6B = torch.rand(6, 50, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    before = images(50, channels, 12)
+    after = RandomAffine(**MOVES, interpolation="nearest")(before, draws_6B)
+    for old, new in zip(before, after, strict=True):
+        assert set(new.flatten().tolist()) <= {0.0, *old.flatten().tolist()}
+    smooth = RandomAffine(**MOVES)(before, draws_6B)
+    assert (after - smooth).abs().mean() < (after - smooth.roll(1, 0)).abs().mean() / 2
+
+
+def test_wide_images_turn_without_becoming_oblique():
+    before = torch.zeros(1, 1, 9, 21, dtype=torch.uint8)
+    before[..., 4, 7:14] = 255
+    turned = affine(before, {"turn": 1}, rotation=90)
+    expected = torch.zeros(1, 1, 9, 21)
+    expected[..., 1:8, 10] = 1
+    torch.testing.assert_close(turned, expected, atol=1e-5, rtol=0)
 
 
 def test_half_the_images_are_mirrored_left_to_right():
     count = 400
     before = images(1).repeat(count, 1, 1, 1)
-    after = RandomAffine(mirror=True)(before)
+    after = Augmentation(mirror=True)(before)
     mirrored = [torch.allclose(image, to_float(before[0]).flip(2), atol=1e-5) for image in after]
     kept = [torch.allclose(image, to_float(before[0]), atol=1e-5) for image in after]
     assert all(left != right for left, right in zip(mirrored, kept, strict=True))
@@ -93,16 +145,30 @@ def test_half_the_images_are_mirrored_left_to_right():
 
 
 @pytest.mark.parametrize("option", EVERYTHING)
-def test_each_image_has_a_map_of_its_own(option):
+def test_each_image_has_an_effect_of_its_own(option):
     same = images(1).repeat(12, 1, 1, 1)
-    after = RandomAffine(**{option: EVERYTHING[option]})(same)
+    after = Augmentation(**{option: 1.0 if option == "erasing" else EVERYTHING[option]})(same)
     different = {tuple(image.flatten().tolist()) for image in after}
-    assert len(different) == (2 if option == "mirror" else 12)
+    assert len(different) == 2 if option == "mirror" else len(different) > 9
+
+
+@pytest.mark.parametrize("option", ["brightness", "contrast", "erasing"])
+def test_an_option_leaves_the_effects_of_the_others_as_they_were(option):
+    moved = Augmentation(**MOVES)(images(40))
+    both = Augmentation(**MOVES, **{option: 0.3})(images(40))
+    same = (moved == both).flatten(1).all(1)
+    assert not same.all()
+    if option == "erasing":
+        assert same.sum() > 20
+    else:
+        black = moved == 0
+        torch.testing.assert_close((moved - both).abs().flatten(1).max(1).values < 0.6, torch.ones(40) > 0)
+        assert option == "contrast" or (both[black] == 0).all()
 
 
 def test_values_stay_within_0_and_1_and_use_the_range():
     white = torch.full((64, 1, 12, 12), 255, dtype=torch.uint8)
-    after = RandomAffine(**EVERYTHING)(white)
+    after = Augmentation(**EVERYTHING)(white)
     assert after.dtype == torch.float32
     assert after.shape == white.shape
     assert after.min() == 0
@@ -110,37 +176,103 @@ def test_values_stay_within_0_and_1_and_use_the_range():
 
 
 def test_channels_move_together():
-    after = RandomAffine(**EVERYTHING)(images().repeat(1, 3, 1, 1))
+    after = Augmentation(**EVERYTHING)(images().repeat(1, 3, 1, 1))
     assert torch.equal(after[:, 0], after[:, 1])
     assert torch.equal(after[:, 0], after[:, 2])
+
+
+@pytest.mark.parametrize(("bright", "contrast"), [(1, 0), (-1, 0), (0, 1), (0, -1), (0.5, -0.5)])
+def test_light_agrees_with_torchvision(bright, contrast):
+    grey = images(6, side=10).float() / 255 * 0.3 + 0.3  # so that nothing is cut off on the way
+    expected = torch.stack(
+        [tvf.adjust_contrast(tvf.adjust_brightness(image, 1 + 0.4 * bright), 1 + 0.4 * contrast) for image in grey]
+    )
+    draws_2B = torch.tensor([[bright], [contrast]]).expand(2, 6)
+    torch.testing.assert_close(RandomLight(0.4, 0.4)(grey.clone(), draws_2B), expected, atol=1e-5, rtol=0)
+
+
+def test_erasing_puts_a_rectangle_of_the_mean_colour_into_its_share_of_images():
+    count, side = 600, 30
+    before = to_float(images(count, 3, side))
+    draws_5B = torch.rand(5, count, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    after = RandomErasing(0.25, 0.3)(before.clone(), draws_5B)
+    changed = (before != after).any(1)
+    erased = changed.flatten(1).any(1)
+    assert abs(int(erased.sum()) - count / 4) < 5 * math.sqrt(count * 3 / 16)
+    for image, old, hole in zip(after[erased], before[erased], changed[erased], strict=True):
+        rows, columns = hole.any(1), hole.any(0)
+        assert hole.sum() == rows.sum() * columns.sum(), "one rectangle"
+        assert rows.nonzero().diff(dim=0).le(1).all()
+        assert columns.nonzero().diff(dim=0).le(1).all()
+        assert 0.01 < hole.float().mean() < 0.36, "the stated share, but for whole pixels"
+        torch.testing.assert_close(image[:, hole], old.mean((1, 2))[:, None].expand(3, int(hole.sum())))
+
+
+def test_parts_of_a_batch_are_augmented_as_the_whole_is():
+    """What several processes do to their parts is what one does to the batch."""
+    whole, parts = Augmentation(**EVERYTHING), [Augmentation(**EVERYTHING) for _ in range(3)]
+    for seed in range(2):
+        batch = images(12, seed=seed)
+        expected = whole(batch).split(4)
+        for rank, (augment, part) in enumerate(zip(parts, batch.split(4), strict=True)):
+            torch.testing.assert_close(augment(part, rank, 3), expected[rank], atol=1e-6, rtol=0)
+
+
+def test_the_images_that_came_in_are_left_as_they_were():
+    before = images()
+    Augmentation(**EVERYTHING)(before)
+    assert torch.equal(before, images())
 
 
 def test_the_seed_decides_and_the_global_random_numbers_do_not():
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    first = RandomAffine(**EVERYTHING)(images())
+    first = Augmentation(**EVERYTHING)(images())
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    assert torch.equal(RandomAffine(**EVERYTHING, seed=0)(images()), first)
-    assert not torch.equal(RandomAffine(**EVERYTHING, seed=1)(images()), first)
+    assert torch.equal(Augmentation(**EVERYTHING, seed=0)(images()), first)
+    assert not torch.equal(Augmentation(**EVERYTHING, seed=1)(images()), first)
 
 
-def test_a_stored_state_goes_on_with_the_same_maps():
-    augment = RandomAffine(**EVERYTHING)
+def test_a_stored_state_goes_on_with_the_same_effects():
+    augment = Augmentation(**EVERYTHING)
     assert augment.generator.state_dict() == {}
     augment(images())
     stored = augment.generator.state_dict()
     expected = [augment(images()) for _ in range(3)]
     assert not torch.equal(expected[0], expected[1])
-    resumed = RandomAffine(**EVERYTHING, seed=9)
+    resumed = Augmentation(**EVERYTHING, seed=9)
     resumed.generator.load_state_dict(stored)
     assert all(torch.equal(resumed(images()), each) for each in expected)
 
 
 @pytest.mark.parametrize(
-    "options", [{"rotation": -1.0}, {"scale": -0.1}, {"scale": 1.0}, {"shear": 90.0}, {"translation": -0.1}]
+    ("options", "message"),
+    [
+        ({"rotation": -1.0}, r"must be 0 or more, scale below 1 and shear below 90°, .*rotation=-1\.0"),
+        ({"scale": -0.1}, r"must be 0 or more, .*scale=-0\.1"),
+        ({"scale": 1.0}, r"scale below 1 .*scale=1\.0"),
+        ({"shear": 90.0}, r"shear below 90°, .*shear=90\.0"),
+        ({"translation": -0.1}, r"must be 0 or more, .*translation=-0\.1"),
+        ({"interpolation": "cubic"}, r"is one of bilinear, nearest, not 'cubic'"),
+        ({"brightness": 1.5}, r"brightness and contrast are 0…1, but are brightness=1\.5"),
+        ({"contrast": -0.1}, r"contrast=-0\.1"),
+        ({"erasing": 1.1}, r"erasing is a share of images, 0…1, .*erasing=1\.1"),
+        ({"erasing_area": 0.01}, r"one of an image, 0\.02…1, .*erasing_area=0\.01"),
+    ],
 )
-def test_bad_ranges_are_refused(options):
-    ((name, value),) = options.items()
-    with pytest.raises(ValueError, match=rf"must be 0 or more, scale below 1 and shear below 90°, .*{name}={value}"):
-        RandomAffine(**options)
+def test_bad_ranges_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Augmentation(**options)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_need_not_wait_for_the_host():
+    augment = Augmentation(**EVERYTHING)
+    batch = images(32, 3, 16).cuda()
+    augment(batch)  # makes its buffers
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        augment(batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

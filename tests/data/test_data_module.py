@@ -116,7 +116,19 @@ def test_classes_with_too_few_images_are_left_out_of_training():
     assert Uneven(min_images_per_class=3).splits.train.class_names == ("0", "3")
     assert Uneven(min_images_per_class=2).splits.train.class_names == ("0", "2", "3")
     with pytest.raises(ValueError, match=r"such as class 1 \('1'\) with 1\. Set data\.min_images_per_class=2"):
-        Uneven(classes_per_batch=2, images_per_class=2).setup("fit")
+        Uneven(classes_per_batch=2, images_per_class=2, min_images_per_class=1).setup("fit")
+
+
+def test_what_is_left_out_of_training_is_said(capsys):
+    class Lonely(Numbers):
+        def load(self):
+            return super().load()._replace(train=numbered(4, 3).rows(torch.tensor([0, 1, 2, 3, 4, 6, 9, 10, 11])))
+
+    module = Lonely(classes_per_batch=3, images_per_class=3)
+    assert module.splits.train.class_names == ("0", "1", "3"), "two images are needed"
+    said = "Left out of training: 1 of 4 classes, which have fewer than 2 images (data.min_images_per_class)."
+    assert said in capsys.readouterr().err
+    assert any(batch.image_ids_B is not None for batch in module.batches), "and are repeated to reach K"
 
 
 def test_images_in_order_are_all_images_in_order():
@@ -127,6 +139,37 @@ def test_images_in_order_are_all_images_in_order():
     assert torch.equal(torch.cat([batch.images_BCHW for batch in batches]), table.images_NCHW)
     assert torch.equal(torch.cat([batch.labels_B for batch in batches]), table.labels_N)
     assert all(isinstance(batch, Batch) for batch in batches)
+
+
+def test_processes_evaluate_every_image_once():
+    table = numbered(5, 3)
+    parts = [InOrder(table, 4, rank, 4) for rank in range(4)]
+    assert torch.equal(torch.cat([batch.images_BCHW for part in parts for batch in part]), table.images_NCHW)
+    assert [len(part) for part in parts] == [len(list(part)) for part in parts]
+
+
+class Gathering(Recorder):
+    """Leaves what each process saw in a file."""
+
+    def on_train_end(self):
+        torch.save((self.seen, self.evaluated), f"{self.trainer.default_root_dir}/{self.global_rank}.pt")
+
+
+def test_two_processes_see_what_one_sees(tmp_path):
+    """Lightning's DDP with gloo: the batches, their augmentation and the evaluation."""
+    options = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "num_sanity_val_steps": 0}
+    options |= {"enable_progress_bar": False, "enable_model_summary": False, "max_epochs": 2}
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        several = {"devices": 2, "strategy": "ddp_fork"} if processes == 2 else {}
+        trainer = lightning.Trainer(default_root_dir=folder, **options, **several)
+        trainer.fit(Gathering(), Numbers(classes_per_batch=4, images_per_class=2, augment={"translation": 0.3}))
+    alone, alone_evaluated = torch.load(tmp_path / "1/0.pt")
+    (first, first_evaluated), (second, second_evaluated) = (torch.load(tmp_path / f"2/{rank}.pt") for rank in (0, 1))
+    together = [(*one[:2], one[2] + two[2], one[3] + two[3]) for one, two in zip(first, second, strict=True)]
+    assert together == alone
+    assert torch.equal(torch.cat([*first_evaluated[:1], *second_evaluated[:1]]), alone_evaluated[0])
 
 
 def test_a_batch_of_no_images_is_refused():

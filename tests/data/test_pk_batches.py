@@ -1,13 +1,19 @@
 """P×K batches: balanced, every class once a round, every epoch whole, and resumable to the bit."""
 
 import io
+import subprocess
+import sys
 from collections import Counter
+from functools import partial
+from itertools import chain
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from siamese_lab.data import pk_batches
+from siamese_lab.data.class_offsets import class_offsets
 from siamese_lab.data.image_table import ImageTable
 from siamese_lab.data.pk_batches import PKBatches
 
@@ -69,11 +75,117 @@ def test_every_image_of_a_class_is_as_likely():
 
 
 def test_repeats_show_each_image_once_before_any_again():
-    seen = epochs(PKBatches(table_of(1, 2, 3, 8), 4, 5, repeats=True), 20)
+    seen = epochs(PKBatches(table_of(2, 3, 4, 8), 4, 5, repeats=True), 20)
     for batch in seen:
         times = {label: Counter(image for image, of in batch if of == label) for label in range(4)}
-        assert [len(times[label]) for label in range(4)] == [1, 2, 3, 5]
+        assert [len(times[label]) for label in range(4)] == [2, 3, 4, 5]
         assert all(max(count.values()) - min(count.values()) <= 1 for count in times.values())
+    twice = Counter(image for batch in seen for image, count in Counter(batch).items() if count == 3)
+    assert len(twice) == 2, "which of two images is shown more often is drawn"
+
+
+def test_a_batch_says_which_image_is_which_where_one_may_come_twice():
+    for batch in PKBatches(table_of(2, 3, 4, 8), 3, 4, repeats=True):
+        assert torch.equal(batch.image_ids_B, batch.images_BCHW.flatten().long()), "a pixel is the image's number"
+        for label in batch.labels_B.unique():
+            assert len(batch.image_ids_B[batch.labels_B == label].unique()) >= 2, "every anchor has a positive"
+    assert all(batch.image_ids_B is None for batch in PKBatches(table_of(4, 5, 6), 2, 4, repeats=True))
+
+
+@settings(max_examples=30, deadline=None)
+@given(case=cases(), ranks=st.sampled_from([1, 2, 3, 4]), repeats=st.booleans())
+def test_processes_together_see_what_one_sees(case, ranks, repeats):
+    sizes, classes, images, seed = case
+    sizes = sizes * ranks
+    build = partial(PKBatches, table_of(*sizes), classes * ranks, images + 2 * repeats, seed, repeats=repeats)
+    alone = epochs(build(), 2)
+    shares = []
+    for rank in range(ranks):
+        batches = build()
+        batches.share_out(rank, ranks)
+        shares.append(epochs(batches, 2))
+    assert [list(chain(*parts)) for parts in zip(*shares, strict=True)] == alone
+
+
+def test_classes_that_cannot_be_shared_out_are_refused():
+    with pytest.raises(ValueError, match=r"among 2 processes, but data\.classes_per_batch is 3\. Set it to a multiple"):
+        PKBatches(table_of(4, 4, 4), 3, 2).share_out(0, 2)
+
+
+@pytest.mark.parametrize("length", [1, 3, 100])
+def test_the_length_of_an_epoch_can_be_chosen_and_the_stream_stays_the_same(length):
+    table = table_of(5, 5, 5, 5, 5)
+    chosen = PKBatches(table, 3, 2, batches_per_epoch=length)
+    assert len(chosen) == length
+    seen = epochs(chosen, 3)
+    assert len(seen) == 3 * length
+    assert seen == epochs(PKBatches(table, 3, 2), 3 * length // 4 + 1)[: 3 * length]
+
+
+def test_looking_ahead_does_not_take_the_stream_further(monkeypatch):
+    """A table that asks for many batches before it yields one, across what is drawn at once."""
+    monkeypatch.setattr(pk_batches, "AT_ONCE", 18)
+    table = table_of(5, 5, 5, 5, 5)
+    expected = epochs(PKBatches(table, 3, 2, batches_per_epoch=20), 2)
+
+    class Ahead(ImageTable):
+        def fetch(self, indices):
+            return super().fetch(list(indices))
+
+    ahead = Ahead(table.images_NCHW, table.labels_N, table.class_names)
+    batches = PKBatches(ahead, 3, 2, batches_per_epoch=20)
+    stream = iter(batches)
+    seen = [drawn(next(stream)) for _ in range(7)]
+    resumed = PKBatches(ahead, 3, 2, seed=5, batches_per_epoch=20)
+    resumed.load_state_dict(batches.state_dict())
+    assert seen + epochs(resumed, 1) + epochs(resumed, 1) == expected
+    assert seen + epochs(batches, 1) == expected[:27], "an epoch that is broken off goes on where it was"
+
+
+def test_k_different_images_of_a_class_are_every_set_and_order_as_often():
+    """Floyd's method with a shuffle: all 60 ordered triples of 5 images (χ², 59 degrees of freedom)."""
+    batches = PKBatches(table_of(5, 5), 2, 3, batches_per_epoch=6000)
+    counts = Counter(tuple(image for image, of in batch if of == 0) for batch in epochs(batches, 1))
+    assert len(counts) == 60
+    assert sum((count - 100) ** 2 / 100 for count in counts.values()) < 115  # beyond by chance once in 60,000
+
+
+def test_offsets_of_classes_are_those_of_a_stable_sort():
+    generator = torch.Generator().manual_seed(0)
+    for classes in (3, 70_000, 200_000):
+        for labels_N in (torch.randint(0, classes, (50_000,), generator=generator), torch.arange(classes)):
+            order_N, start_C, size_C = class_offsets(labels_N, classes)
+            assert torch.equal(order_N.long(), labels_N.argsort(stable=True))
+            assert torch.equal(size_C, labels_N.bincount(minlength=classes))
+            assert torch.equal(start_C, size_C.cumsum(0) - size_C)
+
+
+START = """
+import resource, sys, time, torch
+from siamese_lab.data.image_table import ImageTable
+from siamese_lab.data.pk_batches import PKBatches
+
+torch.set_num_threads(1)
+images, classes = int(sys.argv[1]), int(sys.argv[2])
+labels_N = torch.arange(images) % classes
+pixels = torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(images, 1, 1, 1)
+table = ImageTable(pixels, labels_N, tuple(map(str, range(classes))))
+next(iter(PKBatches(ImageTable(pixels[:100], labels_N[:100] % 10, tuple("0123456789")), 5, 2)))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+started = time.process_time()
+next(iter(PKBatches(table, 32, 4)))
+print(time.process_time() - started, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def test_ten_million_images_of_a_million_classes_start_in_two_seconds_and_300_mb():
+    """Seconds of one core and MiB on top of the table, up to the first batch, where no class's images lie together."""
+    ended = subprocess.run(
+        [sys.executable, "-c", START, "10000000", "1000000"], capture_output=True, text=True, check=True
+    )
+    seconds, megabytes = map(float, ended.stdout.split())
+    assert seconds < 2
+    assert megabytes < 300
 
 
 def test_the_seed_decides_and_0_is_a_seed():
@@ -153,7 +265,11 @@ def test_what_does_not_go_together_is_refused(sizes, options, message):
         PKBatches(table_of(*sizes), *options)
 
 
-def test_an_empty_class_is_refused_even_with_repeats():
-    table = table_of(3, 3, 3)
-    with pytest.raises(ValueError, match=r"such as class 1 \('class1'\) with 0\."):
-        PKBatches(table.rows((table.labels_N != 1).nonzero().squeeze(1)), 2, 2, repeats=True)
+def test_a_class_without_a_pair_is_refused_even_with_repeats():
+    with pytest.raises(ValueError, match=r"need 2 images per class, .* class 1 \('class1'\) with 1\. Set data\.min"):
+        PKBatches(table_of(3, 1, 3), 2, 2, repeats=True)
+
+
+def test_an_epoch_of_no_batches_is_refused():
+    with pytest.raises(ValueError, match=r"data\.batches_per_epoch must be at least 1, but is 0\."):
+        PKBatches(table_of(3, 3), 2, 2, batches_per_epoch=0)

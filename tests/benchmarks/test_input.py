@@ -1,0 +1,24 @@
+"""The input's benchmark in a short form: a quarter of the ratios it shows by hand, as CI's machines have other work."""
+
+import pytest
+import torch
+
+from siamese_lab.data.image_table import ImageTable
+from tests.benchmarks.input import WAYS, rates
+
+AT_LEAST = {"as they are": 20, "affine, bilinear": 5, "affine, nearest": 8}
+
+
+@pytest.fixture(scope="module")
+def table():
+    generator = torch.Generator().manual_seed(0)
+    images_NCHW = torch.randint(0, 256, (60_000, 1, 28, 28), dtype=torch.uint8, generator=generator)
+    return ImageTable(images_NCHW, torch.randint(0, 10, (60_000,), generator=generator), tuple("0123456789"))
+
+
+def test_batches_are_many_times_faster_than_the_usual_way(table):
+    """A core each, by processor time."""
+    measured = rates(table, threads=1, workers=0, ours=100, usual=3, repeats=3)
+    assert set(measured) == set(WAYS)
+    for name, least in AT_LEAST.items():
+        assert measured[name].ratio > least, f"{name}: {measured[name]}"

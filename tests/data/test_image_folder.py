@@ -1,0 +1,357 @@
+"""Images of one's own: every kind of file people have, uneven classes, too many for memory, and mistakes."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from conftest import quick_run
+from PIL import Image
+
+from siamese_lab import data
+from siamese_lab.data.files_table import FilesTable
+from siamese_lab.data.image_table import ImageTable
+from siamese_lab.data.plain_image import PlainImage
+
+
+def picture(number, size=(12, 12), mode="RGB"):
+    noise = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(noise).convert(mode)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Six classes of 2, 3, 4, 5, 6 and 1 images."""
+    root = tmp_path / "pets"
+    for label, size in enumerate((2, 3, 4, 5, 6, 1)):
+        for rank in range(size):
+            path = root / f"class {label}" / f"{rank}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture(10 * label + rank).save(path)
+    return root
+
+
+def build(folder, **options):
+    options = {"image_size": 8, "classes_per_batch": 2, "images_per_class": 2, "workers": 0} | options
+    return data.build("image_folder", root=folder, cache=folder.parent / "cache", **options)
+
+
+def test_classes_are_parted_whole_and_those_of_one_image_by_themselves(folder):
+    module = build(folder)
+    names = [set(part.class_names) for part in module.load()]
+    assert set.union(*names) == {f"class {label}" for label in range(6)}
+    assert sum(map(len, names)) == 6
+    for part in module.load():
+        assert part.labels_N.bincount().max() >= 2
+    assert "class 5" in names[0], "alone in its class, so it falls to the largest part"
+    assert "class 5" not in module.splits.train.class_names
+
+
+def test_the_split_depends_on_its_own_seed_only(folder):
+    splits = [build(folder, **options).load() for options in ({}, {"seed": 7}, {"split_seed": 1}, {"split_seed": 2})]
+    tested = [part.test.class_names for part in splits]
+    assert tested[0] == tested[1]
+    assert len(set(tested)) > 1
+
+
+def test_shares_are_those_of_the_classes(tmp_path):
+    for label in range(40):
+        for rank in range(2):
+            path = tmp_path / "many" / str(label) / f"{rank}.bmp"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture(label, (3, 3)).save(path)
+    parts = build(tmp_path / "many", validation_share=0.25, test_share=0.3).splits
+    assert [len(part.class_names) for part in parts] == [18, 10, 12]
+
+
+def test_images_are_those_of_the_files(folder):
+    module = build(folder)
+    for part in module.load():
+        for image_CHW, label in zip(part.images_NCHW, part.labels_N, strict=True):
+            paths = sorted((folder / part.class_names[label]).iterdir())
+            candidates = [np.asarray(PlainImage(8, True)(Image.open(path))) for path in paths]
+            assert any(np.array_equal(image_CHW.permute(1, 2, 0), each) for each in candidates)
+
+
+def test_a_second_start_decodes_nothing_and_a_new_image_is_seen(folder, monkeypatch):
+    before = build(folder).splits
+    with monkeypatch.context() as patch:
+        patch.setattr("siamese_lab.data.image_folder.decode", None)
+        assert torch.equal(build(folder).splits.train.images_NCHW, before.train.images_NCHW)
+    picture(99).save(folder / "class 0" / "new.png")
+    assert sum(len(part) for part in build(folder).load()) == 22
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_images_that_do_not_fit_into_memory_give_the_same_batches(folder, workers):
+    options = {"repeats": True, "images_per_class": 4, "classes_per_batch": 2, "batches_per_epoch": 6}
+    in_memory = build(folder, **options)
+    on_the_fly = build(folder, memory_limit=0.001, workers=workers, **options)
+    assert isinstance(in_memory.splits.train, ImageTable)
+    assert isinstance(on_the_fly.splits.train, FilesTable)
+    before = torch.get_rng_state()
+    for one, other in zip(in_memory.batches, on_the_fly.batches, strict=True):
+        assert torch.equal(one.images_BCHW, other.images_BCHW)
+        assert torch.equal(one.labels_B, other.labels_B)
+        assert torch.equal(one.image_ids_B, other.image_ids_B)
+    for one, other in zip(in_memory.val_dataloader(), on_the_fly.val_dataloader(), strict=True):
+        assert torch.equal(one.images_BCHW, other.images_BCHW)
+        assert torch.equal(one.labels_B, other.labels_B)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_stream_decoded_by_workers_is_resumed_at_any_batch(folder):
+    options = {"in_memory": False, "workers": 2, "batches_per_epoch": 9}
+    expected = [batch.images_BCHW for batch in build(folder, **options).batches]
+    module = build(folder, **options)
+    stream = iter(module.batches)
+    seen = [next(stream).images_BCHW for _ in range(4)]
+    resumed = build(folder, **options, seed=3)
+    resumed.load_state_dict(module.state_dict())
+    seen += [batch.images_BCHW for batch in resumed.batches]
+    assert all(torch.equal(one, other) for one, other in zip(seen, expected, strict=True))
+
+
+def test_in_memory_is_what_it_says(folder):
+    def kind(**options):
+        return type(build(folder, **options).splits.train)
+
+    bytes_of_all = 21 * 3 * 8 * 8
+    assert kind(memory_limit=bytes_of_all / 1e6) is ImageTable
+    assert kind(memory_limit=(bytes_of_all - 1) / 1e6) is FilesTable
+    assert kind(memory_limit=0, in_memory=True) is ImageTable
+    assert kind(in_memory="false") is FilesTable
+
+
+@pytest.mark.parametrize("in_memory", ["true", "false"])
+def test_a_run_ends_with_results(folder, tmp_path, in_memory):
+    left = quick_run(
+        tmp_path / "run",
+        "data=image_folder",
+        f"data.root={folder}",
+        f"paths.cache={tmp_path / 'cache'}",
+        f"data.in_memory={in_memory}",
+        "data.image_size=16",
+        "data.classes_per_batch=2",
+        "data.images_per_class=2",
+        "data.workers=1",
+    )
+    assert left.status == "finished"
+    assert 0 <= left.test["recall@1"] <= 1
+
+
+# --- every kind of image
+
+
+def through_file(image, suffix, **options):
+    file = io.BytesIO()
+    image.save(file, suffix, **options)
+    return Image.open(io.BytesIO(file.getvalue()))
+
+
+def plain(image, size=4, colour=True):
+    return np.asarray(PlainImage(size, colour)(image))
+
+
+QUARTERS = np.zeros((8, 8, 3), dtype=np.uint8)
+QUARTERS[:4, 4:], QUARTERS[4:, :4], QUARTERS[4:, 4:] = (255, 0, 0), (0, 255, 0), (40, 80, 160)
+
+
+def corners(pixels):
+    return [pixels[row, column].tolist() for row in (0, -1) for column in (0, -1)]
+
+
+AS_THEY_ARE = [[0, 0, 0], [255, 0, 0], [0, 255, 0], [40, 80, 160]]
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "ppm"])
+def test_plain_colour_stays_as_it_is(suffix):
+    assert corners(plain(through_file(Image.fromarray(QUARTERS), suffix))) == AS_THEY_ARE
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"), [("jpeg", {"quality": 98, "subsampling": 0}), ("webp", {"quality": 98})]
+)
+def test_lossy_colour_stays_nearly_as_it_is(suffix, options):
+    large = Image.fromarray(QUARTERS).resize((64, 64), Image.Resampling.NEAREST)
+    pixels = plain(through_file(large, suffix, **options), 8)
+    assert np.abs(np.array(corners(pixels)) - AS_THEY_ARE).max() <= 8
+
+
+def test_palettes_are_looked_up():
+    image = Image.fromarray(QUARTERS).quantize(4)
+    assert through_file(image, "png").mode == "P"
+    assert corners(plain(through_file(image, "png"))) == AS_THEY_ARE
+    assert corners(plain(through_file(image, "gif"))) == AS_THEY_ARE
+
+
+def test_what_is_transparent_is_black():
+    image = Image.fromarray(QUARTERS).convert("RGBA")
+    image.putalpha(Image.fromarray(np.repeat([[255] * 8, [0] * 8], 4, 0).astype(np.uint8)))
+    assert corners(plain(through_file(image, "png"))) == [*AS_THEY_ARE[:2], [0, 0, 0], [0, 0, 0]]
+    half = Image.new("LA", (8, 8), (200, 128))
+    assert abs(int(plain(through_file(half, "png"), colour=False)[0, 0]) - 100) <= 1
+
+
+def test_a_transparent_colour_of_a_palette_is_black():
+    image = Image.fromarray(QUARTERS).quantize(4)
+    red = image.getpixel((7, 0))
+    assert corners(plain(through_file(image, "png", transparency=red)))[:2] == [[0, 0, 0], [0, 0, 0]]
+
+
+def test_sixteen_bits_keep_the_upper_eight():
+    values = np.repeat(np.arange(0, 65536, 8192, dtype=np.uint16)[None], 8, 0)
+    image = through_file(Image.fromarray(values), "png")
+    assert image.mode.startswith("I")
+    assert plain(image, 8, colour=False)[0].tolist() == [0, 32, 64, 96, 128, 160, 192, 224]
+    assert plain(image, 8)[0, :, 2].tolist() == [0, 32, 64, 96, 128, 160, 192, 224]
+
+
+def test_floating_point_is_0_to_1_or_0_to_255():
+    ramp = np.repeat(np.linspace(0, 1, 8, dtype=np.float32)[None], 8, 0)
+    expected = np.round(np.linspace(0, 255, 8))
+    assert np.abs(plain(through_file(Image.fromarray(ramp), "tiff"), 8, colour=False)[0] - expected).max() <= 1
+    assert np.abs(plain(through_file(Image.fromarray(ramp * 255), "tiff"), 8, colour=False)[0] - expected).max() <= 1
+
+
+def test_inks_become_light():
+    image = Image.fromarray(QUARTERS).resize((64, 64), Image.Resampling.NEAREST).convert("CMYK")
+    pixels = plain(through_file(image, "jpeg", quality=98), 8)
+    assert np.abs(np.array(corners(pixels)) - AS_THEY_ARE).max() <= 12
+
+
+def test_one_bit_becomes_black_and_white():
+    image = Image.fromarray(np.where(QUARTERS[:, :, 0] > 99, 255, 0).astype(np.uint8)).convert("1")
+    assert corners(plain(through_file(image, "png"), colour=False)) == [0, 255, 0, 0]
+
+
+def test_photographs_stand_upright_whatever_the_camera_noted():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    image = through_file(Image.fromarray(QUARTERS), "png", exif=exif)
+    assert corners(plain(image)) == [AS_THEY_ARE[2], AS_THEY_ARE[0], AS_THEY_ARE[3], AS_THEY_ARE[1]]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_middle_is_kept_and_its_proportions(turned):
+    wide = np.zeros((20, 60), dtype=np.uint8)
+    wide[:, 18:42] = 255  # resizing looks a little beyond
+    pixels = plain(Image.fromarray(wide.T if turned else wide), 10, colour=False)
+    assert (pixels == 255).all()
+
+
+def test_grey_is_one_channel_and_colour_three(folder):
+    assert build(folder, colour=False).splits.train.images_NCHW.shape[1:] == (1, 8, 8)
+    assert build(folder).splits.train.images_NCHW.shape[1:] == (3, 8, 8)
+
+
+# --- mistakes
+
+
+def broken(folder):
+    path = folder / "class 3" / "2.png"
+    path.write_bytes(path.read_bytes()[:60])
+    return path
+
+
+@pytest.mark.parametrize("in_memory", ["true", "false"])
+def test_an_unreadable_image_is_named(folder, in_memory):
+    broken(folder)
+    with pytest.raises(ValueError, match=r"class 3/2\.png, which cannot be read .*set data\.skip_unreadable=true"):
+        module = build(folder, in_memory=in_memory, workers=1)
+        for loader in (module.val_dataloader(), module.test_dataloader(), InAll(module)):
+            list(loader)
+
+
+class InAll:
+    """Every image to train on."""
+
+    def __init__(self, module):
+        self.table = module.splits.train
+
+    def __iter__(self):
+        return self.table.fetch([(None, torch.arange(len(self.table)))])
+
+
+@pytest.mark.parametrize("in_memory", ["true", "false"])
+def test_an_unreadable_image_is_left_out_if_that_is_asked_for_and_said(folder, in_memory, capsys):
+    path = broken(folder)
+    module = build(folder, in_memory=in_memory, skip_unreadable=True)
+    assert sum(len(part) for part in module.load()) == 20
+    assert f"Left out: {folder} holds class 3/2.png, which cannot be read" in capsys.readouterr().err
+    list(module.train_dataloader())
+    assert path.exists()
+
+
+def test_verify_names_what_cannot_be_read(folder):
+    assert build(folder).verify() == []
+    broken(folder)
+    (complaint,) = build(folder).verify()
+    assert "class 3/2.png" in complaint
+
+
+def test_an_image_that_vanishes_is_named(folder):
+    module = build(folder, in_memory=False)
+    table = module.splits.train
+    (folder / table.names[0]).unlink()
+    with pytest.raises(ValueError, match=r"0\.png cannot be read any more \(No such file or directory\)"):
+        list(table.fetch([(None, torch.tensor([0]))]))
+
+
+def only(tmp_path, **sizes):
+    root = tmp_path / "own"
+    root.mkdir()
+    for name, size in sizes.items():
+        for rank in range(size):
+            (root / name).mkdir(exist_ok=True)
+            picture(rank).save(root / name / f"{rank}.jpg")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        (
+            {},
+            r"own should hold a folder of images for each class \(own/CLASS/NAME\.jpg, .*, but holds no images at all",
+        ),
+        ({"cat": 3}, r"own holds 1 class, but at least 4 are needed: 2 to train on, 1 to validate on and 1 to test on"),
+        ({"a": 1, "b": 1, "c": 1, "d": 1}, r"Of the 4 classes in .*own, none have two images or more, but at least 4"),
+        ({"a": 2, "b": 2, "c": 2, "d": 1}, r"Of the 4 classes in .*own, 3 have two images or more"),
+    ],
+)
+def test_folders_that_cannot_be_trained_on_are_refused(tmp_path, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        build(only(tmp_path, **sizes)).setup("fit")
+
+
+def test_images_beside_the_classes_are_left_out_and_alone_refused(tmp_path, capsys):
+    root = only(tmp_path, a=2, b=2, c=2, d=2)
+    picture(0).save(root / "stray.png")
+    assert sum(len(part) for part in build(root).load()) == 8
+    assert "Left out: 1 images in" in capsys.readouterr().err
+    (tmp_path / "flat").mkdir()
+    picture(0).save(tmp_path / "flat" / "cat.png")
+    with pytest.raises(ValueError, match="but holds only images that lie in none"):
+        build(tmp_path / "flat").setup("fit")
+
+
+def test_shares_that_leave_nothing_to_train_on_are_refused(folder):
+    with pytest.raises(ValueError, match=r"Of the 5 classes .* 1 would be left to train on, .*data\.test_share"):
+        build(folder, test_share=0.6).setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"root": None}, r"set data\.root=FOLDER to a folder that holds one of images for each class"),
+        ({"root": "nowhere"}, r"data\.root is nowhere, but there is no such folder"),
+        ({"image_size": 0}, r"data\.image_size must be at least 1 pixel, but is 0"),
+        ({"test_share": 0.95}, r"together below 1, but are 0\.1 and 0\.95"),
+        ({"in_memory": "maybe"}, r"data\.in_memory is one of auto, true, false, not 'maybe'"),
+        ({"workers": -1}, r"data\.workers must be 0 or more, but is -1"),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        data.build("image_folder", **options).setup("fit")
