@@ -65,7 +65,7 @@ class SiameseModule(lightning.LightningModule):
         self.sampler.progress = self.global_step / max(1, self.trainer.max_steps)
         z_BD = self.network(batch.images_BCHW)
         with self.mining.running(z_BD.device):
-            triplets = self.sampler(self.network.direction(z_BD.detach()), batch.labels_B)
+            triplets = self.sampler(self.network.direction(z_BD.detach()), batch.labels_B, batch.image_ids_B)
         loss: Tensor = self.loss(self.sampler.pool(z_BD), triplets, batch.labels_B)
         self.last = Step(z_BD.detach(), batch.labels_B, triplets, loss.detach())
         if self.is_logged(self.global_step + 1):
