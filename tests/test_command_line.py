@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from conftest import QUICK
 
+from siamese_lab import samplers
 from siamese_lab.study import results
 
 MISTAKES = {
-    "sampler=semihard": "There is no sampler 'semihard'. Did you mean 'semi_hard'? Available: distance_weighted, hard,",
+    "sampler=semihard": "There is no sampler 'semihard'. Did you mean 'semi_hard'? Available: all, batch_hard,",
     "data=omniglott": "There is no data 'omniglott'. Did you mean 'omniglot'? Available: digits,",
     "network=conv5": "There is no network 'conv5'. Did you mean 'conv4'? Available: conv4",
     "samplr=hard": "There is no option 'samplr'. Did you mean 'sampler'?",
@@ -92,8 +93,7 @@ def test_a_sweep_names_its_folders_by_data_strategy_and_seed(command, tmp_path: 
     ended = command("-m", "sampler=glob(*)", "seed=0,1", *QUICK, "trainer.max_steps=2")
     assert ended.status == 0
     folders = {path.parent.name for path in tmp_path.glob("outputs/sweeps/*/*/*/results.json")}
-    strategies = ("distance_weighted", "hard", "random", "semi_hard")
-    wanted = [f"digits_{strategy}_seed={seed}" for strategy in strategies for seed in (0, 1)]
+    wanted = [f"digits_{strategy}_seed={seed}" for strategy in samplers.available() for seed in (0, 1)]
     assert folders == {f"{number}_{name}" for number, name in enumerate(wanted)}
     assert {results.read(path.parent).status for path in tmp_path.rglob("results.json")} == {"finished"}
 
@@ -107,7 +107,7 @@ def test_configs_of_the_users_own_are_added(command, tmp_path: Path) -> None:
     assert results.read(left.parent).choices["sampler"] == {"name": "semi_hard", "margin": 0.05}
 
     mine = ("--config-dir", str(tmp_path / "mine"))
-    assert "Did you mean 'narrow'? Available: distance_weighted, hard, narrow," in command(*mine, "sampler=narow").err
+    assert "Did you mean 'narrow'? Available: all, " in command(*mine, "sampler=narow").err
     assert "Did you mean 'sampler.margin'?" in command(*mine, "sampler=narrow", "sampler.marign=1").err
 
 
@@ -115,7 +115,7 @@ def test_help_helps(command) -> None:
     shown = command("--help").out
     for expected in (
         "Train a Siamese network",
-        "sampler: distance_weighted, hard, random, semi_hard",
+        f"sampler: {', '.join(samplers.available())}",
         "classes_per_batch",
     ):
         assert expected in shown
