@@ -33,6 +33,8 @@ class Choices:
     schedule: dict[str, Any] = MISSING
     trainer: dict[str, Any] = MISSING
     logger: dict[str, Any] | None = None
+    ema: float | None = None
+    """Decay of the moving average of the weights that is evaluated; null evaluates the weights themselves."""
     paths: Paths = field(default_factory=Paths)
     seed: int = 0
     resume: str | None = None

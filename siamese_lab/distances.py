@@ -1,5 +1,7 @@
 """Distances between unit-norm embeddings, in float32 whatever surrounds them, with gradients that are never NaN.
 
+What is differentiated, `rowwise` and `dot`, keeps float64 where it is given that; what is mined is float32 always.
+
 d²(i, j) = max(0, 2 − 2 z_i·z_j), so plain distances lie in 0…2 and squared ones in 0…4.
 Shapes: B embeddings of D dimensions, … any leading shape.
 """
@@ -63,9 +65,14 @@ def pairwise(z_BD: Tensor, kind: Kind = "plain") -> Tensor:
 
 
 def rowwise(left: Tensor, right: Tensor, kind: Kind = "plain") -> Tensor:
-    """Distances between corresponding rows, float32: (…, D) and (…, D) give (…)."""
-    with full_float32(left.device):
-        return from_similarity((left.float() * right.float()).sum(-1), kind)
+    """Distances between corresponding rows, at least float32: (…, D) and (…, D) give (…)."""
+    return from_similarity(dot(left, right), kind)
+
+
+def dot(left: Tensor, right: Tensor) -> Tensor:
+    """Dot products of corresponding rows, of any length, at least float32: (…, D) and (…, D) give (…)."""
+    precision = torch.promote_types(left.dtype, torch.float32)
+    return (left.to(precision) * right.to(precision)).sum(-1)
 
 
 def tile_rows(columns: int, device: torch.device) -> int:

@@ -3,18 +3,19 @@
 Shapes: B images, D embedding dimensions.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import lightning
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from siamese_lab.batch import Batch, Triplets
+from siamese_lab.batch import Batch, EveryTriplet, Triplets
 from siamese_lab.losses import Loss
 from siamese_lab.metrics.retrieval import RecallAtK
 from siamese_lab.networks import SiameseNetwork
+from siamese_lab.parameter_groups import parameter_groups
 from siamese_lab.samplers import Sampler
 from siamese_lab.stopwatch import Stopwatch
 
@@ -24,7 +25,7 @@ class Step(NamedTuple):
 
     z_BD: Tensor
     labels_B: Tensor
-    triplets: Triplets
+    triplets: Triplets | EveryTriplet
     loss: Tensor
 
 
@@ -35,7 +36,7 @@ class SiameseModule(lightning.LightningModule):
         network: images → embeddings.
         sampler: embeddings, labels → triplets.
         loss: embeddings, triplets → scalar.
-        optimizer: makes the optimizer from parameters.
+        optimizer: makes the optimizer from groups of parameters.
         schedule: makes the learning-rate schedule, one step of which follows each training step.
     """
 
@@ -46,7 +47,7 @@ class SiameseModule(lightning.LightningModule):
         network: SiameseNetwork,
         sampler: Sampler,
         loss: Loss,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        optimizer: Callable[[list[dict[str, Any]]], Optimizer],
         schedule: Callable[[Optimizer], LRScheduler],
     ) -> None:
         super().__init__()
@@ -61,10 +62,11 @@ class SiameseModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch through the way of the data."""
+        self.sampler.progress = self.global_step / max(1, self.trainer.max_steps)
         z_BD = self.network(batch.images_BCHW)
         with self.mining.running(z_BD.device):
-            triplets = self.sampler(z_BD.detach(), batch.labels_B)
-        loss: Tensor = self.loss(z_BD, triplets)
+            triplets = self.sampler(self.network.direction(z_BD.detach()), batch.labels_B)
+        loss: Tensor = self.loss(self.sampler.pool(z_BD), triplets, batch.labels_B)
         self.last = Step(z_BD.detach(), batch.labels_B, triplets, loss.detach())
         if self.is_logged(self.global_step + 1):
             self._log_step()
@@ -83,7 +85,7 @@ class SiameseModule(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Embed a chunk of the validation images."""
-        self.validation_recall.update(self.network(batch.images_BCHW), batch.labels_B)
+        self.validation_recall.update(self._directions(batch), batch.labels_B)
 
     def on_validation_epoch_end(self) -> None:
         """Log Recall@K of all validation images."""
@@ -91,11 +93,14 @@ class SiameseModule(lightning.LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Embed a chunk of the test images."""
-        self.test_recall.update(self.network(batch.images_BCHW), batch.labels_B)
+        self.test_recall.update(self._directions(batch), batch.labels_B)
 
     def on_test_epoch_end(self) -> None:
         """Log Recall@K of all test images."""
         self._log_recall("test", self.test_recall)
+
+    def _directions(self, batch: Batch) -> Tensor:
+        return self.network.direction(self.network(batch.images_BCHW))
 
     def _log_recall(self, stage: str, metric: RecallAtK) -> None:
         self.log_dict({f"{stage}/{name}": value for name, value in metric.compute().items()})
@@ -103,7 +108,7 @@ class SiameseModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer, with a schedule that moves at every step."""
-        optimizer = self._make_optimizer(self.parameters())
+        optimizer = self._make_optimizer(parameter_groups(self.network, self.loss, self.loss.learning_rate))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": self._make_schedule(optimizer), "interval": "step"},

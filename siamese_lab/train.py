@@ -21,6 +21,7 @@ from siamese_lab.callbacks import (
     StopOnSignal,
     StoredChoices,
     TrainingClock,
+    WeightAverage,
 )
 from siamese_lab.module import SiameseModule
 from siamese_lab.study.results import Results
@@ -72,6 +73,7 @@ def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: C
             clock,
             Progress(console),
             StoredChoices(overrides),
+            *([] if config.ema is None else [WeightAverage(config.ema)]),
             best,
             StopOnSignal(last, console),
         ],
@@ -109,12 +111,38 @@ def build_data(config: DictConfig) -> data.DataModule:
 def build_module(config: DictConfig, images: data.DataModule) -> SiameseModule:
     """The network, whose initial weights depend on the seed alone, with what it is trained with."""
     lightning.seed_everything(config.seed, verbose=False)
-    network = networks.build(**config.network, channels=images.channels, image_size=images.image_size)
-    loss = losses.build(**config.loss)
+    network = networks.build(**config.network, channels=images.channels, image_size=images.image_size, seed=config.seed)
+    loss = losses.build(**config.loss, classes=len(images.splits.train.class_names))
     sampler = samplers.build(
         **config.sampler, seed=config.seed, images_per_class=images.images_per_class, finite_only=False
     )
+    check_lengths(network, loss)
+    check_meaning(config, sampler, loss)
     return SiameseModule(network, sampler, loss, instantiate(config.optimizer), instantiate(config.schedule))
+
+
+def check_lengths(network: networks.SiameseNetwork, loss: losses.Loss) -> None:
+    """Raise ValueError where the loss wants unit-norm embeddings and the network gives others, or the reverse."""
+    if loss.of_unit_norm and not network.normalize:
+        raise ValueError(
+            "This loss compares unit vectors, but network.normalize=false leaves embeddings as long as they come. "
+            "Set network.normalize=true, or loss=n_pair with an l2_penalty."
+        )
+    if network.normalize and not loss.of_unit_norm:
+        raise ValueError(
+            "An l2_penalty keeps short what network.normalize=true gives unit length anyway. "
+            "Set network.normalize=false, or loss.l2_penalty=null."
+        )
+
+
+def check_meaning(config: DictConfig, sampler: samplers.Sampler, loss: losses.Loss) -> None:
+    """Raise ValueError where the loss cannot learn from what the strategy selects."""
+    if sampler.gives not in loss.accepts:
+        able = [name for name in losses.available() if sampler.gives in losses.registry.classes[name].accepts]
+        raise ValueError(
+            f"loss={config.loss.name} has no meaning with sampler={config.sampler.name}, which gives "
+            f"{sampler.gives.__name__}. Losses that do: {', '.join(able)}."
+        )
 
 
 def begin_results(config: DictConfig, trainer: lightning.Trainer) -> Results:

@@ -49,13 +49,13 @@ def test_every_option_can_be_overridden_without_plus(group: str) -> None:
         shown = set(compose(f"{group}={name}")[group])
         given_by_train = {
             "sampler": {"seed", "images_per_class", "finite_only"},
-            "loss": set(),
+            "loss": {"classes"},
             "data": {"seed"},
             "network": {"channels", "image_size"},
         }[group]
         options = set(options_of(REGISTRIES[group].classes[name])) - given_by_train
         if group == "network":
-            options |= {"embedding_dim"}
+            options |= {"embedding_dim", "normalize", "dropout"}
         assert shown == options | {"name"}, f"{group}/{name}.yaml"
 
 

@@ -1,4 +1,4 @@
-"""What watches over training from beside it: progress, the best weights, interruption, non-finite losses, seconds."""
+"""What watches over training: progress, best weights and their average, interruption, non-finite losses, seconds."""
 
 from siamese_lab.callbacks.best_checkpoint import BestCheckpoint
 from siamese_lab.callbacks.non_finite import StopOnNonFinite
@@ -6,6 +6,7 @@ from siamese_lab.callbacks.progress import Progress
 from siamese_lab.callbacks.signals import Interrupted, StopOnSignal
 from siamese_lab.callbacks.stored_choices import StoredChoices
 from siamese_lab.callbacks.training_clock import TrainingClock
+from siamese_lab.callbacks.weight_average import WeightAverage
 
 __all__ = [
     "BestCheckpoint",
@@ -15,4 +16,5 @@ __all__ = [
     "StopOnSignal",
     "StoredChoices",
     "TrainingClock",
+    "WeightAverage",
 ]

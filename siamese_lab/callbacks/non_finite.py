@@ -4,7 +4,9 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 
+from siamese_lab.batch import Triplets
 from siamese_lab.module import SiameseModule, Step
 
 SHOWN = 3
@@ -33,14 +35,9 @@ class StopOnNonFinite(Callback):
 def describe(step: Step, number: int) -> str:
     """Say which step and which triplets a non-finite loss came from."""
     broken_B = ~step.z_BD.isfinite().all(1)
-    anchor_T, positive_T, negative_TM = step.triplets
-    broken_T = broken_B[anchor_T] | broken_B[positive_T] | broken_B[negative_TM].any(1)
-    first = torch.stack([anchor_T, positive_T, negative_TM[:, 0]], 1)[broken_T][:SHOWN].tolist()
-    shown = ", ".join(f"({a}, {p}, {n}) of classes {_classes(step, (a, n))}" for a, p, n in first)
     cause = (
-        f"{int(broken_B.sum())} of {len(broken_B)} embeddings are not finite, so {int(broken_T.sum())} of "
-        f"{len(broken_T)} triplets are not, such as (anchor, positive, negative) = {shown}"
-        if first
+        f"{int(broken_B.sum())} of {len(broken_B)} embeddings are not finite{_triplets_of(step, broken_B)}"
+        if broken_B.any()
         else "all its embeddings are finite, so the loss itself overflowed"
     )
     return (
@@ -49,5 +46,22 @@ def describe(step: Step, number: int) -> str:
     )
 
 
+def _triplets_of(step: Step, broken_B: Tensor) -> str:
+    """How many of the listed triplets hold a broken embedding, and the first few of them."""
+    if not isinstance(step.triplets, Triplets):
+        return ""
+    anchor_T, positive_T, negative_TM = step.triplets
+    remembered = int(negative_TM.max()) + 1 - len(broken_B)
+    broken_C = torch.cat([broken_B, broken_B.new_zeros(max(0, remembered))])
+    broken_T = broken_C[anchor_T] | broken_C[positive_T] | broken_C[negative_TM].any(1)
+    first = torch.stack([anchor_T, positive_T, negative_TM[:, 0]], 1)[broken_T][:SHOWN].tolist()
+    shown = ", ".join(f"({a}, {p}, {n}) of classes {_classes(step, (a, n))}" for a, p, n in first)
+    return (
+        f", so {int(broken_T.sum())} of {len(broken_T)} triplets are not, such as "
+        f"(anchor, positive, negative) = {shown}"
+    )
+
+
 def _classes(step: Step, images: tuple[int, int]) -> str:
-    return " and ".join(str(int(step.labels_B[image])) for image in images)
+    labels_B = step.labels_B.tolist()
+    return " and ".join(str(labels_B[image]) if image < len(labels_B) else "(remembered)" for image in images)

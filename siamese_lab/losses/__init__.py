@@ -4,4 +4,4 @@ from siamese_lab.losses.base import Loss
 from siamese_lab.losses.registry import available, build, register, registry
 
 registry.discover(__name__, __path__)
-__all__ = ["Loss", "available", "build", "register"]
+__all__ = ["Loss", "available", "build", "register", "registry"]

@@ -2,11 +2,11 @@
 
 Hermans et al. (arXiv:1703.07737, §2) replace the hinge by softplus(d_ap − d_an), which never stops pulling.
 
-Shapes: C images (the batch, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs, M
-negatives per pair.
+Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
+M negatives per pair.
 """
 
-from typing import Literal
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,7 +14,8 @@ from torch import Tensor
 from siamese_lab import distances
 from siamese_lab.batch import EveryTriplet, Triplets
 from siamese_lab.losses import every_triplet
-from siamese_lab.losses.base import Loss
+from siamese_lab.losses.base import Loss, Reduction, check_reduction
+from siamese_lab.losses.pairs import pair_distances
 from siamese_lab.losses.registry import register
 
 
@@ -27,6 +28,7 @@ class TripletLoss(Loss):
         soft: take softplus(d_ap − d_an) instead of the hinge.
         distance: "plain" (0…2) or "squared" (0…4).
         reduction: "mean" over all triplets, or "mean_active" over those with non-zero loss.
+        **base: see `Loss`.
     """
 
     accepts = (Triplets, EveryTriplet)
@@ -36,12 +38,12 @@ class TripletLoss(Loss):
         margin: float = 0.2,
         soft: bool = False,
         distance: distances.Kind = "plain",
-        reduction: Literal["mean", "mean_active"] = "mean",
+        reduction: Reduction = "mean",
+        **base: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**base)
         distances.check_kind(distance)
-        if reduction not in ("mean", "mean_active"):
-            raise ValueError(f"reduction must be 'mean' or 'mean_active', but is {reduction!r}.")
+        check_reduction(reduction)
         if not margin > 0:
             raise ValueError(f"The triplet loss needs a margin above 0, but it is {margin}.")
         self.margin = margin
@@ -49,16 +51,12 @@ class TripletLoss(Loss):
         self.distance = distance
         self.reduction = reduction
 
-    def forward(self, z_CD: Tensor, triplets: Triplets | EveryTriplet) -> Tensor:
-        """The loss of a batch; on a CPU the gradients of `index_select`, unlike indexing's, add up in a fixed order."""
+    def forward(self, z_CD: Tensor, triplets: Triplets | EveryTriplet, labels_B: Tensor | None = None) -> Tensor:
+        """The loss of a batch."""
         if isinstance(triplets, EveryTriplet):
             return self.of_every(z_CD, triplets)
-        anchor_TD = z_CD.index_select(0, triplets.anchor_T)
-        positive_TD = z_CD.index_select(0, triplets.positive_T)
-        negative_TMD = z_CD.index_select(0, triplets.negative_TM.flatten()).unflatten(0, triplets.negative_TM.shape)
-        d_ap_T = distances.rowwise(anchor_TD, positive_TD, self.distance)
-        d_an_TM = distances.rowwise(anchor_TD[:, None], negative_TMD, self.distance)
-        return self.reduce(self.terms(d_ap_T[:, None] - d_an_TM))
+        d_ap_T1, d_an_TM = pair_distances(z_CD, triplets, self.distance)
+        return self.reduce(self.terms(d_ap_T1 - d_an_TM), self.reduction)
 
     def terms(self, excess_TM: Tensor) -> Tensor:
         """The loss of each triplet, from d_ap − d_an."""
@@ -66,16 +64,8 @@ class TripletLoss(Loss):
             return F.softplus(excess_TM)
         return (excess_TM + self.margin).relu()
 
-    def reduce(self, terms_TM: Tensor) -> Tensor:
-        """The mean as chosen, noting the share of active triplets."""
-        active_TM = terms_TM.detach() > 0
-        self._statistics = {"active_share": active_TM.float().mean()}
-        if self.reduction == "mean_active":
-            return terms_TM.sum() / active_TM.sum().clamp_min(1)
-        return terms_TM.mean()
-
     def of_every(self, z_BD: Tensor, triplets: EveryTriplet) -> Tensor:
-        """The mean over every triplet, or every semi-hard one, noting both means."""
+        """The mean as chosen over every triplet, noting both; "mean" is over those taken, all or the semi-hard ones."""
         terms = every_triplet.Terms(self.margin, self.soft, self.distance)
         total = every_triplet.total(z_BD, triplets, terms)
         means = {

@@ -10,15 +10,26 @@ registry.discover(__name__, __path__)
 __all__ = ["Backbone", "SiameseNetwork", "available", "build", "register"]
 
 
-def build(name: str, embedding_dim: int = 128, **options: Any) -> SiameseNetwork:
+def build(
+    name: str,
+    embedding_dim: int = 128,
+    normalize: bool = True,
+    dropout: float = 0.0,
+    seed: int = 0,
+    **options: Any,
+) -> SiameseNetwork:
     """The Siamese network over the backbone called `name`.
 
     Args:
         name: one of `available()`.
         embedding_dim: D, the dimensions of the embedding.
+        normalize: whether embeddings have unit norm.
+        dropout: share of the backbone's features that training leaves out.
+        seed: of dropout; initial weights come from PyTorch's own generator.
         **options: of the backbone, such as `channels` and `image_size` of its input.
 
     Raises:
         ValueError: for an unknown name or option, or images the backbone cannot take.
     """
-    return SiameseNetwork(registry.build(name, also=["embedding_dim"], **options), embedding_dim)
+    backbone = registry.build(name, also=["embedding_dim", "normalize", "dropout"], **options)
+    return SiameseNetwork(backbone, embedding_dim, normalize, dropout, seed)

@@ -9,30 +9,63 @@ from torch import Tensor, nn
 
 from siamese_lab import distances
 from siamese_lab.networks.backbone import Backbone
+from siamese_lab.networks.dropout import Dropout
 
 
 class SiameseNetwork(nn.Module):
-    """Backbone → linear → unit norm; its weights are kept channels-last, which a CPU and a GPU both run faster.
+    """Backbone → dropout → linear → unit norm, kept channels-last, which a CPU and a GPU both run faster.
 
     Args:
         backbone: images to features.
         embedding_dim: D; at least 2, as a sphere in one dimension is two points.
+        normalize: whether embeddings have unit norm. Where they have not, only a loss sees their length: whatever
+            compares images takes their `direction`.
+        dropout: share of features that training leaves out.
+        seed: of dropout.
     """
 
-    def __init__(self, backbone: Backbone, embedding_dim: int = 128) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        embedding_dim: int = 128,
+        normalize: bool = True,
+        dropout: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         if embedding_dim < 2:
             raise ValueError(f"embedding_dim must be at least 2, but is {embedding_dim}.")
         self.embedding_dim = embedding_dim
+        self.normalize = normalize
         self.backbone = backbone
+        self.dropout = Dropout(dropout, seed) if dropout else nn.Identity()
         self.embed = nn.Linear(backbone.features, embedding_dim)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Embeddings z_BD of images (float, 0…1): unit norm, float32 also under autocast."""
-        features = self.backbone(images_BCHW.contiguous(memory_format=torch.channels_last))
-        return F.normalize(self.embed(features).float(), dim=1)
+        """Embeddings z_BD of images (float, 0…1): float32 also under autocast, of unit norm where `normalize`."""
+        features = self.dropout(self.backbone(images_BCHW.contiguous(memory_format=torch.channels_last)))
+        z_BD = self.embed(features).float()
+        return F.normalize(z_BD, dim=1) if self.normalize else z_BD
+
+    def direction(self, z_BD: Tensor) -> Tensor:
+        """Embeddings as unit vectors, which they are already where `normalize`."""
+        return z_BD if self.normalize else F.normalize(z_BD, dim=1)
 
     def distance(self, left_BCHW: Tensor, right_BCHW: Tensor, kind: distances.Kind = "plain") -> Tensor:
         """The twins' answer: the distance d_B between corresponding images of two batches."""
-        return distances.rowwise(self(left_BCHW), self(right_BCHW), kind)
+        return distances.rowwise(self.direction(self(left_BCHW)), self.direction(self(right_BCHW)), kind)
+
+    def same(self, left_BCHW: Tensor, right_BCHW: Tensor, threshold: float, kind: distances.Kind = "plain") -> Tensor:
+        """The twins' decision: whether corresponding images, by a distance of at most `threshold`, are of one class.
+
+        Args:
+            left_BCHW: images.
+            right_BCHW: as many others.
+            threshold: in units of `kind`, chosen on other images than these.
+            kind: "plain" (0…2) or "squared" (0…4).
+
+        Returns:
+            Booleans (B,).
+        """
+        return self.distance(left_BCHW, right_BCHW, kind) <= threshold

@@ -1,10 +1,13 @@
 """Networks give unit-norm float32 embeddings, whatever surrounds them, and the distances between twins."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from siamese_lab import distances, networks
+from siamese_lab.networks.dropout import Dropout
 
 SMALL = {"embedding_dim": 16, "image_size": 16, "width": 8}
 every_network = pytest.mark.parametrize("name", networks.available())
@@ -44,8 +47,8 @@ def test_embeddings_are_unit_norm_float32_under_autocast_too(name):
 @every_network
 def test_the_weights_are_channels_last(name):
     kernels = [layer.weight for layer in seeded(name).modules() if isinstance(layer, nn.Conv2d)]
-    told_apart = [kernel for kernel in kernels if kernel.shape[1] > 1]
-    assert told_apart
+    told_apart = [kernel for kernel in kernels if kernel.shape[1] > 1 and kernel.shape[2] > 1]
+    assert told_apart or name == "mlp"
     assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
     assert not any(kernel.is_contiguous() for kernel in told_apart)
 
@@ -92,6 +95,60 @@ def test_images_that_are_too_small_are_refused():
     ):
         networks.build("conv4", image_size=15)
     assert networks.build("conv4", **SMALL)(images()).shape == (6, 16)
+
+
+def test_without_normalisation_lengths_are_free_and_only_directions_are_compared():
+    network = seeded("conv4", normalize=False).eval()
+    left_BCHW, right_BCHW = images(size=28), images(size=28, seed=1)
+    z_BD = network(left_BCHW)
+    assert (z_BD.norm(dim=1) - 1).abs().min() > 0.01
+    torch.testing.assert_close(network.direction(z_BD), seeded("conv4").eval()(left_BCHW))
+    torch.testing.assert_close(
+        network.distance(left_BCHW, right_BCHW), seeded("conv4").eval().distance(left_BCHW, right_BCHW)
+    )
+
+
+def test_twins_are_the_same_up_to_the_threshold():
+    network = seeded("conv4").eval()
+    left_BCHW, right_BCHW = images(size=28), images(size=28, seed=1)
+    d_B = network.distance(left_BCHW, right_BCHW)
+    threshold = d_B.median().item()
+    assert network.same(left_BCHW, right_BCHW, threshold).tolist() == [d <= threshold for d in d_B.tolist()]
+    assert network.same(left_BCHW, left_BCHW, 1e-3).all()
+    squared_B = network.same(left_BCHW, right_BCHW, threshold**2 * (1 + 1e-6), "squared")
+    assert torch.equal(squared_B, network.same(left_BCHW, right_BCHW, threshold))
+
+
+def test_dropout_leaves_features_out_in_training_alone_and_keeps_their_mean():
+    layer = Dropout(0.25, seed=3)
+    features = torch.ones(200, 500)
+    dropped = layer.train()(features)
+    assert dropped.unique().tolist() == pytest.approx([0, 1 / 0.75])
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.25, abs=0.005)
+    assert torch.equal(layer.eval()(features), features)
+
+
+def test_dropout_goes_on_from_its_stored_state_and_leaves_other_random_numbers_alone():
+    network = seeded("conv4", dropout=0.5)
+    before = torch.get_rng_state()
+    network(images(size=28))
+    stored = copy.deepcopy(network.state_dict())
+    then = network(images(size=28))
+    resumed = seeded("conv4", dropout=0.5)
+    resumed.load_state_dict(stored)
+    assert torch.equal(resumed(images(size=28)), then)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_dropout_does_not_change_the_initial_weights():
+    one, other = seeded("conv4").state_dict(), seeded("conv4", dropout=0.5, seed=1).state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0])
+def test_a_dropout_that_is_no_share_is_refused(dropout):
+    with pytest.raises(ValueError, match=rf"at least 0 and below 1, but is {dropout}\."):
+        networks.build("conv4", dropout=dropout)
 
 
 def test_a_sphere_of_one_dimension_is_refused():

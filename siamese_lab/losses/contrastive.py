@@ -1,0 +1,43 @@
+"""Contrastive loss: ½ d² of a pair of one class, ½ [m − d]₊² of a pair of two (Hadsell et al. 2006, CVPR, §2.1).
+
+Here each triplet brings one pair of either kind: (anchor, positive) and (anchor, negative).
+
+Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
+M negatives per pair.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from siamese_lab.batch import Triplets
+from siamese_lab.losses.base import Loss, Reduction, check_reduction
+from siamese_lab.losses.pairs import pair_distances
+from siamese_lab.losses.registry import register
+
+
+@register("contrastive")
+class ContrastiveLoss(Loss):
+    """Mean over the 2·T·M pairs of all triplets; distances are plain.
+
+    Args:
+        margin: m, the distance (0…2) beyond which a negative is left alone.
+        reduction: "mean" over all pairs, or "mean_active" over those with non-zero loss.
+        **base: see `Loss`.
+    """
+
+    def __init__(self, margin: float = 1.0, reduction: Reduction = "mean", **base: Any) -> None:
+        super().__init__(**base)
+        check_reduction(reduction)
+        if not margin > 0:
+            raise ValueError(f"The contrastive loss needs a margin above 0, but it is {margin}.")
+        self.margin = margin
+        self.reduction = reduction
+
+    def forward(self, z_CD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
+        """The loss of a batch."""
+        d_ap_T1, d_an_TM = pair_distances(z_CD, triplets)
+        pull_T1 = d_ap_T1.square() / 2
+        push_TM = (self.margin - d_an_TM).relu().square() / 2
+        return self.reduce(torch.stack([pull_T1.expand_as(push_TM), push_TM]), self.reduction)

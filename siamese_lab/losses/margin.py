@@ -1,0 +1,80 @@
+"""Margin-based loss: [d_ap − β + α]₊ + [β − d_an + α]₊ (Wu et al. 2017, arXiv:1706.07567, §4).
+
+β is the distance that parts positives from negatives, and is learnt; α is how far from it they shall stay.
+
+Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
+M negatives per pair.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from siamese_lab import distances
+from siamese_lab.batch import Triplets
+from siamese_lab.losses.base import Loss
+from siamese_lab.losses.pairs import pair_distances
+from siamese_lab.losses.registry import register
+
+
+@register("margin")
+class MarginLoss(Loss):
+    """Sum of both terms of all T·M triplets over the number of terms that are not 0; exactly 0 where all are.
+
+    The statistics tell `beta_mean`, too.
+
+    Args:
+        margin: α, in units of `distance`.
+        beta: where β starts, in units of `distance`.
+        beta_per_class: learn a β for the class of each anchor, which takes labels, rather than one for all.
+        beta_lr: learning rate of β, to which no weight decay applies.
+        distance: "plain" (0…2) or "squared" (0…4).
+        **base: see `Loss`.
+    """
+
+    def __init__(
+        self,
+        margin: float = 0.2,
+        beta: float = 1.2,
+        beta_per_class: bool = False,
+        beta_lr: float = 1e-3,
+        distance: distances.Kind = "plain",
+        **base: Any,
+    ) -> None:
+        super().__init__(**base)
+        distances.check_kind(distance)
+        for name, value in (("margin", margin), ("beta", beta)):
+            if not value > 0:
+                raise ValueError(f"The margin loss needs a {name} above 0, but it is {value}.")
+        if not beta_lr >= 0:
+            raise ValueError(f"The margin loss needs a beta_lr of 0 or more, but it is {beta_lr}.")
+        if not beta_per_class:
+            start = torch.tensor(beta)
+        elif self.classes is None:
+            raise ValueError("beta_per_class=true needs to know how many classes there are: give classes, too.")
+        else:
+            start = torch.full((self.classes,), beta)
+        self.margin = margin
+        self.beta_per_class = beta_per_class
+        self.learning_rate = beta_lr
+        self.distance = distance
+        self.beta = nn.Parameter(start)
+
+    def forward(self, z_CD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
+        """The loss of a batch; `labels_B` only matter to a β per class."""
+        d_ap_T1, d_an_TM = pair_distances(z_CD, triplets, self.distance)
+        beta_T1 = self.beta_of(triplets.anchor_T, labels_B)
+        too_far_T1 = (d_ap_T1 - beta_T1 + self.margin).relu()
+        too_near_TM = (beta_T1 - d_an_TM + self.margin).relu()
+        loss = self.reduce(torch.stack([too_far_T1.expand_as(too_near_TM), too_near_TM]), "mean_active")
+        self._statistics["beta_mean"] = self.beta.detach().mean()
+        return loss
+
+    def beta_of(self, anchor_T: Tensor, labels_B: Tensor | None) -> Tensor:
+        """β of each anchor (T, 1), or the one of all (1, 1)."""
+        if not self.beta_per_class:
+            return self.beta.view(1, 1)
+        if labels_B is None:
+            raise ValueError("A β per class needs the labels of the batch: loss(z, triplets, labels_B).")
+        return self.beta.index_select(0, labels_B.index_select(0, anchor_T))[:, None]

@@ -1,0 +1,39 @@
+"""Dropout (Srivastava et al. 2014, JMLR) from a generator of its own, so that a resumed run goes on as it was."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from siamese_lab.device_generator import DeviceGenerator
+
+
+class Dropout(nn.Module):
+    """Sets features to 0 while training, and raises the others so that their mean stays.
+
+    Args:
+        share: of features that are dropped, 0 < share < 1.
+        seed: of the generator, whose state travels in checkpoints.
+    """
+
+    def __init__(self, share: float, seed: int = 0) -> None:
+        super().__init__()
+        if not 0 < share < 1:
+            raise ValueError(f"dropout is a share of the features, at least 0 and below 1, but is {share}.")
+        self.share = share
+        self.generator = DeviceGenerator(seed)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The features that are kept."""
+        if not self.training:
+            return features
+        noise = torch.rand(features.shape, device=features.device, generator=self.generator.on(features.device))
+        return features * (noise >= self.share) / (1 - self.share)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """The generator's state, for checkpoints."""
+        return self.generator.state_dict()
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take up a stored generator state."""
+        self.generator.load_state_dict(state)

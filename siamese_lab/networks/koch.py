@@ -1,0 +1,53 @@
+"""The convolutional Siamese network for one-shot recognition (Koch et al. 2015, ICML workshop, §3.1 and figure 4).
+
+105×105 images, 64@10×10 – pool – 128@7×7 – pool – 128@4×4 – pool – 256@4×4 – 4096 sigmoid units: 38,951,745 weights,
+nearly all of them between the last two. The paper's L1 distance and output unit (4,097 of the weights) are left to the
+lab's embedding and losses, and its initial weights (N(0, 0.01), and N(0, 0.2), which saturates the sigmoid) to PyTorch.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from siamese_lab.networks.backbone import Backbone
+from siamese_lab.networks.registry import register
+
+SIDE = 105
+"""Of the paper's images, and of Omniglot's."""
+
+
+@register("koch")
+class Koch(Backbone):
+    """The paper's layers on the paper's size: images of another one are resized to 105×105, bilinearly.
+
+    Args:
+        channels: of the input images.
+        image_size: their height and width; 105 spares the resizing.
+        units: of the fully connected layer, the backbone's features.
+    """
+
+    def __init__(self, channels: int = 1, image_size: int = 28, units: int = 4096) -> None:
+        super().__init__()
+        self.features = units
+        self.resized = image_size != SIDE
+        self.layers = nn.Sequential(
+            *_block(channels, 64, 10),
+            *_block(64, 128, 7),
+            *_block(128, 128, 4),
+            nn.Conv2d(128, 256, 4),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(256 * 6 * 6, units),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Features (B, `features`)."""
+        if self.resized:
+            images_BCHW = F.interpolate(images_BCHW, (SIDE, SIDE), mode="bilinear", antialias=True)
+        features: Tensor = self.layers(images_BCHW)
+        return features
+
+
+def _block(channels: int, width: int, kernel: int) -> tuple[nn.Module, ...]:
+    """Pooling comes before ReLU: the two commute."""
+    return nn.Conv2d(channels, width, kernel), nn.MaxPool2d(2), nn.ReLU()

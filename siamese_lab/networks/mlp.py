@@ -1,0 +1,37 @@
+"""Fully connected layers with batch norm and ReLU, which see pixels and not their neighbourhood: a baseline."""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from siamese_lab.networks.backbone import Backbone
+from siamese_lab.networks.registry import register
+
+
+@register("mlp")
+class MLP(Backbone):
+    """Flat images through `depth` layers of `width` units.
+
+    Args:
+        channels: of the input images.
+        image_size: their height and width.
+        width: units of every layer.
+        depth: layers, at least 1.
+    """
+
+    def __init__(self, channels: int = 1, image_size: int = 28, width: int = 512, depth: int = 2) -> None:
+        super().__init__()
+        if depth < 1 or width < 1:
+            raise ValueError(f"An MLP needs a depth and a width of at least 1, but they are {depth} and {width}.")
+        self.features = width
+        widths = [channels * image_size**2, *[width] * depth]
+        self.layers = nn.Sequential(nn.Flatten(), *(_layer(*ends) for ends in pairwise(widths)))
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Features (B, `features`)."""
+        features: Tensor = self.layers(images_BCHW)
+        return features
+
+
+def _layer(inputs: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, width, bias=False), nn.BatchNorm1d(width), nn.ReLU())

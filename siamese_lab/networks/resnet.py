@@ -1,0 +1,132 @@
+"""ResNet-18 and ResNet-50 (He et al. 2016, arXiv:1512.03385), torchvision's, with a stem that small images survive.
+
+Shapes: B images of C × H × W.
+"""
+
+from typing import ClassVar, Literal
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from siamese_lab.networks.backbone import Backbone
+from siamese_lab.networks.registry import register
+
+Stem = Literal["auto", "small", "imagenet"]
+SMALL = 64
+"""Images of up to 64×64 pixels get the small stem."""
+
+
+class ResNet(Backbone):
+    """One of torchvision's residual networks up to its global average pooling.
+
+    Args:
+        channels: of the input images.
+        image_size: their height and width.
+        stem: "imagenet" halves twice before the first block (7×7 convolution, max pooling), "small" not at all (3×3);
+            "auto" is small for images of up to 64×64 pixels, unless pretrained weights need imagenet's.
+        pretrained: start from torchvision's ImageNet weights; images are then standardised as those were, and grey
+            ones shown as three equal channels.
+    """
+
+    architecture: ClassVar[str]
+    """Torchvision's name of it."""
+
+    def __init__(self, channels: int = 1, image_size: int = 28, stem: Stem = "auto", pretrained: bool = False) -> None:
+        super().__init__()
+        resolved = resolve_stem(stem, image_size, pretrained)
+        self.layers = models.get_model(self.architecture, weights=None)
+        self.features = self.layers.fc.in_features
+        if pretrained:
+            self.layers.load_state_dict(pretrained_weights(self.architecture))
+        self.layers.fc = nn.Identity()
+        if resolved == "small":
+            self.layers.maxpool = nn.Identity()
+            self.layers.conv1 = first_convolution(channels, 3)
+        elif not pretrained:
+            self.layers.conv1 = first_convolution(channels, 7, stride=2)
+        self.standardise = AsImageNet(channels) if pretrained else nn.Identity()
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Features (B, `features`)."""
+        features: Tensor = self.layers(self.standardise(images_BCHW))
+        return features
+
+
+@register("resnet18")
+class ResNet18(ResNet):
+    """18 layers, 512 features."""
+
+    architecture = "resnet18"
+
+
+@register("resnet50")
+class ResNet50(ResNet):
+    """50 layers, 2048 features."""
+
+    architecture = "resnet50"
+
+
+class AsImageNet(nn.Module):
+    """Images (0…1) as torchvision's weights know them: three channels with ImageNet's mean and deviation taken out.
+
+    Args:
+        channels: of the input images, 1 or 3.
+    """
+
+    mean_C11: Tensor
+    deviation_C11: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        if channels not in (1, 3):
+            raise ValueError(
+                f"Pretrained weights see images of 1 or 3 channels, but these have {channels}. "
+                "Set network.pretrained=false."
+            )
+        self.register_buffer("mean_C11", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
+        self.register_buffer("deviation_C11", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Standardised images (B, 3, H, W), channels-last."""
+        images_B3HW = (images_BCHW - self.mean_C11) / self.deviation_C11
+        return images_B3HW.contiguous(memory_format=torch.channels_last)
+
+
+def resolve_stem(stem: str, image_size: int, pretrained: bool) -> str:
+    """What `auto` means; raises ValueError for a stem that is not known or that the weights do not fit."""
+    if stem not in ("auto", "small", "imagenet"):
+        raise ValueError(f"stem must be 'auto', 'small' or 'imagenet', but is {stem!r}.")
+    if stem == "small" and pretrained:
+        raise ValueError(
+            "Pretrained weights begin with ImageNet's 7×7 convolution, so stem='small' does not fit them. "
+            "Set network.stem=imagenet or auto, or network.pretrained=false."
+        )
+    if stem == "auto":
+        return "small" if image_size <= SMALL and not pretrained else "imagenet"
+    return stem
+
+
+def first_convolution(channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """To 64 maps, with initial weights as torchvision draws them."""
+    convolution = nn.Conv2d(channels, 64, kernel, stride, padding=kernel // 2, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    return convolution
+
+
+def pretrained_weights(architecture: str) -> dict[str, Tensor]:
+    """Torchvision's best ImageNet weights, downloaded once and checked.
+
+    Raises:
+        ValueError: if they can be neither found nor downloaded.
+    """
+    weights = models.get_model_weights(architecture).DEFAULT
+    try:
+        state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise ValueError(
+            f"The pretrained weights of {architecture} could not be loaded from {weights.url} ({error}). "
+            f"Put that file into {torch.hub.get_dir()}/checkpoints by hand, or set network.pretrained=false."
+        ) from error
+    return state
