@@ -33,9 +33,8 @@ MISTAKES = {
     "seed=abc": "Value 'abc' of type 'str' could not be converted to Integer",
     "data.classes_per_batch=9": "P×K batches of 9 classes need as many to train on, but there are 6.",
     "data.images_per_class=1": "P×K batches need at least 2 images per class",
-    "data.images_per_class=500": "P×K batches need 500 images per class, but 6 of 6 classes have fewer",
+    "data.repeats=false data.images_per_class=500": "P×K batches need 500 images per class, but 6 of 6 classes have fewer",
     "data.image_size=8": "Conv-4 halves its images four times and so needs at least 16×16 pixels",
-    "data=omniglot": "Set paths.data=FOLDER or the environment variable SIAMESE_LAB_DATA",
     "trainer.accelerator=tpu": "trainer.accelerator=tpu is not on this machine, which has: ",
     "trainer.max_steps=0": "trainer.max_steps must be at least 1, but is 0",
     "trainer.val_check_interval=301": "trainer.val_check_interval=301 is more than the 300 steps",
@@ -48,7 +47,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_explained_before_anything_is_trained(mistake: str, command, tmp_path: Path) -> None:
-    ended = command(mistake)
+    ended = command(*mistake.split())
     assert ended.status == 2
     assert f"Error: {MISTAKES[mistake]}" in ended.err or MISTAKES[mistake] in ended.err
     assert "Traceback" not in ended.err
