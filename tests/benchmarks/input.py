@@ -4,7 +4,7 @@ The usual way is a torchvision data set of PIL images, `RandomAffine` and `ToTen
 pytorch-metric-learning's `MPerClassSampler`. Both yield batches of 8 classes × 16 images out of MNIST's 60,000 (out of
 images made up in its shape, where SIAMESE_LAB_DATA does not name a folder that holds it).
 
-The lab takes one thread. The usual way takes as much, by processor time, which other work on the machine hardly disturbs;
+The lab takes one thread. The usual way takes as much, by processor time, which other work disturbs least;
 or two worker processes beside it, by the clock on the wall, which wants a quiet machine of two cores.
 """
 
