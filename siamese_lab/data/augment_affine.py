@@ -165,7 +165,7 @@ class _Tile(NamedTuple):
         (self._bilinear if interpolation == "bilinear" else self._nearest)(out_BCHW)
 
     def _nearest(self, out_BCHW: Tensor) -> None:
-        self._index(torch.round(self.places_2BS, out=self.whole_2BS))
+        self._index(self.places_2BS.round_())
         for channel, pixels_N in enumerate(self._channels()):
             if len(out_BCHW[0]) == 1:
                 self._look_up(pixels_N, out_BCHW)

@@ -25,7 +25,7 @@ class _Drawn(NamedTuple):
     """Some batches of the stream, and what it takes to draw them again."""
 
     images_SPK: Tensor
-    classes_SP: Tensor
+    labels_SPK: Tensor
     generator_before: Tensor
     queue_before: Tensor
 
@@ -166,15 +166,16 @@ class PKBatches:
         return place.drawn.images_SPK[place.batches - 1, self.part].flatten()
 
     def _labels(self, place: _Place) -> Tensor:
-        return place.drawn.classes_SP[place.batches - 1, self.part].repeat_interleave(self.images_per_class)
+        return place.drawn.labels_SPK[place.batches - 1, self.part].flatten()
 
     def _draw(self) -> _Drawn:
         before = self.generator.get_state(), self.queue
         count = max(1, AT_ONCE // (self.classes_per_batch * self.images_per_class))
         classes_R = self._next_classes(count * self.classes_per_batch)
         images_RK = self._images_of(classes_R)
-        shape = (count, self.classes_per_batch)
-        self._latest = _Drawn(images_RK.view(*shape, -1), classes_R.view(shape), *before)
+        labels_RK = classes_R[:, None].repeat(1, self.images_per_class)
+        shape = (count, self.classes_per_batch, self.images_per_class)
+        self._latest = _Drawn(images_RK.view(shape), labels_RK.view(shape), *before)
         return self._latest
 
     def _next_classes(self, count: int) -> Tensor:
