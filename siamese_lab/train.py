@@ -86,7 +86,7 @@ def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: C
     )
     images = build_data(config)
     module = build_module(config, images)
-    results = begin_results(config, trainer)
+    results = begin_results(config, trainer, images)
     summary.print_choices(console, results, images)
 
     with recorded(results, folder):
@@ -145,7 +145,7 @@ def check_meaning(config: DictConfig, sampler: samplers.Sampler, loss: losses.Lo
         )
 
 
-def begin_results(config: DictConfig, trainer: lightning.Trainer) -> Results:
+def begin_results(config: DictConfig, trainer: lightning.Trainer, images: data.DataModule) -> Results:
     """All that is known before training."""
     return Results(
         data=config.data.name,
@@ -154,6 +154,7 @@ def begin_results(config: DictConfig, trainer: lightning.Trainer) -> Results:
         network=config.network.name,
         seed=config.seed,
         choices=choices.plain(config),
+        images=images.provenance(),
         versions=environment.versions(),
         commit=environment.commit(),
         hardware=environment.hardware(trainer.strategy.root_device, str(trainer.precision)),

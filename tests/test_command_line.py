@@ -33,7 +33,7 @@ MISTAKES = {
     "seed=abc": "Value 'abc' of type 'str' could not be converted to Integer",
     "data.classes_per_batch=9": "P×K batches of 9 classes need as many to train on, but there are 6.",
     "data.images_per_class=1": "P×K batches need at least 2 images per class",
-    "data.repeats=false data.images_per_class=500": "P×K batches need 500 images per class, but 6 of 6 classes have fewer",
+    "data.repeats=false data.images_per_class=500": "P×K batches need 500 images per class, but 6 of 6 classes",
     "data.image_size=8": "Conv-4 halves its images four times and so needs at least 16×16 pixels",
     "trainer.accelerator=tpu": "trainer.accelerator=tpu is not on this machine, which has: ",
     "trainer.max_steps=0": "trainer.max_steps must be at least 1, but is 0",

@@ -21,6 +21,8 @@ class Results:
     seed: int
     choices: dict[str, Any]
     """The whole configuration."""
+    images: dict[str, str]
+    """Where they came from, as `DataModule.provenance` tells."""
     versions: dict[str, str]
     commit: str | None
     hardware: dict[str, Any]
