@@ -1,7 +1,6 @@
 """Prepare data sets ahead of time: `python -m siamese_lab.data NAME … [--verify] [--show] [OPTION=VALUE …]`."""
 
 import argparse
-import importlib
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from siamese_lab import data
 from siamese_lab.choices import check_keys, config_folder, register_schema
+from siamese_lab.data.sheets import write_sheets
 from siamese_lab.mistakes import check_types, explain, is_users_mistake
 
 BAD_COPY, BAD_INPUT = 1, 2
@@ -100,7 +100,7 @@ def verify(console: Console, name: str, images: data.DataModule) -> int:
 def show(console: Console, images: data.DataModule, folder: Path) -> None:
     """Draw the images, and print where to."""
     images.setup("fit")
-    for sheet in importlib.import_module("siamese_lab.data.sheets").write_sheets(images, folder):
+    for sheet in write_sheets(images, folder):
         console.print(f"{'sheet':<10}{sheet}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -43,7 +43,8 @@ def write_sheets(module: DataModule, folder: Path) -> list[Path]:
 
     Returns:
         `classes.png`: images of some classes to train on, from the largest to the smallest, with how many there are.
-        `class_sizes.png`: how many classes have how many images, in each part. `batch.png`: the next training batch,
+        `class_sizes.png`: how many images each class has, in each part, or how many classes have how many, where there
+        are many. `batch.png`: the next training batch,
         augmented, as the network sees it.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,14 +127,28 @@ def _rgb(image_CHW: Tensor) -> NDArray[np.float32]:
 
 
 def _sizes_figure(module: DataModule, title: str) -> Figure:
-    """A histogram for each part."""
+    """A picture of the sizes for each part."""
     figure = Figure((11, 3.2), layout="constrained")
     figure.suptitle(title, fontsize=11, parse_math=False)
     for axes, part, table in zip(figure.subplots(1, 3), module.splits._fields, module.splits, strict=True):
         size_C = table.labels_N.bincount(minlength=len(table.class_names)).numpy()
-        _draw_sizes(axes, size_C)
+        if len(size_C) <= CLASSES:
+            _draw_each_size(axes, size_C, [_short(each) for each in table.class_names])
+        else:
+            _draw_sizes(axes, size_C)
         axes.set_title(f"{part}: {len(table):,} images of {len(size_C):,} classes", fontsize=9)
     return figure
+
+
+def _draw_each_size(axes: Axes, size_C: NDArray[np.int64], names: list[str]) -> None:
+    """A bar for each class, the first one on top."""
+    bars = axes.barh(range(len(names)), size_C, color="tab:blue")
+    axes.bar_label(bars, [f"{size:,}" for size in size_C], padding=2, fontsize=8)
+    axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.set_xlabel("images of a class")
 
 
 def _draw_sizes(axes: Axes, size_C: NDArray[np.int64]) -> None:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -83,14 +82,12 @@ def test_without_a_name(run):
     assert "error: name at least one of digits, " in err
 
 
-def test_show_draws_into_the_folder_of_the_set(run, monkeypatch):
-    sheets = types.ModuleType("siamese_lab.data.sheets")
-    asked = []
-    sheets.write_sheets = lambda images, folder: asked.append((type(images), folder)) or [folder / "classes.png"]
-    monkeypatch.setitem(sys.modules, sheets.__name__, sheets)
+def test_show_draws_into_the_folder_of_the_set(run, tmp_path):
     status, out, _ = run("digits", "--show", "paths.outputs=elsewhere")
-    assert status == 0 and asked == [(Digits, Path("elsewhere/data/digits"))]
-    assert out.endswith("sheet     elsewhere/data/digits/classes.png\n")
+    assert status == 0
+    shown = [line.split()[1] for line in out.splitlines() if line.startswith("sheet")]
+    assert [Path(each).name for each in shown] == ["classes.png", "class_sizes.png", "batch.png"]
+    assert all((tmp_path / each).is_file() and each.startswith("elsewhere/data/digits/") for each in shown)
 
 
 def test_verify_prepares_nothing_and_names_what_is_wrong(run, tmp_path):
