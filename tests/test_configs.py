@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import compose
 from hydra.utils import instantiate
+from PIL import Image
 
 from siamese_lab import data, losses, networks, samplers
 from siamese_lab.choices import config_folder
@@ -44,6 +45,12 @@ def where_its_images_are(override: str, folder: Path, request: pytest.FixtureReq
     if override in DOWNLOADED:
         root, cache = request.getfixturevalue("real_root"), request.getfixturevalue("real_cache")
         return [f"paths.data={root}", f"paths.cache={cache}"]
+    if override == "data=image_folder":
+        for number in range(24 * 4):
+            place = folder / "images" / f"class{number // 4}" / f"{number}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (70, 70), (number, 0, 0)).save(place)
+        return [f"data.root={folder / 'images'}", f"paths.cache={folder / 'cache'}"]
     return []
 
 
