@@ -1,6 +1,7 @@
 """The schema of a run's configuration: a key that is not here does not pass, and values are checked for their type."""
 
 from dataclasses import dataclass, field, fields
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,13 @@ class Paths:
     outputs: str = "outputs"
 
 
+class Tested(Enum):
+    """Whose figures a run reports."""
+
+    last = "last"
+    best = "best"
+
+
 @dataclass
 class Choices:
     """Everything a run can be told. The groups hold the options of what they name."""
@@ -37,6 +45,7 @@ class Choices:
     """Decay of the moving average of the weights that is evaluated; null evaluates the weights themselves."""
     paths: Paths = field(default_factory=Paths)
     seed: int = 0
+    tested: Tested = Tested.last
     resume: str | None = None
 
 
@@ -67,6 +76,6 @@ def check_keys(config: DictConfig) -> None:
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """The configuration as plain values, without where a run was taken up from."""
-    values = OmegaConf.to_container(config, resolve=True)
+    values = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items() if key != "resume"}

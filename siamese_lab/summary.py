@@ -39,7 +39,8 @@ def _named(name: str, options: dict[str, Any]) -> str:
 
 def print_outcome(console: Console, results: Results, folder: Path) -> None:
     """The final metrics as a table, and where to look further."""
-    table = Table(title=f"{results.data}, {results.sampler}: weights of step {results.best_step}", title_justify="left")
+    title = f"{results.data}, {results.sampler}: weights of step {results.tested_step:,}"
+    table = Table(title=title, title_justify="left")
     table.add_column("")
     for metric in results.test:
         table.add_column(metric.capitalize(), justify="right")

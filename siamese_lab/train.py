@@ -49,7 +49,7 @@ def job(config: DictConfig) -> None:
 
 
 def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: Console) -> Results:
-    """Train, choose the weights by validation, test them, and leave everything in `folder`.
+    """Train, test the weights at the end or those that validated best, and leave everything in `folder`.
 
     Args:
         config: as `siamese_lab.choices.Choices`.
@@ -96,7 +96,8 @@ def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: C
         finally:
             results.steps = trainer.global_step
             results.seconds = seconds(clock.seconds(), module.mining.seconds(), results.steps)
-        evaluate_best(trainer, module, images, Path(best.best_model_path), results)
+        tested = last if config.tested is choices.Tested.last else Path(best.best_model_path)
+        evaluate(trainer, module, images, tested, results)
         results.seconds["total"] = time.perf_counter() - started
     return results
 
@@ -190,13 +191,13 @@ def seconds(training: float, mining: float, steps: int) -> dict[str, float]:
     }
 
 
-def evaluate_best(
+def evaluate(
     trainer: lightning.Trainer, module: SiameseModule, images: data.DataModule, checkpoint: Path, results: Results
 ) -> None:
-    """Validate and test with the weights that validated best."""
+    """Validate and test with the weights of a checkpoint."""
     chosen = torch.load(checkpoint, weights_only=True)
     module.load_state_dict(chosen["state_dict"])
-    results.best_step = chosen["global_step"]
+    results.tested_step = chosen["global_step"]
     results.validation = recall_of(trainer.validate(module, datamodule=images, verbose=False)[0])
     results.test = recall_of(trainer.test(module, datamodule=images, verbose=False)[0])
 

@@ -26,7 +26,7 @@ def digits():
 def test_a_step_gives_finite_gradients_everywhere(sampler, loss, digits):
     images, batches = digits
     module = build_module(compose(f"sampler={sampler}", f"loss={loss}", "network.width=16"), images)
-    for images_BCHW, labels_B in batches:
+    for images_BCHW, labels_B, _ in batches:
         z_BD = module.network(to_float(images_BCHW))
         triplets = module.sampler(z_BD.detach(), labels_B)
         value = module.loss(module.sampler.pool(z_BD), triplets, labels_B)

@@ -64,10 +64,10 @@ def test_resumed_equals_uninterrupted(
     ):
         assert all(torch.equal(moments[name], others[name]) for name in moments)
     assert one["lr_schedulers"] == other["lr_schedulers"]
-    assert (resumed.test, resumed.validation, resumed.best_step) == (
+    assert (resumed.test, resumed.validation, resumed.tested_step) == (
         uninterrupted.test,
         uninterrupted.validation,
-        uninterrupted.best_step,
+        uninterrupted.tested_step,
     )
     assert resumed.steps == 30
     assert json.loads((parts / "results.json").read_text())["status"] == "finished"

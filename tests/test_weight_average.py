@@ -69,10 +69,10 @@ def test_training_goes_on_as_it_would_without(tmp_path):
 
 
 def test_the_reported_figures_are_those_of_the_average(seen, tmp_path):
-    results = quick_run(tmp_path, f"ema={DECAY}", "trainer.val_check_interval=3")
-    assert results.best_step in (3, 6)
+    results = quick_run(tmp_path, f"ema={DECAY}", "trainer.val_check_interval=3", "tested=best")
+    assert results.tested_step in (3, 6)
     best = checkpoint_of(tmp_path, "best")["state_dict"]
-    validated = seen["validation"][results.best_step // 3 - 1]
+    validated = seen["validation"][results.tested_step // 3 - 1]
     assert all(torch.equal(best[f"network.{name}"], each) for name, each in validated.items())
 
 
@@ -102,10 +102,10 @@ def test_resumed_equals_uninterrupted(step, tmp_path, monkeypatch):
     for name, each in one[TRAINED_ON]["weights"].items():
         assert torch.equal(each, other[TRAINED_ON]["weights"][name]), name
     assert one[TRAINED_ON]["steps"] == other[TRAINED_ON]["steps"] == 30
-    assert (resumed.test, resumed.validation, resumed.best_step) == (
+    assert (resumed.test, resumed.validation, resumed.tested_step) == (
         uninterrupted.test,
         uninterrupted.validation,
-        uninterrupted.best_step,
+        uninterrupted.tested_step,
     )
 
 

@@ -29,8 +29,8 @@ class Results:
     status: Status = "running"
     error: str | None = None
     steps: int = 0
-    best_step: int | None = None
-    """The step whose weights had the best validation Recall@1, which are those tested."""
+    tested_step: int | None = None
+    """The step whose weights the metrics are of."""
     seconds: dict[str, float] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
     test: dict[str, float] = field(default_factory=dict)
