@@ -31,7 +31,7 @@ def full_float32(device: torch.device) -> Iterator[None]:
 
     A compiled step cannot switch TF32: it multiplies as `torch.set_float32_matmul_precision` says, at first "highest".
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or device.type == "cpu":
         with torch.autocast(device.type, enabled=False):
             yield
         return
@@ -47,6 +47,8 @@ def full_float32(device: torch.device) -> Iterator[None]:
 
 def safe_sqrt(x: Tensor) -> Tensor:
     """√x for x ≥ 0, whose gradient at 0 is 0 rather than infinity; NaN stays NaN."""
+    if not x.requires_grad:
+        return x.sqrt()
     zero = x == 0
     return torch.where(zero, 1.0, x).sqrt() * ~zero
 

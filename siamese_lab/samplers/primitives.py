@@ -64,14 +64,15 @@ def in_window(
         u_AR: uniform numbers in (0, 1) for a uniform draw from the window; None takes the largest s of it.
         spare_AC: room to work in.
     """
-    s_ADN = in_blocks(s_AC)
+    s_ADN, spare_ADN = in_blocks(s_AC), in_blocks(spare_AC)
     bound_AR = (-width_AR.clamp_min(SMALLEST)).view(torch.int32)
+    s_ap_AR1, bound_AR1 = s_ap_AR[..., None], bound_AR[..., None]
     least, inside = [], []
-    for s_ap_A1, bound_A1 in zip(s_ap_AR.split(1, 1), bound_AR.split(1, 1), strict=True):
-        gap_AC = signed_gap(s_AC, s_ap_A1, spare_AC)
-        least.append(in_blocks(gap_AC).amin(1))
+    for s_ap_A11, bound_A11 in zip(s_ap_AR1.split(1, 1), bound_AR1.split(1, 1), strict=True):
+        gap_ADN = signed_gap(s_ADN, s_ap_A11, spare_ADN)
+        least.append(gap_ADN.amin(1))
         if u_AR is not None:
-            inside.append(in_blocks(gap_AC.lt_(bound_A1)).sum(1, dtype=torch.int32))
+            inside.append(gap_ADN.lt_(bound_A11).sum(1, dtype=torch.int32))
     nearest_AR = torch.stack(least, 1).min(2)
     found_AR = nearest_AR.values < bound_AR
     block_AR = nearest_AR.indices
@@ -79,10 +80,10 @@ def in_window(
         drawn_AR, rank_AR = _block_of_draw(torch.stack(inside, 1), u_AR)
         block_AR = torch.where(found_AR, drawn_AR, block_AR)
     s_ARD = _of_block(s_ADN, block_AR)
-    gap_ARD = signed_gap(s_ARD, s_ap_AR[..., None], s_ARD)
+    gap_ARD = signed_gap(s_ARD, s_ap_AR1, s_ARD)
     row_AR = gap_ARD.argmin(2)
     if u_AR is not None:
-        row_AR = torch.where(found_AR, _row_of_rank(gap_ARD.lt_(bound_AR[..., None]), rank_AR), row_AR)
+        row_AR = torch.where(found_AR, _row_of_rank(gap_ARD.lt_(bound_AR1), rank_AR), row_AR)
     return _column(row_AR, block_AR, s_ADN), found_AR
 
 
