@@ -86,7 +86,7 @@ def _as_told(labels_B: Tensor, images_per_class: int) -> tuple[ClassRuns, Tensor
     order_PK = order_B.view(-1, images_per_class)
     onwards_PKK = torch.cat([order_PK, order_PK], 1).unfold(1, images_per_class, 1)[:, :-1]
     place_B = _inverse(order_B)
-    own_BK = onwards_PKK.flatten(0, 1)[place_B]
+    own_BK = onwards_PKK.flatten(0, 1).index_select(0, place_B)
     runs = ClassRuns(order_B, place_B - place_B % images_per_class, torch.full_like(order_B, images_per_class))
     return runs, own_BK, torch.ones_like(own_BK, dtype=torch.bool)
 

@@ -41,7 +41,7 @@ class Noise(nn.Module):
             self.to(device)
         first = self.key.add(self.calls, alpha=_signed(BETWEEN_CALLS))
         x = torch.addcmul(first, torch.arange(math.prod(shape), device=device), self.stride)
-        self.calls += 1
+        self.calls.add_(1)
         _mix_upper_(x)
         return _shifted(x, 64 - BITS).to(torch.float32).add_(0.5).mul_(2.0**-BITS).view(shape)
 

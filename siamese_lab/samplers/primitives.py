@@ -159,7 +159,7 @@ def draw_outside(runs: ClassRuns, images: Tensor | int, u_BR: Tensor) -> Tensor:
     """
     start_B1, count_B1 = runs.start_B[:, None], runs.count_B[:, None]
     place_BR = below(images - count_B1, u_BR)
-    return runs.order_C[place_BR + count_B1 * (place_BR >= start_B1)]
+    return runs.order_C.take(place_BR + count_B1 * (place_BR >= start_B1))
 
 
 def power_(x: Tensor, exponent: int) -> Tensor:
