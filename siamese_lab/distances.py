@@ -6,7 +6,7 @@ d²(i, j) = max(0, 2 − 2 z_i·z_j), so plain distances lie in 0…2 and square
 Shapes: B embeddings of D dimensions, … any leading shape.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, get_args
 
@@ -77,6 +77,6 @@ def dot(left: Tensor, right: Tensor) -> Tensor:
     return (left.to(precision) * right.to(precision)).sum(-1)
 
 
-def tile_rows(columns: int, device: torch.device) -> int:
+def tile_rows(columns: int, device: torch.device, entries: Mapping[str, int] = TILE_ENTRIES) -> int:
     """How many rows of that many similarities to hold at once, whatever the number of rows in all."""
-    return max(1, TILE_ENTRIES.get(device.type, TILE_ENTRIES["cpu"]) // columns)
+    return max(1, entries.get(device.type, entries["cpu"]) // columns)

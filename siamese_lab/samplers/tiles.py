@@ -15,6 +15,9 @@ from siamese_lab import distances
 from siamese_lab.samplers.class_peers import ClassPeers, ClassRuns, class_runs
 from siamese_lab.samplers.primitives import draw_outside, padded
 
+TILE_ENTRIES = {"cpu": 2**21, "cuda": 2**26}
+"""Similarities held at once: on a CPU more than elsewhere, as a product of few rows is slow and little follows it."""
+
 NOBODY = torch.iinfo(torch.int64).max
 """The label of a place that holds no image to choose."""
 
@@ -114,7 +117,7 @@ def tiles(images: Images, room: Room) -> Iterator[Tile]:
     batch, count = len(peers.own_BK), len(z_CD)
     columns = padded(count)
     z_ND = z_CD if columns == count else F.pad(z_CD, (0, 0, 0, columns - count))
-    rows = min(batch, distances.tile_rows(columns, z_CD.device))
+    rows = min(batch, distances.tile_rows(columns, z_CD.device, TILE_ENTRIES))
     s_AN, spare_AN = room.of(2 * rows * columns, z_CD).view(2, rows, columns).unbind()
     for start in range(0, batch, rows):
         anchors = slice(start, min(start + rows, batch))
