@@ -113,6 +113,7 @@ def _around(place: Tensor, count: Tensor) -> Tensor:
 
 
 def _check_table(sorted_B: Tensor, images_per_class: int) -> None:
+    """Raise ValueError (on a GPU, and compiled, by the device) unless rows of K are each a class of its own."""
     told = f"at least 2 classes × {images_per_class} images"
     waits = sorted_B.device.type == "cpu" and not torch.compiler.is_compiling()
     if len(sorted_B) > 0 and len(sorted_B) % images_per_class == 0:

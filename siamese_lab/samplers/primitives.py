@@ -91,7 +91,8 @@ def signed_gap(left: Tensor, right: Tensor, into: Tensor) -> Tensor:
     """left − right as an int32 that is negative where the difference is, and the lower the nearer it is to 0.
 
     The bits of negative floats, read as integers, ascend as their magnitudes do, from −2³¹; those of positive floats
-    are positive. So one `amin` finds the nearest below 0, and one comparison with a negative bound a whole window.
+    are positive. So one `amin` finds the nearest below 0, or the nearest to 0 if all are above; and one comparison with
+    a negative bound finds a whole window.
     """
     torch.sub(left, right, out=into)
     return into.view(torch.int32)
@@ -114,7 +115,7 @@ def draw_below(x_AC: Tensor, bound: int, u_AR: Tensor) -> Tensor:
 def _block_of_draw(count_ARN: Tensor, u_AR: Tensor) -> tuple[Tensor, Tensor]:
     """The block that a uniform draw among all that were counted falls into, and its rank within that block."""
     upto_ARN = count_ARN.cumsum(2)
-    rank_AR1 = below(upto_ARN[..., -1:], u_AR[..., None])
+    rank_AR1 = _integer_below(upto_ARN[..., -1:], u_AR[..., None])
     block_AR1 = torch.searchsorted(upto_ARN, rank_AR1, right=True).clamp_max_(upto_ARN.shape[2] - 1)
     before_AR1 = upto_ARN.gather(2, block_AR1) - count_ARN.gather(2, block_AR1)
     return block_AR1[..., 0], (rank_AR1 - before_AR1)[..., 0]
@@ -124,11 +125,6 @@ def _row_of_rank(counted_ARD: Tensor, rank_AR: Tensor) -> Tensor:
     """Where the 1 with that rank, counted from 0, stands among the ones and zeros of a block."""
     upto_ARD = counted_ARD.cumsum(2)
     return torch.searchsorted(upto_ARD, rank_AR[..., None], right=True)[..., 0].clamp_max_(upto_ARD.shape[2] - 1)
-
-
-def below(count: Tensor, u: Tensor) -> Tensor:
-    """Uniform draws of an integer in 0 … count − 1: u < 1 in float32, times a count up to 2²⁴, stays below it."""
-    return (u * count).long()
 
 
 def draw_weighted(weight_AC: Tensor, u_AR: Tensor) -> Tensor:
@@ -158,7 +154,7 @@ def draw_outside(runs: ClassRuns, images: Tensor | int, u_BR: Tensor) -> Tensor:
         u_BR: uniform numbers in (0, 1).
     """
     start_B1, count_B1 = runs.start_B[:, None], runs.count_B[:, None]
-    place_BR = below(images - count_B1, u_BR)
+    place_BR = _integer_below(images - count_B1, u_BR)
     return runs.order_C.take(place_BR + count_B1 * (place_BR >= start_B1))
 
 
@@ -186,6 +182,11 @@ def _of_block(x_ADN: Tensor, block_AR: Tensor) -> Tensor:
 
 def _column(row_AR: Tensor, block_AR: Tensor, x_ADN: Tensor) -> Tensor:
     return row_AR * x_ADN.shape[2] + block_AR
+
+
+def _integer_below(count: Tensor, u: Tensor) -> Tensor:
+    """Uniform draws of an integer in 0 … count − 1: u < 1 in float32, times a count up to 2²⁴, stays below it."""
+    return (u * count).long()
 
 
 def _below(x: Tensor, limit: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from siamese_lab.samplers.class_peers import ClassPeers, ClassRuns, class_runs
 from siamese_lab.samplers.primitives import draw_outside, padded
 
 TILE_ENTRIES = {"cpu": 2**21, "cuda": 2**26}
-"""Similarities held at once: on a CPU more than elsewhere, as a product of few rows is slow and little follows it."""
+"""Similarities held at once: on a CPU more than where losses differentiate, as a product of few rows is slow."""
 
 NOBODY = torch.iinfo(torch.int64).max
 """The label of a place that holds no image to choose."""
