@@ -6,7 +6,7 @@ d²(i, j) = max(0, 2 − 2 z_i·z_j), so plain distances lie in 0…2 and square
 Shapes: B embeddings of D dimensions, … any leading shape.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, get_args
 
@@ -31,7 +31,7 @@ def full_float32(device: torch.device) -> Iterator[None]:
 
     A compiled step cannot switch TF32: it multiplies as `torch.set_float32_matmul_precision` says, at first "highest".
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or device.type == "cpu":
         with torch.autocast(device.type, enabled=False):
             yield
         return
@@ -47,6 +47,8 @@ def full_float32(device: torch.device) -> Iterator[None]:
 
 def safe_sqrt(x: Tensor) -> Tensor:
     """√x for x ≥ 0, whose gradient at 0 is 0 rather than infinity; NaN stays NaN."""
+    if not x.requires_grad:
+        return x.sqrt()
     zero = x == 0
     return torch.where(zero, 1.0, x).sqrt() * ~zero
 
@@ -75,6 +77,6 @@ def dot(left: Tensor, right: Tensor) -> Tensor:
     return (left.to(precision) * right.to(precision)).sum(-1)
 
 
-def tile_rows(columns: int, device: torch.device) -> int:
+def tile_rows(columns: int, device: torch.device, entries: Mapping[str, int] = TILE_ENTRIES) -> int:
     """How many rows of that many similarities to hold at once, whatever the number of rows in all."""
-    return max(1, TILE_ENTRIES.get(device.type, TILE_ENTRIES["cpu"]) // columns)
+    return max(1, entries.get(device.type, entries["cpu"]) // columns)

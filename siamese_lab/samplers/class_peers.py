@@ -57,22 +57,8 @@ def class_peers(labels_B: Tensor, images_per_class: int | None = None, image_ids
         ValueError: if no class has two images, if there is only one class, if K is not what the labels say, or if
             K is told and a class is one image over and over (on a GPU the last three are device-side assertions).
     """
-    runs = class_runs(labels_B, labels_B)
-    _check_counts(runs.count_B, images_per_class)
-    largest = images_per_class if images_per_class is not None else int(runs.count_B.max())
-
-    order_B, start_B, count_B = runs
-    onwards_K = torch.arange(largest, device=labels_B.device)
-    rank_B = torch.empty_like(order_B).scatter_(0, order_B, torch.arange(len(order_B), device=labels_B.device))
-    count_B1 = count_B[:, None]
-    place_BK = _around((rank_B - start_B)[:, None] + onwards_K, count_B1)
-    member_BK = order_B[start_B[:, None] + place_BK]
-    if images_per_class is not None:
-        own_BK, valid_BK = member_BK, torch.ones((), dtype=torch.bool, device=labels_B.device).expand_as(member_BK)
-    else:
-        valid_BK = onwards_K < count_B1
-        own_BK = torch.where(valid_BK, member_BK, member_BK[:, :1])
-    positive_BR, valid_BR = member_BK[:, 1:], valid_BK[:, 1:]
+    runs, own_BK, valid_BK = _counted(labels_B) if images_per_class is None else _as_told(labels_B, images_per_class)
+    positive_BR, valid_BR = own_BK[:, 1:], valid_BK[:, 1:]
     exchanged_BR = None
     if image_ids_B is not None:
         exchanged_BR = image_ids_B[positive_BR] == image_ids_B[:, None]
@@ -80,6 +66,34 @@ def class_peers(labels_B: Tensor, images_per_class: int | None = None, image_ids
         _check_different(different_B1, labels_B, images_per_class)
         valid_BR = valid_BR & different_B1
     return ClassPeers(runs, positive_BR, valid_BR, exchanged_BR, own_BK)
+
+
+def _counted(labels_B: Tensor) -> tuple[ClassRuns, Tensor, Tensor]:
+    """The images of each one's class, the image itself first, as many as the largest class has; and which are valid."""
+    runs = class_runs(labels_B, labels_B)
+    _check_counts(runs.count_B, None)
+    place_B, count_B1 = _inverse(runs.order_C) - runs.start_B, runs.count_B[:, None]
+    onwards_K = torch.arange(int(runs.count_B.max()), device=labels_B.device)
+    member_BK = runs.order_C[runs.start_B[:, None] + _around(place_B[:, None] + onwards_K, count_B1)]
+    valid_BK = onwards_K < count_B1
+    return runs, torch.where(valid_BK, member_BK, member_BK[:, :1]), valid_BK
+
+
+def _as_told(labels_B: Tensor, images_per_class: int) -> tuple[ClassRuns, Tensor, Tensor]:
+    """The same where each class has K images: the sorted batch is a table of classes then, which needs no search."""
+    sorted_B, order_B = labels_B.sort(stable=True)
+    _check_table(sorted_B, images_per_class)
+    order_PK = order_B.view(-1, images_per_class)
+    onwards_PKK = torch.cat([order_PK, order_PK], 1).unfold(1, images_per_class, 1)[:, :-1]
+    place_B = _inverse(order_B)
+    own_BK = onwards_PKK.flatten(0, 1).index_select(0, place_B)
+    runs = ClassRuns(order_B, place_B - place_B % images_per_class, torch.full_like(order_B, images_per_class))
+    return runs, own_BK, torch.ones_like(own_BK, dtype=torch.bool)
+
+
+def _inverse(order_B: Tensor) -> Tensor:
+    """The place of each image in that order."""
+    return torch.empty_like(order_B).scatter_(0, order_B, torch.arange(len(order_B), device=order_B.device))
 
 
 def _next_different(positive_BR: Tensor, valid_BR: Tensor, image_ids_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,11 +112,24 @@ def _around(place: Tensor, count: Tensor) -> Tensor:
     return torch.minimum(torch.where(place >= count, place - count, place), count - 1)
 
 
+def _check_table(sorted_B: Tensor, images_per_class: int) -> None:
+    """Raise ValueError (on a GPU, and compiled, by the device) unless rows of K are each a class of its own."""
+    told = f"at least 2 classes × {images_per_class} images"
+    waits = sorted_B.device.type == "cpu" and not torch.compiler.is_compiling()
+    if len(sorted_B) > 0 and len(sorted_B) % images_per_class == 0:
+        sorted_PK = sorted_B.view(-1, images_per_class)
+        first_P, last_P = sorted_PK[:, 0], sorted_PK[:, -1]
+        as_told = ((first_P == last_P) & (first_P != last_P.roll(1))).all()
+        if not waits:
+            torch._assert_async(as_told, f"A batch is not made of {told}.")
+        if not waits or as_told:
+            return
+    if not waits:
+        raise ValueError(f"A batch of {len(sorted_B)} images is not made of {told}.")
+    _check_counts(class_runs(sorted_B, sorted_B).count_B, images_per_class)
+
+
 def _check_counts(count_B: Tensor, images_per_class: int | None) -> None:
-    if images_per_class is not None and (count_B.device.type != "cpu" or torch.compiler.is_compiling()):
-        as_told_B = (count_B == images_per_class) & (count_B < len(count_B))
-        torch._assert_async(as_told_B.all(), f"A batch is not made of at least 2 classes × {images_per_class} images.")
-        return
     fewest, most = torch.stack(count_B.aminmax()).tolist()
     if images_per_class is not None and not fewest == most == images_per_class:
         raise ValueError(

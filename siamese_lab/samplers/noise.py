@@ -39,10 +39,10 @@ class Noise(nn.Module):
         """Independent uniform numbers in the open interval (0, 1), float32; each call draws anew."""
         if self.key.device != device:
             self.to(device)
-        x = torch.arange(math.prod(shape), device=device).mul_(self.stride)
-        x += self.key + self.calls * _signed(BETWEEN_CALLS)
-        self.calls += 1
-        _mix_(x)
+        first = self.key.add(self.calls, alpha=_signed(BETWEEN_CALLS))
+        x = torch.addcmul(first, torch.arange(math.prod(shape), device=device), self.stride)
+        self.calls.add_(1)
+        _mix_upper_(x)
         return _shifted(x, 64 - BITS).to(torch.float32).add_(0.5).mul_(2.0**-BITS).view(shape)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
@@ -51,13 +51,12 @@ class Noise(nn.Module):
         destination[prefix + "calls"] = self.calls.clone()
 
 
-def _mix_(x: Tensor) -> None:
-    """SplitMix64's finalizer, in place."""
+def _mix_upper_(x: Tensor) -> None:
+    """SplitMix64's finalizer, in place, but for its last step, which only changes the lower 33 bits."""
     x ^= _shifted(x, 30)
     x *= _signed(0xBF58476D1CE4E5B9)
     x ^= _shifted(x, 27)
     x *= _signed(0x94D049BB133111EB)
-    x ^= _shifted(x, 31)
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:

@@ -3,10 +3,10 @@
 A row of C columns is read as `depth` × `blocks`, both about √C; block j is the columns j, j + blocks, j + 2·blocks, … A
 pass over the row reduces every block to one number, which vectorises; the index is then looked for in the winning block
 alone, as `argmax` over a whole row costs about twenty times `amax`. Comparisons that write booleans, `masked_fill` and
-`where` are slow for the same reason: what they would do is done by arithmetic, in place.
+`where` are slow for the same reason: comparisons write numbers here, in place, and the rest is done by arithmetic.
 
-Shapes: A anchors (rows), C images (columns; a multiple of the number of blocks, see `padded`), N blocks, R pairs or
-draws per anchor, S of them at a time, X = A·S.
+Shapes: A anchors (rows), C images (columns; a multiple of the number of blocks, see `padded`), N blocks of D columns, R
+pairs or draws per anchor.
 """
 
 import math
@@ -18,6 +18,8 @@ from siamese_lab.samplers.class_peers import ClassRuns
 
 ANY_NEGATIVE = -1
 """The bound below which all negative floats lie, as integers."""
+SHORT = 128
+"""Up to so many columns a plain `argmax` is the fastest."""
 SMALLEST = torch.finfo(torch.float32).tiny
 
 
@@ -40,82 +42,89 @@ def in_blocks(x_AC: Tensor) -> Tensor:
 
 def largest(x_AC: Tensor) -> Tensor:
     """`x_AC.argmax(1)`."""
+    if x_AC.shape[1] <= SHORT:
+        return x_AC.argmax(1)
     x_ADN = in_blocks(x_AC)
     block_A1 = x_ADN.amax(1).argmax(1, keepdim=True)
     return _column(_of_block(x_ADN, block_A1)[:, 0].argmax(1, keepdim=True), block_A1, x_ADN)[:, 0]
 
 
-def smallest(x_AC: Tensor) -> Tensor:
-    """`x_AC.argmin(1)`."""
-    x_ADN = in_blocks(x_AC)
-    block_A1 = x_ADN.amin(1).argmin(1, keepdim=True)
-    return _column(_of_block(x_ADN, block_A1)[:, 0].argmin(1, keepdim=True), block_A1, x_ADN)[:, 0]
-
-
 def in_window(
-    s_AC: Tensor, s_ap_AR: Tensor, width_AR: Tensor, u_AR: Tensor | None, spare: Tensor
+    s_AC: Tensor, s_ap_AR: Tensor, width_AR: Tensor, u_AR: Tensor | None, spare_AC: Tensor
 ) -> tuple[Tensor, Tensor]:
     """For each pair a column with s_ap − width < s < s_ap, and whether there is any.
 
-    If there is none: the largest s below s_ap, and if there is none of these either, the smallest s of all.
+    If there is none: the largest s below s_ap, and if there is none of these either, the smallest s of all. Of columns
+    whose s − s_ap are rounded to the same number, any may be taken.
 
     Args:
         s_AC: similarities, +inf where the column is not to be chosen.
         s_ap_AR: of R pairs.
         width_AR: of the open window, above 0.
         u_AR: uniform numbers in (0, 1) for a uniform draw from the window; None takes the largest s of it.
-        spare: room to work in, of A·C entries at least; the more of them, the more pairs at a time.
+        spare_AC: room to work in.
     """
-    rows, columns = s_AC.shape
-    farthest_A1 = smallest(s_AC)[:, None]
+    s_ADN, spare_ADN = in_blocks(s_AC), in_blocks(spare_AC)
     bound_AR = (-width_AR.clamp_min(SMALLEST)).view(torch.int32)
-    at_once = max(1, len(spare) // (rows * columns))
-    chosen, found = [], []
-    for start in range(0, s_ap_AR.shape[1], at_once):
-        some = slice(start, start + at_once)
-        bound_AS = bound_AR[:, some]
-        gap_ASC = spare[: bound_AS.numel() * columns].view(rows, -1, columns)
-        gap_XC = signed_gap(s_AC[:, None], s_ap_AR[:, some, None], gap_ASC).flatten(0, 1)
-        nearest_X = smallest(gap_XC)
-        gap_AS = gap_XC.gather(1, nearest_X[:, None]).view_as(bound_AS)
-        negative_AS = torch.where(gap_AS < 0, nearest_X.view_as(bound_AS), farthest_A1)
-        found_AS = gap_AS < bound_AS
+    s_ap_AR1, bound_AR1 = s_ap_AR[..., None], bound_AR[..., None]
+    least, inside = [], []
+    for s_ap_A11, bound_A11 in zip(s_ap_AR1.split(1, 1), bound_AR1.split(1, 1), strict=True):
+        gap_ADN = signed_gap(s_ADN, s_ap_A11, spare_ADN)
+        least.append(gap_ADN.amin(1))
         if u_AR is not None:
-            drawn_X1 = draw_below(gap_XC, bound_AS.reshape(-1, 1), u_AR[:, some].reshape(-1, 1))
-            negative_AS = torch.where(found_AS, drawn_X1.view_as(bound_AS), negative_AS)
-        chosen.append(negative_AS)
-        found.append(found_AS)
-    return torch.cat(chosen, 1), torch.cat(found, 1)
+            inside.append(gap_ADN.lt_(bound_A11).sum(1, dtype=torch.int32))
+    nearest_AR = torch.stack(least, 1).min(2)
+    found_AR = nearest_AR.values < bound_AR
+    block_AR = nearest_AR.indices
+    if u_AR is not None:
+        drawn_AR, rank_AR = _block_of_draw(torch.stack(inside, 1), u_AR)
+        block_AR = torch.where(found_AR, drawn_AR, block_AR)
+    s_ARD = _of_block(s_ADN, block_AR)
+    gap_ARD = signed_gap(s_ARD, s_ap_AR1, s_ARD)
+    row_AR = gap_ARD.argmin(2)
+    if u_AR is not None:
+        row_AR = torch.where(found_AR, _row_of_rank(gap_ARD.lt_(bound_AR1), rank_AR), row_AR)
+    return _column(row_AR, block_AR, s_ADN), found_AR
 
 
 def signed_gap(left: Tensor, right: Tensor, into: Tensor) -> Tensor:
     """left − right as an int32 that is negative where the difference is, and the lower the nearer it is to 0.
 
     The bits of negative floats, read as integers, ascend as their magnitudes do, from −2³¹; those of positive floats
-    are positive. So one `amin` finds the nearest below 0, and one comparison with a negative bound a whole window.
+    are positive. So one `amin` finds the nearest below 0, or the nearest to 0 if all are above; and one comparison with
+    a negative bound finds a whole window.
     """
     torch.sub(left, right, out=into)
     return into.view(torch.int32)
 
 
-def draw_below(x_AC: Tensor, bound_A1: Tensor | int, u_AR: Tensor) -> Tensor:
+def draw_below(x_AC: Tensor, bound: int, u_AR: Tensor) -> Tensor:
     """R uniform draws per row among the columns with x < bound; x is overwritten.
 
     Args:
         x_AC: int32; a row with no such column gives indices without meaning.
-        bound_A1: int32, negative.
+        bound: what to stay below.
         u_AR: uniform numbers in (0, 1).
     """
-    x_AC.clamp_max_(-1).sub_(bound_A1).clamp_(-1, 0)  # clamped first, so that the difference does not overflow
-    below_ADN = in_blocks(x_AC)
-    upto_AN = below_ADN.sum(1, dtype=torch.int32).cumsum(1).neg_()
-    count_A1 = upto_AN[:, -1:]
-    rank_AR = torch.minimum((u_AR * count_A1).long(), count_A1 - 1)
-    block_AR = torch.searchsorted(upto_AN, rank_AR, right=True).clamp_max_(upto_AN.shape[1] - 1)
-    within_ARD = _of_block(below_ADN, block_AR).cumsum(2).neg_()
-    rank_AR = rank_AR - upto_AN.gather(1, block_AR) + within_ARD[..., -1]
-    row_AR1 = torch.searchsorted(within_ARD, rank_AR[..., None], right=True).clamp_max_(within_ARD.shape[2] - 1)
-    return _column(row_AR1[..., 0], block_AR, below_ADN)
+    below_ADN = in_blocks(x_AC.lt_(bound))
+    count_A1N = below_ADN.sum(1, keepdim=True, dtype=torch.int32)
+    block_AR, rank_AR = _block_of_draw(count_A1N.expand(-1, u_AR.shape[1], -1), u_AR)
+    return _column(_row_of_rank(_of_block(below_ADN, block_AR), rank_AR), block_AR, below_ADN)
+
+
+def _block_of_draw(count_ARN: Tensor, u_AR: Tensor) -> tuple[Tensor, Tensor]:
+    """The block that a uniform draw among all that were counted falls into, and its rank within that block."""
+    upto_ARN = count_ARN.cumsum(2)
+    rank_AR1 = _integer_below(upto_ARN[..., -1:], u_AR[..., None])
+    block_AR1 = torch.searchsorted(upto_ARN, rank_AR1, right=True).clamp_max_(upto_ARN.shape[2] - 1)
+    before_AR1 = upto_ARN.gather(2, block_AR1) - count_ARN.gather(2, block_AR1)
+    return block_AR1[..., 0], (rank_AR1 - before_AR1)[..., 0]
+
+
+def _row_of_rank(counted_ARD: Tensor, rank_AR: Tensor) -> Tensor:
+    """Where the 1 with that rank, counted from 0, stands among the ones and zeros of a block."""
+    upto_ARD = counted_ARD.cumsum(2)
+    return torch.searchsorted(upto_ARD, rank_AR[..., None], right=True)[..., 0].clamp_max_(upto_ARD.shape[2] - 1)
 
 
 def draw_weighted(weight_AC: Tensor, u_AR: Tensor) -> Tensor:
@@ -145,9 +154,8 @@ def draw_outside(runs: ClassRuns, images: Tensor | int, u_BR: Tensor) -> Tensor:
         u_BR: uniform numbers in (0, 1).
     """
     start_B1, count_B1 = runs.start_B[:, None], runs.count_B[:, None]
-    others_B1 = images - count_B1
-    place_BR = torch.minimum((u_BR * others_B1).long(), others_B1 - 1)
-    return runs.order_C[place_BR + count_B1 * (place_BR >= start_B1)]
+    place_BR = _integer_below(images - count_B1, u_BR)
+    return runs.order_C.take(place_BR + count_B1 * (place_BR >= start_B1))
 
 
 def power_(x: Tensor, exponent: int) -> Tensor:
@@ -174,6 +182,11 @@ def _of_block(x_ADN: Tensor, block_AR: Tensor) -> Tensor:
 
 def _column(row_AR: Tensor, block_AR: Tensor, x_ADN: Tensor) -> Tensor:
     return row_AR * x_ADN.shape[2] + block_AR
+
+
+def _integer_below(count: Tensor, u: Tensor) -> Tensor:
+    """Uniform draws of an integer in 0 … count − 1: u < 1 in float32, times a count up to 2²⁴, stays below it."""
+    return (u * count).long()
 
 
 def _below(x: Tensor, limit: Tensor) -> Tensor:

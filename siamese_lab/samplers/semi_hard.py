@@ -63,7 +63,7 @@ class SemiHardSampler(Sampler):
         s_ap_AR = tile.s_ap_AR
         u_AR = self.uniform_noise(s_ap_AR) if self.choice == "uniform" else None
         width_AR = s_ap_AR - self._floor(s_ap_AR)
-        negative_AR, found_AR = primitives.in_window(tile.masked(torch.inf), s_ap_AR, width_AR, u_AR, tile.spare)
+        negative_AR, found_AR = primitives.in_window(tile.masked(torch.inf), s_ap_AR, width_AR, u_AR, tile.spare_AN)
         return Choice.of_one(tile.positive_AR, negative_AR, ~found_AR)
 
     def _floor(self, s_ap_AR: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from siamese_lab import distances
 from siamese_lab.samplers.class_peers import ClassPeers, ClassRuns, class_runs
 from siamese_lab.samplers.primitives import draw_outside, padded
 
-PAIRS_AT_ONCE = 4
-"""Of an anchor, in the room to work in."""
+TILE_ENTRIES = {"cpu": 2**21, "cuda": 2**26}
+"""Similarities held at once: on a CPU more than where losses differentiate, as a product of few rows is slow."""
 
 NOBODY = torch.iinfo(torch.int64).max
 """The label of a place that holds no image to choose."""
@@ -45,8 +45,8 @@ class Tile(NamedTuple):
 
     s_AN: Tensor
     """Dot products, to be overwritten; the columns beyond C mean nothing."""
-    spare: Tensor
-    """Room to work in: float32, of that size at least, in one dimension."""
+    spare_AN: Tensor
+    """Room to work in, of the same kind."""
     s_ap_AR: Tensor
     """Of the anchor and each of its positives."""
     positive_AR: Tensor
@@ -79,11 +79,6 @@ class Tile(NamedTuple):
         if self.images < self.s_AN.shape[1]:
             self.s_AN[:, self.images :].fill_(value)
         return self.s_AN
-
-    @property
-    def spare_AN(self) -> Tensor:
-        """Room for one more of the size of `s_AN`."""
-        return self.spare[: self.s_AN.numel()].view_as(self.s_AN)
 
     def draw_negatives(self, u_AR: Tensor) -> Tensor:
         """Uniform draws among all negatives of each anchor."""
@@ -121,21 +116,18 @@ def tiles(images: Images, room: Room) -> Iterator[Tile]:
     z_CD, labels_C, peers = images
     batch, count = len(peers.own_BK), len(z_CD)
     columns = padded(count)
-    z_DN = F.pad(z_CD, (0, 0, 0, columns - count)).T.contiguous()
-    rows = min(batch, distances.tile_rows(columns, z_CD.device))
-    entries = rows * columns
-    pairs = min(max(1, peers.positive_BR.shape[1]), PAIRS_AT_ONCE)
-    s_AN, spare = room.of(entries * (1 + pairs), z_CD).split([entries, entries * pairs])
-    s_AN = s_AN.view(rows, columns)
+    z_ND = z_CD if columns == count else F.pad(z_CD, (0, 0, 0, columns - count))
+    rows = min(batch, distances.tile_rows(columns, z_CD.device, TILE_ENTRIES))
+    s_AN, spare_AN = room.of(2 * rows * columns, z_CD).view(2, rows, columns).unbind()
     for start in range(0, batch, rows):
         anchors = slice(start, min(start + rows, batch))
         height = anchors.stop - start
         with distances.full_float32(z_CD.device):
-            torch.mm(z_CD[anchors], z_DN, out=s_AN[:height])
+            torch.mm(z_CD[anchors], z_ND.T, out=s_AN[:height])
         positive_AR = peers.positive_BR[anchors]
         yield Tile(
             s_AN[:height],
-            spare,
+            spare_AN[:height],
             s_AN[:height].gather(1, positive_AR),
             positive_AR,
             peers.valid_BR[anchors],

@@ -29,6 +29,8 @@ MARGIN = 0.2
 CALLS = 5
 """Of ours in each turn."""
 FLOOR = "floor"
+AFTER_PEERS = "not shown"
+"""A turn of all of ours: whoever comes first after the peers waits for the pages that these have given back."""
 STRATEGIES = {
     "random": {},
     "hard": {},
@@ -124,15 +126,17 @@ def measure(images: int, repeats: int) -> dict[str, dict[str, float]]:
     contestants = {("floor", FLOOR): lambda: floor(given[0])}
     for kind, makes in {
         "ours": selecting,
-        "peer": peers,
         "our step": learning,
+        "peer": peers,
         "peer's step": learning_peers,
     }.items():
         for name, run in makes(*given).items():
             if not kind.startswith("peer") or images <= LARGEST_FOR_PEER.get(name, 4096):
                 contestants[kind, name] = run
+    ours = [run for (kind, _), run in contestants.items() if not kind.startswith("peer")]
+    first = {(AFTER_PEERS, ""): lambda: [run() for run in ours]}
     turns = {key: several(run, 1 if key[0].startswith("peer") else CALLS) for key, run in contestants.items()}
-    taken = medians(turns, repeats)  # type: ignore[arg-type]
+    taken = medians(first | turns, repeats)  # type: ignore[arg-type]
     by_kind: dict[str, dict[str, float]] = {}
     for (kind, name), seconds in taken.items():
         by_kind.setdefault(kind, {})[name] = seconds / (1 if kind.startswith("peer") else CALLS)

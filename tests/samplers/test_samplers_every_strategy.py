@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sampler_oracles import Oracle, clustered_embeddings, pk_labels, random_embeddings, rows
 
-from siamese_lab import distances, samplers
+from siamese_lab import samplers
 from siamese_lab.batch import Triplets
 from siamese_lab.samplers.class_peers import class_peers
+from siamese_lab.samplers.tiles import TILE_ENTRIES
 
 LISTING = [name for name in samplers.available() if samplers.registry.classes[name].gives is Triplets]
 """All strategies but `all`, which has tests of its own."""
@@ -116,7 +117,7 @@ def test_tiles_of_any_size_give_the_same_triplets(name, options, entries, monkey
     z_BD = clustered_embeddings(labels_B, 8, 1.0, seed=5)
     whole = samplers.build(name, **options)
     drawn = whole(z_BD, labels_B)
-    monkeypatch.setitem(distances.TILE_ENTRIES, "cpu", entries)
+    monkeypatch.setitem(TILE_ENTRIES, "cpu", entries)
     tiled = samplers.build(name, **options)
     triplets = tiled(z_BD, labels_B)
     assert_valid(triplets, labels_B, tiled)
@@ -206,6 +207,22 @@ def test_a_repeated_image_is_never_its_own_positive(name, options, images_per_cl
     assert len(anchor_T) == (6 if name == "batch_hard" else 12)
     with pytest.raises(ValueError, match=r"The images of class 0 are one image over and over"):
         samplers.build(name, images_per_class=3, **options)(random_embeddings(6, 8, 0), labels_B, labels_B)
+
+
+@pytest.mark.parametrize(
+    "labels", [[0] * 8, [0, 0, 1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1, 1], [0] * 8 + [1] * 4, [0, 1]]
+)
+def test_a_batch_that_is_no_table_of_the_told_classes_is_refused(labels):
+    with pytest.raises(ValueError, match=r"told that every class of a batch has 4 images|All 8 images"):
+        class_peers(torch.tensor(labels), 4)
+
+
+def test_the_positives_are_in_one_order_whether_k_is_told_or_counted():
+    labels_B = pk_labels(9, 5, seed=2)
+    told, counted = class_peers(labels_B, 5), class_peers(labels_B)
+    assert torch.equal(told.positive_BR, counted.positive_BR)
+    assert torch.equal(told.own_BK, counted.own_BK)
+    assert all(torch.equal(left, right) for left, right in zip(told.runs, counted.runs, strict=True))
 
 
 def test_a_repeated_image_gives_its_place_to_the_next_different_one():

@@ -34,23 +34,21 @@ def test_padding_is_little_and_fits_the_blocks(columns):
 
 @settings(max_examples=100, deadline=None)
 @given(size=sizes)
-def test_largest_and_smallest_are_argmax_and_argmin(size):
+def test_largest_is_argmax(size):
     x_AC = numbers(*size)
     assert torch.equal(x_AC.gather(1, primitives.largest(x_AC)[:, None])[:, 0], x_AC.amax(1))
-    assert torch.equal(x_AC.gather(1, primitives.smallest(x_AC)[:, None])[:, 0], x_AC.amin(1))
 
 
 @settings(max_examples=100, deadline=None)
-@given(size=sizes, pairs=st.integers(1, 4), room=st.integers(1, 4), drawn=st.booleans())
-def test_in_window_agrees_with_a_loop(size, pairs, room, drawn):
+@given(size=sizes, pairs=st.integers(1, 4), drawn=st.booleans())
+def test_in_window_agrees_with_a_loop(size, pairs, drawn):
     rows, columns, seed = size
     s_AC = numbers(rows, columns, seed)
     s_AC[numbers(rows, columns, seed + 1) > 0.8] = math.inf
     s_AC[:, 0] = -0.5
     s_ap_AR, width_AR = numbers(rows, pairs, seed + 2), numbers(rows, pairs, seed + 3).abs() / 4 + 0.005
     u_AR = torch.rand(rows, pairs, generator=torch.Generator().manual_seed(seed)) if drawn else None
-    spare = torch.empty(room * s_AC.numel())
-    index_AR, found_AR = primitives.in_window(s_AC, s_ap_AR, width_AR, u_AR, spare)
+    index_AR, found_AR = primitives.in_window(s_AC, s_ap_AR, width_AR, u_AR, torch.empty_like(s_AC))
     for row in range(rows):
         for pair in range(pairs):
             s, s_ap, width = s_AC[row], s_ap_AR[row, pair], width_AR[row, pair]
