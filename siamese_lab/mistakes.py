@@ -19,11 +19,12 @@ from siamese_lab.registry import did_you_mean
 
 
 def is_users_mistake(error: BaseException) -> bool:
-    """Whether the error says by itself what is wrong: raised by Hydra about the choices, or by the lab's own code."""
+    """Whether the error says by itself what is wrong: raised about the choices by Hydra, or by the lab."""
     if isinstance(error, (HydraException, OmegaConfBaseException, FloatingPointError)):
         return True
     frames = list(traceback.walk_tb(error.__traceback__))
-    return isinstance(error, ValueError) and frames[-1][0].f_globals.get("__name__", "").startswith("siamese_lab")
+    raised_in = frames[-1][0].f_globals.get("__name__", "") if frames else ""
+    return isinstance(error, ValueError) and raised_in.startswith(("siamese_lab", "hydra."))
 
 
 def explain(error: BaseException) -> str:
@@ -34,6 +35,8 @@ def explain(error: BaseException) -> str:
         return unknown_name(group, name, listed.split())
     if match := re.search(r"Could not override '([^']+)'", message):
         return unknown_option(match.group(1))
+    if message.startswith("Config group override must be"):
+        return "A group cannot be null, as in logger=null. To leave a group out, write ~logger."
     if message.startswith("Error merging override") and error.__cause__ is not None:
         return f"{message}: {str(error.__cause__).splitlines()[0]}"
     return message

@@ -53,8 +53,9 @@ def print_outcome(console: Console, results: Results, folder: Path) -> None:
         console,
         f"Trained for {spent['training']:.1f} s, of which {spent['mining']:.1f} s in mining.",
         f"Results: {shown / FILE_NAME}",
-        f'Curves:  tensorboard --logdir "{shown}"',
     )
+    if results.choices["logger"] is not None:
+        print_plainly(console, f'Curves:  tensorboard --logdir "{shown}"')
 
 
 def print_interrupted(console: Console, checkpoint: Path) -> None:
