@@ -48,6 +48,8 @@ class IdxSet(NamedTuple):
 
     key: str
     """In the names of cached tables."""
+    folder: str
+    """In torchvision's layout."""
     mirrors: tuple[str, ...]
     train: IdxPart
     test: IdxPart

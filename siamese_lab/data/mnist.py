@@ -1,18 +1,12 @@
 """MNIST: 70,000 handwritten digits of 28×28 pixels (LeCun et al. 1998, doi:10.1109/5.726791)."""
 
-from pathlib import Path
-from typing import Any
-
-from siamese_lab.data import idx_files
-from siamese_lab.data.datamodule import DataModule, Splits
 from siamese_lab.data.idx_files import IdxFile, IdxPart, IdxSet
-from siamese_lab.data.image_table import default_cache
+from siamese_lab.data.idx_module import IdxDataModule
 from siamese_lab.data.registry import register
-from siamese_lab.data.sources import Sources
 
-FOLDER = "MNIST/raw"
 MNIST = IdxSet(
     key="mnist",
+    folder="MNIST/raw",
     mirrors=(
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -30,42 +24,7 @@ MNIST = IdxSet(
 
 
 @register("mnist")
-class Mnist(DataModule):
-    """MNIST from a copy in torchvision's layout, or else downloaded.
+class Mnist(IdxDataModule):
+    """The digits 0–9."""
 
-    Args:
-        root: the folder that may hold `MNIST/raw/`; only read.
-        cache: where downloads and decoded images are kept; by default the user's cache folder.
-        protocol: `disjoint` trains on the digits 0–4 and is tested on 5–9; `closed` trains and tests on all ten.
-        hold_out: one in so many training images of each digit is held out for validation.
-        **common: see `DataModule`.
-    """
-
-    channels = 1
-    image_size = idx_files.SIDE
-
-    def __init__(
-        self,
-        root: str | Path | None = None,
-        cache: str | Path | None = None,
-        protocol: str = "disjoint",
-        hold_out: int = 10,
-        **common: Any,
-    ) -> None:
-        super().__init__(**common)
-        self.cache = Path(cache) if cache is not None else default_cache()
-        self.sources = Sources(FOLDER, root, self.cache)
-        self.protocol = idx_files.check_protocol(protocol)
-        self.hold_out = hold_out
-
-    def load(self) -> Splits:
-        """Read the four files, or the cache of them."""
-        return idx_files.load_splits(MNIST, self.sources, self.cache, self.protocol, self.hold_out)
-
-    def provenance(self) -> dict[str, str]:
-        """Where the four files are."""
-        return idx_files.provenance(MNIST, self.sources, self.cache)
-
-    def verify(self) -> list[str]:
-        """Compare the four files with the official ones."""
-        return idx_files.problems(MNIST, self.sources, self.cache)
+    official = MNIST

@@ -10,7 +10,7 @@ import torch
 from processes import files_of, tree
 
 from siamese_lab import data
-from siamese_lab.data import fashion_mnist, mnist
+from siamese_lab.data import fashion_mnist
 from siamese_lab.data.fashion_mnist import FashionMnist
 from siamese_lab.data.idx_files import IdxFile, IdxPart
 from siamese_lab.data.mnist import Mnist
@@ -53,8 +53,8 @@ def small(monkeypatch):
     files = [
         IdxFile(name, md5(gzip.compress(content, mtime=0)), md5(content)) for name, content in small.contents.items()
     ]
-    changed = mnist.MNIST._replace(train=IdxPart(*files[:2]), test=IdxPart(*files[2:]), mirrors=())
-    monkeypatch.setattr(mnist, "MNIST", changed)
+    changed = Mnist.official._replace(train=IdxPart(*files[:2]), test=IdxPart(*files[2:]), mirrors=())
+    monkeypatch.setattr(Mnist, "official", changed)
     return small
 
 
@@ -94,7 +94,8 @@ def test_a_second_load_reads_no_file_of_the_set_again(small, tmp_path, monkeypat
 def test_what_is_missing_is_downloaded(small, server, tmp_path, monkeypatch):
     for name, content in small.contents.items():
         server.answers[f"/mirror/{name}.gz"] = [gzip.compress(content, mtime=0)]
-    monkeypatch.setattr(mnist, "MNIST", mnist.MNIST._replace(mirrors=(server.url("/none/"), server.url("/mirror/"))))
+    mirrors = (server.url("/none/"), server.url("/mirror/"))
+    monkeypatch.setattr(Mnist, "official", Mnist.official._replace(mirrors=mirrors))
     module = Mnist(None, tmp_path / "cache", protocol="closed")
     assert np.array_equal(module.load().test.images_NCHW[:, 0].numpy(), small.images["test"])
     assert len(server.asked) == 8, "both mirrors for each of four files"
