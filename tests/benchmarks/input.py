@@ -27,6 +27,7 @@ from torchvision import transforms
 from torchvision.datasets import VisionDataset
 
 from siamese_lab.data.augment import Augmentation, to_float
+from siamese_lab.data.idx_files import load_part
 from siamese_lab.data.image_table import ImageTable
 from siamese_lab.data.mnist import Mnist
 from siamese_lab.data.pk_batches import PKBatches
@@ -127,7 +128,8 @@ def images() -> ImageTable:
     """MNIST's 60,000, or as many made up."""
     folder = os.environ.get("SIAMESE_LAB_DATA")
     if folder is not None and (Path(folder) / "MNIST").is_dir():
-        return Mnist(root=folder, protocol="closed", hold_out=60_000).splits.train
+        mnist = Mnist(root=folder)
+        return load_part(mnist.official, "train", mnist.sources, mnist.cache)
     generator = torch.Generator().manual_seed(0)
     images_NCHW = torch.randint(0, 256, (60_000, 1, 28, 28), dtype=torch.uint8, generator=generator)
     labels_N = torch.randint(0, 10, (60_000,), generator=generator)
