@@ -49,9 +49,31 @@ class Choices:
     resume: str | None = None
 
 
+@dataclass
+class EvaluationChoices:
+    """Everything an evaluation can be told."""
+
+    checkpoint: str = MISSING
+    """A .ckpt file, or the folder of a run."""
+    data: dict[str, Any] | None = None
+    """As the checkpoint was trained with, unless another set is named."""
+    folder: str | None = None
+    distance: str = "cosine"
+    k: list[int] = MISSING
+    index: str = "exact"
+    pairs: int = MISSING
+    episodes: int = MISSING
+    map: str | None = None
+    accelerator: str = "auto"
+    precision: str = "32-true"
+    seed: int = 0
+    paths: Paths = field(default_factory=Paths)
+
+
 def register_schema() -> None:
-    """Let YAML files refer to the schema as `choices`."""
+    """Let YAML files refer to the schemas as `choices` and `evaluation_choices`."""
     ConfigStore.instance().store(name="choices", node=Choices)
+    ConfigStore.instance().store(name="evaluation_choices", node=EvaluationChoices)
 
 
 def config_folder() -> Path:
@@ -60,13 +82,13 @@ def config_folder() -> Path:
     return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
 
 
-def check_keys(config: DictConfig) -> None:
+def check_keys(config: DictConfig, schema: type = Choices) -> None:
     """Raise ValueError for what was added by + where nothing would ever read it.
 
     Inside of a group the part that is built from it does the same.
     """
-    for added, schema in ((config, Choices), (config.paths, Paths)):
-        known = [field.name for field in fields(schema)]
+    for added, allowed in ((config, schema), (config.paths, Paths)):
+        known = [field.name for field in fields(allowed)]
         for key in added:
             if key not in known:
                 raise ValueError(

@@ -4,14 +4,14 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from siamese_lab.choices import check_keys, config_folder, register_schema
+from siamese_lab.choices import Choices, check_keys, config_folder, register_schema
 from siamese_lab.mistakes import check_types, explain, is_users_mistake
 from siamese_lab.resuming import with_resumed_choices
 
@@ -19,10 +19,21 @@ BAD_INPUT = 2
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
-def run(job: Callable[[DictConfig], None]) -> None:
+def run(
+    job: Callable[[DictConfig], None],
+    command: str = "train",
+    schema: type = Choices,
+    complete: Callable[[Sequence[str]], list[str]] = with_resumed_choices,
+) -> None:
     """Compose the configuration that the command line asks for and run the job with it, once or in a sweep.
 
     A user's mistake ends with one clear message and exit status 2, or with its traceback where HYDRA_FULL_ERROR=1.
+
+    Args:
+        job: what to run.
+        command: the name of its configuration in `configs/`.
+        schema: of that configuration.
+        complete: makes of the arguments that were given those that Hydra gets.
     """
     asked = os.environ.get(FULL_ERROR)
     os.environ[FULL_ERROR] = "1"  # so that Hydra raises what it would otherwise print
@@ -30,13 +41,13 @@ def run(job: Callable[[DictConfig], None]) -> None:
     register_schema()
 
     def checked_job(config: DictConfig) -> None:
-        check_keys(config)
-        check_types(config, HydraConfig.get().overrides.task)
+        check_keys(config, schema)
+        check_types(config, HydraConfig.get().overrides.task, command)
         job(config)
 
-    start = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")(checked_job)
+    start = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(checked_job)
     try:
-        sys.argv[1:] = with_resumed_choices(sys.argv[1:])
+        sys.argv[1:] = complete(sys.argv[1:])
         start()
     except BrokenPipeError:  # of `--help | head`: what else there is to say has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -44,7 +55,7 @@ def run(job: Callable[[DictConfig], None]) -> None:
         if asked == "1" or not is_users_mistake(error):
             raise
         Console(stderr=True, soft_wrap=True).print(
-            f"Error: {explain(error)}", markup=False, highlight=False, style="red"
+            f"Error: {explain(error, command)}", markup=False, highlight=False, style="red"
         )
         raise SystemExit(BAD_INPUT) from None
     finally:

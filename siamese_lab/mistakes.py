@@ -27,14 +27,14 @@ def is_users_mistake(error: BaseException) -> bool:
     return isinstance(error, ValueError) and raised_in.startswith(("siamese_lab", "hydra."))
 
 
-def explain(error: BaseException) -> str:
-    """The error's message; of Hydra's, with the nearest name that there is."""
+def explain(error: BaseException, command: str = "train") -> str:
+    """The error's message; of Hydra's, with the nearest name that there is in the configuration of the command."""
     message = str(error)
     if match := re.search(r"Could not find '(\w+)/([^']*)'\s+Available options in '\w+':\n((?:\t.*\n)*)", message):
         group, name, listed = match.groups()
         return unknown_name(group, name, listed.split())
     if match := re.search(r"Could not override '([^']+)'", message):
-        return unknown_option(match.group(1))
+        return unknown_option(match.group(1), command)
     if message.startswith("Config group override must be"):
         return "A group cannot be null, as in logger=null. To leave a group out, write ~logger."
     if message.startswith("Error merging override") and error.__cause__ is not None:
@@ -47,20 +47,20 @@ def unknown_name(group: str, name: str, known: Sequence[str]) -> str:
     return f"There is no {group} {name!r}.{did_you_mean(name, known)} Available: {', '.join(known)}."
 
 
-def unknown_option(option: str) -> str:
+def unknown_option(option: str, command: str) -> str:
     """What to say to data.classes_per_bach=4."""
-    known = known_options()
+    known = known_options(command)
     siblings = [each for each in known if each.rpartition(".")[0] == option.rpartition(".")[0]]
     listed = f" Options there: {', '.join(siblings)}." if siblings else ""
     return f"There is no option {option!r}.{did_you_mean(option, known)}{listed} See --help."
 
 
-def known_options() -> list[str]:
+def known_options(command: str) -> list[str]:
     """All options of the groups chosen on the command line, as they are written there."""
     chosen = [argument for argument in choices_of_groups(sys.argv[1:]) if not re.search(r"[,(*]", argument)]
-    chosen += [f"hydra.searchpath=[{quoted(f'file://{own.absolute()}')}]" for own in folders_of_the_users(sys.argv[1:])]
+    chosen += searched_too(sys.argv[1:])
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = hydra.compose("train", overrides=chosen)
+        config = hydra.compose(command, overrides=chosen)
     return [name for name, _ in flattened(OmegaConf.to_container(config))]
 
 
@@ -70,7 +70,7 @@ def choices_of_groups(overrides: Iterable[str]) -> list[str]:
     return [override for override in overrides if option_of(override) in groups]
 
 
-def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
+def check_types(config: DictConfig, overrides: Sequence[str], command: str = "train") -> None:
     """Raise ValueError where a word stands for a number, a number for a switch, or one value for a list.
 
     To be called in a job, as it composes the configuration anew, without what the command line says of options.
@@ -78,8 +78,9 @@ def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
     Args:
         config: as composed from the command line.
         overrides: the command line.
+        command: whose configuration it is.
     """
-    shipped = dict(flattened(OmegaConf.to_container(hydra.compose("train", overrides=choices_of_groups(overrides)))))
+    shipped = dict(flattened(OmegaConf.to_container(hydra.compose(command, overrides=choices_of_groups(overrides)))))
     for option, value in flattened(OmegaConf.to_container(config)):
         expected = expectation(shipped.get(option))
         if expected is not None and value != "auto" and not isinstance(value, expected.types):
@@ -106,6 +107,11 @@ def expectation(value: Any) -> Expectation | None:
     if isinstance(value, list):
         return Expectation((list,), "a list")
     return None
+
+
+def searched_too(arguments: Sequence[str]) -> list[str]:
+    """What --config-dir on the command line is to `hydra.compose`."""
+    return [f"hydra.searchpath=[{quoted(f'file://{own.absolute()}')}]" for own in folders_of_the_users(arguments)]
 
 
 def folders_of_the_users(arguments: Sequence[str]) -> list[Path]:

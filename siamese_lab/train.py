@@ -72,7 +72,7 @@ def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: C
             StopOnNonFinite(),
             clock,
             Progress(console),
-            StoredChoices(overrides),
+            StoredChoices(overrides, choices.plain(config)),
             *([] if config.ema is None else [WeightAverage(config.ema)]),
             best,
             StopOnSignal(last, console),

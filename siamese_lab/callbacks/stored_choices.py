@@ -1,33 +1,60 @@
-"""The command line a run was started with, kept in its checkpoints so that `resume=PATH` needs nothing else."""
+"""The choices of a run, kept in its checkpoints: `resume=PATH` and `siamese_lab.evaluate` need nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning import Callback
 
+FORMAT = 1
+"""Of what is stored. Count up when a checkpoint can no longer be understood as before."""
+
 
 class StoredChoices(Callback):
-    """Writes the overrides of the command line into every checkpoint.
+    """Writes the command line, and the configuration that was composed from it, into every checkpoint.
 
     Args:
-        overrides: such as ["sampler=hard", "seed=1"].
+        overrides: of the command line, such as ["sampler=hard", "seed=1"].
+        choices: the whole configuration, as plain values.
     """
 
-    def __init__(self, overrides: Sequence[str]) -> None:
+    def __init__(self, overrides: Sequence[str], choices: Mapping[str, Any]) -> None:
         self.overrides = list(overrides)
+        self.choices = dict(choices)
 
     def state_dict(self) -> dict[str, Any]:
         """What goes into the checkpoint."""
-        return {"overrides": self.overrides}
+        return {"format": FORMAT, "overrides": self.overrides, "choices": self.choices}
 
 
-def stored_overrides(checkpoint: dict[str, Any]) -> list[str]:
-    """The overrides in a loaded checkpoint.
+def stored_overrides(checkpoint: Mapping[str, Any]) -> list[str]:
+    """The command line in a loaded checkpoint.
 
     Raises:
-        ValueError: if the lab did not write it.
+        ValueError: if the lab did not write it, or another version did.
     """
-    try:
-        return list(checkpoint["callbacks"][StoredChoices.__qualname__]["overrides"])
-    except (KeyError, TypeError) as error:
-        raise ValueError("The checkpoint was not written by a run of siamese_lab, so it cannot be resumed.") from error
+    return list(_stored(checkpoint)["overrides"])
+
+
+def stored_choices(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The configuration in a loaded checkpoint; None in those that were written before it was stored.
+
+    Raises:
+        ValueError: if the lab did not write it, or another version did.
+    """
+    choices = _stored(checkpoint).get("choices")
+    return None if choices is None else dict(choices)
+
+
+def _stored(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    callbacks = checkpoint.get("callbacks")
+    state = callbacks.get(StoredChoices.__qualname__) if isinstance(callbacks, Mapping) else None
+    if not isinstance(state, Mapping) or "overrides" not in state:
+        raise ValueError(
+            "The checkpoint was not written by a run of siamese_lab, which stores its choices beside its weights."
+        )
+    if state.get("format", FORMAT) != FORMAT:
+        raise ValueError(
+            f"The checkpoint was written by another version of siamese_lab: its choices are of format "
+            f"{state['format']}, but this version reads {FORMAT}. Use it with the version that wrote it."
+        )
+    return state

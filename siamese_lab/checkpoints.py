@@ -1,0 +1,78 @@
+"""Checkpoints, read without ever executing what is in them, and named by their file or by the folder of their run."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from siamese_lab.study import results
+
+FOLDER, SUFFIX = "checkpoints", ".ckpt"
+
+
+def find(place: Path) -> Path:
+    """The checkpoint that a path means: itself, or of a run's folder the one whose figures the run reports.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    place = place.expanduser()
+    if not place.is_dir():
+        if not place.is_file():
+            raise ValueError(
+                f"There is no checkpoint {place}. A run leaves one at {FOLDER}/last{SUFFIX} in its folder."
+            )
+        return place
+    folder = place if place.name == FOLDER else place / FOLDER
+    there = sorted(each.stem for each in folder.glob(f"*{SUFFIX}"))
+    if not there:
+        raise ValueError(f"{place} holds no {FOLDER}/*{SUFFIX}, so it is not the folder of a run that left weights.")
+    reported = _reported(folder.parent)
+    if reported not in there:
+        raise ValueError(
+            f"The run in {place} was to report {reported}{SUFFIX}, but has left {', '.join(there)}. "
+            f"Name the file, such as {folder / there[0]}{SUFFIX}."
+        )
+    return folder / f"{reported}{SUFFIX}"
+
+
+def _reported(run: Path) -> str:
+    return str(results.read(run).choices["tested"]) if (run / results.FILE_NAME).is_file() else "last"
+
+
+def run_of(checkpoint: Path) -> Path | None:
+    """The folder of the run that a checkpoint lies in, if it lies in one."""
+    run = checkpoint.absolute().parent.parent
+    return run if (run / results.FILE_NAME).is_file() else None
+
+
+def read(place: Path) -> dict[str, Any]:
+    """What a checkpoint holds, on the CPU: tensors and plain values, never a program.
+
+    Raises:
+        ValueError: for a file that cannot be read, is not whole, or holds what would have to be executed.
+    """
+    try:
+        content = torch.load(place, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ValueError(f"{place} cannot be read: {error.strerror}.") from error
+    except UnpicklingError as error:
+        if "Unsupported" in str(error):
+            raise ValueError(
+                f"{place} holds more than weights and plain values: loading it would execute a program, so it was not "
+                "loaded. Checkpoints of siamese_lab never do: use one that a run has left."
+            ) from error
+        raise _unreadable(place) from error
+    except Exception as error:  # of damaged files, which raise whatever their bytes happen to mean
+        raise _unreadable(place) from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{place} holds a {type(content).__name__}, not the checkpoint of a run of siamese_lab.")
+    return content
+
+
+def _unreadable(place: Path) -> ValueError:
+    return ValueError(
+        f"{place} is no checkpoint that can be read: it is truncated, damaged or something else. "
+        f"Copy it anew, or use another of its run's {FOLDER}/."
+    )

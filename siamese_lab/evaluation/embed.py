@@ -1,0 +1,48 @@
+"""The embeddings of all images of a table, in their order.
+
+Shapes: N images, B at a time, D embedding dimensions.
+"""
+
+from collections.abc import Callable
+
+import torch
+from lightning import Fabric
+from torch import Tensor
+
+from siamese_lab.data.augment import to_float
+from siamese_lab.data.in_order import InOrder
+from siamese_lab.data.table import Table
+from siamese_lab.networks import SiameseNetwork
+
+
+def embed(
+    network: SiameseNetwork,
+    table: Table,
+    fabric: Fabric,
+    batch_size: int = 512,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Tensor:
+    """What the network makes of each image: float32 (N, D) on the device, of unit norm where the network normalises.
+
+    Args:
+        network: on the device of `fabric`; in evaluation mode for as long as this takes.
+        table: the images.
+        fabric: whose device and precision are used.
+        batch_size: images at a time.
+        advance: is told of every batch how many images it had.
+
+    Raises:
+        ValueError: if there are no images.
+    """
+    if not len(table):
+        raise ValueError("There is nothing to evaluate: the set has no images.")
+    before, parts = network.training, []
+    network.eval()
+    try:
+        with torch.no_grad(), fabric.autocast():
+            for batch in InOrder(table, batch_size):
+                parts.append(network(to_float(fabric.to_device(batch.images_BCHW))))
+                advance(len(batch.labels_B))
+    finally:
+        network.train(before)
+    return torch.cat(parts)

@@ -1,0 +1,125 @@
+"""The network of a checkpoint, rebuilt from the choices that are stored beside its weights."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from siamese_lab import checkpoints, data, networks
+from siamese_lab.callbacks.stored_choices import stored_choices
+from siamese_lab.study import results
+
+PREFIX = "network."
+SHOWN = 3
+"""How many names of weights a message lists."""
+
+
+class Trained(NamedTuple):
+    """A network, and how it came to be."""
+
+    network: networks.SiameseNetwork
+    choices: dict[str, Any]
+    """The whole configuration of its training."""
+    step: int
+    checkpoint: Path
+
+    def images(self) -> data.DataModule:
+        """The data it was trained on, of which nothing is loaded yet."""
+        return data.build(**self.choices["data"], seed=self.choices["seed"])
+
+
+def load(place: Path) -> Trained:
+    """The trained network in a checkpoint, or in the folder of a run.
+
+    Raises:
+        ValueError: for what is no checkpoint of the lab's, is not whole, or would have to be executed; for choices
+            that this version does not have, weights of another network than these describe, and weights that are not
+            finite.
+    """
+    checkpoint = checkpoints.find(place)
+    content = checkpoints.read(checkpoint)
+    try:
+        choices = choices_of(content, checkpoint)
+        network = network_of(choices)
+        weights = {
+            name.removeprefix(PREFIX): tensor
+            for name, tensor in content["state_dict"].items()
+            if name.startswith(PREFIX)
+        }
+        step = int(content["global_step"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{checkpoint} is not whole: it lacks {error}. A run of siamese_lab stores weights, steps and choices."
+        ) from error
+    fill(network, weights, checkpoint)
+    return Trained(network, choices, step, checkpoint)
+
+
+def choices_of(content: Mapping[str, Any], checkpoint: Path) -> dict[str, Any]:
+    """The choices that a checkpoint was trained with; of one that lacks them, those its run recorded beside it.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    choices = stored_choices(content)
+    run = checkpoints.run_of(checkpoint)
+    if choices is None and run is not None:
+        choices = results.read(run).choices
+    if choices is None:
+        raise ValueError(
+            f"{checkpoint} holds weights but not the choices they were trained with, and no {results.FILE_NAME} lies in "
+            "the folder above its own. Leave it in the folder of its run, or train again with this version."
+        )
+    return choices
+
+
+def network_of(choices: Mapping[str, Any]) -> networks.SiameseNetwork:
+    """The network that these choices describe, for images as its data set makes them."""
+    images = data.build(**choices["data"], seed=choices["seed"])
+    return networks.build(
+        **choices["network"], channels=images.channels, image_size=images.image_size, seed=choices["seed"]
+    )
+
+
+def fill(network: networks.SiameseNetwork, weights: Mapping[str, Any], checkpoint: Path) -> None:
+    """Put weights into a network.
+
+    Raises:
+        ValueError: if they are of another network, or not finite.
+    """
+    wanted = network.state_dict()
+    differing = [
+        *(f"{name} is missing" for name in wanted.keys() - weights.keys()),
+        *(f"{name} is not in that network" for name in weights.keys() - wanted.keys()),
+        *(
+            f"{name} is {shape_of(weights[name])} instead of {shape_of(wanted[name])}"
+            for name in wanted.keys() & weights.keys()
+            if shape_of(weights[name]) != shape_of(wanted[name])
+        ),
+    ]
+    if differing:
+        listed = "; ".join(sorted(differing)[:SHOWN])
+        more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+        raise ValueError(
+            f"The weights in {checkpoint} are not of the network that its choices describe: {listed}{more}. "
+            "Its network's code has changed since, or the file was put together from two: "
+            "use the version that trained it."
+        )
+    broken = [
+        name
+        for name, each in weights.items()
+        if isinstance(each, Tensor) and each.is_floating_point() and not torch.isfinite(each).all()
+    ]
+    if broken:
+        raise ValueError(
+            f"The weights in {checkpoint} are not finite, in {len(broken)} of {len(weights)} tensors such as "
+            f"{broken[0]}: its training diverged. Use an earlier checkpoint, or train again with a lower optimizer.lr."
+        )
+    network.load_state_dict(weights)
+
+
+def shape_of(state: Any) -> str:
+    """As it is written in messages; of what is not a tensor, its kind."""
+    return "×".join(str(size) for size in state.shape) or "a number" if isinstance(state, Tensor) else "no tensor"
