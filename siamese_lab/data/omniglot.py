@@ -18,6 +18,7 @@ from siamese_lab.data.download import Remote
 from siamese_lab.data.hold_out import Parted
 from siamese_lab.data.image_files import ImageFiles, list_images
 from siamese_lab.data.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
+from siamese_lab.data.one_shot_runs import OneShotRuns, read_runs
 from siamese_lab.data.registry import register
 from siamese_lab.data.sources import Sources, packed
 from siamese_lab.registry import did_you_mean
@@ -91,6 +92,14 @@ class Omniglot(DataModule):
             ValueError: if there is none and it cannot be downloaded.
         """
         return self.sources.find_or_download(ONE_SHOT_RUNS, ONE_SHOT_RUNS.name.removesuffix(".zip"))
+
+    def one_shot(self) -> OneShotRuns:
+        """The drawings of those runs, made as the set's other images are, and what is to be answered.
+
+        Raises:
+            ValueError: as `one_shot_runs`, and for a copy that is incomplete or unreadable.
+        """
+        return read_runs(self.one_shot_runs(), self._convert)
 
     def provenance(self) -> dict[str, str]:
         """Where both parts are and were decoded to."""

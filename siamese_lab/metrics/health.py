@@ -1,0 +1,98 @@
+"""Whether embeddings make use of their sphere, or have collapsed.
+
+Shapes: N images, D embedding dimensions, C classes, T rows of one tile.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from siamese_lab import distances
+from siamese_lab.metrics.check_embeddings import check_embeddings
+
+COLLAPSED_BELOW = 0.05
+"""Mean distance of two images; vectors that are spread evenly have √2."""
+SHARPNESS = 2
+"""t of uniformity."""
+
+
+class Health(NamedTuple):
+    """How embeddings lie on the sphere."""
+
+    mean_distance: float
+    """Of all pairs of images, 0…2."""
+    effective_rank: float
+    """exp of the entropy of the singular values' shares, 1…D (Roy & Vetterli 2007); not centred, so 1 if all are equal."""
+    uniformity: float
+    """log of the mean of exp(−2 d²) over all pairs, at most 0: the lower, the more evenly spread (Wang & Isola 2020)."""
+    alignment: float
+    """The mean d² of all pairs of one class, 0…4: the lower, the closer the classes (likewise)."""
+    collapsed: bool
+    """Whether the mean distance is below 0.05: hardly anything can be told apart."""
+
+
+def health(z_ND: Tensor, labels_N: Tensor) -> Health:
+    """All of these, over every pair, in tiles.
+
+    Wang & Isola: arXiv:2005.10242, §4.1, with α = 2 and t = 2.
+
+    Args:
+        z_ND: unit-norm embeddings.
+        labels_N: their classes.
+
+    Raises:
+        ValueError: for embeddings that are not finite, and where no class has two images.
+    """
+    check_embeddings("Embedding health", z_ND, labels_N)
+    close = alignment(z_ND, labels_N)
+    mean_distance, uniformity = _over_all_pairs(z_ND)
+    return Health(
+        mean_distance=mean_distance,
+        effective_rank=effective_rank(z_ND),
+        uniformity=uniformity,
+        alignment=close,
+        collapsed=mean_distance < COLLAPSED_BELOW,
+    )
+
+
+def alignment(z_ND: Tensor, labels_N: Tensor) -> float:
+    """The mean squared distance of two images of one class, over all such pairs.
+
+    The squared distances of n vectors among one another sum up to n Σ‖z‖² − ‖Σz‖², so no pair is looked at.
+
+    Raises:
+        ValueError: where no class has two images.
+    """
+    _, class_N, size_C = labels_N.unique(return_inverse=True, return_counts=True)
+    pairs = int((size_C * (size_C - 1)).sum()) // 2
+    if not pairs:
+        raise ValueError(f"Alignment needs a class with at least 2 images, but all {len(labels_N):,} have one.")
+    z_ND = z_ND.double()
+    sum_CD = z_ND.new_zeros(len(size_C), z_ND.shape[1]).index_add_(0, class_N, z_ND)
+    squares_C = z_ND.new_zeros(len(size_C)).index_add_(0, class_N, z_ND.square().sum(1))
+    return max(0.0, float((size_C * squares_C - sum_CD.square().sum(1)).sum()) / pairs)
+
+
+def effective_rank(z_ND: Tensor) -> float:
+    """exp of the entropy of the singular values, each as a share of their sum; by the D×D Gram matrix, in float64."""
+    z_ND = z_ND.double()
+    singular_D = torch.linalg.eigvalsh(z_ND.T @ z_ND).clamp_min(0).sqrt()
+    share_D = singular_D / singular_D.sum()
+    return math.exp(float(torch.special.entr(share_D).sum()))
+
+
+def _over_all_pairs(z_ND: Tensor) -> tuple[float, float]:
+    """The mean distance and the uniformity: each tile of images with itself and, counted twice, with all later ones."""
+    images = len(z_ND)
+    distance = potential = 0.0
+    with distances.full_float32(z_ND.device):
+        z_ND = z_ND.float()
+        for first in range(0, images, tile := distances.tile_rows(images, z_ND.device)):
+            squared = distances.from_similarity(z_ND[first : first + tile] @ z_ND[first:].T, "squared")
+            own, later = squared[:, :tile].fill_diagonal_(0), squared[:, tile:]
+            potential += float((-SHARPNESS * own).exp().sum()) + 2 * float((-SHARPNESS * later).exp().sum())
+            distance += float(own.sqrt().sum()) + 2 * float(later.sqrt().sum())
+    pairs = images * (images - 1)
+    return distance / pairs, math.log((potential - images) / pairs)

@@ -1,0 +1,99 @@
+"""Pairs of images: their distances, and pairs drawn from a set that has no official ones.
+
+Shapes: N pairs, M images, D embedding dimensions, C classes.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from siamese_lab import distances
+from siamese_lab.metrics.check_embeddings import check_finite
+
+CHUNK_CELLS = 2**20
+"""Numbers of one side's embeddings gathered at once: 4 MiB."""
+
+
+class Pairs(NamedTuple):
+    """Pairs of images, as rows of a table of embeddings."""
+
+    left_N: Tensor
+    """int64."""
+    right_N: Tensor
+    """int64."""
+    same_N: Tensor
+    """bool: whether both are of one class."""
+
+
+def pair_distances(z_MD: Tensor, pairs: Pairs) -> Tensor:
+    """The plain distance, 0…2, of each pair: float32 (N,).
+
+    Args:
+        z_MD: unit-norm embeddings.
+        pairs: of their rows.
+
+    Raises:
+        ValueError: for embeddings that are not finite, and pairs of rows that there are not.
+    """
+    needed = 1 + max((int(row_N.max()) for row_N in pairs[:2] if len(row_N)), default=-1)
+    if z_MD.ndim != 2 or len(z_MD) < needed:
+        raise ValueError(f"These pairs expect embeddings ({needed} or more, D), but got {tuple(z_MD.shape)}.")
+    check_finite(z_MD)
+    chunk = max(1, CHUNK_CELLS // max(1, z_MD.shape[1]))
+    sides = (row_N.to(z_MD.device).split(chunk) for row_N in pairs[:2])
+    return torch.cat([distances.rowwise(z_MD[left], z_MD[right]).float() for left, right in zip(*sides, strict=True)])
+
+
+def sampled_pairs(labels_M: Tensor, number: int, seed: int = 0) -> Pairs:
+    """As many pairs of one class as of two, each drawn uniformly from all pairs of its kind, none twice.
+
+    Args:
+        labels_M: the classes of the images.
+        number: of pairs in all, even.
+        seed: of the draw, which is the same on every device.
+
+    Returns:
+        On the CPU; those of one class first.
+
+    Raises:
+        ValueError: for an odd number, for less than 2, and for more pairs of a kind than there are.
+    """
+    if number < 2 or number % 2:
+        raise ValueError(f"Half of the sampled pairs are of one class, so their number must be even, but is {number}.")
+    each = number // 2
+    order_M = labels_M.cpu().argsort(stable=True)
+    _, size_C = labels_M.cpu().unique(return_counts=True)
+    next_class_M = size_C.cumsum(0).repeat_interleave(size_C)
+    place_M = torch.arange(len(order_M))
+    generator = torch.Generator().manual_seed(seed)
+    same = _drawn("one class", place_M + 1, next_class_M, each, generator)
+    different = _drawn("two classes", next_class_M, torch.full_like(place_M, len(order_M)), each, generator)
+    left_N, right_N = (order_M[torch.cat(parts)] for parts in zip(same, different, strict=True))
+    return Pairs(left_N, right_N, torch.arange(number) < each)
+
+
+def _drawn(
+    kind: str, first_M: Tensor, end_M: Tensor, number: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Pairs, none twice, of a place and one of the places first…end − 1 that may be its partner."""
+    partners_M = end_M - first_M
+    upto_M = partners_M.cumsum(0)
+    available = int(upto_M[-1]) if len(upto_M) else 0
+    if number > available:
+        raise ValueError(
+            f"{number:,} pairs of {kind} were asked for, but these {len(first_M):,} images make {available:,}."
+        )
+    rank_N = distinct_integers(number, available, generator)
+    place_N = torch.searchsorted(upto_M, rank_N, right=True)
+    return place_N, first_M[place_N] + rank_N - (upto_M - partners_M)[place_N]
+
+
+def distinct_integers(number: int, below: int, generator: torch.Generator) -> Tensor:
+    """`number` different integers 0…below − 1, each such set as probable as any other, in no time for few of many."""
+    if 2 * number >= below:
+        return torch.randperm(below, generator=generator)[:number]
+    drawn = torch.empty(0, dtype=torch.int64)
+    while len(drawn) < number:
+        drawn = torch.cat([drawn, torch.randint(below, (number,), generator=generator)]).unique()
+    return drawn[torch.randperm(len(drawn), generator=generator)[:number]]
