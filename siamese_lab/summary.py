@@ -47,7 +47,7 @@ def print_outcome(console: Console, results: Results, folder: Path) -> None:
     for stage, metrics in (("validation", results.validation), ("test", results.test)):
         table.add_row(stage, *(f"{value:.2%}" for value in metrics.values()))
     console.print(table)
-    shown = _short(folder)
+    shown = short(folder)
     spent = results.seconds
     print_plainly(
         console,
@@ -60,7 +60,7 @@ def print_outcome(console: Console, results: Results, folder: Path) -> None:
 
 def print_interrupted(console: Console, checkpoint: Path) -> None:
     """How to go on."""
-    print_plainly(console, f"Interrupted. To go on: python -m siamese_lab.train \"resume='{_short(checkpoint)}'\"")
+    print_plainly(console, f"Interrupted. To go on: python -m siamese_lab.train \"resume='{short(checkpoint)}'\"")
 
 
 def print_plainly(console: Console, *lines: str) -> None:
@@ -69,6 +69,7 @@ def print_plainly(console: Console, *lines: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def _short(path: Path) -> Path:
+def short(path: Path) -> Path:
+    """From here, where it lies below."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

@@ -41,13 +41,13 @@ def build_trainer(config: DictConfig, **further: Any) -> lightning.Trainer:
     return trainer
 
 
-def check_accelerator(name: str) -> None:
-    """Raise ValueError unless the accelerator is known and there."""
+def check_accelerator(name: str, option: str = "trainer.accelerator") -> None:
+    """Raise ValueError, about an option, unless the accelerator that it names is known and there."""
     here = sorted(each for each in AcceleratorRegistry if AcceleratorRegistry[each]["accelerator"].is_available())
     if name not in (*here, "auto") and not (name == "gpu" and {"cuda", "mps"} & set(here)):
         raise ValueError(
-            f"trainer.accelerator={name} is not on this machine, which has: {', '.join(here)}. "
-            "Set trainer.accelerator=auto to take the best there is."
+            f"{option}={name} is not on this machine, which has: {', '.join(here)}. "
+            f"Set {option}=auto to take the best there is."
         )
 
 

@@ -70,7 +70,7 @@ def _class_rows(table: Table) -> list[Row]:
         (label, order_N[start_C[label] : start_C[label] + min(IMAGES, int(size_C[label]))].long()) for label in shown
     )
     return [
-        Row(f"{_short(table.class_names[label])}: {int(size_C[label])}", to_float(images_KCHW))
+        Row(f"{short_name(table.class_names[label])}: {int(size_C[label])}", to_float(images_KCHW))
         for label, images_KCHW in table.fetch(indices)
     ]
 
@@ -83,7 +83,7 @@ def _batch_figure(module: DataModule, name: str) -> Figure:
     module.load_state_dict(before)
     names = module.splits.train.class_names
     rows = [
-        Row(_short(names[int(labels_K[0])]), images_KCHW)
+        Row(short_name(names[int(labels_K[0])]), images_KCHW)
         for labels_K, images_KCHW in zip(
             batch.labels_B.split(module.images_per_class), images_BCHW.split(module.images_per_class), strict=True
         )
@@ -112,7 +112,7 @@ def _draw_rows(axes: Axes, rows: list[Row], length: int, height: int) -> None:
     sheet_HW3 = np.ones((height * side, length * side, 3), dtype=np.float32)
     for place, row in enumerate(rows):
         for rank, image_CHW in enumerate(row.images_KCHW):
-            sheet_HW3[place * side + 1 : (place + 1) * side - 1, rank * side + 1 : (rank + 1) * side - 1] = _rgb(
+            sheet_HW3[place * side + 1 : (place + 1) * side - 1, rank * side + 1 : (rank + 1) * side - 1] = rgb(
                 image_CHW
             )
         axes.text(-side / 8, (place + 0.5) * side, row.name, ha="right", va="center", fontsize=8, parse_math=False)
@@ -120,7 +120,7 @@ def _draw_rows(axes: Axes, rows: list[Row], length: int, height: int) -> None:
     axes.set_axis_off()
 
 
-def _rgb(image_CHW: Tensor) -> NDArray[np.float32]:
+def rgb(image_CHW: Tensor) -> NDArray[np.float32]:
     """As (H, W, 3), grey thrice."""
     pixels: NDArray[np.float32] = image_CHW.expand(3, -1, -1).permute(1, 2, 0).clamp(0, 1).numpy()
     return pixels
@@ -133,7 +133,7 @@ def _sizes_figure(module: DataModule, title: str) -> Figure:
     for axes, part, table in zip(figure.subplots(1, 3), module.splits._fields, module.splits, strict=True):
         size_C = table.labels_N.bincount(minlength=len(table.class_names)).numpy()
         if len(size_C) <= CLASSES:
-            _draw_each_size(axes, size_C, [_short(each) for each in table.class_names])
+            _draw_each_size(axes, size_C, [short_name(each) for each in table.class_names])
         else:
             _draw_sizes(axes, size_C)
         axes.set_title(f"{part}: {len(table):,} images of {len(size_C):,} classes", fontsize=9)
@@ -167,5 +167,6 @@ def _draw_sizes(axes: Axes, size_C: NDArray[np.int64]) -> None:
     axes.set_ylabel("classes")
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
+    """With its middle left out where it is long."""
     return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH // 2 - 1]}…{name[-NAME_LENGTH // 2 :]}"

@@ -1,6 +1,6 @@
 """What an evaluation finds: figures by protocol, each with its interval, and what pictures are drawn from.
 
-Shapes: N images, D embedding dimensions, Q queries.
+Shapes: N images, D embedding dimensions.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from siamese_lab.data.table import Table
-from siamese_lab.metrics.retrieval import Retrieval
 from siamese_lab.metrics.verification import Roc
 
 
@@ -56,7 +55,6 @@ class Evaluation:
     """The images."""
     z_ND: Tensor
     """Their embeddings, of unit norm."""
-    retrieval: Retrieval
     protocols: dict[str, Protocol] = field(default_factory=dict)
     classes: list[ClassFigures] = field(default_factory=list)
     """Of every class with at least two images, the worst first."""

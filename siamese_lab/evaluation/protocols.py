@@ -1,6 +1,6 @@
 """Each protocol: from embeddings to figures with their intervals.
 
-Shapes: N images, D embedding dimensions, Q queries, M images of pairs.
+Shapes: N images or pairs, D embedding dimensions, Q queries or images to classify, M images of pairs, E runs, W ways.
 """
 
 from typing import NamedTuple
@@ -150,17 +150,17 @@ def official_verification(
     )
 
 
-def lake(z_RCD: Tensor, z_RTD: Tensor, answer_RT: Tensor, seed: int) -> Protocol:
+def lake(known_EWD: Tensor, asked_EQD: Tensor, answer_EQ: Tensor, seed: int) -> Protocol:
     """Lake's twenty one-shot runs, with an interval over runs."""
-    error_R = few_shot.one_shot(z_RCD, z_RTD, answer_RT).error_R.cpu().float()
-    interval = bootstrap.over_classes(error_R, torch.arange(len(error_R)), seed=seed)
+    error_E = few_shot.one_shot(known_EWD, asked_EQD, answer_EQ).error_E.cpu()
+    interval = bootstrap.over_classes(error_E, torch.arange(len(error_E)), seed=seed)
     return Protocol(
         "One-shot, Lake's runs",
-        f"{len(error_R)} runs of {z_RCD.shape[1]}-way classification within an alphabet, drawn by two people "
+        f"{len(error_E)} runs of {known_EWD.shape[1]}-way classification within an alphabet, drawn by two people "
         "(Lake et al. 2015). Not to be compared with random episodes, which are easier.",
         {"error": Figure(*interval)},
         "runs",
-        {"runs": len(error_R)},
+        {"runs": len(error_E)},
     )
 
 

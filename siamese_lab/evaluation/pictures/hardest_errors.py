@@ -1,0 +1,38 @@
+"""The nearest pairs of different classes beside the farthest of the same: what the embedding confuses, and what it parts."""
+
+from matplotlib.figure import Figure
+
+from siamese_lab.evaluation.evaluation import Evaluation
+from siamese_lab.evaluation.hardest import Hard, hardest
+from siamese_lab.evaluation.pictures.cells import Sheet, fitted, pictures_of
+from siamese_lab.evaluation.stages import Stages
+
+PAIRS, ROWS = 16, 8
+GUTTER = 0.35
+
+
+def draw_hardest(evaluation: Evaluation, stages: Stages) -> Figure:
+    """Both kinds, the hardest first, from top to bottom in two columns each."""
+    labels_N = evaluation.table.labels_N.to(evaluation.z_ND.device)
+    with stages.running("Hardest errors", len(labels_N)) as advance:
+        found = hardest(evaluation.z_ND, labels_N, PAIRS, advance)
+    columns = -(-PAIRS // ROWS)
+    width = columns * (2 + GUTTER)
+    rows = min(ROWS, max(len(found.different.left_E), len(found.same.left_E)))
+    sheet = Sheet(2 * width + GUTTER, rows, "The hardest pairs, with their distance")
+    for left, heading, pairs in (
+        (0.0, "Different classes, nearest first", found.different),
+        (width + GUTTER, "Same class, farthest first", found.same),
+    ):
+        sheet.heading(left, heading)
+        _draw_pairs(sheet, left, pairs, evaluation)
+    return sheet.figure
+
+
+def _draw_pairs(sheet: Sheet, left: float, pairs: Hard, evaluation: Evaluation) -> None:
+    labels_N, names = evaluation.table.labels_N, evaluation.table.class_names
+    for side, rows_E in enumerate((pairs.left_E, pairs.right_E)):
+        for place, image_CHW in enumerate(pictures_of(evaluation.table, rows_E)):
+            name = fitted(names[int(labels_N[rows_E[place]])], 15)
+            text = f"{name}\n{float(pairs.distance_E[place]):.2f}" if side == 0 else name
+            sheet.image(left + place // ROWS * (2 + GUTTER) + side, place % ROWS, image_CHW, text)
