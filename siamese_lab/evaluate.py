@@ -12,7 +12,7 @@ from rich.console import Console
 
 from siamese_lab import checkpoints, choices, command_line, data, environment
 from siamese_lab.evaluation import Trained, evaluate, load, pictures, projection, record
-from siamese_lab.evaluation.evaluated_data import check_fit, check_unseen, with_evaluated_data
+from siamese_lab.evaluation.evaluated_data import check_fit, count_seen, with_evaluated_data
 from siamese_lab.evaluation.table import print_figures
 from siamese_lab.summary import print_plainly, short
 from siamese_lab.trainer import best_precision, check_accelerator
@@ -43,7 +43,8 @@ def job(config: DictConfig) -> None:
     options = choices.plain(config)["data"]
     images = data.build(**options, seed=trained.choices["seed"])
     check_fit(trained, images)
-    seen = check_unseen(trained, options, images)
+    images.check_unseen(trained.choices["data"])
+    seen = count_seen(trained, options, images)
     print_plainly(console, *subject(trained, options, images, seen))
 
     evaluation = evaluate(

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from siamese_lab.batch import Batch, EveryTriplet, Triplets
 from siamese_lab.losses import Loss
 from siamese_lab.metrics.retrieval import RecallAtK
+from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.networks import SiameseNetwork
 from siamese_lab.parameter_groups import parameter_groups
 from siamese_lab.samplers import Sampler
@@ -30,7 +31,7 @@ class Step(NamedTuple):
 
 
 class SiameseModule(lightning.LightningModule):
-    """Trains a Siamese network on triplets that a sampler selects, and measures Recall@K.
+    """Trains a Siamese network on triplets that a sampler selects, and measures Recall@K and verification.
 
     Args:
         network: images → embeddings.
@@ -38,6 +39,7 @@ class SiameseModule(lightning.LightningModule):
         loss: embeddings, triplets → scalar.
         optimizer: makes the optimizer from groups of parameters.
         schedule: makes the learning-rate schedule, one step of which follows each training step.
+        verification: decides the official pairs of the data, where it has some, when the network is tested.
     """
 
     last: Step
@@ -49,6 +51,7 @@ class SiameseModule(lightning.LightningModule):
         loss: Loss,
         optimizer: Callable[[list[dict[str, Any]]], Optimizer],
         schedule: Callable[[Optimizer], LRScheduler],
+        verification: VerificationMetrics | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -56,6 +59,7 @@ class SiameseModule(lightning.LightningModule):
         self.loss = loss
         self.validation_recall = RecallAtK()
         self.test_recall = RecallAtK()
+        self.verification = verification
         self.mining = Stopwatch()
         self._make_optimizer = optimizer
         self._make_schedule = schedule
@@ -91,13 +95,19 @@ class SiameseModule(lightning.LightningModule):
         """Log Recall@K of all validation images."""
         self._log_recall("validation", self.validation_recall)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Embed a chunk of the test images."""
-        self.test_recall.update(self._directions(batch), batch.labels_B)
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Embed a chunk of the test images, or, which come after them, of the images of the official pairs."""
+        if dataloader_idx == 0:
+            self.test_recall.update(self._directions(batch), batch.labels_B)
+        elif self.verification is not None:
+            self.verification.update(self._directions(batch))
 
     def on_test_epoch_end(self) -> None:
-        """Log Recall@K of all test images."""
+        """Log Recall@K of all test images, and how the official pairs were decided."""
         self._log_recall("test", self.test_recall)
+        if self.verification is not None:
+            self.log_dict({f"test/{name}": value for name, value in self.verification.compute().items()})
+            self.verification.reset()
 
     def _directions(self, batch: Batch) -> Tensor:
         return self.network.direction(self.network(batch.images_BCHW))

@@ -1,5 +1,6 @@
 """What a run says on the console: its choices at the start, its outcome at the end."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,12 @@ def print_outcome(console: Console, results: Results, folder: Path) -> None:
     title = f"{results.data}, {results.sampler}: weights of step {results.tested_step:,}"
     table = Table(title=title, title_justify="left")
     table.add_column("")
-    for metric in results.test:
+    for metric in results.validation:
         table.add_column(metric.capitalize(), justify="right")
     for stage, metrics in (("validation", results.validation), ("test", results.test)):
-        table.add_row(stage, *(f"{value:.2%}" for value in metrics.values()))
+        table.add_row(stage, *(_share(metrics[metric]) for metric in results.validation))
     console.print(table)
+    print_verification(console, results.test)
     shown = short(folder)
     spent = results.seconds
     print_plainly(
@@ -56,6 +58,26 @@ def print_outcome(console: Console, results: Results, folder: Path) -> None:
     )
     if results.choices["logger"] is not None:
         print_plainly(console, f'Curves:  tensorboard --logdir "{shown}"')
+
+
+def print_verification(console: Console, test: Mapping[str, float | None]) -> None:
+    """How the official pairs were decided, whose figures bear the name of their protocol; nothing if none were."""
+    protocols = {name.split("/")[0] for name in test if "/" in name}
+    for protocol in sorted(protocols):
+        figures = {name.split("/")[1]: value for name, value in test.items() if name.startswith(f"{protocol}/")}
+        positives, negatives, threshold = (figures.pop(name) or 0 for name in ("positives", "negatives", "threshold"))
+        title = f"{protocol}: {positives + negatives:,.0f} pairs, accepted up to distance {threshold:.3f}"
+        table = Table(title=title, title_justify="left")
+        for name in figures:
+            table.add_column(name.capitalize() if name == "accuracy" else name.upper(), justify="right")
+        table.add_row(*map(_share, figures.values()))
+        console.print(table)
+        if None in figures.values():
+            print_plainly(console, f"– {negatives:,.0f} pairs of two classes tell no false accept rate that fine.")
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2%}"
 
 
 def print_interrupted(console: Console, checkpoint: Path) -> None:

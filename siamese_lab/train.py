@@ -1,5 +1,6 @@
 """Train a Siamese network with one strategy: `python -m siamese_lab.train [GROUP=NAME] [OPTION=VALUE] …`."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from siamese_lab.callbacks import (
     TrainingClock,
     WeightAverage,
 )
+from siamese_lab.metrics.pairs import Pairs
+from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.module import SiameseModule
 from siamese_lab.study.results import Results
 from siamese_lab.trainer import build_trainer
@@ -119,7 +122,25 @@ def build_module(config: DictConfig, images: data.DataModule) -> SiameseModule:
     )
     check_lengths(network, loss)
     check_meaning(config, sampler, loss)
-    return SiameseModule(network, sampler, loss, instantiate(config.optimizer), instantiate(config.schedule))
+    return SiameseModule(
+        network,
+        sampler,
+        loss,
+        instantiate(config.optimizer),
+        instantiate(config.schedule),
+        build_verification(images),
+    )
+
+
+def build_verification(images: data.DataModule) -> VerificationMetrics | None:
+    """What decides the official pairs of the data, where it has some."""
+    official = images.official_pairs
+    if official is None:
+        return None
+    choose, decide = (
+        Pairs(pairs.first_M, pairs.second_M, pairs.same_M) for pairs in (official.choose, official.decide)
+    )
+    return VerificationMetrics(official.name, choose, decide)
 
 
 def check_lengths(network: networks.SiameseNetwork, loss: losses.Loss) -> None:
@@ -198,13 +219,13 @@ def evaluate(
     chosen = torch.load(checkpoint, weights_only=True)
     module.load_state_dict(chosen["state_dict"])
     results.tested_step = chosen["global_step"]
-    results.validation = recall_of(trainer.validate(module, datamodule=images, verbose=False)[0])
-    results.test = recall_of(trainer.test(module, datamodule=images, verbose=False)[0])
+    results.validation = figures_of(trainer.validate(module, datamodule=images, verbose=False)[0])
+    results.test = figures_of(trainer.test(module, datamodule=images, verbose=False)[0])
 
 
-def recall_of(logged: Mapping[str, float]) -> dict[str, float]:
-    """The metrics without the name of their stage."""
-    return {name.split("/", 1)[1]: value for name, value in logged.items()}
+def figures_of(logged: Mapping[str, float]) -> dict[str, float | None]:
+    """The metrics without the name of their stage, and with None for those that the images cannot tell."""
+    return {name.split("/", 1)[1]: None if math.isnan(value) else value for name, value in logged.items()}
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from siamese_lab.batch import Batch
 from siamese_lab.data.augment import Augmentation, to_float
 from siamese_lab.data.in_order import InOrder
 from siamese_lab.data.messages import announce
+from siamese_lab.data.official_pairs import OfficialPairs
 from siamese_lab.data.pk_batches import PKBatches
 from siamese_lab.data.table import Table
 from siamese_lab.registry import check_options, options_of
@@ -84,9 +85,27 @@ class DataModule(lightning.LightningDataModule, ABC):
         """Where the images come from and where they are kept, for results and for the user; after `splits`."""
         return {}
 
+    def check_unseen(self, learnt: Mapping[str, Any]) -> None:
+        """Raise ValueError if a network has been trained on what this set tests.
+
+        By default nothing is known of that.
+
+        Args:
+            learnt: the choices of the group `data` that the network was trained with, of any set.
+        """
+
     def verify(self) -> list[str]:
         """Read the whole copy and say what is wrong with it, a sentence each; without downloading anything."""
         return []
+
+    @cached_property
+    def official_pairs(self) -> OfficialPairs | None:
+        """Pairs that are to be decided by the set's own protocol, if it has any.
+
+        Raises:
+            ValueError: if they are not there.
+        """
+        return None
 
     @cached_property
     def splits(self) -> Splits:
@@ -121,6 +140,7 @@ class DataModule(lightning.LightningDataModule, ABC):
     def setup(self, stage: str) -> None:
         """Load the data and check that P×K batches can be drawn from it, before anything else starts."""
         assert self.batches
+        assert self.official_pairs is None or len(self.official_pairs.decide.same_M)
 
     def train_dataloader(self) -> PKBatches:
         """P×K batches without end, an epoch at a time."""
@@ -131,9 +151,10 @@ class DataModule(lightning.LightningDataModule, ABC):
         """The validation images in order."""
         return InOrder(self.splits.validation, self.eval_batch_size, *self.share)
 
-    def test_dataloader(self) -> InOrder:
-        """The test images in order."""
-        return InOrder(self.splits.test, self.eval_batch_size, *self.share)
+    def test_dataloader(self) -> list[InOrder]:
+        """The test images in order; then those of the official pairs, if there are any."""
+        tables = [self.splits.test, *([self.official_pairs.table] if self.official_pairs else [])]
+        return [InOrder(table, self.eval_batch_size, *self.share) for table in tables]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make the images float, augmented while training, on the device they are now on."""

@@ -5,6 +5,7 @@ people; who is tested is in one of them, and everyone in it is left out of train
 are held out from those to train on.
 """
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from siamese_lab.data.image_files import ImageFiles, list_images
 from siamese_lab.data.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
 from siamese_lab.data.lfw_pairs import Pairs, read_pairs
 from siamese_lab.data.lfw_people import FOLDS, people
+from siamese_lab.data.official_pairs import OfficialPairs, official_pairs
 from siamese_lab.data.registry import register
 from siamese_lab.data.sources import Sources, packed
 from siamese_lab.registry import did_you_mean
@@ -128,6 +130,22 @@ class Lfw(DataModule):
         _, files = self._files()
         return cached(self.cache, self._key(files), lambda: self._decode(files))
 
+    @cached_property
+    def official_pairs(self) -> OfficialPairs:
+        """Of View 1: its test pairs, the threshold chosen on its training pairs. Of View 2: the 600 of the fold, the
+        threshold chosen on the other nine.
+
+        Raises:
+            ValueError: for a file that is not there or not whole.
+        """
+        if self.view == 1:
+            choose, decide = self.pairs("view_1_train"), self.pairs("view_1_test")
+        else:
+            all_pairs = self.pairs("view_2")
+            decided_M = all_pairs.fold_M == self.fold
+            choose, decide = (Pairs(*(each[part] for each in all_pairs)) for part in (~decided_M, decided_M))
+        return official_pairs(f"view_{self.view}", self.everyone, choose, decide)
+
     def pairs(self, which: str) -> Pairs:
         """The official pairs `view_1_train` (2,200), `view_1_test` (1,000) or `view_2` (6,000 in ten folds).
 
@@ -137,6 +155,31 @@ class Lfw(DataModule):
         if which not in PAIRS:
             raise ValueError(f"LFW has no pairs {which!r}.{did_you_mean(which, PAIRS)} Available: {', '.join(PAIRS)}.")
         return read_pairs(self.sources.find_or_download(PAIRS[which]), people())
+
+    def check_unseen(self, learnt: Mapping[str, Any]) -> None:
+        """Refuse a network that was trained on people whom this view and fold tests, as both views part them anew."""
+        if learnt["name"] != "lfw":
+            return
+        view, fold = learnt["view"], learnt["fold"]
+        seen = set(tested_people(self.view, self.fold)) - set(tested_people(view, fold))
+        if seen:
+            here = part_of_lfw(self.view, self.fold)
+            told = f"{self.view}" if self.fold is None else f"{self.view} data.fold={self.fold}"
+            raise ValueError(
+                f"A network trained on {part_of_lfw(view, fold)} of LFW has seen {len(seen)} of the people that {here} "
+                f"tests, so it cannot be reported there. Train one with data.view={told}, or evaluate this one where "
+                "it belongs."
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whom the network has not seen, too."""
+        return super().state_dict() | {"learnt": {"name": "lfw", "view": self.view, "fold": self.fold}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on, unless with other people than before."""
+        if "learnt" in state_dict:
+            self.check_unseen(state_dict["learnt"])
+        super().load_state_dict(state_dict)
 
     def provenance(self) -> dict[str, str]:
         """Which images they are, where they come from and where they are decoded to."""
@@ -174,11 +217,7 @@ class Lfw(DataModule):
 
     def _split_people(self) -> tuple[list[int], list[int]]:
         """Whom to learn from and whom to test, by their places in `people()`."""
-        tested = [
-            label
-            for label, person in enumerate(people())
-            if (person.view_1 == "test" if self.view == 1 else person.fold == self.fold)
-        ]
+        tested = tested_people(self.view, self.fold)
         return sorted(set(range(len(people()))) - set(tested)), tested
 
     def _files(self) -> tuple[str, ImageFiles]:
@@ -225,6 +264,20 @@ class Lfw(DataModule):
         middle = (margin, margin, SIDE - margin, SIDE - margin)
         side = (self.image_size, self.image_size)
         return image.convert("RGB" if self.colour else "L").resize(side, Image.Resampling.BILINEAR, middle)
+
+
+def tested_people(view: int, fold: int | None) -> list[int]:
+    """Who is tested, by their places in `people()`; everyone else is to learn from."""
+    return [
+        label
+        for label, person in enumerate(people())
+        if (person.view_1 == "test" if view == 1 else person.fold == fold)
+    ]
+
+
+def part_of_lfw(view: int, fold: int | None) -> str:
+    """As in 'fold 3 of View 2'."""
+    return f"View {view}" if fold is None else f"fold {fold} of View {view}"
 
 
 def check_options(alignment: str | None, view: int, fold: int | None, crop: int, image_size: int) -> None:

@@ -48,8 +48,8 @@ def read_runs(place: Path, convert: Convert) -> OneShotRuns:
     row_of = {_short(name): row for row, name in enumerate(files.names)}
     known, asked = ([name for name in row_of if f"/{part}/" in name] for part in ("training", "test"))
     known_of = dict(_answers(place))
-    expected = RUNS * WAYS
-    if not (len(known) == len(asked) == expected and set(known_of) == set(asked) and set(known_of.values()) == set(known)):
+    answered = set(known_of) == set(asked) and set(known_of.values()) == set(known)
+    if not (answered and len(known) == len(asked) == RUNS * WAYS):
         raise ValueError(
             f"{place} should hold {RUNS} runs of {WAYS} known drawings, as many to classify and {ANSWERS}, but holds "
             f"{len(known)} and {len(asked)} drawings and {len(known_of)} answers. It is incomplete or something else: "

@@ -110,7 +110,7 @@ def form(images: data.DataModule) -> str:
     return f"{images.image_size}×{images.image_size} pixels in {kind}"
 
 
-def check_unseen(trained: Trained, options: Mapping[str, Any], images: data.DataModule) -> int:
+def count_seen(trained: Trained, options: Mapping[str, Any], images: data.DataModule) -> int:
     """How many of the classes to be tested the network was trained on.
 
     Args:
@@ -119,8 +119,8 @@ def check_unseen(trained: Trained, options: Mapping[str, Any], images: data.Data
         images: that data.
 
     Raises:
-        ValueError: if it was trained on classes that by its own split it was not, as when a network of LFW's View 1 is
-            tested on View 2.
+        ValueError: if it was trained on classes that by its own split it was not, as when a folder of images is now
+            parted in another way.
     """
     then = trained.choices["data"]
     if options["name"] != then["name"]:

@@ -128,7 +128,7 @@ class _UnderWay:
     def verify_official(self) -> None:
         """The pairs that the set's protocol names, where it names some."""
         try:
-            official = self.images.official_pairs()
+            official = self.images.official_pairs
         except ValueError as error:
             self.evaluation.left_out["verification_official"] = str(error)
             return
@@ -137,8 +137,7 @@ class _UnderWay:
                 official.name,
                 self.directions("official pairs", official.table),
                 official.table.labels_N,
-                Pairs(*official.choose),
-                Pairs(*official.decide),
+                *(Pairs(each.first_M, each.second_M, each.same_M) for each in (official.choose, official.decide)),
                 self.seed,
                 self.stages,
             )

@@ -18,7 +18,7 @@ class Clustering(NamedTuple):
     """How much clusters and classes tell about one another."""
 
     nmi: float
-    """Normalised mutual information, 0…1, by the mean of both entropies. Many small clusters raise it by mere chance."""
+    """Normalised mutual information, 0…1, by the mean of both entropies. Many small clusters raise it by chance."""
     ami: float
     """Adjusted for chance: about 0 for random embeddings, 1 for perfect clusters (Vinh et al. 2010)."""
 
@@ -43,10 +43,7 @@ def nmi_ami(z_ND: Tensor, labels_N: Tensor, seed: int = 0) -> Clustering:
     if classes < 2:
         raise ValueError(f"Clustering needs at least 2 classes, but all {len(labels_N):,} images are of one.")
     if classes == len(labels_N):
-        raise ValueError(
-            f"Clustering needs a class with at least 2 images, but all {classes:,} have one: as many clusters as images "
-            "tell nothing."
-        )
+        raise ValueError(f"Clustering needs a class with at least 2 images, but all {classes:,} have one.")
     kmeans = KMeans(classes, n_init=1, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer distinct embeddings than clusters: a low score

@@ -3,12 +3,12 @@
 Two protocols, never to be mixed, as they differ by about a factor of two in error on the same network: Lake's twenty
 one-shot runs (characters of one alphabet, by two people), and episodes drawn at random from all classes.
 
-An image is given to the class whose mean embedding is nearest (Snell et al. 2017, arXiv:1703.05175, §2.3), which with one
-shot is the nearest neighbour. A tie among n classes, its own among them, counts 1/n, as if it were broken by lot: a
+An image is given to the class whose mean embedding is nearest (Snell et al. 2017, arXiv:1703.05175, §2.3), which with
+one shot is the nearest neighbour. A tie among n classes, its own among them, counts 1/n, as if it were broken by lot: a
 collapsed network scores chance.
 
-Shapes: E episodes or runs, W ways, S shots, Q images to classify, N images, D embedding
-dimensions, C classes, I = S + Q images of a class in an episode.
+Shapes: E episodes or runs, W ways, Q images to classify in each, I images of a class in an episode (known and to
+classify), N images, D embedding dimensions, C classes.
 """
 
 import math

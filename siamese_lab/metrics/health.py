@@ -24,11 +24,11 @@ class Health(NamedTuple):
     mean_distance: float
     """Of all pairs of images, 0…2."""
     effective_rank: float
-    """exp of the entropy of the singular values' shares, 1…D (Roy & Vetterli 2007); not centred, so 1 if all are equal."""
+    """exp of the entropy of the singular values' shares, 1…D; not centred, so 1 if all are equal."""
     uniformity: float
-    """log of the mean of exp(−2 d²) over all pairs, at most 0: the lower, the more evenly spread (Wang & Isola 2020)."""
+    """log of the mean of exp(−2 d²) over all pairs, at most 0: the lower, the more evenly spread."""
     alignment: float
-    """The mean d² of all pairs of one class, 0…4: the lower, the closer the classes (likewise)."""
+    """The mean d² of all pairs of one class, 0…4: the lower, the closer the classes."""
     collapsed: bool
     """Whether the mean distance is below 0.05: hardly anything can be told apart."""
 
@@ -36,7 +36,8 @@ class Health(NamedTuple):
 def health(z_ND: Tensor, labels_N: Tensor) -> Health:
     """All of these, over every pair, in tiles.
 
-    Wang & Isola: arXiv:2005.10242, §4.1, with α = 2 and t = 2.
+    Effective rank: Roy & Vetterli 2007 (EUSIPCO). Uniformity and alignment: Wang & Isola 2020 (arXiv:2005.10242), with
+    t = 2 and α = 2.
 
     Args:
         z_ND: unit-norm embeddings.

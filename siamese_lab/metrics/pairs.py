@@ -73,9 +73,7 @@ def sampled_pairs(labels_M: Tensor, number: int, seed: int = 0) -> Pairs:
     return Pairs(left_N, right_N, torch.arange(number) < each)
 
 
-def _drawn(
-    kind: str, first_M: Tensor, end_M: Tensor, number: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def _drawn(kind: str, first_M: Tensor, end_M: Tensor, number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Pairs, none twice, of a place and one of the places first…end − 1 that may be its partner."""
     partners_M = end_M - first_M
     upto_M = partners_M.cumsum(0)

@@ -1,7 +1,7 @@
 """Verification: are two images of one class? Decided by their distance, with a threshold chosen on other pairs.
 
-A pair is accepted, which is to say taken to be of one class, where its distance is at most the threshold. Of the pairs of
-one class the accepted share is the true accept rate (TAR), of those of two classes the false accept rate (FAR).
+A pair is accepted, which is to say taken to be of one class, where its distance is at most the threshold. Of the pairs
+of one class the accepted share is the true accept rate (TAR), of those of two classes the false accept rate (FAR).
 
 Shapes: N pairs, M images, D embedding dimensions, P points of a curve.
 """
@@ -54,9 +54,15 @@ class Verification(NamedTuple):
 
     def figures(self) -> dict[str, float]:
         """By the names that results have; NaN for a rate that these pairs cannot tell."""
-        rates = {f"tar@far={far:g}": math.nan if tar is None else tar for far, tar in self.tar_at_far}
-        counts = {"positives": self.positives, "negatives": self.negatives}
-        return {"accuracy": self.accuracy, "threshold": self.threshold, "auc": self.auc, "eer": self.eer} | rates | counts
+        return {
+            "accuracy": self.accuracy,
+            "threshold": self.threshold,
+            "auc": self.auc,
+            "eer": self.eer,
+            **{f"tar@far={far:g}": math.nan if tar is None else tar for far, tar in self.tar_at_far},
+            "positives": self.positives,
+            "negatives": self.negatives,
+        }
 
 
 def verify(z_MD: Tensor, choose: Pairs, decide: Pairs) -> Verification:
@@ -185,6 +191,7 @@ class VerificationMetrics(Metric):
     Of several processes each sees one stretch of the table, the first the first.
 
     Args:
+        name: what the names of all figures begin with.
         choose: the pairs that the threshold is chosen on.
         decide: the pairs that are reported.
     """
@@ -192,8 +199,9 @@ class VerificationMetrics(Metric):
     full_state_update = False
     embeddings: list[Tensor]
 
-    def __init__(self, choose: Pairs, decide: Pairs) -> None:
+    def __init__(self, name: str, choose: Pairs, decide: Pairs) -> None:
         super().__init__()
+        self.name = name
         self.choose, self.decide = choose, decide
         self.add_state("embeddings", default=[], dist_reduce_fx="cat")
 
@@ -202,5 +210,6 @@ class VerificationMetrics(Metric):
         self.embeddings.append(z_BD.float())
 
     def compute(self) -> dict[str, float]:
-        """As `Verification.figures`."""
-        return verify(dim_zero_cat(self.embeddings), self.choose, self.decide).figures()
+        """{'view_1/accuracy': …}, as `Verification.figures`."""
+        verification = verify(dim_zero_cat(self.embeddings), self.choose, self.decide)
+        return {f"{self.name}/{figure}": value for figure, value in verification.figures().items()}
