@@ -124,9 +124,7 @@ def subject(trained: Trained, options: Mapping[str, Any], images: data.DataModul
     ]
 
 
-def origin(
-    config: DictConfig, trained: Trained, images: data.DataModule, seen: int, fabric: Fabric
-) -> dict[str, Any]:
+def origin(config: DictConfig, trained: Trained, images: data.DataModule, seen: int, fabric: Fabric) -> dict[str, Any]:
     """Where the figures come from, for evaluation.json."""
     test = images.splits.test
     return {

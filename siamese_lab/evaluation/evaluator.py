@@ -4,6 +4,7 @@ Shapes: N images, M of others than the test images, D embedding dimensions.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 from lightning import Fabric
 from rich.console import Console
@@ -17,9 +18,9 @@ from siamese_lab.evaluation.embed import embed
 from siamese_lab.evaluation.evaluation import Evaluation
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics import retrieval
-from siamese_lab.metrics.pairs import Pairs
 from siamese_lab.networks import SiameseNetwork
 
+Index = Literal["exact", "faiss"]
 EPISODES = ((5, 1), (5, 5), (20, 1), (20, 5))
 """Ways and shots."""
 QUERIES = 15
@@ -32,7 +33,7 @@ def evaluate(
     *,
     distance: retrieval.Distance = "cosine",
     k: Sequence[int] = retrieval.KS,
-    index: retrieval.Index = "exact",
+    index: Index = "exact",
     pairs: int = 20_000,
     episodes: int = 1000,
     seed: int = 0,
@@ -82,9 +83,7 @@ def check_counts(pairs: int, episodes: int) -> None:
 class _UnderWay:
     """An evaluation, protocol by protocol."""
 
-    def __init__(
-        self, network: SiameseNetwork, images: DataModule, fabric: Fabric, stages: Stages, seed: int
-    ) -> None:
+    def __init__(self, network: SiameseNetwork, images: DataModule, fabric: Fabric, stages: Stages, seed: int) -> None:
         self.network, self.images, self.fabric, self.stages, self.seed = network, images, fabric, stages, seed
         network.to(fabric.device)
         self.table = images.splits.test
@@ -102,7 +101,7 @@ class _UnderWay:
         """The same, of unit length."""
         return self.network.direction(self.embedded(name, table))
 
-    def retrieve(self, distance: retrieval.Distance, k: Sequence[int], index: retrieval.Index) -> None:
+    def retrieve(self, distance: retrieval.Distance, k: Sequence[int], index: Index) -> None:
         """All queries, and the classes they are of."""
         compared_ND = self.raw_ND if distance == "euclidean" else self.z_ND
         with self.stages.running("Retrieval"):
@@ -115,9 +114,7 @@ class _UnderWay:
         """Pairs of test images, by a threshold from pairs of validation images."""
         held_out = self.images.splits.validation
         decide = protocols.draw(self.z_ND, self.labels_N, number, self.seed)
-        choose = protocols.draw(
-            self.directions("validation images", held_out), held_out.labels_N, number, self.seed
-        )
+        choose = protocols.draw(self.directions("validation images", held_out), held_out.labels_N, number, self.seed)
         name = "verification_sampled"
         if decide is None or choose is None:
             part = "test" if decide is None else "validation"
@@ -133,14 +130,8 @@ class _UnderWay:
             self.evaluation.left_out["verification_official"] = str(error)
             return
         if official is not None:
-            verified = protocols.official_verification(
-                official.name,
-                self.directions("official pairs", official.table),
-                official.table.labels_N,
-                *(Pairs(each.first_M, each.second_M, each.same_M) for each in (official.choose, official.decide)),
-                self.seed,
-                self.stages,
-            )
+            z_MD = self.directions("official pairs", official.table)
+            verified = protocols.official_verification(official, z_MD, self.seed, self.stages)
             self.keep(f"verification_{official.name}", verified)
 
     def keep(self, name: str, verified: protocols.Verified) -> None:

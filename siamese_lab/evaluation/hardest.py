@@ -29,6 +29,14 @@ class Hardest(NamedTuple):
     same: Hard
 
 
+class Extreme(NamedTuple):
+    """Of each row of a tile."""
+
+    similarity_T: Tensor
+    """Infinite where there is no such image."""
+    partner_T: Tensor
+
+
 def hardest(
     z_ND: Tensor, labels_N: Tensor, number: int, advance: Callable[[int], None] = lambda count: None
 ) -> Hardest:
@@ -40,30 +48,29 @@ def hardest(
         number: of pairs of each kind, fewer where there are not as many.
         advance: is told of every tile how many images it had.
     """
-    nearest, farthest = [], []
+    nearest: list[Extreme] = []
+    farthest: list[Extreme] = []
     rows_N = torch.arange(len(z_ND), device=z_ND.device)
     for rows_T in rows_N.split(distances.tile_rows(len(z_ND), z_ND.device)):
         with distances.full_float32(z_ND.device):
             similarity_TN = z_ND[rows_T].float() @ z_ND.float().T
         same_TN = labels_N[rows_T, None] == labels_N
         itself_TN = rows_T[:, None] == rows_N
-        nearest.append(similarity_TN.masked_fill(same_TN, -torch.inf).max(1))
-        farthest.append(similarity_TN.masked_fill(~same_TN | itself_TN, torch.inf).min(1))
+        nearest.append(Extreme(*similarity_TN.masked_fill(same_TN, -torch.inf).max(1)))
+        farthest.append(Extreme(*similarity_TN.masked_fill(~same_TN | itself_TN, torch.inf).min(1)))
         advance(len(rows_T))
-    return Hardest(
-        _pick(*(torch.cat(parts).cpu() for parts in zip(*nearest, strict=True)), number, hard_is="near"),
-        _pick(*(torch.cat(parts).cpu() for parts in zip(*farthest, strict=True)), number, hard_is="far"),
-    )
+    return Hardest(_pick(nearest, number, descending=True), _pick(farthest, number, descending=False))
 
 
-def _pick(similarity_N: Tensor, partner_N: Tensor, number: int, hard_is: str) -> Hard:
+def _pick(found: list[Extreme], number: int, descending: bool) -> Hard:
     """The hardest first, leaving out pairs of which an image was in one before."""
+    similarity_N, partner_N = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
     pairs: list[tuple[int, int]] = []
     taken: set[int] = set()
-    for left in similarity_N.argsort(descending=hard_is == "near", stable=True).tolist():
-        right = int(partner_N[left])
+    for left in similarity_N.argsort(descending=descending, stable=True).tolist():
         if len(pairs) == number or similarity_N[left].isinf():
             break
+        right = int(partner_N[left])
         if not {left, right} & taken:
             pairs.append((left, right))
             taken |= {left, right}

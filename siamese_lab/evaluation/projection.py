@@ -38,5 +38,7 @@ def project(z_ND: Tensor, method: Method, seed: int) -> NDArray[np.float32]:
     if method == "umap":
         import umap
 
-        return np.asarray(umap.UMAP(n_neighbors=max(2, int(neighbours)), random_state=seed).fit_transform(z), np.float32)
-    return np.asarray(TSNE(perplexity=neighbours, init="pca", random_state=seed).fit_transform(z), np.float32)
+        layout = umap.UMAP(n_neighbors=max(2, int(neighbours)), random_state=seed)
+    else:
+        layout = TSNE(perplexity=neighbours, init="pca", random_state=seed)
+    return np.asarray(layout.fit_transform(z), np.float32)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from siamese_lab.data.official_pairs import OfficialPairs
 from siamese_lab.evaluation.evaluation import ClassFigures, Figure, Protocol
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics import bootstrap, clustering, few_shot, health
@@ -25,7 +26,8 @@ def retrieval(found: Retrieval, labels_N: Tensor, distance: str, seed: int) -> P
     """Recall@K, R-Precision, MAP@R and MRR, with intervals over classes."""
     labels_Q = labels_N[found.query_Q]
     figures = {
-        name: Figure(*bootstrap.over_classes(values_Q, labels_Q, seed=seed)) for name, values_Q in found.values().items()
+        name: Figure(*bootstrap.over_classes(values_Q, labels_Q, seed=seed))
+        for name, values_Q in found.values().items()
     }
     queries = len(found.query_Q)
     alone = len(labels_N) - queries
@@ -42,9 +44,11 @@ def retrieval(found: Retrieval, labels_N: Tensor, distance: str, seed: int) -> P
 def classes(found: Retrieval, labels_N: Tensor, names: tuple[str, ...]) -> list[ClassFigures]:
     """What the images of each class found, the worst class first."""
     labels_Q = labels_N[found.query_Q]
-    values = found.values()
-    columns = [per_class(values[name], labels_Q) for name in ("recall@1", "r_precision", "map@r")]
-    rows = zip(columns[0].label_C.tolist(), columns[0].queries_C.tolist(), *(each.mean_C.tolist() for each in columns))
+    recall, precision, average = (
+        per_class(found.values()[name], labels_Q) for name in ("recall@1", "r_precision", "map@r")
+    )
+    columns = (recall.label_C, recall.queries_C, recall.mean_C, precision.mean_C, average.mean_C)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
     return sorted(
         (ClassFigures(names[label], images, *means) for label, images, *means in rows),
         key=lambda each: (each.recall_at_1, each.map_at_r, each.name),
@@ -122,8 +126,8 @@ def sampled_verification(choose: Drawn, decide: Drawn, seed: int, stages: Stages
     labels_M, pairs = decide.labels_M.cpu(), decide.pairs
     return verification(
         "Verification, sampled pairs",
-        f"{len(pairs.same_N):,} pairs drawn from the test images, half of them of one class; the threshold is the best of "
-        f"{len(choose.pairs.same_N):,} pairs drawn from the validation images.",
+        f"{len(pairs.same_N):,} pairs drawn from the test images, half of them of one class; the threshold is the best "
+        f"of {len(choose.pairs.same_N):,} pairs drawn from the validation images.",
         pair_distances(decide.z_MD, pairs),
         pairs.same_N,
         (labels_M[pairs.left_N], labels_M[pairs.right_N]),
@@ -133,13 +137,12 @@ def sampled_verification(choose: Drawn, decide: Drawn, seed: int, stages: Stages
     )
 
 
-def official_verification(
-    name: str, z_MD: Tensor, labels_M: Tensor, choose: Pairs, decide: Pairs, seed: int, stages: Stages
-) -> Verified:
+def official_verification(official: OfficialPairs, z_MD: Tensor, seed: int, stages: Stages) -> Verified:
     """Verification of the pairs that a data set's protocol names."""
-    labels_M = labels_M.cpu()
+    labels_M = official.table.labels_N
+    choose, decide = (Pairs(each.first_M, each.second_M, each.same_M) for each in (official.choose, official.decide))
     return verification(
-        f"Verification, {name.replace('_', ' ').capitalize()}",
+        f"Verification, {official.name.replace('_', ' ').capitalize()}",
         f"The {len(decide.same_N):,} official pairs; the threshold is the best of {len(choose.same_N):,} others.",
         pair_distances(z_MD, decide),
         decide.same_N,
@@ -171,8 +174,8 @@ def random_episodes(
     drawn = few_shot.episodes(z_ND, labels_N, ways, shots, queries, number, seed)
     return Protocol(
         f"Random episodes, {ways}-way {shots}-shot",
-        f"{number:,} episodes of {ways} classes drawn from {drawn.classes:,}, {shots} known image{'s' * (shots > 1)} of "
-        f"each and {queries} to classify by the nearest class mean.",
+        f"{number:,} episodes of {ways} classes drawn from {drawn.classes:,}, {shots} known image{'s' * (shots > 1)} "
+        f"of each and {queries} to classify by the nearest class mean.",
         {
             "error": Figure(1 - drawn.accuracy, 1 - drawn.high, 1 - drawn.low),
             "accuracy": Figure(drawn.accuracy, drawn.low, drawn.high),
@@ -187,8 +190,8 @@ def clusters(z_ND: Tensor, labels_N: Tensor, seed: int) -> Protocol:
     found = clustering.nmi_ami(z_ND, labels_N, seed)
     return Protocol(
         "Clustering",
-        f"k-means with as many clusters as classes, {len(labels_N.unique()):,}; NMI is raised by chance where these are "
-        "many and small, AMI is not.",
+        f"k-means with as many clusters as classes, {len(labels_N.unique()):,}; NMI is raised by chance where these "
+        "are many and small, AMI is not.",
         {"nmi": Figure(found.nmi), "ami": Figure(found.ami)},
     )
 
@@ -199,10 +202,6 @@ def embedding_health(z_ND: Tensor, labels_N: Tensor) -> Protocol:
     return Protocol(
         "Embedding",
         f"All {len(z_ND):,} embeddings of {z_ND.shape[1]} dimensions.",
-        {
-            name: Figure(value, share=False)
-            for name, value in found._asdict().items()
-            if name != "collapsed"
-        },
+        {name: Figure(value, share=False) for name, value in found._asdict().items() if name != "collapsed"},
         facts={"collapsed": found.collapsed},
     )

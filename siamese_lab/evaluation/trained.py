@@ -69,8 +69,8 @@ def choices_of(content: Mapping[str, Any], checkpoint: Path) -> dict[str, Any]:
         choices = results.read(run).choices
     if choices is None:
         raise ValueError(
-            f"{checkpoint} holds weights but not the choices they were trained with, and no {results.FILE_NAME} lies in "
-            "the folder above its own. Leave it in the folder of its run, or train again with this version."
+            f"{checkpoint} holds weights but not the choices they were trained with, and no {results.FILE_NAME} lies "
+            "in the folder above its own. Leave it in the folder of its run, or train again with this version."
         )
     return choices
 

@@ -1,8 +1,8 @@
 """How sure figures of pairs are: the bootstrap over the classes that the pairs are of.
 
-Pairs that share a class are not independent, so it is classes that are drawn anew, with replacement. A pair of one class
-then counts as often as that class was drawn, and a pair of two as often as both were, multiplied (Owen 2007, The pigeonhole
-bootstrap, doi:10.1214/07-AOAS122).
+Pairs that share a class are not independent, so it is classes that are drawn anew, with replacement. A pair of one
+class then counts as often as that class was drawn, and a pair of two as often as the one times as often as the other
+(Owen 2007, The pigeonhole bootstrap, doi:10.1214/07-AOAS122).
 
 Shapes: N pairs, M pairs after resampling, C classes, R resamples.
 """

@@ -56,9 +56,7 @@ class Sheet:
 
     def heading(self, column: float, text: str) -> None:
         """Text over a column, which begins there."""
-        self.axes.text(
-            column + GAP, self.top - 0.06, text, ha="left", va="bottom", fontsize=FONT + 1, parse_math=False
-        )
+        self.axes.text(column + GAP, self.top - 0.06, text, ha="left", va="bottom", fontsize=FONT + 1, parse_math=False)
 
     def image(self, column: float, row: int, image_CHW: Tensor, text: str, frame: Frame | None = None) -> None:
         """An image in its cell."""
@@ -105,4 +103,4 @@ def pictures_of(table: Table, index: Tensor) -> list[Tensor]:
 def fitted(name: str, length: int) -> str:
     """A class's name, of which the end is kept where it is long."""
     last = name.rsplit("/", 1)[-1] if len(name) > length else name
-    return last if len(last) <= length else f"…{last[1 - length:]}"
+    return last if len(last) <= length else f"…{last[1 - length :]}"

@@ -3,6 +3,8 @@
 Shapes: N images, M of them on the map, C classes.
 """
 
+from typing import Any
+
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -35,20 +37,12 @@ def draw_map(evaluation: Evaluation, method: Method, seed: int, stages: Stages) 
     labels_M = labels_N[shown_M]
     others = ~torch.isin(labels_M, torch.tensor(picked))
     if others.any():
-        axes.scatter(
-            *places_M2[others.numpy()].T, s=7, color="0.8", linewidths=0, label=f"{len(labels_M[others].unique()):,} others"
-        )
+        x, y = places_M2[others.numpy()].T
+        axes.scatter(x, y, s=7, color="0.8", linewidths=0, label=f"{len(labels_M[others].unique()):,} others")
     for label, colour, marker in zip(picked, COLOURS, MARKERS, strict=False):
-        of_class = (labels_M == label).numpy()
-        axes.scatter(
-            *places_M2[of_class].T,
-            s=22,
-            color=colour,
-            marker=marker,
-            linewidths=0.3,
-            edgecolors="white",
-            label=short_name(names[label]),
-        )
+        x, y = places_M2[(labels_M == label).numpy()].T
+        look: dict[str, Any] = {"color": colour, "marker": marker, "linewidths": 0.3, "edgecolors": "white"}
+        axes.scatter(x, y, s=22, label=short_name(names[label]), **look)
     axes.set_title(
         f"{NAMES[method]} of {len(shown_M):,} of {len(labels_N):,} test images, "
         f"{len(labels_M.unique()):,} of {len(labels_N.unique()):,} classes",

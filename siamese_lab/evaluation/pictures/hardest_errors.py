@@ -1,4 +1,4 @@
-"""The nearest pairs of different classes beside the farthest of the same: what the embedding confuses, and what it parts."""
+"""The nearest pairs of different classes beside the farthest of the same: what is confused, and what is parted."""
 
 from matplotlib.figure import Figure
 
