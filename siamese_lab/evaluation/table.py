@@ -4,30 +4,25 @@ from rich.console import Console
 from rich.table import Table
 
 from siamese_lab.evaluation.evaluation import Evaluation, Figure
+from siamese_lab.summary import print_plainly
 
 
 def print_figures(console: Console, evaluation: Evaluation) -> None:
     """One table of all protocols, then what was left out and what to be wary of."""
     table = Table()
-    table.add_column("protocol")
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    table.add_column("95% interval", justify="right")
-    table.add_column("over")
+    table.add_column("", no_wrap=True)
+    for column in ("value", "95% interval"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("over", no_wrap=True)
     for protocol in evaluation.protocols.values():
-        for place, (name, figure) in enumerate(protocol.figures.items()):
-            last = place == len(protocol.figures) - 1
-            table.add_row(
-                "" if place else protocol.title,
-                name,
-                number(figure.value, figure),
-                interval(figure),
-                (protocol.over or "") if figure.low is not None else "",
-                end_section=last,
-            )
+        table.add_section()
+        table.add_row(f"[bold]{protocol.title}[/]")
+        for name, figure in protocol.figures.items():
+            sure = figure.low is not None
+            table.add_row(f"  {name}", number(figure.value, figure), interval(figure), protocol.over if sure else "")
     console.print(table, highlight=False)
     for name, reason in evaluation.left_out.items():
-        console.print(f"Left out: {name}. {reason}", markup=False, highlight=False, soft_wrap=True, style="dim")
+        print_plainly(console, f"Left out: {name}. {reason}")
     if evaluation.protocols["embedding"].facts["collapsed"]:
         console.print("The embedding has collapsed: nearly all images have the same.", style="bold red")
 

@@ -49,12 +49,18 @@ def read(folder: Path) -> Results:
     """The results of a run's folder.
 
     Raises:
-        ValueError: if they were written by another version of the schema.
+        ValueError: if they are damaged, or were written by another version of the schema.
     """
-    content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+    try:
+        content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{folder / FILE_NAME} is damaged: {error}.") from error
     if content.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
             f"{folder / FILE_NAME} has schema version {content.get('schema_version')}, "
             f"but this version of siamese_lab reads {SCHEMA_VERSION}."
         )
-    return Results(**content)
+    try:
+        return Results(**content)
+    except TypeError as error:
+        raise ValueError(f"{folder / FILE_NAME} was written by another version of siamese_lab: {error}.") from error

@@ -3,6 +3,7 @@
 Shapes: C channels, H × W pixels.
 """
 
+import textwrap
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
@@ -14,12 +15,15 @@ from siamese_lab.data.augment import to_float
 from siamese_lab.data.sheets import rgb
 from siamese_lab.data.table import Table
 
-INCHES = 0.75
+INCHES = 0.68
 """Width of a cell."""
-TEXT = 0.3
-"""Height of the text below an image, of its width."""
-GAP = 0.08
-FONT = 6.5
+TEXT = 0.4
+"""Height of the two lines of text below an image, of its width."""
+GAP = 0.07
+MARGIN = 0.15
+FONT = 6
+LETTERS = 13
+"""Of a line that fits below an image."""
 
 
 class Frame(NamedTuple):
@@ -46,9 +50,9 @@ class Sheet:
     def __init__(self, columns: float, rows: int, title: str) -> None:
         top = 0.45 / INCHES
         height = rows * (1 + TEXT) + top
-        self.figure = Figure((columns * INCHES, height * INCHES))
+        self.figure = Figure(((columns + 2 * MARGIN) * INCHES, height * INCHES))
         self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))
-        self.axes.set_xlim(0, columns)
+        self.axes.set_xlim(-MARGIN, columns + MARGIN)
         self.axes.set_ylim(height, 0)
         self.axes.set_axis_off()
         self.axes.text(columns / 2, top / 3, title, ha="center", va="center", fontsize=10, parse_math=False)
@@ -58,14 +62,12 @@ class Sheet:
         """Text over a column, which begins there."""
         self.axes.text(column + GAP, self.top - 0.06, text, ha="left", va="bottom", fontsize=FONT + 1, parse_math=False)
 
-    def image(self, column: float, row: int, image_CHW: Tensor, text: str, frame: Frame | None = None) -> None:
+    def image(self, column: float, row: int, image_CHW: Tensor, frame: Frame | None = None) -> None:
         """An image in its cell."""
         left, right = column + GAP, column + 1 - GAP
-        upper = self.top + row * (1 + TEXT) + GAP
-        lower = upper + right - left
-        self.axes.imshow(
-            rgb(image_CHW), extent=(left, right, lower, upper), interpolation="nearest", aspect="auto", zorder=1
-        )
+        upper, lower = self.upper(row), self.upper(row) + right - left
+        extent = (left, right, lower, upper)
+        self.axes.imshow(rgb(image_CHW), extent=extent, interpolation="auto", aspect="auto")
         self.axes.set_autoscale_on(False)
         if frame is not None:
             self.axes.add_patch(
@@ -76,22 +78,24 @@ class Sheet:
                     fill=False,
                     edgecolor=frame.colour,
                     linestyle=frame.line,
-                    linewidth=2.2,
+                    linewidth=2,
                     zorder=2,
                 )
             )
-            text = f"{frame.sign} {text}"
-        self.axes.text(
-            (left + right) / 2,
-            lower + 0.06,
-            text,
-            ha="center",
-            va="top",
-            fontsize=FONT,
-            color=frame.colour if frame is not None else "black",
-            linespacing=1.0,
-            parse_math=False,
-        )
+
+    def text(self, column: float, row: int, text: str, colour: str = "black") -> None:
+        """Up to two lines below the images of a row, around the middle of a cell."""
+        place = (column + 0.5, self.upper(row + 1) - TEXT - GAP + 0.03)
+        self.axes.text(*place, text, ha="center", va="top", fontsize=FONT, color=colour, parse_math=False)
+
+    def beside(self, column: float, row: int, text: str) -> None:
+        """Text to the right of the images of a row, half-way up."""
+        place = (column, self.upper(row) + 0.5 - GAP)
+        self.axes.text(*place, text, ha="left", va="center", fontsize=FONT, parse_math=False)
+
+    def upper(self, row: int) -> float:
+        """Where the images of a row begin."""
+        return self.top + row * (1 + TEXT) + GAP
 
 
 def pictures_of(table: Table, index: Tensor) -> list[Tensor]:
@@ -100,7 +104,7 @@ def pictures_of(table: Table, index: Tensor) -> list[Tensor]:
     return list(to_float(images_BCHW))
 
 
-def fitted(name: str, length: int) -> str:
-    """A class's name, of which the end is kept where it is long."""
-    last = name.rsplit("/", 1)[-1] if len(name) > length else name
-    return last if len(last) <= length else f"…{last[1 - length :]}"
+def fitted(name: str) -> str:
+    """A class's name in at most two lines, of a longer one its end."""
+    lines = textwrap.wrap(name.replace("_", " ").replace("/", " "), LETTERS, break_on_hyphens=False)
+    return "\n".join(lines if len(lines) <= 2 else [f"…{lines[-2]}"[:LETTERS], lines[-1]])

@@ -8,7 +8,7 @@ from siamese_lab.evaluation.pictures.cells import Sheet, fitted, pictures_of
 from siamese_lab.evaluation.stages import Stages
 
 PAIRS, ROWS = 16, 8
-GUTTER = 0.35
+GUTTER = 0.5
 
 
 def draw_hardest(evaluation: Evaluation, stages: Stages) -> Figure:
@@ -31,8 +31,15 @@ def draw_hardest(evaluation: Evaluation, stages: Stages) -> Figure:
 
 def _draw_pairs(sheet: Sheet, left: float, pairs: Hard, evaluation: Evaluation) -> None:
     labels_N, names = evaluation.table.labels_N, evaluation.table.class_names
-    for side, rows_E in enumerate((pairs.left_E, pairs.right_E)):
-        for place, image_CHW in enumerate(pictures_of(evaluation.table, rows_E)):
-            name = fitted(names[int(labels_N[rows_E[place]])], 15)
-            text = f"{name}\n{float(pairs.distance_E[place]):.2f}" if side == 0 else name
-            sheet.image(left + place // ROWS * (2 + GUTTER) + side, place % ROWS, image_CHW, text)
+    images = [pictures_of(evaluation.table, rows_E) for rows_E in (pairs.left_E, pairs.right_E)]
+    for place, (first, second) in enumerate(zip(pairs.left_E.tolist(), pairs.right_E.tolist(), strict=True)):
+        column, row = left + place // ROWS * (2 + GUTTER), place % ROWS
+        one, other = (names[int(labels_N[index])] for index in (first, second))
+        for side in range(2):
+            sheet.image(column + side, row, images[side][place])
+        sheet.beside(column + 2, row, f"{float(pairs.distance_E[place]):.2f}")
+        if one == other:
+            sheet.text(column + 0.5, row, one.replace("_", " "))
+        else:
+            sheet.text(column, row, fitted(one))
+            sheet.text(column + 1, row, fitted(other))

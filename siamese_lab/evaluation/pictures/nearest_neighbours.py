@@ -42,16 +42,13 @@ def draw_neighbours(evaluation: Evaluation, seed: int, stages: Stages) -> Figure
         row = place % height
         query, *others = index_E
         shown = images[place * (count + 1) : (place + 1) * (count + 1)]
-        sheet.image(left, row, shown[0], fitted(names[int(labels_N[query])], 15))
+        sheet.image(left, row, shown[0])
+        sheet.text(left, row, fitted(names[int(labels_N[query])]))
         for rank, (other, image_CHW) in enumerate(zip(others, shown[1:], strict=True)):
-            same = labels_N[other] == labels_N[query]
-            sheet.image(
-                left + 1 + GUTTER + rank,
-                row,
-                image_CHW,
-                f"{float(found.distance_Qk[place, rank]):.2f}",
-                RIGHT if same else WRONG,
-            )
+            frame = RIGHT if labels_N[other] == labels_N[query] else WRONG
+            column = left + 1 + GUTTER + rank
+            sheet.image(column, row, image_CHW, frame)
+            sheet.text(column, row, f"{frame.sign} {float(found.distance_Qk[place, rank]):.2f}", frame.colour)
     return sheet.figure
 
 
