@@ -1,5 +1,8 @@
 """Checkpoints, read without ever executing what is in them, and named by their file or by the folder of their run."""
 
+import re
+import warnings
+import zipfile
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -54,18 +57,23 @@ def read(place: Path) -> dict[str, Any]:
         ValueError: for a file that cannot be read, is not whole, or holds what would have to be executed.
     """
     try:
-        content = torch.load(place, map_location="cpu", weights_only=True)
-    except OSError as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles that torch did not write, which are refused anyway
+            content = torch.load(place, map_location="cpu", weights_only=True)
+    except PermissionError as error:
         raise ValueError(f"{place} cannot be read: {error.strerror}.") from error
     except UnpicklingError as error:
-        if "Unsupported" in str(error):
+        if (called := re.search(r"GLOBAL (\S+)|allowlisted", str(error))) is not None:
             raise ValueError(
-                f"{place} holds more than weights and plain values: loading it would execute a program, so it was not "
-                "loaded. Checkpoints of siamese_lab never do: use one that a run has left."
+                f"{place} holds more than weights and plain values: loading it would execute {called[1] or 'a program'}, "
+                "so it was not loaded. No checkpoint of siamese_lab does: use one that a run has left."
             ) from error
         raise _unreadable(place) from error
     except Exception as error:  # of damaged files, which raise whatever their bytes happen to mean
         raise _unreadable(place) from error
+    # Torch compares no checksums.
+    if zipfile.is_zipfile(place) and (damaged := zipfile.ZipFile(place).testzip()) is not None:
+        raise _unreadable(place) from zipfile.BadZipFile(f"{damaged} is not as it was written")
     if not isinstance(content, dict):
         raise ValueError(f"{place} holds a {type(content).__name__}, not the checkpoint of a run of siamese_lab.")
     return content

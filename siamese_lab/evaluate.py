@@ -1,8 +1,10 @@
 """Evaluate a trained network: `python -m siamese_lab.evaluate checkpoint=PATH [data=NAME] [OPTION=VALUE] …`."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -47,22 +49,22 @@ def job(config: DictConfig) -> None:
     seen = count_seen(trained, options, images)
     print_plainly(console, *subject(trained, options, images, seen))
 
-    evaluation = evaluate(
-        trained.network,
-        images,
-        distance=config.distance,
-        k=tuple(config.k),
-        index=config.index,
-        pairs=config.pairs,
-        episodes=config.episodes,
-        seed=config.seed,
-        fabric=fabric,
-        console=console,
-    )
-    folder = make_folder(config, trained.checkpoint)
-    drawn = pictures.write(evaluation, folder, map_by=config.map, seed=config.seed, console=console)
-    evaluation.seconds["total"] = time.perf_counter() - started
-    record.write(evaluation, origin(config, trained, images, seen, fabric), folder)
+    with new_folder(config, trained.checkpoint) as folder:
+        evaluation = evaluate(
+            trained.network,
+            images,
+            distance=config.distance,
+            k=tuple(config.k),
+            index=config.index,
+            pairs=config.pairs,
+            episodes=config.episodes,
+            seed=config.seed,
+            fabric=fabric,
+            console=console,
+        )
+        drawn = pictures.write(evaluation, folder, map_by=config.map, seed=config.seed, console=console)
+        evaluation.seconds["total"] = time.perf_counter() - started
+        record.write(evaluation, origin(config, trained, images, seen, fabric), folder)
     print_figures(console, evaluation)
     print_plainly(
         console,
@@ -92,24 +94,31 @@ def check_folder(folder: str | None) -> None:
         )
 
 
-def make_folder(config: DictConfig, checkpoint: Path) -> Path:
+@contextmanager
+def new_folder(config: DictConfig, checkpoint: Path) -> Iterator[Path]:
     """The folder to write into: the one asked for, or a new one beside the run, or else under outputs.
+
+    Where the block fails before it has written anything, the folder is taken away again.
 
     Raises:
         ValueError: if it cannot be made.
     """
-    if config.folder is not None:
-        folder = Path(config.folder)
-    else:
-        beside = checkpoints.run_of(checkpoint) or Path(config.paths.outputs)
-        folder = beside / FOLDER / f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.data.name}"
+    beside = checkpoints.run_of(checkpoint) or Path(config.paths.outputs)
+    stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.data.name}"
+    new = (beside / FOLDER / (f"{stem}-{number}" if number else stem) for number in count())
+    folder = next(each for each in new if not each.exists()) if config.folder is None else Path(config.folder)
     try:
         folder.mkdir(parents=True, exist_ok=config.folder is not None)
     except OSError as error:
         raise ValueError(
             f"The evaluation cannot be written to {folder} ({error.strerror}). Name another folder: folder=PATH."
         ) from error
-    return folder
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
 
 
 def subject(trained: Trained, options: Mapping[str, Any], images: data.DataModule, seen: int) -> list[str]:

@@ -56,8 +56,9 @@ def unknown_option(option: str, command: str) -> str:
 
 
 def known_options(command: str) -> list[str]:
-    """All options of the groups chosen on the command line, as they are written there."""
-    chosen = [argument for argument in choices_of_groups(sys.argv[1:]) if not re.search(r"[,(*]", argument)]
+    """All options of the groups chosen on the command line, as they are written there. Only training has groups."""
+    groups = choices_of_groups(sys.argv[1:]) if command == "train" else []
+    chosen = [argument for argument in groups if not re.search(r"[,(*]", argument)]
     chosen += searched_too(sys.argv[1:])
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = hydra.compose(command, overrides=chosen)

@@ -3,7 +3,8 @@
 Shapes: N images, B at a time, D embedding dimensions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from lightning import Fabric
@@ -39,10 +40,22 @@ def embed(
     before, parts = network.training, []
     network.eval()
     try:
-        with torch.no_grad(), fabric.autocast():
+        with torch.no_grad(), fabric.autocast(), no_tf32():
             for batch in InOrder(table, batch_size):
                 parts.append(network(to_float(fabric.to_device(batch.images_BCHW))))
                 advance(len(batch.labels_B))
     finally:
         network.train(before)
     return torch.cat(parts)
+
+
+@contextmanager
+def no_tf32() -> Iterator[None]:
+    """Convolve float32 as float32 on a GPU too, which otherwise rounds it to 10 bits."""
+    convolutions = torch.backends.cudnn.conv
+    before = convolutions.fp32_precision
+    convolutions.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        convolutions.fp32_precision = before

@@ -44,8 +44,9 @@ def retrieval(found: Retrieval, labels_N: Tensor, distance: str, seed: int) -> P
 def classes(found: Retrieval, labels_N: Tensor, names: tuple[str, ...]) -> list[ClassFigures]:
     """What the images of each class found, the worst class first."""
     labels_Q = labels_N[found.query_Q]
+    first_Q = (found.reciprocal_rank_Q == 1).float()
     recall, precision, average = (
-        per_class(found.values()[name], labels_Q) for name in ("recall@1", "r_precision", "map@r")
+        per_class(values_Q, labels_Q) for values_Q in (first_Q, found.r_precision_Q, found.average_precision_Q)
     )
     columns = (recall.label_C, recall.queries_C, recall.mean_C, precision.mean_C, average.mean_C)
     rows = zip(*(column.tolist() for column in columns), strict=True)

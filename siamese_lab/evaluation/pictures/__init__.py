@@ -12,7 +12,7 @@ from siamese_lab.evaluation.pictures.roc_curves import draw_roc
 from siamese_lab.evaluation.projection import Method
 from siamese_lab.evaluation.stages import Stages
 
-DPI = 150
+DPI = 120
 
 
 def write(

@@ -106,5 +106,5 @@ def pictures_of(table: Table, index: Tensor) -> list[Tensor]:
 
 def fitted(name: str) -> str:
     """A class's name in at most two lines, of a longer one its end."""
-    lines = textwrap.wrap(name.replace("_", " ").replace("/", " "), LETTERS, break_on_hyphens=False)
+    lines = textwrap.wrap(name.replace("_", " ").replace("/", " "), LETTERS)
     return "\n".join(lines if len(lines) <= 2 else [f"…{lines[-2]}"[:LETTERS], lines[-1]])

@@ -12,7 +12,7 @@ from siamese_lab.evaluation.pictures.cells import RIGHT, WRONG, Sheet, fitted, p
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics.retrieval import nearest
 
-QUERIES, NEIGHBOURS = 16, 5
+QUERIES, NEIGHBOURS = 14, 5
 ASIDE = 2
 """Blocks of queries beside one another."""
 GUTTER = 0.3

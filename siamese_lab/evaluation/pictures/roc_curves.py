@@ -29,7 +29,7 @@ def draw_roc(evaluation: Evaluation) -> Figure:
     _frame(linear, "All pairs")
     linear.plot([0, 1], [1, 0], color="0.6", linewidth=0.8, linestyle="dotted", zorder=0)
     linear.plot([0, 1], [0, 1], color="0.8", linewidth=0.8, zorder=0)
-    linear.text(0.97, 0.05, "dotted: equal errors", ha="right", fontsize=8, color="0.35")
+    linear.text(0.5, 0.05, "dotted: equal errors", ha="center", fontsize=8, color="0.35")
     linear.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     linear.set_xlim(-0.01, 1.01)
     _frame(logarithmic, "Few false accepts")

@@ -1,0 +1,223 @@
+"""`python -m siamese_lab.evaluate`: what it prints and leaves, and how it explains mistakes."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Ended, quick_run
+from PIL import Image
+
+from siamese_lab import command_line
+from siamese_lab.choices import EvaluationChoices
+from siamese_lab.evaluate import job
+from siamese_lab.evaluation.evaluated_data import with_evaluated_data
+
+QUICK = ("accelerator=cpu", "pairs=400", "map=null")
+PICTURES = ("nearest_neighbours.png", "hardest_errors.png", "roc.png", "embedding_map.png")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run on the digits."""
+    folder = tmp_path_factory.mktemp("run")
+    quick_run(folder, "seed=1")
+    return folder
+
+
+@pytest.fixture
+def evaluate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """The command, from an empty folder, within this process."""
+
+    def evaluate(*arguments: str) -> Ended:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("SIAMESE_LAB_DATA", raising=False)
+        monkeypatch.setattr(sys, "argv", ["siamese_lab.evaluate", *arguments])
+        try:
+            command_line.run(job, "evaluate", EvaluationChoices, with_evaluated_data)
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return Ended(status, *capsys.readouterr())
+
+    return evaluate
+
+
+def test_it_leaves_figures_classes_and_pictures_beside_the_run(evaluate: Callable[..., Ended], run: Path) -> None:
+    ended = evaluate(f"checkpoint={run}", "accelerator=cpu", "pairs=400")
+    assert (ended.status, ended.err) == (0, "")
+    (folder,) = (run / "evaluations").iterdir()
+    assert folder.name.endswith("_digits")
+    left = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    assert set(left["protocols"]) == {"retrieval", "verification_sampled", "clustering", "embedding"}
+    assert left["network"]["checkpoint"] == str(run / "checkpoints/last.ckpt")
+    assert (left["network"]["step"], left["network"]["choices"]["seed"]) == (6, 1)
+    assert left["data"] == {
+        "name": "digits",
+        "part": "test",
+        "images": 714,
+        "classes": 4,
+        "classes_trained_on": 0,
+        "files": {"from": "scikit-learn"},
+    }
+    assert left["hardware"]["precision"] == "32-true"
+    assert left["left_out"]["episodes_5way_1shot"] == "It needs 5 classes of 16 images, but 4 have as many."
+    told = left["protocols"]["verification_sampled"]["figures"]
+    assert told["tar@far=0.001"] == {"value": None, "low": None, "high": None}  # of 200 pairs of two classes
+    assert told["tar@far=0.1"]["low"] is not None
+    for protocol in left["protocols"].values():
+        for name, figure in protocol["figures"].items():
+            if figure.get("low") is not None:
+                assert figure["low"] <= figure["value"] <= figure["high"], name
+
+    recall = left["protocols"]["retrieval"]["figures"]["recall@1"]
+    for shown in ("conv4 of step 6", "714 test images of 4 classes", "recall@1", "map@r", "eer", "nmi", "uniformity"):
+        assert shown in ended.out
+    assert f"{recall['value']:.2%}" in ended.out
+    assert f"{recall['low']:.2%} – {recall['high']:.2%}" in ended.out
+
+    with (folder / "per_class.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["name"] for row in rows) == ["6", "7", "8", "9"]
+    assert sum(int(row["images"]) for row in rows) == 714
+    mean = sum(int(row["images"]) * float(row["recall_at_1"]) for row in rows) / 714
+    assert mean == pytest.approx(recall["value"], abs=1e-5)
+
+    for name in PICTURES:
+        assert (folder / name).stat().st_size < 1_000_000
+        with Image.open(folder / name) as picture:
+            assert picture.info["dpi"] == pytest.approx((120, 120), abs=1)
+
+
+def test_the_figures_are_those_of_the_run(evaluate: Callable[..., Ended], tmp_path: Path) -> None:
+    results = quick_run(tmp_path / "run", "trainer.precision=32-true")
+    assert evaluate(f"checkpoint={tmp_path / 'run'}", f"folder={tmp_path / 'to'}", *QUICK).status == 0
+    figures = json.loads((tmp_path / "to/evaluation.json").read_text())["protocols"]["retrieval"]["figures"]
+    for name in ("recall@1", "recall@8"):
+        assert figures[name]["value"] == pytest.approx(results.test[name], abs=1e-6)
+
+
+def test_the_same_seed_gives_the_same_figures(evaluate: Callable[..., Ended], run: Path, tmp_path: Path) -> None:
+    left = []
+    for name in ("one", "two"):
+        assert evaluate(f"checkpoint={run}", f"folder={tmp_path / name}", *QUICK).status == 0
+        left.append(json.loads((tmp_path / name / "evaluation.json").read_text())["protocols"])
+    assert left[0] == left[1]
+
+
+def test_no_evaluation_is_overwritten(evaluate: Callable[..., Ended], run: Path, tmp_path: Path) -> None:
+    assert evaluate(f"checkpoint={run}", "folder=here", *QUICK).status == 0
+    before = (tmp_path / "here/evaluation.json").read_bytes()
+    again = evaluate(f"checkpoint={run}", "folder=here", *QUICK)
+    assert again.status == 2
+    assert "Error: There is an evaluation in here already. Name another folder, or leave folder=null" in again.err
+    assert (tmp_path / "here/evaluation.json").read_bytes() == before
+
+
+def test_a_checkpoint_outside_of_a_run_is_evaluated_under_outputs(
+    evaluate: Callable[..., Ended], run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "moved.ckpt").write_bytes((run / "checkpoints/last.ckpt").read_bytes())
+    assert evaluate("checkpoint=moved.ckpt", *QUICK).status == 0
+    assert len(list(tmp_path.glob("outputs/evaluations/*_digits/evaluation.json"))) == 1
+
+
+def make_images(root: Path, classes: int, each: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for label in range(classes):
+        (root / f"class{label}").mkdir(parents=True)
+        for number in range(each):
+            pixels = torch.randint(0, 256, (16, 16), generator=generator, dtype=torch.uint8)
+            pixels[label % 16] = 255
+            Image.fromarray(pixels.numpy()).save(root / f"class{label}/{number}.png")
+
+
+FOLDER = ("data=image_folder", "data.root=images", "paths.cache=cache")
+
+
+def test_another_set_than_it_was_trained_on(evaluate: Callable[..., Ended], run: Path, tmp_path: Path) -> None:
+    make_images(tmp_path / "images", 24, 5)
+    fitting = ("data.image_size=16", "data.colour=false", "data.test_share=0.5")
+    ended = evaluate(f"checkpoint={run}", *FOLDER, *fitting, "folder=to", *QUICK)
+    assert ended.status == 0, ended.err
+    left = json.loads((tmp_path / "to/evaluation.json").read_text())
+    assert (left["data"]["name"], left["data"]["images"], left["data"]["classes"]) == ("image_folder", 60, 12)
+    assert left["network"]["choices"]["data"]["name"] == "digits"
+
+
+def test_a_set_that_does_not_fit_the_network_is_refused_with_what_would(
+    evaluate: Callable[..., Ended], run: Path, tmp_path: Path
+) -> None:
+    make_images(tmp_path / "images", 24, 2)
+    ended = evaluate(f"checkpoint={run}", *FOLDER, *QUICK)
+    assert ended.status == 2
+    assert (
+        "Error: This network takes images of 16×16 pixels in grey, as digits made them, but ImageFolder here has "
+        "64×64 pixels in colour. Add data.image_size=16 data.colour=false." in ended.err
+    )
+    ended = evaluate(f"checkpoint={run}", "data=mnist", *QUICK)
+    assert "but Mnist here has 28×28 pixels in grey. Train a network for images of that form." in ended.err
+
+
+def test_a_set_that_is_parted_anew_is_refused(evaluate: Callable[..., Ended], tmp_path: Path) -> None:
+    make_images(tmp_path / "images", 24, 4)
+    images = ("data=image_folder", f"data.root={tmp_path / 'images'}", f"paths.cache={tmp_path / 'cache'}")
+    small = ("data.image_size=16", "data.classes_per_batch=4", "network=mlp")
+    quick_run(tmp_path / "run", *images, *small)
+    assert evaluate("checkpoint=run", *QUICK).status == 0
+    ended = evaluate("checkpoint=run", "data.split_seed=5", *QUICK)
+    assert ended.status == 2
+    assert "classes that would be tested with data.split_seed=5, such as class" in ended.err
+    assert "Train one with data.split_seed=5 to report these, or test this one as it was trained." in ended.err
+
+
+def test_a_set_of_single_images_is_refused(evaluate: Callable[..., Ended], run: Path, tmp_path: Path) -> None:
+    make_images(tmp_path / "images", 24, 1)
+    fitting = ("data.image_size=16", "data.colour=false", "data.min_images_per_class=1")
+    ended = evaluate(f"checkpoint={run}", *FOLDER, *fitting, *QUICK)
+    assert ended.status == 2
+    assert "needs a class with at least 2 images" in ended.err
+
+
+MISTAKES = {
+    "": "Say what to evaluate: checkpoint=PATH, of a .ckpt file or of the folder of a run.",
+    "checkpoint=nothing.ckpt": "There is no checkpoint nothing.ckpt. A run leaves one at checkpoints/last.ckpt",
+    "checkpoint=RUN data=digitz": "There is no data 'digitz'. Did you mean 'digits'? Available: digits,",
+    "checkpoint=RUN data.image_sise=3": "There is no option 'data.image_sise'. Did you mean 'data.image_size'?",
+    "checkpoint=RUN data.image_size=large": "data.image_size must be a whole number, like 16, but is 'large'.",
+    "checkpoint=RUN chekpoint=x": "There is no option 'chekpoint'. Did you mean 'checkpoint'?",
+    "checkpoint=RUN +foo=1": "There is no option 'foo'.",
+    "checkpoint=RUN sampler=hard": "There is no option 'sampler'.",
+    "checkpoint=RUN pairs=many": "Value 'many' of type 'str' could not be converted to Integer",
+    "checkpoint=RUN pairs=3": "pairs is even, as half of them are of one class, and at least 0, but is 3.",
+    "checkpoint=RUN episodes=1": "episodes is 0, for none, or at least 2, for an interval, but is 1.",
+    "checkpoint=RUN k=[0]": "at least 1",
+    "checkpoint=RUN k=[5000]": "5000",
+    "checkpoint=RUN distance=manhattan": "manhattan",
+    "checkpoint=RUN index=approximate": "approximate",
+    "checkpoint=RUN map=pca": "map must be tsne or umap, or null for none, but is 'pca'.",
+    "checkpoint=RUN accelerator=tpu": "accelerator=tpu is not on this machine, which has: ",
+    "checkpoint=RUN precision=8": "precision must be auto or one of 32-true, bf16-mixed, 16-mixed, but is '8'.",
+    "checkpoint=RUN folder=/dev/null/x": "The evaluation cannot be written to /dev/null/x",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_explained(mistake: str, evaluate: Callable[..., Ended], run: Path, tmp_path: Path) -> None:
+    ended = evaluate(*QUICK, *mistake.replace("RUN", str(run)).split())
+    assert ended.status == 2
+    assert "Error: " in ended.err and MISTAKES[mistake] in ended.err
+    assert "Traceback" not in ended.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_helps(evaluate: Callable[..., Ended], run: Path) -> None:
+    shown = evaluate("--help").out
+    for expected in ("Evaluate a trained network", "checkpoint=outputs/runs/", "data=mnist", "episodes: 1000"):
+        assert expected in shown
+    assert "image_size: 16" in evaluate(f"checkpoint={run}", "--help").out
