@@ -290,7 +290,10 @@ def check_options(alignment: str | None, view: int, fold: int | None, crop: int,
     if view not in (1, 2):
         raise ValueError(f"LFW has the views 1 and 2, but data.view is {view!r}.")
     if view == 2 and fold not in range(FOLDS):
-        raise ValueError(f"View 2 of LFW is one of ten folds: set data.fold=0…{FOLDS - 1}, which is {fold}.")
+        raise ValueError(
+            f"View 2 of LFW is one of ten folds: set data.fold=0…{FOLDS - 1}, which is {fold}. "
+            "All of them: python -m siamese_lab.train -m experiment=lfw_view2."
+        )
     if view == 1 and fold is not None:
         raise ValueError(f"View 1 of LFW has no folds, but data.fold is {fold}. Set data.view=2, or data.fold=null.")
     if not 1 <= crop <= SIDE:

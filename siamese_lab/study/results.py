@@ -49,12 +49,12 @@ def read(folder: Path) -> Results:
     """The results of a run's folder.
 
     Raises:
-        ValueError: if they are damaged, or were written by another version of the schema.
+        ValueError: if they were written by another version of the schema, or not whole.
     """
     try:
         content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{folder / FILE_NAME} is damaged: {error}.") from error
+        raise ValueError(f"{folder / FILE_NAME} is damaged ({error}). Delete it, and run that job again.") from error
     if content.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
             f"{folder / FILE_NAME} has schema version {content.get('schema_version')}, "
