@@ -66,7 +66,8 @@ def read(place: Path) -> dict[str, Any]:
         if (called := re.search(r"GLOBAL (\S+)|allowlisted", str(error))) is not None:
             raise ValueError(
                 f"{place} holds more than weights and plain values: loading it would execute "
-                f"{called[1] or 'a program'}, so it was not loaded. No checkpoint of siamese_lab does: use one that a run has left."
+                f"{called[1] or 'a program'}, so it was not loaded. No checkpoint of siamese_lab does: "
+                "use one that a run has left."
             ) from error
         raise _unreadable(place) from error
     except Exception as error:  # of damaged files, which raise whatever their bytes happen to mean
