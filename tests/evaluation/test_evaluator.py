@@ -1,0 +1,166 @@
+"""The evaluator without Hydra: which protocols a set gets, and where their figures come from."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from test_evaluate_command import make_images
+from untrained import checkpoint
+
+from siamese_lab import data, networks
+from siamese_lab.data import DataModule
+from siamese_lab.evaluation import Evaluation, evaluate, load, record
+from siamese_lab.evaluation.embed import embed
+from siamese_lab.evaluation.protocols import draw
+from siamese_lab.evaluation.stages import Stages
+from siamese_lab.evaluation.table import print_figures
+
+DIGITS = data.build("digits")
+
+
+def untrained(images: DataModule, seed: int = 0, **options: object) -> networks.SiameseNetwork:
+    torch.manual_seed(seed)
+    return networks.build("conv4", channels=images.channels, image_size=images.image_size, **options)
+
+
+def by_hand(network: networks.SiameseNetwork, images: DataModule) -> torch.Tensor:
+    network.eval()
+    with torch.no_grad():
+        z_ND = network(images.splits.test.images_NCHW.float() / 255)
+    return z_ND / z_ND.norm(dim=1, keepdim=True)
+
+
+@pytest.fixture(scope="module")
+def result() -> Evaluation:
+    return evaluate(untrained(DIGITS), DIGITS, pairs=1000)
+
+
+def test_recall_is_that_of_plain_loops(result: Evaluation) -> None:
+    z_ND, labels_N = by_hand(untrained(DIGITS), DIGITS), DIGITS.splits.test.labels_N
+    d_NN = torch.cdist(z_ND.double(), z_ND.double()).fill_diagonal_(torch.inf)
+    hits = sum(int(labels_N[row.argmin()] == label) for row, label in zip(d_NN, labels_N, strict=True))
+    assert result.protocols["retrieval"].figures["recall@1"].value == pytest.approx(hits / len(labels_N), abs=2e-3)
+    assert torch.allclose(result.z_ND, z_ND, atol=1e-5)
+
+
+def test_the_threshold_comes_from_validation_images(result: Evaluation) -> None:
+    validation = DIGITS.splits.validation
+    network = untrained(DIGITS).eval()
+    with torch.no_grad():
+        z_MD = network(validation.images_NCHW.float() / 255)
+    chosen = draw(z_MD, validation.labels_N, 1000, seed=0)
+    assert chosen is not None
+    d_N = (z_MD[chosen.pairs.left_N] - z_MD[chosen.pairs.right_N]).norm(dim=1)
+    right = max(int(((d_N <= each) == chosen.pairs.same_N).sum()) for each in d_N)
+    told = result.protocols["verification_sampled"].facts
+    assert int(((d_N <= told["threshold"]) == chosen.pairs.same_N).sum()) == right
+    assert (told["positives"], told["negatives"]) == (500, 500)
+
+
+def test_pairs_are_as_many_as_there_are() -> None:
+    z_MD = torch.eye(4)
+    few = draw(z_MD, torch.tensor([0, 0, 1, 2]), 1000, seed=0)
+    assert few is not None and int(few.pairs.same_N.sum()) == 1 and len(few.pairs.same_N) == 2
+    assert draw(z_MD, torch.tensor([0, 1, 2, 3]), 1000, seed=0) is None
+    assert draw(z_MD, torch.tensor([0, 0, 0, 0]), 1000, seed=0) is None
+
+
+def test_the_network_is_left_as_it_was() -> None:
+    network = untrained(DIGITS).train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    evaluate(network, DIGITS, pairs=0, episodes=0)
+    assert network.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_batches_do_not_change_embeddings() -> None:
+    from lightning import Fabric
+
+    fabric, table, counted = Fabric(accelerator="cpu", devices=1), DIGITS.splits.validation, []
+    at_once, by_sevens = (embed(untrained(DIGITS), table, fabric, size, counted.append) for size in (512, 7))
+    assert torch.allclose(at_once, by_sevens, atol=1e-5)
+    assert at_once.dtype == torch.float32 and not at_once.requires_grad
+    assert sum(counted) == 2 * len(table) and set(counted) == {len(table), 7, len(table) % 7}
+
+
+def test_lengths_count_for_euclidean_distance_only() -> None:
+    network = untrained(DIGITS, normalize=False)
+    cosine, euclidean = (
+        evaluate(network, DIGITS, distance=distance, pairs=0, episodes=0) for distance in ("cosine", "euclidean")
+    )
+    one, other = (each.protocols["retrieval"].figures["map@r"].value for each in (cosine, euclidean))
+    assert one != other
+    assert torch.allclose(cosine.z_ND.norm(dim=1), torch.ones(len(cosine.z_ND)), atol=1e-5)
+
+
+def test_embeddings_that_are_not_finite_are_refused() -> None:
+    network = untrained(DIGITS)
+    with torch.no_grad():
+        network.embed.bias[0] = torch.nan
+    with pytest.raises(ValueError, match="not finite"):
+        evaluate(network, DIGITS)
+
+
+def test_a_collapsed_network_is_at_chance_and_flagged() -> None:
+    network = untrained(DIGITS)
+    with torch.no_grad():
+        network.embed.weight.zero_()
+        network.embed.bias.fill_(1)
+    found = evaluate(network, DIGITS, pairs=1000, episodes=0)
+    assert found.protocols["retrieval"].figures["recall@1"].value == 0
+    assert found.protocols["verification_sampled"].figures["auc"].value == 0.5
+    assert found.protocols["embedding"].facts["collapsed"]
+    console = Console(record=True, width=100, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    print_figures(console, found)
+    assert "The embedding has collapsed" in console.export_text()
+
+
+def test_stages_add_up_and_draw_nothing_into_files(capsys: pytest.CaptureFixture[str]) -> None:
+    stages = Stages(Console())
+    for _ in range(2):
+        with stages.running("Something", 2) as advance:
+            advance(1)
+    assert list(stages.seconds) == ["Something"] and stages.seconds["Something"] > 0
+    assert capsys.readouterr().out == ""
+
+
+def test_few_shot_episodes_where_classes_suffice(tmp_path: Path) -> None:
+    make_images(tmp_path / "images", 40, 17)
+    images = data.build(
+        "image_folder",
+        root=tmp_path / "images",
+        cache=tmp_path / "cache",
+        image_size=16,
+        colour=False,
+        test_share=0.6,
+    )
+    found = evaluate(untrained(images), images, pairs=200, episodes=50)
+    assert {name for name in found.protocols if name.startswith("episodes")} == {
+        "episodes_5way_1shot",
+        "episodes_20way_1shot",
+    }
+    five, twenty = (found.protocols[f"episodes_{ways}way_1shot"].figures for ways in (5, 20))
+    assert five["accuracy"].value + five["error"].value == pytest.approx(1)
+    assert five["error"].low == pytest.approx(1 - five["accuracy"].high)
+    assert five["error"].value < twenty["error"].value
+    assert set(found.left_out) == {"episodes_5way_5shot", "episodes_20way_5shot"}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_omniglot_has_lakes_runs_beside_random_episodes(
+    tmp_path: Path, omniglot_root: Path, real_cache: Path
+) -> None:
+    place = checkpoint(tmp_path, "data=omniglot", f"paths.data={omniglot_root}", f"paths.cache={real_cache}")
+    trained = load(place)
+    found = evaluate(trained.network, trained.images(), pairs=1000, episodes=100)
+    assert found.left_out == {}
+    lake, random = (found.protocols[name] for name in ("one_shot_lake", "episodes_20way_1shot"))
+    assert (lake.over, random.over) == ("runs", "episodes")
+    assert list(lake.figures) == ["error"] and list(random.figures) == ["error", "accuracy"]
+    assert 0.3 < lake.figures["error"].value < 0.95  # an untrained network, 20 ways
+    assert "Not to be compared with random episodes" in lake.how
+    record.write(found, {}, tmp_path)
+    assert set(json.loads((tmp_path / "evaluation.json").read_text())["protocols"]) == set(found.protocols)
+    assert len((tmp_path / "per_class.csv").read_text().splitlines()) == 660

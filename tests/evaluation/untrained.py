@@ -1,0 +1,23 @@
+"""Checkpoints as runs leave them, without a run: of a network as it is before training."""
+
+from pathlib import Path
+
+import torch
+from conftest import compose
+
+from siamese_lab import choices
+from siamese_lab.callbacks import StoredChoices
+from siamese_lab.evaluation.trained import network_of
+
+
+def checkpoint(folder: Path, *overrides: str) -> Path:
+    chosen = choices.plain(compose(*overrides))
+    torch.manual_seed(0)
+    network = network_of(chosen)
+    content = {
+        "global_step": 0,
+        "state_dict": {f"network.{name}": each for name, each in network.state_dict().items()},
+        "callbacks": {"StoredChoices": StoredChoices(overrides, chosen).state_dict()},
+    }
+    torch.save(content, folder / "untrained.ckpt")
+    return folder / "untrained.ckpt"
