@@ -9,6 +9,9 @@ from rich.table import Table
 from siamese_lab.data import DataModule
 from siamese_lab.study.results import FILE_NAME, Results
 
+NAMES = {"r_precision": "R-Precision", "map@r": "MAP@R", "mrr": "MRR"}
+"""Of figures that are not written as their names begin."""
+
 
 def print_choices(console: Console, results: Results, images: DataModule) -> None:
     """The composed choices in a few lines."""
@@ -41,11 +44,10 @@ def print_outcome(console: Console, results: Results, folder: Path) -> None:
     """The final metrics as a table, and where to look further."""
     title = f"{results.data}, {results.sampler}: weights of step {results.tested_step:,}"
     table = Table(title=title, title_justify="left")
-    table.add_column("")
-    for metric in results.test:
-        table.add_column(metric.capitalize(), justify="right")
-    for stage, metrics in (("validation", results.validation), ("test", results.test)):
-        table.add_row(stage, *(f"{value:.2%}" for value in metrics.values()))
+    for column in ("", "validation", "test"):
+        table.add_column(column, justify="right" if column else "left")
+    for metric, value in results.test.items():
+        table.add_row(NAMES.get(metric, metric.capitalize()), f"{results.validation[metric]:.2%}", f"{value:.2%}")
     console.print(table)
     shown = _short(folder)
     spent = results.seconds

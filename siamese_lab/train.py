@@ -23,6 +23,7 @@ from siamese_lab.callbacks import (
     TrainingClock,
     WeightAverage,
 )
+from siamese_lab.metrics import retrieval
 from siamese_lab.module import SiameseModule
 from siamese_lab.study.results import Results
 from siamese_lab.trainer import build_trainer
@@ -106,6 +107,11 @@ def build_data(config: DictConfig) -> data.DataModule:
     """The data of a run, loaded and checked."""
     images = data.build(**config.data, seed=config.seed)
     images.setup("fit")
+    for use, part in (("validation", images.splits.validation), ("test", images.splits.test)):
+        try:
+            retrieval.check_labels(part.labels_N)
+        except ValueError as error:
+            raise ValueError(f"The {use} images of data={config.data.name} cannot be evaluated: {error}") from None
     return images
 
 
@@ -198,11 +204,11 @@ def evaluate(
     chosen = torch.load(checkpoint, weights_only=True)
     module.load_state_dict(chosen["state_dict"])
     results.tested_step = chosen["global_step"]
-    results.validation = recall_of(trainer.validate(module, datamodule=images, verbose=False)[0])
-    results.test = recall_of(trainer.test(module, datamodule=images, verbose=False)[0])
+    results.validation = figures_of(trainer.validate(module, datamodule=images, verbose=False)[0])
+    results.test = figures_of(trainer.test(module, datamodule=images, verbose=False)[0])
 
 
-def recall_of(logged: Mapping[str, float]) -> dict[str, float]:
+def figures_of(logged: Mapping[str, float]) -> dict[str, float]:
     """The metrics without the name of their stage."""
     return {name.split("/", 1)[1]: value for name, value in logged.items()}
 
