@@ -17,7 +17,7 @@ class Batch(NamedTuple):
     labels_B: Tensor
     """int64, the class of each image."""
     image_ids_B: Tensor | None = None
-    """int64, which image it is, where one may come twice in a batch: equal ones are never each other's positive."""
+    """int64, which image it is, where one may come twice: equal ones are never each other's positive and count once."""
 
 
 class Triplets(NamedTuple):

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from siamese_lab.batch import Batch, EveryTriplet, Triplets
 from siamese_lab.losses import Loss
-from siamese_lab.metrics.retrieval import RecallAtK
+from siamese_lab.metrics import RetrievalMetrics
 from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.networks import SiameseNetwork
 from siamese_lab.parameter_groups import parameter_groups
@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
 
 class SiameseModule(lightning.LightningModule):
-    """Trains a Siamese network on triplets that a sampler selects, and measures Recall@K and verification.
+    """Trains a Siamese network on triplets that a sampler selects, and measures retrieval and verification.
 
     Args:
         network: images → embeddings.
@@ -57,8 +57,8 @@ class SiameseModule(lightning.LightningModule):
         self.network = network
         self.sampler = sampler
         self.loss = loss
-        self.validation_recall = RecallAtK()
-        self.test_recall = RecallAtK()
+        self.validation_retrieval = RetrievalMetrics()
+        self.test_retrieval = RetrievalMetrics()
         self.verification = verification
         self.mining = Stopwatch()
         self._make_optimizer = optimizer
@@ -89,22 +89,22 @@ class SiameseModule(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Embed a chunk of the validation images."""
-        self.validation_recall.update(self._directions(batch), batch.labels_B)
+        self.validation_retrieval.update(self._directions(batch), batch.labels_B, batch.image_ids_B)
 
     def on_validation_epoch_end(self) -> None:
-        """Log Recall@K of all validation images."""
-        self._log_recall("validation", self.validation_recall)
+        """Log how well all validation images are retrieved."""
+        self._log_retrieval("validation", self.validation_retrieval)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Embed a chunk of the test images, or, which come after them, of the images of the official pairs."""
         if dataloader_idx == 0:
-            self.test_recall.update(self._directions(batch), batch.labels_B)
+            self.test_retrieval.update(self._directions(batch), batch.labels_B, batch.image_ids_B)
         elif self.verification is not None:
             self.verification.update(self._directions(batch))
 
     def on_test_epoch_end(self) -> None:
-        """Log Recall@K of all test images, and how the official pairs were decided."""
-        self._log_recall("test", self.test_recall)
+        """Log how well all test images are retrieved, and how the official pairs were decided."""
+        self._log_retrieval("test", self.test_retrieval)
         if self.verification is not None:
             self.log_dict({f"test/{name}": value for name, value in self.verification.compute().items()})
             self.verification.reset()
@@ -112,7 +112,7 @@ class SiameseModule(lightning.LightningModule):
     def _directions(self, batch: Batch) -> Tensor:
         return self.network.direction(self.network(batch.images_BCHW))
 
-    def _log_recall(self, stage: str, metric: RecallAtK) -> None:
+    def _log_retrieval(self, stage: str, metric: RetrievalMetrics) -> None:
         self.log_dict({f"{stage}/{name}": value for name, value in metric.compute().items()})
         metric.reset()
 

@@ -10,6 +10,9 @@ from rich.table import Table
 from siamese_lab.data import DataModule
 from siamese_lab.study.results import FILE_NAME, Results
 
+NAMES = {"r_precision": "R-Precision", "map@r": "MAP@R", "mrr": "MRR"}
+"""Of figures that are not written as their names begin."""
+
 
 def print_choices(console: Console, results: Results, images: DataModule) -> None:
     """The composed choices in a few lines."""
@@ -42,11 +45,10 @@ def print_outcome(console: Console, results: Results, folder: Path) -> None:
     """The final metrics as a table, and where to look further."""
     title = f"{results.data}, {results.sampler}: weights of step {results.tested_step:,}"
     table = Table(title=title, title_justify="left")
-    table.add_column("")
-    for metric in results.validation:
-        table.add_column(metric.capitalize(), justify="right")
-    for stage, metrics in (("validation", results.validation), ("test", results.test)):
-        table.add_row(stage, *(_share(metrics[metric]) for metric in results.validation))
+    for column in ("", "validation", "test"):
+        table.add_column(column, justify="right" if column else "left")
+    for metric, value in results.validation.items():
+        table.add_row(NAMES.get(metric, metric.capitalize()), _share(value), _share(results.test[metric]))
     console.print(table)
     print_verification(console, results.test)
     shown = short(folder)

@@ -24,6 +24,7 @@ from siamese_lab.callbacks import (
     TrainingClock,
     WeightAverage,
 )
+from siamese_lab.metrics import retrieval
 from siamese_lab.metrics.pairs import Pairs
 from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.module import SiameseModule
@@ -109,6 +110,11 @@ def build_data(config: DictConfig) -> data.DataModule:
     """The data of a run, loaded and checked."""
     images = data.build(**config.data, seed=config.seed)
     images.setup("fit")
+    for use, part in (("validation", images.splits.validation), ("test", images.splits.test)):
+        try:
+            retrieval.check_labels(part.labels_N)
+        except ValueError as error:
+            raise ValueError(f"The {use} images of data={config.data.name} cannot be evaluated: {error}") from None
     return images
 
 

@@ -9,7 +9,7 @@ from siamese_lab.data.table import Table
 
 
 class InOrder:
-    """Batches of consecutive images, the last one short.
+    """Batches of consecutive images, the last one short, with their places in the table as ids.
 
     Args:
         table: the images.
@@ -32,4 +32,4 @@ class InOrder:
     def __iter__(self) -> Iterator[Batch]:
         parts = torch.arange(self.first, self.end).split(self.batch_size)
         fetched = self.table.fetch((index_B, index_B) for index_B in parts)
-        return (Batch(images_BCHW, self.table.labels_N[index_B]) for index_B, images_BCHW in fetched)
+        return (Batch(images_BCHW, self.table.labels_N[index_B], index_B) for index_B, images_BCHW in fetched)

@@ -52,7 +52,7 @@ def embed(
 @contextmanager
 def no_tf32() -> Iterator[None]:
     """Convolve float32 as float32 on a GPU too, which otherwise rounds it to 10 bits."""
-    convolutions = torch.backends.cudnn.conv
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     before = convolutions.fp32_precision
     convolutions.fp32_precision = "ieee"
     try:

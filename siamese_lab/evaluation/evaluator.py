@@ -4,7 +4,6 @@ Shapes: N images, M of others than the test images, D embedding dimensions.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 from lightning import Fabric
 from rich.console import Console
@@ -20,7 +19,6 @@ from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics import retrieval
 from siamese_lab.networks import SiameseNetwork
 
-Index = Literal["exact", "faiss"]
 EPISODES = ((5, 1), (5, 5), (20, 1), (20, 5))
 """Ways and shots."""
 QUERIES = 15
@@ -33,7 +31,7 @@ def evaluate(
     *,
     distance: retrieval.Distance = "cosine",
     k: Sequence[int] = retrieval.KS,
-    index: Index = "exact",
+    index: retrieval.Index = "exact",
     pairs: int = 20_000,
     episodes: int = 1000,
     seed: int = 0,
@@ -59,6 +57,7 @@ def evaluate(
         ValueError: for options out of range, a set without a class of two images, and embeddings that are not finite.
     """
     check_counts(pairs, episodes)
+    check_classes(images.splits.test, k)
     under_way = _UnderWay(network, images, fabric or Fabric(accelerator="cpu", devices=1), Stages(console), seed)
     under_way.retrieve(distance, k, index)
     if pairs:
@@ -78,6 +77,16 @@ def check_counts(pairs: int, episodes: int) -> None:
         raise ValueError(f"pairs is even, as half of them are of one class, and at least 0, but is {pairs}.")
     if episodes < 0 or episodes == 1:
         raise ValueError(f"episodes is 0, for none, or at least 2, for an interval, but is {episodes}.")
+
+
+def check_classes(table: Table, k: Sequence[int]) -> None:
+    """Raise ValueError for images that can say nothing, before they are embedded."""
+    retrieval.check_labels(table.labels_N, k)
+    if len(classes := table.labels_N.unique()) < 2:
+        raise ValueError(
+            f"All {len(table):,} test images are of one class, {table.class_names[int(classes[0])]!r}, so there is nothing "
+            "to tell apart. Evaluate on a set of at least 2 classes."
+        )
 
 
 class _UnderWay:
@@ -101,7 +110,7 @@ class _UnderWay:
         """The same, of unit length."""
         return self.network.direction(self.embedded(name, table))
 
-    def retrieve(self, distance: retrieval.Distance, k: Sequence[int], index: Index) -> None:
+    def retrieve(self, distance: retrieval.Distance, k: Sequence[int], index: retrieval.Index) -> None:
         """All queries, and the classes they are of."""
         compared_ND = self.raw_ND if distance == "euclidean" else self.z_ND
         with self.stages.running("Retrieval"):

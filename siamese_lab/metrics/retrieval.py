@@ -1,50 +1,59 @@
 """Retrieval: where do the images of the query's class stand among all others, from the nearest to the farthest?
 
-Recall@K (Jégou et al. 2011, and the metric-learning literature since), R-Precision and MAP@R (Musgrave et al. 2020,
-arXiv:2003.08505, §3.2) and the mean reciprocal rank.
+Recall@K, R-Precision and MAP@R as Musgrave et al. 2020 (arXiv:2003.08505, §3.2) define them, and the mean reciprocal
+rank. How the images are ordered, and what ties and embeddings that are not finite do, `ranking` says.
 
-Shapes: N images, M of the gallery, Q of those that count as queries, K figures k, C classes, D dimensions.
+Shapes: N images, M of the gallery, Q of the images that are queries, K numbers k, C classes, D dimensions.
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
-from siamese_lab import distances
+from siamese_lab.metrics import approximate, ranking
+from siamese_lab.metrics.nearest import Nearest as Nearest
+from siamese_lab.metrics.nearest import nearest as nearest
+from siamese_lab.metrics.ranking import Distance as Distance
 
 KS = (1, 2, 4, 8)
-Distance = Literal["cosine", "euclidean"]
+Index = Literal["exact", "faiss"]
 
 
 class Retrieval(NamedTuple):
-    """What every query found."""
+    """What each query found."""
 
     query_Q: Tensor
-    """int64: which of the N images, ascending; those whose class has no other image are distractors, not queries."""
+    """int64, ascending: which of the images. One whose class has no other in the gallery is a distractor, no query."""
     hit_QK: Tensor
-    """bool: whether an image of the class is among the k nearest, for each k."""
+    """bool: whether an image of the class is among the k nearest."""
     r_precision_Q: Tensor
-    """float32, 0…1: the share of the class among the R nearest, R being the number of others of the class."""
+    """float32, 0…1: the share of images of the class among the R nearest; there are R in the gallery."""
     average_precision_Q: Tensor
-    """float32, 0…1: (1/R) Σ P(i)·rel(i) over the R nearest, the term of MAP@R."""
+    """float32, 0…1: (1/R) Σ P(i)·rel(i) over the R nearest, MAP@R's term."""
     reciprocal_rank_Q: Tensor
     """float32, 0…1: 1 over the place of the nearest image of the class."""
     k: tuple[int, ...]
-    """What the columns of `hit_QK` mean."""
-    index: str = "exact"
-    """Or the approximate index it was found with."""
+    """What the columns of `hit_QK` stand for."""
+    index: str = "exact"  # type: ignore[assignment]  # hides tuple.index
+    """Or the approximate index that was searched."""
 
     def values(self) -> dict[str, Tensor]:
-        """What each query contributes to each figure, float32 (Q,): recall@1 …, r_precision, map@r, mrr."""
-        raise NotImplementedError
+        """What each query contributes to each figure, float32 (Q,): recall@1, …, r_precision, map@r, mrr."""
+        hits = {f"recall@{k}": hit_Q.float() for k, hit_Q in zip(self.k, self.hit_QK.unbind(1), strict=True)}
+        return hits | {
+            "r_precision": self.r_precision_Q,
+            "map@r": self.average_precision_Q,
+            "mrr": self.reciprocal_rank_Q,
+        }
 
     def figures(self) -> dict[str, Tensor]:
-        """The means of these: float32 scalars."""
-        raise NotImplementedError
+        """The means of these over the queries: float32 scalars in 0…1."""
+        return {
+            name: value_Q.mean(dtype=ranking.summed_in(value_Q.device)).float()
+            for name, value_Q in self.values().items()
+        }
 
 
 def retrieve(
@@ -55,34 +64,144 @@ def retrieve(
     gallery_z_MD: Tensor | None = None,
     gallery_labels_M: Tensor | None = None,
     distance: Distance = "cosine",
-    index: Literal["exact", "faiss"] = "exact",
+    index: Index = "exact",
 ) -> Retrieval:
-    """Every query's figures. Without a gallery, all images query all others."""
-    raise NotImplementedError
+    """Find, for each image, the others of its class among all others, or those of its class in a gallery.
+
+    Args:
+        z_ND: embeddings of any length and precision; they are compared in float32.
+        labels_N: their classes.
+        k: the K's of Recall@K, each at least 1 and no more than there are images to find.
+        gallery_z_MD: what to search; None searches the images themselves, from which the query is removed by index.
+        gallery_labels_M: the classes of the gallery.
+        distance: "cosine", or "euclidean" for embeddings whose length has a meaning.
+        index: "faiss" searches an approximate index, which needs the package faiss: images that it misses count as
+            not found, and as not in the way, so the figures may err either way. It is told in the result.
+
+    Raises:
+        ValueError: for shapes that do not match, a K that is too small or too large, an unknown distance or index, or
+            no class of two images (without a gallery) or none that the gallery has as well.
+    """
+    within = gallery_z_MD is None
+    _check(z_ND, labels_N, gallery_z_MD, gallery_labels_M, distance, index)
+    gallery_z_MD = z_ND if gallery_z_MD is None else gallery_z_MD
+    gallery_labels_M = labels_N if gallery_labels_M is None else gallery_labels_M
+    _check_k(k, len(gallery_labels_M) - int(within))
+    order_M, queries = ranking.class_lists(labels_N, gallery_labels_M, within)
+    _check_queries(len(queries.row_Q), labels_N, within)
+    images = ranking.points(z_ND, distance)
+    gallery = images if within else ranking.points(gallery_z_MD, distance)
+    if index == "exact":
+        name, found = "exact", ranking.places(images, gallery, order_M, queries)
+    else:
+        name, found = approximate.places(images, gallery, labels_N, gallery_labels_M, queries, max(k))
+    ascending_Q = queries.row_Q.argsort()
+    first_Q, found_Q, precision_Q = (each[ascending_Q] for each in found)
+    relevant_Q = queries.relevant_Q[ascending_Q]
+    return Retrieval(
+        query_Q=queries.row_Q[ascending_Q],
+        hit_QK=first_Q[:, None] <= torch.tensor(tuple(k), device=first_Q.device),
+        r_precision_Q=found_Q / relevant_Q,
+        average_precision_Q=(precision_Q / relevant_Q).float(),
+        reciprocal_rank_Q=torch.where(first_Q == ranking.NEVER, 0.0, 1 / first_Q),
+        k=tuple(k),
+        index=name,
+    )
+
+
+def recall_at_k(
+    z_ND: Tensor, labels_N: Tensor, k: Sequence[int] = KS, *, distance: Distance = "cosine"
+) -> dict[int, Tensor]:
+    """Recall@K: the share of queries with at least one image of their class among their K nearest others; by K."""
+    found = retrieve(z_ND, labels_N, k, distance=distance)
+    return {K: found.figures()[f"recall@{K}"] for K in found.k}
+
+
+def r_precision(z_ND: Tensor, labels_N: Tensor, *, distance: Distance = "cosine") -> Tensor:
+    """R-Precision: the mean share of the query's class among the R nearest others."""
+    return retrieve(z_ND, labels_N, (1,), distance=distance).figures()["r_precision"]
+
+
+def map_at_r(z_ND: Tensor, labels_N: Tensor, *, distance: Distance = "cosine") -> Tensor:
+    """MAP@R: as R-Precision, but those found nearer count for more."""
+    return retrieve(z_ND, labels_N, (1,), distance=distance).figures()["map@r"]
+
+
+def mrr(z_ND: Tensor, labels_N: Tensor, *, distance: Distance = "cosine") -> Tensor:
+    """The mean of 1 over the place of the nearest image of the class."""
+    return retrieve(z_ND, labels_N, (1,), distance=distance).figures()["mrr"]
 
 
 class PerClass(NamedTuple):
-    """The mean over the queries of each class."""
+    """Means over the queries of each class."""
 
     label_C: Tensor
+    """Ascending."""
     mean_C: Tensor
+    """float32."""
     queries_C: Tensor
+    """int64: how many there are."""
 
 
 def per_class(values_Q: Tensor, labels_Q: Tensor) -> PerClass:
-    """Means by class: `per_class(found.r_precision_Q, labels_N[found.query_Q])`."""
-    raise NotImplementedError
+    """Means by class, as of `per_class(found.r_precision_Q, labels_N[found.query_Q])`."""
+    label_C, class_Q, queries_C = labels_Q.unique(return_inverse=True, return_counts=True)
+    summed = ranking.summed_in(values_Q.device)
+    sum_C = torch.zeros(len(label_C), dtype=summed, device=values_Q.device).index_add_(0, class_Q, values_Q.to(summed))
+    return PerClass(label_C, (sum_C / queries_C).float(), queries_C)
 
 
-class Nearest(NamedTuple):
-    """The k nearest of the gallery, nearest first."""
+def _check(
+    z_ND: Tensor,
+    labels_N: Tensor,
+    gallery_z_MD: Tensor | None,
+    gallery_labels_M: Tensor | None,
+    distance: str,
+    index: str,
+) -> None:
+    for what, given, known in (("distance", distance, get_args(Distance)), ("index", index, get_args(Index))):
+        if given not in known:
+            raise ValueError(f"{what} must be one of {', '.join(known)}, but is {given!r}.")
+    _check_shapes("embeddings (N, D) and labels (N,)", z_ND, labels_N)
+    if gallery_z_MD is None and gallery_labels_M is None:
+        return
+    if gallery_z_MD is None or gallery_labels_M is None:
+        raise ValueError("A gallery needs both gallery_z_MD and gallery_labels_M, but only one of them came.")
+    _check_shapes("a gallery of embeddings (M, D) and labels (M,)", gallery_z_MD, gallery_labels_M)
+    if z_ND.shape[1] != gallery_z_MD.shape[1]:
+        raise ValueError(
+            f"Queries and gallery must have as many dimensions, but have {z_ND.shape[1]} and {gallery_z_MD.shape[1]}."
+        )
 
-    index_Qk: Tensor
-    distance_Qk: Tensor
+
+def _check_shapes(what: str, z_ND: Tensor, labels_N: Tensor) -> None:
+    if z_ND.ndim != 2 or labels_N.shape != z_ND.shape[:1]:
+        raise ValueError(f"Retrieval expects {what}, but got {tuple(z_ND.shape)} and {tuple(labels_N.shape)}.")
 
 
-def nearest(
-    z_QD: Tensor, gallery_z_MD: Tensor, k: int, leave_out_Q: Tensor | None = None, *, distance: Distance = "cosine"
-) -> Nearest:
-    """For pictures; `leave_out_Q` names the gallery's image that is the query itself."""
-    raise NotImplementedError
+def check_labels(labels_N: Tensor, k: Sequence[int] = KS) -> None:
+    """Raise ValueError where images of these classes could not query all others, before there are embeddings."""
+    _check_k(k, len(labels_N) - 1)
+    _check_queries(int((labels_N.unique(return_counts=True)[1] > 1).sum()), labels_N, within=True)
+
+
+def _check_k(k: Sequence[int], others: int) -> None:
+    if len(k) == 0 or min(k) < 1:
+        raise ValueError(f"Every K of Recall@K must be at least 1, and there must be one, but they are {tuple(k)}.")
+    if max(k) > others:
+        raise ValueError(
+            f"Recall@{max(k)} needs at least {max(k)} images to find, but each query has {others}. "
+            "Ask for a smaller K, or evaluate on more images."
+        )
+
+
+def _check_queries(number: int, labels_N: Tensor, within: bool) -> None:
+    if number == 0 and within:
+        raise ValueError(
+            f"Retrieval needs a class with at least 2 images, but all {len(labels_N)} have one. "
+            "Evaluate on a set with several images of a class."
+        )
+    if number == 0:
+        raise ValueError(
+            f"None of the classes of the {len(labels_N)} queries is in the gallery, so nothing can be found."
+        )

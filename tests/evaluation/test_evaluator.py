@@ -149,9 +149,7 @@ def test_few_shot_episodes_where_classes_suffice(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_omniglot_has_lakes_runs_beside_random_episodes(
-    tmp_path: Path, omniglot_root: Path, real_cache: Path
-) -> None:
+def test_omniglot_has_lakes_runs_beside_random_episodes(tmp_path: Path, omniglot_root: Path, real_cache: Path) -> None:
     place = checkpoint(tmp_path, "data=omniglot", f"paths.data={omniglot_root}", f"paths.cache={real_cache}")
     trained = load(place)
     found = evaluate(trained.network, trained.images(), pairs=1000, episodes=100)

@@ -1,0 +1,88 @@
+"""Retrieval by an approximate index of faiss (Douze et al. 2024, arXiv:2401.08281), for those who ask for it.
+
+The index is an inverted file: the gallery is parted into cells by k-means, and a query looks into those nearest to it.
+What it misses counts as not found, and others of the class profit from what it misses of other classes.
+
+Shapes: as in `ranking`; L images that the index gives for each query.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from siamese_lab.metrics import ranking
+from siamese_lab.metrics.ranking import Places, Points, Queries
+
+FEWEST_IN_CELL = 39
+"""On average; below, faiss warns that its k-means is not to be trusted."""
+SHARE_PROBED = 1 / 8
+"""Of the cells."""
+
+
+def places(
+    images: Points, gallery: Points, labels_N: Tensor, gallery_labels_M: Tensor, queries: Queries, to_find: int
+) -> tuple[str, Places]:
+    """The name of the index, and the places as `ranking.places` gives them, among what the index finds.
+
+    Args:
+        images: whose rows the queries are; they are in the gallery if they are the gallery, to be left out by index.
+        gallery: what is searched.
+        labels_N: of the images.
+        gallery_labels_M: of the gallery.
+        queries: as `ranking.class_lists` gives them.
+        to_find: how many each query looks for at least.
+
+    Raises:
+        ValueError: if faiss is not installed, or an embedding is not finite.
+    """
+    if not (images.finite_N.all() and gallery.finite_N.all()):
+        raise ValueError('index="faiss" needs finite embeddings, but some are not. index="exact" takes them.')
+    name, index = _built(gallery)
+    within = images is gallery
+    length = min(len(gallery.z_ND), max(int(queries.relevant_Q.max()), to_find) + int(within))
+    length = -(-length // ranking.DEEPEST) * ranking.DEEPEST
+    tiles = []
+    for chosen in ranking.slices(len(queries.row_Q), ranking.tile_rows(8 * length, labels_N.device)):
+        row_T = queries.row_Q[chosen]
+        asking = images.part(row_T)
+        s_TL, found_TL = _search(index, asking, length)
+        own_TL = gallery_labels_M[found_TL] == labels_N[row_T, None]
+        none_TL = s_TL == -torch.inf
+        if within:
+            none_TL |= found_TL == row_T[:, None]
+        bar_TL = (s_TL - ranking.ties(asking, gallery, found_TL)).masked_fill_(~own_TL | none_TL, -torch.inf)
+        s_TL.masked_fill_(own_TL | none_TL, -torch.inf)
+        tiles.append(ranking.placed(s_TL, ranking.descending(bar_TL), queries.relevant_Q[chosen]))
+    return name, Places(*map(torch.cat, zip(*tiles, strict=True)))
+
+
+def _built(gallery: Points) -> tuple[str, Any]:
+    try:
+        import faiss
+    except ImportError:
+        raise ValueError(
+            'index="faiss" needs the package faiss, which is not installed. '
+            'Install it with `pip install faiss-cpu`, or take index="exact".'
+        ) from None
+    size, dimensions = gallery.z_ND.shape
+    cells = max(1, min(int(4 * math.sqrt(size)), size // FEWEST_IN_CELL))
+    probed = math.ceil(cells * SHARE_PROBED)
+    cosine = gallery.length_N is None
+    metric = faiss.METRIC_INNER_PRODUCT if cosine else faiss.METRIC_L2
+    index: Any = faiss.index_factory(dimensions, f"IVF{cells},Flat", metric)
+    index.nprobe = probed
+    z_MD = gallery.z_ND.cpu().numpy()
+    index.train(z_MD)
+    index.add(z_MD)
+    return f"faiss {faiss.__version__} IVF{cells},Flat nprobe={probed}", index
+
+
+def _search(index: Any, asking: Points, length: int) -> tuple[Tensor, Tensor]:
+    """The larger, the nearer, as in `ranking.similarities` up to what is the same for all of a row; and of which."""
+    score, found = index.search(asking.z_ND.cpu().numpy(), length)
+    s_TL, found_TL = (torch.from_numpy(each).to(asking.z_ND.device) for each in (score, found))
+    if asking.length_N is not None:
+        s_TL = s_TL / -2
+    return s_TL.masked_fill(found_TL < 0, -torch.inf), found_TL.clamp_min(0)

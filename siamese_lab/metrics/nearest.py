@@ -1,0 +1,68 @@
+"""The nearest images of a gallery, to be looked at.
+
+Shapes: Q queries, M images of the gallery, k nearest, D dimensions, T queries of a tile.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from siamese_lab.metrics import ranking
+from siamese_lab.metrics.ranking import Distance
+
+
+class Nearest(NamedTuple):
+    """The k nearest, the nearest first; equally near ones in any order."""
+
+    index_Qk: Tensor
+    """int64: which of the gallery."""
+    distance_Qk: Tensor
+    """float32: ‖q − g‖, of the directions, 0…2, where cosines were compared."""
+
+
+def nearest(
+    z_QD: Tensor,
+    gallery_z_MD: Tensor,
+    k: int,
+    leave_out_Q: Tensor | None = None,
+    *,
+    distance: Distance = "cosine",
+) -> Nearest:
+    """Find the nearest of a gallery, exactly.
+
+    Args:
+        z_QD: embeddings.
+        gallery_z_MD: what to search; embeddings that are not finite come last.
+        k: how many to find.
+        leave_out_Q: which of the gallery is the query itself, if it is in there.
+        distance: what the nearest is judged by.
+
+    Raises:
+        ValueError: for shapes that do not match, or a k below 1 or above what there is to find.
+    """
+    if z_QD.ndim != 2 or gallery_z_MD.ndim != 2 or z_QD.shape[1] != gallery_z_MD.shape[1]:
+        raise ValueError(
+            f"nearest expects embeddings (Q, D) and a gallery (M, D), but got {tuple(z_QD.shape)} and "
+            f"{tuple(gallery_z_MD.shape)}."
+        )
+    others = len(gallery_z_MD) - (leave_out_Q is not None)
+    if not 1 <= k <= others:
+        raise ValueError(f"k must be 1 to {others}, the number of images that can be found, but is {k}.")
+    queries, gallery = ranking.points(z_QD, distance), ranking.points(gallery_z_MD, distance)
+    index = [
+        _of_tile(queries.part(rows), gallery, k, None if leave_out_Q is None else leave_out_Q[rows])
+        for rows in ranking.slices(len(z_QD), ranking.tile_rows(len(gallery_z_MD), z_QD.device))
+    ]
+    index_Qk = torch.cat(index) if index else torch.empty(0, k, dtype=torch.int64, device=z_QD.device)
+    apart_QkD = queries.z_ND[:, None] - gallery.z_ND[index_Qk]
+    return Nearest(index_Qk, torch.linalg.vector_norm(apart_QkD, dim=2))
+
+
+def _of_tile(queries: ranking.Points, gallery: ranking.Points, k: int, leave_out_T: Tensor | None) -> Tensor:
+    s_TM = torch.empty(len(queries.z_ND), len(gallery.z_ND), device=gallery.z_ND.device)
+    ranking.similarities(queries, gallery, s_TM)
+    s_TM[:, ~gallery.finite_N] = -torch.inf
+    if leave_out_T is not None:
+        s_TM.scatter_(1, leave_out_T[:, None], -torch.inf)
+    return s_TM.topk(k).indices

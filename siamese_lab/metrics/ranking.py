@@ -1,0 +1,278 @@
+"""Where the images of a query's own class stand among all others: exact, tile by tile, never an N×N matrix.
+
+The place of the j-th nearest image of the class is j plus the number of images of other classes that come before it.
+The figures need those places alone that are no farther than R, and the first. So most of a row is never sorted: the
+largest similarity of each block of a row bounds from below how many images of other classes come before, hence how
+many of the class can stand within R; the few others that come before the last of these are picked out and counted.
+
+Ties count against the model: an image of the class stands behind every image of another class that is as near, and
+similarities within `TIE` are as near, since a matrix product rounds equal rows differently in different places. An
+embedding that is not finite is never found, finds nothing, and stands before all images of other classes than its own.
+
+Shapes: N images, M of the gallery, Q of those that are queries, T queries of a tile, J images of the query's class,
+B blocks of a row, H images of other classes picked out, D dimensions.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from siamese_lab import distances
+
+TIE = 1e-6
+"""Of cosines, and of ½d² times the squared length of the longer of the two embeddings."""
+TILE_ENTRIES = {"cpu": 2**24, "cuda": 2**26}
+"""Similarities held at once: 64 MiB at most. The product takes most of the time, and wants many rows."""
+MOST_ROWS = {"cpu": 256, "cuda": 4096}
+"""Of a tile: the product of more is no faster, and the memory not in the cache."""
+ALIGNED = 64
+"""The columns of a tile are a multiple of it: the product is a third slower into rows that begin anywhere."""
+DEEPEST = 16
+"""The most similarities of a block."""
+UNIT = 1e-5
+"""Embeddings whose length is so near to 1 need no division."""
+NEVER = torch.iinfo(torch.int32).max
+"""The place of what is not found."""
+
+Distance = Literal["cosine", "euclidean"]
+
+
+class Points(NamedTuple):
+    """Embeddings, ready to be compared."""
+
+    z_ND: Tensor
+    """float32, of unit length for cosines."""
+    length_N: Tensor | None
+    """For Euclidean distances; None for cosines."""
+    finite_N: Tensor
+    """bool."""
+
+    def part(self, chosen: Tensor | slice) -> "Points":
+        """Some of them."""
+        length_N = None if self.length_N is None else self.length_N[chosen]
+        return Points(self.z_ND[chosen], length_N, self.finite_N[chosen])
+
+
+class Queries(NamedTuple):
+    """Which of the images are queries, and where the gallery's images of their classes are listed."""
+
+    row_Q: Tensor
+    """int64: which of the images."""
+    start_Q: Tensor
+    """int64: where in `order_M` the class begins."""
+    count_Q: Tensor
+    """int64: how many follow, the query itself among them if it is in the gallery."""
+    relevant_Q: Tensor
+    """int64: R, without the query itself; at least 1."""
+
+    def part(self, chosen: Tensor | slice) -> "Queries":
+        """Some of them."""
+        return Queries(*(each_Q[chosen] for each_Q in self))
+
+
+class Places(NamedTuple):
+    """What the figures of each query are made of."""
+
+    first_Q: Tensor
+    """int32: the place, from 1, of the nearest image of the class; NEVER where there is none."""
+    found_Q: Tensor
+    """int32: images of the class among the R nearest."""
+    precision_Q: Tensor
+    """float64 where there is such: the sum of the precisions at their places."""
+
+
+def summed_in(device: torch.device) -> torch.dtype:
+    """float64, so that the order of the images does not show; Apple's GPUs have none."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def points(z_ND: Tensor, distance: Distance) -> Points:
+    """Embeddings of any kind as float32, copied only where they must be."""
+    z_ND = z_ND.float()
+    length_N = torch.linalg.vector_norm(z_ND, dim=1)
+    finite_N = length_N.isfinite()
+    if distance == "euclidean":
+        return Points(z_ND, length_N, finite_N)
+    if ((length_N - 1).abs() > UNIT).any():
+        z_ND = z_ND / length_N.clamp_min(torch.finfo(torch.float32).tiny)[:, None]
+    return Points(z_ND, None, finite_N)
+
+
+def similarities(queries: Points, gallery: Points, out_TM: Tensor) -> Tensor:
+    """The larger, the nearer: cosines, or q·g − ½‖g‖², which is ½‖q‖² − ½d²."""
+    with distances.full_float32(out_TM.device):
+        if gallery.length_N is None:
+            return torch.mm(queries.z_ND, gallery.z_ND.T, out=out_TM)
+        return torch.addmm(gallery.length_N.square() / -2, queries.z_ND, gallery.z_ND.T, out=out_TM)
+
+
+def class_lists(labels_N: Tensor, gallery_labels_M: Tensor, within: bool) -> tuple[Tensor, Queries]:
+    """The gallery's images class after class, `order_M`, and the queries, those of the smallest classes first."""
+    order_M = gallery_labels_M.argsort(stable=True)
+    sorted_M = gallery_labels_M[order_M]
+    start_N = torch.searchsorted(sorted_M, labels_N)
+    count_N = torch.searchsorted(sorted_M, labels_N, right=True) - start_N
+    relevant_N = count_N - int(within)
+    row_Q = (relevant_N > 0).nonzero().squeeze(1)
+    row_Q = row_Q[(count_N[row_Q] * len(order_M) + start_N[row_Q]).argsort(stable=True)]
+    return order_M, Queries(row_Q, start_N[row_Q], count_N[row_Q], relevant_N[row_Q])
+
+
+def places(images: Points, gallery: Points, order_M: Tensor, queries: Queries) -> Places:
+    """The places of each query's class, in the order of the queries.
+
+    Args:
+        images: whose rows the queries are; if they are the gallery, a query is left out of it by index.
+        gallery: what is searched.
+        order_M: its images class after class.
+        queries: as `class_lists` gives them.
+    """
+    within = images is gallery
+    size, device = len(order_M), order_M.device
+    columns = -(-size // ALIGNED) * ALIGNED
+    largest = int(queries.count_Q.max())
+    rows = min(len(queries.row_Q), tile_rows(columns + 8 * largest, device))
+    buffer_TM = torch.empty(rows, columns, device=device)
+    lost_L = (~gallery.finite_N).nonzero().squeeze(1)
+    tiles = []
+    for chosen in slices(len(queries.row_Q), rows):
+        part = queries.part(chosen)
+        s_TM = buffer_TM[: len(part.row_Q)]
+        asking = images.part(part.row_Q)
+        similarities(asking, gallery, s_TM[:, :size])
+        s_TM[:, size:] = -torch.inf
+        s_TM[:, lost_L] = torch.inf
+        bar_TJ = take_own(s_TM, asking, gallery, order_M, part, within)
+        found = placed(s_TM, bar_TJ, part.relevant_Q)
+        tiles.append(_never_for(~asking.finite_N, found))
+    return Places(*map(torch.cat, zip(*tiles, strict=True)))
+
+
+def tile_rows(entries: int, device: torch.device) -> int:
+    """How many rows of a tile to hold at once."""
+    most = MOST_ROWS.get(device.type, MOST_ROWS["cpu"])
+    return min(most, distances.tile_rows(entries, device, TILE_ENTRIES))
+
+
+def slices(total: int, length: int) -> Iterator[slice]:
+    """So many at a time."""
+    return (slice(start, min(start + length, total)) for start in range(0, total, length))
+
+
+def _never_for(lost_T: Tensor, found: Places) -> Places:
+    return Places(
+        found.first_Q.masked_fill(lost_T, NEVER),
+        found.found_Q.masked_fill(lost_T, 0),
+        found.precision_Q.masked_fill(lost_T, 0),
+    )
+
+
+def take_own(s_TM: Tensor, asking: Points, gallery: Points, order_M: Tensor, queries: Queries, within: bool) -> Tensor:
+    """Take the query's own class out of the rows, and return its bars, descending, −inf where there is none.
+
+    The bar of an image of the class is what another image must reach to come before it: its similarity, less a tie.
+    """
+    slot_J = torch.arange(int(queries.count_Q[-1]), device=s_TM.device)
+    last_T1 = queries.count_Q[:, None] - 1
+    own_TJ = order_M[queries.start_Q[:, None] + torch.minimum(slot_J, last_T1)]
+    none_TJ = (slot_J > last_T1) | ~gallery.finite_N[own_TJ]
+    if within:
+        none_TJ |= own_TJ == queries.row_Q[:, None]
+    bar_TJ = s_TM.gather(1, own_TJ).sub_(ties(asking, gallery, own_TJ))
+    s_TM.scatter_(1, own_TJ, -torch.inf)
+    return descending(bar_TJ.masked_fill_(none_TJ, -torch.inf))
+
+
+def ties(asking: Points, gallery: Points, index_TJ: Tensor) -> Tensor | float:
+    """How far below the similarity of a query and an image of the gallery another one is still as near."""
+    if asking.length_N is None or gallery.length_N is None:
+        return TIE
+    return TIE * torch.maximum(asking.length_N[:, None], gallery.length_N[index_TJ]).square()
+
+
+def placed(s_TM: Tensor, bar_TJ: Tensor, relevant_T: Tensor) -> Places:
+    """The places of a tile, which is overwritten.
+
+    Args:
+        s_TM: similarities of the images of other classes, −inf for all else; a multiple of `DEEPEST` columns.
+        bar_TJ: as `take_own` returns them.
+        relevant_T: R.
+    """
+    relevant_T = relevant_T.int()
+    within_T = how_many_can_stand_within(s_TM, bar_TJ, relevant_T)
+    bar_TJ, nearest_T1 = bar_TJ[:, : max(1, int(within_T.max()))].contiguous(), bar_TJ[:, :1]
+    ahead_TJ = count_reaching(s_TM, bar_TJ, within_T)
+    number_J = torch.arange(1, bar_TJ.shape[1] + 1, dtype=torch.int32, device=s_TM.device)
+    place_TJ = ahead_TJ.add_(number_J)
+    counts_TJ = (place_TJ <= relevant_T[:, None]) & (number_J <= within_T[:, None])
+    precision_T = (number_J / place_TJ).mul_(counts_TJ).sum(1, dtype=summed_in(s_TM.device))
+    first_T, beyond_T = place_TJ[:, 0], within_T == 0
+    if beyond_T.any():
+        # Written over the tile: comparing into floats and adding these up is faster than counting booleans.
+        others_T = torch.ge(s_TM, nearest_T1, out=s_TM).sum(1).int()
+        first_T = torch.where(beyond_T, 1 + others_T, first_T)
+    first_T = torch.where(nearest_T1[:, 0] > -torch.inf, first_T, NEVER)
+    return Places(first_T, counts_TJ.sum(1, dtype=torch.int32), precision_T)
+
+
+def how_many_can_stand_within(s_TM: Tensor, bar_TJ: Tensor, relevant_T: Tensor) -> Tensor:
+    """An upper bound of how many of the class stand within R, int32: by bisection, on the largest of each block."""
+    depth = _depth(bar_TJ.shape[1], s_TM.shape[1])
+    block_TB = s_TM.view(len(s_TM), depth, -1).amax(1) if depth > 1 else s_TM
+    spare_TB = torch.empty_like(block_TB)
+    surely_T = torch.zeros_like(relevant_T)
+    at_most_T = (bar_TJ > -torch.inf).sum(1, dtype=torch.int32)
+    for _ in range(int(at_most_T.max()).bit_length()):
+        tried_T = (surely_T + at_most_T + 1) // 2
+        bar_T1 = bar_TJ.gather(1, (tried_T.long() - 1).clamp_min_(0)[:, None])
+        ahead_T = torch.ge(block_TB, bar_T1, out=spare_TB).sum(1)
+        can_T = tried_T + ahead_T <= relevant_T
+        surely_T = torch.where(can_T, tried_T, surely_T)
+        at_most_T = torch.where(can_T, at_most_T, tried_T - 1)
+    return surely_T
+
+
+def _depth(own: int, columns: int) -> int:
+    """A power of 2, the smaller the larger the classes are: else every block would hold an image within reach."""
+    return min(DEEPEST, 1 << max(0, (columns // max(1, own)).bit_length() - 1))
+
+
+def count_reaching(s_TM: Tensor, bar_TJ: Tensor, within_T: Tensor) -> Tensor:
+    """For the first `within_T` bars of each row, how many similarities reach them; int32, without meaning beyond."""
+    rows, columns = s_TM.shape
+    last_T1 = (within_T.long() - 1).clamp_min_(0)[:, None]
+    lowest_T1 = torch.where(within_T[:, None] > 0, bar_TJ.gather(1, last_T1), torch.inf)
+    cell_H = where_reached(s_TM, lowest_T1)
+    row_edges = torch.searchsorted(cell_H, torch.arange(rows + 1, device=s_TM.device) * columns)
+    number_T = row_edges.diff()
+    widest = max(1, int(number_T.max()))
+    shift_T = torch.arange(rows, device=s_TM.device) * widest - row_edges[:-1]
+    to_H = torch.arange(len(cell_H), device=s_TM.device).add_(shift_T.repeat_interleave(number_T))
+    picked_TH = s_TM.new_full((rows, widest), torch.inf)
+    picked_TH.view(-1)[to_H] = s_TM.view(-1)[cell_H]
+    below_TJ = torch.searchsorted(ascending(picked_TH), bar_TJ, out_int32=True)
+    return below_TJ.neg_().add_(number_T.int()[:, None])
+
+
+def where_reached(s_TM: Tensor, bar_T1: Tensor) -> Tensor:
+    """The cells of a tile, counted row after row, that reach their row's bar; int64, ascending."""
+    if s_TM.device.type != "cpu":
+        return (s_TM >= bar_T1).view(-1).nonzero().squeeze(1)
+    # Four times as fast as torch on a CPU.
+    return torch.from_numpy(np.flatnonzero(np.greater_equal(s_TM.numpy(), bar_T1.numpy())))
+
+
+def ascending(x_TH: Tensor) -> Tensor:
+    """Sorted rows; on a CPU the rows themselves are, by numpy, which is five times as fast as torch."""
+    if x_TH.device.type != "cpu":
+        return x_TH.sort(1).values
+    x_TH.numpy().sort(axis=1)
+    return x_TH
+
+
+def descending(x_TH: Tensor) -> Tensor:
+    """The same from the largest to the smallest."""
+    return ascending(x_TH.neg_()).neg_()

@@ -1,0 +1,96 @@
+"""The shell gives the figures of all images together: in chunks, and of several processes as of one."""
+
+import multiprocessing
+import os
+import socket
+
+import pytest
+import torch
+from retrieval_oracles import clustered, embeddings, random_labels
+from torch.utils.data import DistributedSampler
+
+from siamese_lab.metrics import RetrievalMetrics
+from siamese_lab.metrics.retrieval import retrieve
+
+
+def plain(figures):
+    return {name: figure.item() for name, figure in figures.items()}
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+@pytest.mark.parametrize("chunk", [1, 7, 50])
+def test_in_chunks_it_equals_the_function(chunk, distance):
+    z_ND, labels_N = 2 * embeddings(50), random_labels(50, 10)
+    metric = RetrievalMetrics(k=(1, 4), distance=distance)
+    metric.update(embeddings(3, seed=9), torch.zeros(3, dtype=torch.int64))
+    metric.reset()
+    for z_BD, labels_B in zip(z_ND.split(chunk), labels_N.split(chunk), strict=True):
+        metric.update(z_BD, labels_B)
+    assert plain(metric.compute()) == plain(retrieve(z_ND, labels_N, (1, 4), distance=distance).figures())
+    assert list(metric.compute()) == ["recall@1", "recall@4", "r_precision", "map@r", "mrr"]
+
+
+def test_an_image_counts_once_where_ids_are_told_and_its_order_does_not_show():
+    z_ND, labels_N = clustered(20, 5, 2.0)
+    once = plain(retrieve(z_ND, labels_N).figures())
+    seen = torch.cat([torch.randperm(100, generator=torch.Generator().manual_seed(0)), torch.arange(20)])
+    with_ids, without = RetrievalMetrics(), RetrievalMetrics()
+    with_ids.update(z_ND[seen], labels_N[seen], 3 * seen)
+    without.update(z_ND[seen], labels_N[seen])
+    assert plain(with_ids.compute()) == once
+    assert plain(without.compute())["recall@1"] > once["recall@1"], "a repeated image finds itself"
+
+
+def test_ids_of_some_chunks_only_are_refused():
+    metric = RetrievalMetrics()
+    metric.update(embeddings(9), torch.zeros(9).long(), torch.arange(9))
+    metric.update(embeddings(9), torch.zeros(9).long())
+    with pytest.raises(ValueError, match="Some images came with ids and some without"):
+        metric.compute()
+
+
+def uneven(rank):
+    """71 of the 100 images for the first process, 29 for the second, neither in order."""
+    return torch.randperm(100, generator=torch.Generator().manual_seed(0))[slice(71) if rank == 0 else slice(71, 100)]
+
+
+def shared_out(rank):
+    """As torch's sampler does it for 3 processes, which see 102 images in all, two of them twice."""
+    sampler = DistributedSampler(range(100), num_replicas=3, rank=rank, shuffle=True, seed=1)
+    assert len(sampler) == 34
+    return torch.tensor(list(sampler))
+
+
+PARTS = {uneven: 2, shared_out: 3}
+
+
+def one_of_several(rank, port, of_rank, results):
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=PARTS[of_rank])
+    z_ND, labels_N = clustered(20, 5, 2.0)
+    metric = RetrievalMetrics()
+    for seen in of_rank(rank).split(10):
+        metric.update(z_ND[seen], labels_N[seen], seen)
+    results.put(plain(metric.compute()))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("of_rank", PARTS)
+def test_several_processes_give_the_very_figures_of_one(of_rank):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    processes = [
+        context.Process(target=one_of_several, args=(rank, port, of_rank, results)) for rank in range(PARTS[of_rank])
+    ]
+    for process in processes:
+        process.start()
+    figures = [results.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join()
+    z_ND, labels_N = clustered(20, 5, 2.0)
+    alone = plain(retrieve(z_ND, labels_N).figures())
+    assert 0.1 < alone["recall@1"] < 0.9
+    assert figures == [alone] * len(processes)
