@@ -84,8 +84,8 @@ def check_classes(table: Table, k: Sequence[int]) -> None:
     retrieval.check_labels(table.labels_N, k)
     if len(classes := table.labels_N.unique()) < 2:
         raise ValueError(
-            f"All {len(table):,} test images are of one class, {table.class_names[int(classes[0])]!r}, so there is nothing "
-            "to tell apart. Evaluate on a set of at least 2 classes."
+            f"All {len(table):,} test images are of one class, {table.class_names[int(classes[0])]!r}, so there is "
+            "nothing to tell apart. Evaluate on a set of at least 2 classes."
         )
 
 

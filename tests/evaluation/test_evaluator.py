@@ -11,6 +11,7 @@ from untrained import checkpoint
 
 from siamese_lab import data, networks
 from siamese_lab.data import DataModule
+from siamese_lab.data.image_table import ImageTable
 from siamese_lab.evaluation import Evaluation, evaluate, load, record
 from siamese_lab.evaluation.embed import embed
 from siamese_lab.evaluation.protocols import draw
@@ -101,6 +102,22 @@ def test_embeddings_that_are_not_finite_are_refused() -> None:
         network.embed.bias[0] = torch.nan
     with pytest.raises(ValueError, match="not finite"):
         evaluate(network, DIGITS)
+
+
+def test_a_single_class_is_refused() -> None:
+    images = data.build("digits")
+    images.splits = images.splits._replace(test=images.splits.test.classes([2]))
+    with pytest.raises(ValueError, match=r"All [0-9]+ test images are of one class, '8', so there is nothing to tell"):
+        evaluate(untrained(images), images)
+
+
+def test_single_images_are_refused() -> None:
+    images = data.build("digits")
+    test = images.splits.test
+    alone = ImageTable(test.images_NCHW[:20], torch.arange(20), tuple(map(str, range(20))))
+    images.splits = images.splits._replace(test=alone)
+    with pytest.raises(ValueError, match="needs a class with at least 2 images, but all 20 have one"):
+        evaluate(untrained(images), images)
 
 
 def test_a_collapsed_network_is_at_chance_and_flagged() -> None:
