@@ -16,7 +16,7 @@ from siamese_lab.trainer import build_trainer
 
 FOLDER = config_folder()
 OVERRIDES = sorted(f"{path.parent.name}={path.stem}" for path in FOLDER.glob("*/*.yaml"))
-DOWNLOADED = ("data=fashion_mnist", "data=lfw", "data=mnist", "data=omniglot")
+DOWNLOADED = ("data=fashion_mnist", "data=lfw", "data=mnist", "data=omniglot", "experiment=lfw_view2")
 REGISTRIES = {
     "sampler": samplers.registry,
     "loss": losses.registry,
@@ -44,7 +44,8 @@ def where_its_images_are(override: str, folder: Path, request: pytest.FixtureReq
     """The options that a data set needs which is not embedded; skips the test where there is no copy of it."""
     if override in DOWNLOADED:
         root, cache = request.getfixturevalue("real_root"), request.getfixturevalue("real_cache")
-        return [f"paths.data={root}", f"paths.cache={cache}"]
+        fold = ["data.fold=0"] if override == "experiment=lfw_view2" else []
+        return [f"paths.data={root}", f"paths.cache={cache}", *fold]
     if override == "data=image_folder":
         for number in range(24 * 4):
             place = folder / "images" / f"class{number // 4}" / f"{number}.png"

@@ -92,8 +92,12 @@ def _over_all_pairs(z_ND: Tensor) -> tuple[float, float]:
         z_ND = z_ND.float()
         for first in range(0, images, tile := distances.tile_rows(images, z_ND.device)):
             squared = distances.from_similarity(z_ND[first : first + tile] @ z_ND[first:].T, "squared")
-            own, later = squared[:, :tile].fill_diagonal_(0), squared[:, tile:]
-            potential += float((-SHARPNESS * own).exp().sum()) + 2 * float((-SHARPNESS * later).exp().sum())
-            distance += float(own.sqrt().sum()) + 2 * float(later.sqrt().sum())
+            itself, later = squared[:, :tile], squared[:, tile:]
+            distance += float(itself.sqrt().fill_diagonal_(0).sum()) + 2 * float(later.sqrt().sum())
+            potential += float(_potential(itself).fill_diagonal_(0).sum()) + 2 * float(_potential(later).sum())
     pairs = images * (images - 1)
-    return distance / pairs, math.log((potential - images) / pairs)
+    return distance / pairs, math.log(potential / pairs)
+
+
+def _potential(squared: Tensor) -> Tensor:
+    return (-SHARPNESS * squared).exp()

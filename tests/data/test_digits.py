@@ -55,4 +55,4 @@ def test_batches_can_be_drawn_from_it():
     batch = next(iter(digits.train_dataloader()))
     assert batch.images_BCHW.shape == (24, digits.channels, digits.image_size, digits.image_size)
     assert batch.labels_B.bincount().tolist() == [4] * 6
-    assert sum(len(each.labels_B) for each in digits.test_dataloader()) == len(digits.splits.test)
+    assert sum(len(each.labels_B) for loader in digits.test_dataloader() for each in loader) == len(digits.splits.test)

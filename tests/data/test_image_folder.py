@@ -259,7 +259,7 @@ def test_an_unreadable_image_is_named(folder, in_memory):
     broken(folder)
     with pytest.raises(ValueError, match=r"class 3/2\.png, which cannot be read .*set data\.skip_unreadable=true"):
         module = build(folder, in_memory=in_memory, workers=1)
-        for loader in (module.val_dataloader(), module.test_dataloader(), InAll(module)):
+        for loader in (module.val_dataloader(), *module.test_dataloader(), InAll(module)):
             list(loader)
 
 

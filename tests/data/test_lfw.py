@@ -1,12 +1,14 @@
 """Labeled Faces in the Wild: split by people in both views, from any packaging, its pairs resolved."""
 
 import shutil
+import statistics
 import tarfile
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from processes import files_of
 
@@ -14,7 +16,9 @@ from siamese_lab import data
 from siamese_lab.data import lfw
 from siamese_lab.data.lfw import Lfw
 from siamese_lab.data.lfw_pairs import read_pairs
-from siamese_lab.data.lfw_people import Person, people
+from siamese_lab.data.lfw_people import FOLDS, Person, people
+from siamese_lab.metrics.pairs import Pairs
+from siamese_lab.metrics.verification import verify
 
 SMALL = (
     Person("Al_A", 3, "train", 0),
@@ -197,6 +201,101 @@ def test_pairs_that_there_are_not(tmp_path, content, message):
         read_pairs(file, SMALL)
 
 
+PAIR_FILES = {
+    "pairsDevTrain.txt": "1\nAl_A\t1\t3\nAl_A\t2\tCy\t1\n",
+    "pairsDevTest.txt": "1\nDi\t2\t4\nBo\t1\tDi\t2\n",
+    "pairs.txt": "3\t1\nAl_A\t1\t2\nAl_A\t3\tBo\t1\nDi\t1\t4\nAl_A-B\t2\tCy\t1\nEd\t5\t1\nAl_B\t1\tEd\t1\n",
+}
+
+
+@pytest.fixture
+def with_pairs(copy):
+    for name, content in PAIR_FILES.items():
+        (copy / "lfw-py" / name).write_text(content, encoding="utf-8")
+    return copy
+
+
+def named(official, pairs):
+    """Pairs by the grey levels of their images in the protocol's own table."""
+    of_row = levels(official.table)
+    sides = (pairs.first_M.tolist(), pairs.second_M.tolist(), pairs.same_M.tolist())
+    return [(of_row[left], of_row[right], same) for left, right, same in zip(*sides, strict=True)]
+
+
+def test_view_1_chooses_on_its_training_pairs_and_decides_its_test_pairs(with_pairs, tmp_path):
+    official = Lfw(with_pairs, tmp_path / "cache", hold_out=3).official_pairs
+    assert official.name == "view_1"
+    assert named(official, official.choose) == [(0, 2, True), (1, 7, False)]
+    assert named(official, official.decide) == [(10, 12, True), (6, 10, False)]
+    assert levels(official.table) == [0, 1, 2, 6, 7, 10, 12], "each image once, and no other"
+
+
+@pytest.mark.parametrize("fold", [0, 1, 2])
+def test_view_2_chooses_on_the_other_folds(with_pairs, tmp_path, fold):
+    pairs = [[(0, 1, True), (2, 6, False)], [(9, 12, True), (4, 7, False)], [(17, 13, True), (5, 13, False)]]
+    official = Lfw(with_pairs, tmp_path / "cache", view=2, fold=fold, hold_out=4).official_pairs
+    assert official.name == "view_2"
+    assert named(official, official.decide) == pairs.pop(fold)
+    assert named(official, official.choose) == [each for others in pairs for each in others]
+
+
+def test_missing_pairs_are_told_before_anything_is_trained(with_pairs, tmp_path, server, monkeypatch):
+    (with_pairs / "lfw-py/pairsDevTest.txt").unlink()
+    server.answers = {}
+    monkeypatch.setitem(lfw.PAIRS, "view_1_test", server.remote("pairsDevTest.txt", b"", "/nothing"))
+    module = Lfw(with_pairs, tmp_path / "cache", hold_out=3, classes_per_batch=2, images_per_class=2)
+    with pytest.raises(ValueError, match=r"pairsDevTest\.txt"):
+        module.setup("fit")
+
+
+def test_the_images_of_the_pairs_are_tested_after_the_others(with_pairs, tmp_path):
+    module = Lfw(with_pairs, tmp_path / "cache", hold_out=3, eval_batch_size=2)
+    others, of_pairs = module.test_dataloader()
+    assert torch.cat([batch.images_BCHW for batch in of_pairs]).equal(module.official_pairs.table.images_NCHW)
+    assert sum(len(batch.labels_B) for batch in others) == len(module.splits.test)
+
+
+@pytest.mark.parametrize(
+    ("learnt", "tested", "message"),
+    [
+        (
+            (1, None),
+            (2, 0),
+            r"trained on View 1 of LFW has seen \d+ of the people that fold 0 of View 2 tests, so it can",
+        ),
+        ((2, 3), (2, 4), r"trained on fold 3 of View 2 of LFW has seen 567 of the people that fold 4 of View 2 tests"),
+        ((2, 3), (1, None), r"trained on fold 3 of View 2 of LFW has seen \d+ of the people that View 1 tests"),
+        ((1, None), (1, None), None),
+        ((2, 3), (2, 3), None),
+    ],
+)
+def test_a_network_is_refused_on_people_that_it_has_seen(learnt, tested, message):
+    choices = {"name": "lfw", "view": learnt[0], "fold": learnt[1]}
+    module = Lfw(view=tested[0], fold=tested[1])
+    if message is None:
+        module.check_unseen(choices)
+        return
+    with pytest.raises(ValueError, match=message):
+        module.check_unseen(choices)
+
+
+def test_what_other_sets_taught_is_no_matter():
+    Lfw(view=2, fold=1).check_unseen({"name": "omniglot", "rotations": True})
+
+
+def test_training_does_not_go_on_with_other_people(with_pairs, tmp_path):
+    def module(**options):
+        options = {"hold_out": 3, "classes_per_batch": 2, "images_per_class": 2} | options
+        return Lfw(with_pairs, tmp_path / "cache", **options)
+
+    state = module().state_dict()
+    module().load_state_dict(state)
+    with pytest.raises(
+        ValueError, match=r"trained on View 1 of LFW has seen 2 of the people that fold 1 of View 2 tests"
+    ):
+        module(view=2, fold=1).load_state_dict(state)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -288,3 +387,21 @@ def test_no_person_of_a_real_fold_is_trained_on(real_root, real_cache, fold):
     assert set(test.class_names) == tested
     assert tested.isdisjoint(train.class_names) and tested.isdisjoint(validation.class_names)
     assert len(train) + len(validation) + len(test) == 13_233
+
+
+def test_view_2_of_raw_pixels_is_near_what_is_published_for_eigenfaces(real_root, real_cache):
+    """60.02 ± 0.79% by Turk & Pentland's eigenfaces (LFW results page), which see little more than pixels do.
+
+    Nothing is trained: the images themselves, of unit norm, are the embeddings.
+    """
+    accuracies = []
+    for fold in range(FOLDS):
+        module = data.build("lfw", root=real_root, cache=real_cache, view=2, fold=fold)
+        official = module.official_pairs
+        assert len(official.decide.same_M) == 600 and len(official.choose.same_M) == 5_400
+        z_MD = F.normalize(official.table.images_NCHW.flatten(1).float(), dim=1)
+        choose, decide = (Pairs(*pairs[:3]) for pairs in (official.choose, official.decide))
+        accuracies.append(verify(z_MD, choose, decide).accuracy)
+    assert statistics.mean(accuracies) == pytest.approx(0.6065, abs=0.01)
+    assert statistics.stdev(accuracies) / 10**0.5 == pytest.approx(0.0076, abs=0.003)
+    assert abs(statistics.mean(accuracies) - 0.6002) < 2 * 0.0079
