@@ -49,6 +49,8 @@ class DataModule(lightning.LightningDataModule, ABC):
         augment: options of `Augmentation`, for training only; None leaves the images as they are.
     """
 
+    title: str = "Images"
+    """The name of the set where people read it."""
     channels: int
     image_size: int
 

@@ -28,6 +28,7 @@ class Digits(DataModule):
         **common: see `DataModule`.
     """
 
+    title = "Digits"
     channels = 1
 
     def __init__(self, image_size: int = 16, **common: Any) -> None:

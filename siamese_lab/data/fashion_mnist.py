@@ -38,4 +38,5 @@ FASHION_MNIST = IdxSet(
 class FashionMnist(IdxDataModule):
     """Ten kinds of clothing, shoes and bags."""
 
+    title = "Fashion-MNIST"
     official = FASHION_MNIST

@@ -48,6 +48,8 @@ class ImageFolder(DataModule):
         **common: see `DataModule`.
     """
 
+    title = "Image folder"
+
     def __init__(
         self,
         root: str | Path | None = None,

@@ -89,6 +89,8 @@ class Lfw(DataModule):
         **common: see `DataModule`.
     """
 
+    title = "LFW"
+
     def __init__(
         self,
         root: str | Path | None = None,

@@ -27,4 +27,5 @@ MNIST = IdxSet(
 class Mnist(IdxDataModule):
     """The digits 0–9."""
 
+    title = "MNIST"
     official = MNIST

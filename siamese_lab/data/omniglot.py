@@ -58,6 +58,7 @@ class Omniglot(DataModule):
         **common: see `DataModule`.
     """
 
+    title = "Omniglot"
     channels = 1
 
     def __init__(

@@ -48,7 +48,7 @@ def write_sheets(module: DataModule, folder: Path) -> list[Path]:
         augmented, as the network sees it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    name = type(module).__name__
+    name = module.title
     figures = {
         "classes": _rows_figure([_class_rows(module.splits.train)], f"{name}: classes to train on"),
         "class_sizes": _sizes_figure(module, f"{name}: class sizes"),
