@@ -76,7 +76,7 @@ def test_it_leaves_figures_classes_and_pictures_beside_the_run(evaluate: Callabl
                 assert figure["low"] <= figure["value"] <= figure["high"], name
 
     recall = left["protocols"]["retrieval"]["figures"]["recall@1"]
-    for shown in ("conv4 of step 6", "714 test images of 4 classes", "recall@1", "map@r", "eer", "nmi", "uniformity"):
+    for shown in ("conv4 of step 6", "714 test images of 4 classes", "Recall@1", "MAP@R", "EER", "NMI", "Uniformity"):
         assert shown in ended.out
     assert f"{recall['value']:.2%}" in ended.out
     assert f"{recall['low']:.2%} – {recall['high']:.2%}" in ended.out

@@ -2,6 +2,7 @@
 
 from matplotlib.figure import Figure
 
+from siamese_lab.data.sheets import short_name
 from siamese_lab.evaluation.evaluation import Evaluation
 from siamese_lab.evaluation.hardest import Hard, hardest
 from siamese_lab.evaluation.pictures.cells import Sheet, fitted, pictures_of
@@ -39,7 +40,7 @@ def _draw_pairs(sheet: Sheet, left: float, pairs: Hard, evaluation: Evaluation) 
             sheet.image(column + side, row, images[side][place])
         sheet.beside(column + 2, row, f"{float(pairs.distance_E[place]):.2f}")
         if one == other:
-            sheet.text(column + 0.5, row, one.replace("_", " "))
+            sheet.text(column + 0.5, row, short_name(one).replace("_", " "))
         else:
             sheet.text(column, row, fitted(one))
             sheet.text(column + 1, row, fitted(other))
