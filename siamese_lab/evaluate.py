@@ -36,7 +36,7 @@ def job(config: DictConfig) -> None:
     """
     started = time.perf_counter()
     console = Console()
-    if OmegaConf.is_missing(config, "checkpoint"):
+    if OmegaConf.is_missing(config, "checkpoint") or not config.checkpoint:
         raise ValueError("Say what to evaluate: checkpoint=PATH, of a .ckpt file or of the folder of a run.")
     projection.check_method(config.map)
     check_folder(config.folder)

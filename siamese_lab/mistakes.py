@@ -4,7 +4,7 @@ import argparse
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +23,14 @@ def is_users_mistake(error: BaseException) -> bool:
     if isinstance(error, (HydraException, OmegaConfBaseException, FloatingPointError)):
         return True
     frames = list(traceback.walk_tb(error.__traceback__))
-    raised_in = frames[-1][0].f_globals.get("__name__", "") if frames else ""
+    raised_in = module_of(frames[-1][0].f_globals) if frames else ""
     return isinstance(error, ValueError) and raised_in.startswith(("siamese_lab", "hydra."))
+
+
+def module_of(names: Mapping[str, Any]) -> str:
+    """The module that these are the globals of, by the name it has also when it is run by `python -m`."""
+    spec = names.get("__spec__")
+    return str(spec.name if spec is not None else names.get("__name__", ""))
 
 
 def explain(error: BaseException, command: str = "train") -> str:

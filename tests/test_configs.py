@@ -1,15 +1,17 @@
 """Every shipped configuration composes and builds, and the registries and the folders hold the same names."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from conftest import compose
 from hydra.utils import instantiate
 from PIL import Image
 
 from siamese_lab import data, losses, networks, samplers
-from siamese_lab.choices import config_folder
+from siamese_lab.choices import EvaluationChoices, config_folder
 from siamese_lab.registry import options_of
 from siamese_lab.train import build_module
 from siamese_lab.trainer import build_trainer
@@ -53,6 +55,12 @@ def where_its_images_are(override: str, folder: Path, request: pytest.FixtureReq
             Image.new("RGB", (70, 70), (number, 0, 0)).save(place)
         return [f"data.root={folder / 'images'}", f"paths.cache={folder / 'cache'}"]
     return []
+
+
+def test_the_options_of_an_evaluation_are_those_of_its_schema() -> None:
+    shipped = yaml.safe_load((FOLDER / "evaluate.yaml").read_text(encoding="utf-8"))
+    shown = set(shipped) - {"defaults", "hydra"}
+    assert shown | {"data"} == {field.name for field in fields(EvaluationChoices)}
 
 
 @pytest.mark.parametrize("group", REGISTRIES)

@@ -99,8 +99,8 @@ def check_fit(trained: Trained, images: data.DataModule) -> None:
     )
     advice = f"Add {' '.join(options)}." if fits else "Train a network for images of that form."
     raise ValueError(
-        f"This network takes images of {form(wanted)}, as {trained.choices['data']['name']} made them, but "
-        f"{type(images).__name__} here has {form(images)}. {advice}"
+        f"This network takes images of {form(wanted)}, as {wanted.title} has them, but "
+        f"{images.title} here has {form(images)}. {advice}"
     )
 
 

@@ -31,10 +31,12 @@ def retrieval(found: Retrieval, labels_N: Tensor, distance: str, seed: int) -> P
     }
     queries = len(found.query_Q)
     alone = len(labels_N) - queries
+    exact = found.index == "exact"
     return Protocol(
-        "Retrieval",
+        "Retrieval" if exact else "Retrieval, approximate",
         f"Each of {queries:,} images of {len(labels_Q.unique()):,} classes queries all others by {distance} distance; "
-        f"{alone:,} images that are alone in their class are distractors. Ties count against the model.",
+        f"{alone:,} images that are alone in their class are distractors. Ties count against the model."
+        + ("" if exact else f" What is near was looked up by {found.index}, which misses some."),
         figures,
         "classes",
         {"queries": queries, "distractors": alone, "distance": distance, "index": found.index},

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -157,11 +158,11 @@ def test_a_set_that_does_not_fit_the_network_is_refused_with_what_would(
     ended = evaluate(f"checkpoint={run}", *FOLDER, *QUICK)
     assert ended.status == 2
     assert (
-        "Error: This network takes images of 16×16 pixels in grey, as digits made them, but ImageFolder here has "
+        "Error: This network takes images of 16×16 pixels in grey, as Digits has them, but Image folder here has "
         "64×64 pixels in colour. Add data.image_size=16 data.colour=false." in ended.err
     )
     ended = evaluate(f"checkpoint={run}", "data=mnist", *QUICK)
-    assert "but Mnist here has 28×28 pixels in grey. Train a network for images of that form." in ended.err
+    assert "but MNIST here has 28×28 pixels in grey. Train a network for images of that form." in ended.err
 
 
 def test_a_set_that_is_parted_anew_is_refused(evaluate: Callable[..., Ended], tmp_path: Path) -> None:
@@ -186,6 +187,7 @@ def test_a_set_of_single_images_is_refused(evaluate: Callable[..., Ended], run: 
 
 MISTAKES = {
     "": "Say what to evaluate: checkpoint=PATH, of a .ckpt file or of the folder of a run.",
+    "checkpoint=": "Say what to evaluate: checkpoint=PATH",
     "checkpoint=nothing.ckpt": "There is no checkpoint nothing.ckpt. A run leaves one at checkpoints/last.ckpt",
     "checkpoint=RUN data=digitz": "There is no data 'digitz'. Did you mean 'digits'? Available: digits,",
     "checkpoint=RUN data.image_sise=3": "There is no option 'data.image_sise'. Did you mean 'data.image_size'?",
@@ -214,6 +216,14 @@ def test_mistakes_are_explained(mistake: str, evaluate: Callable[..., Ended], ru
     assert "Error: " in ended.err and MISTAKES[mistake] in ended.err
     assert "Traceback" not in ended.err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_mistake_is_explained_as_well_by_python_m(run: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "siamese_lab.evaluate", f"checkpoint={run}", "precision=8"]
+    ended = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("Error: precision must be auto or one of 32-true, bf16-mixed, 16-mixed, but is '8'.\n")
+    assert "Traceback" not in ended.stderr
 
 
 def test_help_helps(evaluate: Callable[..., Ended], run: Path) -> None:

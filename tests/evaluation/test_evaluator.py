@@ -96,6 +96,13 @@ def test_lengths_count_for_euclidean_distance_only() -> None:
     assert torch.allclose(cosine.z_ND.norm(dim=1), torch.ones(len(cosine.z_ND)), atol=1e-5)
 
 
+def test_an_approximate_index_is_told() -> None:
+    pytest.importorskip("faiss")
+    found = evaluate(untrained(DIGITS), DIGITS, index="faiss", pairs=0, episodes=0).protocols["retrieval"]
+    assert found.title == "Retrieval, approximate"
+    assert found.facts["index"].startswith("faiss ") and "which misses some" in found.how
+
+
 def test_embeddings_that_are_not_finite_are_refused() -> None:
     network = untrained(DIGITS)
     with torch.no_grad():

@@ -35,7 +35,7 @@ def draw_neighbours(evaluation: Evaluation, seed: int, stages: Stages) -> Figure
     sheet = Sheet(
         ASIDE * block + GUTTER,
         height,
-        f"Queries and their {count} nearest ({RIGHT.sign} of the query's class, {WRONG.sign} of another), distances below",
+        f"Queries and their {count} nearest ({RIGHT.sign} of the same class, {WRONG.sign} of another), with distances",
     )
     for place, index_E in enumerate(index_QE.tolist()):
         left = place // height * (block + GUTTER)
