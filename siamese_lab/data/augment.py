@@ -3,6 +3,7 @@
 Shapes: N batches drawn at once, B images, C channels, H × W pixels, R random numbers for each image.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +14,8 @@ from siamese_lab.device_generator import DeviceGenerator
 
 AT_ONCE = 1 << 13
 """Images that are drawn for at once (at least a batch), as many small draws cost more than a large one."""
+TILE = 1 << 17
+"""Pixels of a channel that a CPU changes at a time, in its cache: fresh memory costs more than the arithmetic."""
 
 
 def to_float(images_BCHW: Tensor) -> Tensor:
@@ -68,15 +71,25 @@ class Augmentation:
         """
         count = len(images_BCHW)
         drawn, batch = self._next(count * ranks, images_BCHW.device)
-        part = slice(rank * count, (rank + 1) * count)
-        moved_BCHW = self.affine(to_float(images_BCHW), drawn.maps_N2B3[batch, :, part])
-        lit_BCHW = self.light(moved_BCHW, drawn.light_N2B[batch, :, part])
-        return self.erasing(lit_BCHW, drawn.erasing_N5B[batch, :, part])
+        ours = slice(rank * count, (rank + 1) * count)
+        amounts = [amount_NRB[batch, :, ours] for amount_NRB in drawn.amounts]
+        most = max(1, TILE // math.prod(images_BCHW.shape[2:]))
+        if count <= most or images_BCHW.is_cuda:
+            return self._change(images_BCHW, *amounts)
+        changed_BCHW = torch.empty(images_BCHW.shape)
+        for first in range(0, count, most):
+            part = slice(first, first + most)
+            changed_BCHW[part] = self._change(images_BCHW[part], *(amount_RB[:, part] for amount_RB in amounts))
+        return changed_BCHW
+
+    def _change(self, images_BCHW: Tensor, maps_2B3: Tensor, light_2B: Tensor, erasing_5B: Tensor) -> Tensor:
+        moved_BCHW = self.affine(to_float(images_BCHW), maps_2B3)
+        return self.erasing(self.light(moved_BCHW, light_2B), erasing_5B)
 
     def _next(self, count: int, device: torch.device) -> tuple["_Drawn", int]:
         """What is drawn for the next batch of `count` images, among others, and which of them it is."""
         drawn = self._drawn or self._draw(count, device)  # a stored stream goes on amid what is drawn at once
-        if self._used >= len(drawn.maps_N2B3) or drawn.made_for != (count, device):
+        if self._used >= len(drawn.amounts[0]) or drawn.made_for != (count, device):
             drawn, self._used = self._draw(count, device), 0
         self._drawn, self._used = drawn, self._used + 1
         return drawn, self._used - 1
@@ -89,7 +102,7 @@ class Augmentation:
         batches = max(1, AT_ONCE // count)
         draws_NRB = torch.rand(batches, sum(rows), count, device=device, generator=generator).mul_(2).sub_(1)
         affine_N6B, light_N2B, erasing_N5B = draws_NRB.split(rows, 1)
-        return _Drawn(self.affine.maps(affine_N6B), light_N2B, erasing_N5B, before, (count, device))
+        return _Drawn((self.affine.maps(affine_N6B), light_N2B, erasing_N5B), before, (count, device))
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands: before what was drawn last, and how many batches of that were used."""
@@ -105,8 +118,7 @@ class Augmentation:
 class _Drawn(NamedTuple):
     """What N batches of B images are changed by, and what it takes to draw it again."""
 
-    maps_N2B3: Tensor
-    light_N2B: Tensor
-    erasing_N5B: Tensor
+    amounts: tuple[Tensor, Tensor, Tensor]
+    """Affine maps (N, 2, B, 3), draws for the light (N, 2, B) and for what is erased (N, 5, B)."""
     generator_before: dict[str, Any]
     made_for: tuple[int, torch.device]

@@ -261,6 +261,13 @@ def test_how_many_batches_are_drawn_at_once_changes_no_effect(monkeypatch):
         torch.testing.assert_close(each(images()), batch, atol=1e-5, rtol=0)
 
 
+def test_large_images_are_changed_in_parts_as_they_are_at_once(monkeypatch):
+    at_once = Augmentation(**EVERYTHING)(images(12, 3))
+    for tile in (1, 64 * 5, 64 * 6):
+        monkeypatch.setattr("siamese_lab.data.augment.TILE", tile)
+        torch.testing.assert_close(Augmentation(**EVERYTHING)(images(12, 3)), at_once, atol=1e-6, rtol=0)
+
+
 def test_batches_of_another_size_have_effects_of_their_own():
     augment = Augmentation(**MOVES)
     few, more, again = (augment(images(1).repeat(count, 1, 1, 1)) for count in (3, 5, 3))
