@@ -6,7 +6,7 @@ import torch
 from siamese_lab.data.image_table import ImageTable
 from tests.benchmarks.input import WAYS, rates
 
-AT_LEAST = {"as they are": 20, "affine, bilinear": 5, "affine, nearest": 8}
+AT_LEAST = {"as they are": 50, "affine, bilinear": 15, "affine, nearest": 25}
 
 
 @pytest.fixture(scope="module")
