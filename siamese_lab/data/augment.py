@@ -23,6 +23,15 @@ def to_float(images_BCHW: Tensor) -> Tensor:
     return images_BCHW.float().mul_(1 / 255)
 
 
+class _Drawn(NamedTuple):
+    """What N batches of B images are changed by, and what it takes to draw it again."""
+
+    amounts: tuple[Tensor, Tensor, Tensor]
+    """Affine maps (N, 2, B, 3), draws for the light (N, 2, B) and for what is erased (N, 5, B)."""
+    generator_before: dict[str, Any]
+    made_for: tuple[int, torch.device]
+
+
 class Augmentation:
     """Moves, lights and erases parts of each image by amounts of its own.
 
@@ -74,7 +83,7 @@ class Augmentation:
         ours = slice(rank * count, (rank + 1) * count)
         amounts = [amount_NRB[batch, :, ours] for amount_NRB in drawn.amounts]
         most = max(1, TILE // math.prod(images_BCHW.shape[2:]))
-        if count <= most or images_BCHW.is_cuda:
+        if count <= most or images_BCHW.device.type != "cpu":
             return self._change(images_BCHW, *amounts)
         changed_BCHW = torch.empty(images_BCHW.shape)
         for first in range(0, count, most):
@@ -86,7 +95,7 @@ class Augmentation:
         moved_BCHW = self.affine(to_float(images_BCHW), maps_2B3)
         return self.erasing(self.light(moved_BCHW, light_2B), erasing_5B)
 
-    def _next(self, count: int, device: torch.device) -> tuple["_Drawn", int]:
+    def _next(self, count: int, device: torch.device) -> tuple[_Drawn, int]:
         """What is drawn for the next batch of `count` images, among others, and which of them it is."""
         drawn = self._drawn or self._draw(count, device)  # a stored stream goes on amid what is drawn at once
         if self._used >= len(drawn.amounts[0]) or drawn.made_for != (count, device):
@@ -94,7 +103,7 @@ class Augmentation:
         self._drawn, self._used = drawn, self._used + 1
         return drawn, self._used - 1
 
-    def _draw(self, count: int, device: torch.device) -> "_Drawn":
+    def _draw(self, count: int, device: torch.device) -> _Drawn:
         """Random numbers of −1…1 for the images of the next batches of all processes."""
         rows = [augment_affine.DRAWS, augment_light.DRAWS, augment_erasing.DRAWS]
         generator = self.generator.on(device)
@@ -113,12 +122,3 @@ class Augmentation:
         """Go on where a stream stood."""
         self.generator.load_state_dict(state["generator"])
         self._drawn, self._used = None, state["used"]
-
-
-class _Drawn(NamedTuple):
-    """What N batches of B images are changed by, and what it takes to draw it again."""
-
-    amounts: tuple[Tensor, Tensor, Tensor]
-    """Affine maps (N, 2, B, 3), draws for the light (N, 2, B) and for what is erased (N, 5, B)."""
-    generator_before: dict[str, Any]
-    made_for: tuple[int, torch.device]

@@ -24,7 +24,7 @@ class RandomAffine:
         shear: largest shear in degrees.
         translation: largest shift as a share of the image's side.
         mirror: whether half the images are mirrored left to right.
-        interpolation: `bilinear`, or `nearest`, which takes two thirds of the time but leaves edges ragged.
+        interpolation: `bilinear`, or `nearest`, which takes half the time but leaves edges ragged.
 
     Raises:
         ValueError: for a range below 0, a scale of 1 and more, or an unknown interpolation.
