@@ -4,8 +4,8 @@ The usual way is a torchvision data set of PIL images, `RandomAffine` and `ToTen
 pytorch-metric-learning's `MPerClassSampler`. Both yield batches of 8 classes × 16 images out of MNIST's 60,000 (out of
 images made up in its shape, where SIAMESE_LAB_DATA does not name a folder that holds it).
 
-The ratio that counts is by the clock on the wall, which wants a quiet machine: the lab as it trains, one process of
-as many threads as PyTorch takes, beside a `DataLoader` with two workers. The other is by processor time, which other
+The ratio that counts is by the clock on the wall, which wants a quiet machine: the lab in one process, with one thread
+and with as many as PyTorch takes, beside a `DataLoader` with two workers. The other is by processor time, which other
 work disturbs least: one thread of the lab beside a `DataLoader` without workers, which is one thread as well.
 """
 
@@ -105,25 +105,25 @@ def going_through(loader: Iterable[Any]) -> Callable[[], Any]:
     return run
 
 
-def rates(table: ImageTable, workers: int, ours: int, usual: int, repeats: int) -> dict[str, Rate]:
+def rates(table: ImageTable, workers: int, threads: int, ours: int, usual: int, repeats: int) -> dict[str, Rate]:
     """Images a second in each of the ways, beside the usual one.
 
     Args:
         table: the images.
-        workers: processes of the usual way; 0 takes processor time and one thread of ours, others the clock on the wall
-            and as many threads as there are.
+        workers: processes of the usual way; 0 takes processor time, others the clock on the wall.
+        threads: of ours.
         ours: batches of ours that are timed at once.
         usual: batches in an epoch of the usual way.
         repeats: how often both are timed.
     """
     contestants = {name: taking(our_way(table, options), ours) for name, options in WAYS.items()}
     contestants |= {str(affine): going_through(usual_way(table, affine, workers, usual)) for affine in (False, True)}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(threads if workers else 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     try:
         taken = medians(contestants, repeats, time.perf_counter if workers else time.process_time)
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
     return {
         name: Rate(ours * BATCH / taken[name] / 1000, usual * BATCH / taken[str(options is not None)] / 1000)
         for name, options in WAYS.items()
@@ -148,9 +148,8 @@ def main() -> None:
     shown = Table(title=f"28×28 images, thousands a second, batches of {CLASSES} × {IMAGES} out of {len(table):,}")
     for column in ("", "workers", "usual way", "threads", "siamese_lab", "ratio"):
         shown.add_column(column, justify="left" if not column else "right")
-    for workers in (0, 2):
-        threads = torch.get_num_threads() if workers else 1
-        for name, rate in rates(table, workers, ours=1000, usual=300, repeats=3).items():
+    for workers, threads in ((0, 1), (2, 1), (2, torch.get_num_threads())):
+        for name, rate in rates(table, workers, threads, ours=1000, usual=300, repeats=3).items():
             cells = name, workers, f"{rate.usual:.1f}", threads, f"{rate.ours:,.0f}", f"{rate.ratio:.0f}×"
             shown.add_row(*map(str, cells))
     Console().print(shown)
