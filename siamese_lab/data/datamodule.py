@@ -147,13 +147,13 @@ class DataModule(lightning.LightningDataModule, ABC):
     def state_dict(self) -> dict[str, Any]:
         """Where the batches and the augmentation stand."""
         state = {"batches": self.batches.state_dict()}
-        return state if self.augment is None else state | {"augment": self.augment.generator.state_dict()}
+        return state if self.augment is None else state | {"augment": self.augment.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where they stood."""
         self.batches.load_state_dict(state_dict["batches"])
         if self.augment is not None and "augment" in state_dict:
-            self.augment.generator.load_state_dict(state_dict["augment"])
+            self.augment.load_state_dict(state_dict["augment"])
 
 
 def build_augmentation(options: Mapping[str, Any] | None, seed: int) -> Augmentation | None:
