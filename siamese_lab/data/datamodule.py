@@ -42,6 +42,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         images_per_class: K.
         seed: of the batches and of the augmentation.
         repeats: whether a class of fewer than K images may show an image twice in a batch.
+        repeats_are_positives: whether such an image is a positive of itself.
         min_images_per_class: classes with fewer images are left out of training.
         batches_per_epoch: length of an epoch; None takes as many batches as the images would fill.
         eval_batch_size: images at a time in validation and test.
@@ -59,6 +60,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         images_per_class: int = 4,
         seed: int = 0,
         repeats: bool = True,
+        repeats_are_positives: bool = False,
         min_images_per_class: int = 2,
         batches_per_epoch: int | None = None,
         eval_batch_size: int = 512,
@@ -69,6 +71,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         self.images_per_class = images_per_class
         self.seed = seed
         self.repeats = repeats
+        self.repeats_are_positives = repeats_are_positives
         self.min_images_per_class = min_images_per_class
         self.batches_per_epoch = batches_per_epoch
         self.eval_batch_size = eval_batch_size
@@ -112,6 +115,7 @@ class DataModule(lightning.LightningDataModule, ABC):
             self.images_per_class,
             self.seed,
             repeats=self.repeats,
+            repeats_are_positives=self.repeats_are_positives,
             batches_per_epoch=self.batches_per_epoch,
         )
 

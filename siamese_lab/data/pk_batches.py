@@ -43,7 +43,8 @@ class PKBatches:
 
     Classes come in random order, each once before any comes again, and never twice in a batch. Within a class K
     different images are drawn; where it has fewer and `repeats` is on, each once before any comes again, and the
-    batches say which image is which (`Batch.image_ids_B`), as a repeated image is never its own positive.
+    batches say which image is which (`Batch.image_ids_B`), as a repeated image is no positive of itself unless
+    `repeats_are_positives`.
 
     Args:
         table: the images to draw from.
@@ -51,6 +52,8 @@ class PKBatches:
         images_per_class: K, at least 2.
         seed: of the stream.
         repeats: whether a class of fewer than K images, but two at least, may show an image twice.
+        repeats_are_positives: whether an image that is shown twice, augmented in different ways, is a positive of itself
+            as in SimCLR (Chen et al. 2020, arXiv:2002.05709); then `repeats` lets classes of one image take part.
         batches_per_epoch: length of an epoch.
 
     Raises:
@@ -64,6 +67,7 @@ class PKBatches:
         images_per_class: int,
         seed: int = 0,
         repeats: bool = False,
+        repeats_are_positives: bool = False,
         batches_per_epoch: int | None = None,
     ) -> None:
         self.table = table
@@ -71,9 +75,10 @@ class PKBatches:
         self.images_per_class = images_per_class
         self.class_count = len(table.class_names)
         self.offsets = class_offsets(table.labels_N, self.class_count)
-        self._check(repeats, batches_per_epoch)
+        self._check(repeats, repeats_are_positives, batches_per_epoch)
         self.batches_per_epoch = batches_per_epoch
-        self.repeats_occur = bool((self.offsets.size_C < images_per_class).any())
+        repeats_occur = bool((self.offsets.size_C < images_per_class).any())
+        self.tells_images_apart = repeats_occur and not repeats_are_positives
         self.share_out()
 
         self.generator = torch.Generator().manual_seed(seed)
@@ -99,7 +104,7 @@ class PKBatches:
         share = self.classes_per_batch // ranks * self.images_per_class
         self.part = slice(rank * share, (rank + 1) * share)
 
-    def _check(self, repeats: bool, batches_per_epoch: int | None) -> None:
+    def _check(self, repeats: bool, repeats_are_positives: bool, batches_per_epoch: int | None) -> None:
         if self.images_per_class < 2:
             raise ValueError(
                 f"P×K batches need at least 2 images per class, so that an anchor has a positive, "
@@ -117,7 +122,7 @@ class PKBatches:
             )
         if batches_per_epoch is not None and batches_per_epoch < 1:
             raise ValueError(f"data.batches_per_epoch must be at least 1, but is {batches_per_epoch}.")
-        needed = 2 if repeats else self.images_per_class
+        needed = (1 if repeats_are_positives else 2) if repeats else self.images_per_class
         short = (self.offsets.size_C < needed).nonzero().squeeze(1)
         if len(short):
             first = int(short[0])
@@ -144,7 +149,7 @@ class PKBatches:
         indices = ((place, self._images(place)) for place in places)
         for position, (place, images_BCHW) in enumerate(self.table.fetch(indices), start + 1):
             self.position, self._place = position, place
-            yield Batch(images_BCHW, self._labels(place), self._images(place) if self.repeats_occur else None)
+            yield Batch(images_BCHW, self._labels(place), self._images(place) if self.tells_images_apart else None)
 
     def _places(self, count: int) -> Iterator[_Place]:
         """The next places of the stream, which is not taken further by looking ahead at them."""

@@ -93,6 +93,19 @@ def test_a_batch_says_which_image_is_which_where_one_may_come_twice():
     assert all(batch.image_ids_B is None for batch in PKBatches(table_of(4, 5, 6), 2, 4, repeats=True))
 
 
+def test_repeats_may_be_positives_and_then_one_image_is_enough_for_a_class():
+    table = table_of(1, 2, 4)
+    batches = PKBatches(table, 3, 4, repeats=True, repeats_are_positives=True)
+    for batch in batches:
+        assert batch.image_ids_B is None, "nothing keeps the sampler from pairing an image with itself"
+        shown = {label: set(batch.images_BCHW[batch.labels_B == label].flatten().tolist()) for label in range(3)}
+        assert [len(shown[label]) for label in range(3)] == [1, 2, 4]
+    with pytest.raises(ValueError, match="need 2 images per class"):
+        PKBatches(table, 3, 4, repeats=True)
+    with pytest.raises(ValueError, match="need 4 images per class"):
+        PKBatches(table, 3, 4, repeats_are_positives=True)
+
+
 @settings(max_examples=30, deadline=None)
 @given(case=cases(), ranks=st.sampled_from([1, 2, 3, 4]), repeats=st.booleans())
 def test_processes_together_see_what_one_sees(case, ranks, repeats):
