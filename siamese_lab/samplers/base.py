@@ -68,6 +68,8 @@ class Sampler(nn.Module, ABC):
 
     gives: type = Triplets
     """What a call returns: `Triplets`, or `EveryTriplet`, which not every loss takes (see `Loss.accepts`)."""
+    remembers = False
+    """Whether negatives may come from a memory of past embeddings, which keeps them at unit norm (see `pool`)."""
 
     def __init__(
         self,
