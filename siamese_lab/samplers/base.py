@@ -146,11 +146,10 @@ class Sampler(nn.Module, ABC):
         if self.images_per_class is None:
             valid_BR = valid_BR[:, :pairs]
             triplets = Triplets(anchor_BR[valid_BR], positive_BR[valid_BR], negative_BRM[valid_BR])
-            fell_back_TM = fell_back_BRM[valid_BR]
+            fell_back_BRM = fell_back_BRM[valid_BR]
         else:
             triplets = Triplets(anchor_BR.flatten(), positive_BR.flatten(), negative_BRM.flatten(0, 1))
-            fell_back_TM = fell_back_BRM.flatten(0, 1)
-        self._last = (triplets, fell_back_TM, images.z_CD)
+        self._last = (triplets, fell_back_BRM, images.z_CD)
         return triplets
 
     def choose(self, images: Images) -> Choice:

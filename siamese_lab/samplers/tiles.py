@@ -18,6 +18,9 @@ from siamese_lab.samplers.primitives import draw_outside, padded
 TILE_ENTRIES = {"cpu": 2**21, "cuda": 2**26}
 """Similarities held at once: on a CPU more than where losses differentiate, as a product of few rows is slow."""
 
+SPARE_ENTRIES = 2**17
+"""Room to look at several pairs of an anchor at once in a small tile, where a step costs more to start than to compute."""
+
 NOBODY = torch.iinfo(torch.int64).max
 """The label of a place that holds no image to choose."""
 
@@ -45,8 +48,8 @@ class Tile(NamedTuple):
 
     s_AN: Tensor
     """Dot products, to be overwritten; the columns beyond C mean nothing."""
-    spare_AN: Tensor
-    """Room to work in, of the same kind."""
+    spare: Tensor
+    """Room to work in: at least as many numbers as the dot products, in one row."""
     s_ap_AR: Tensor
     """Of the anchor and each of its positives."""
     positive_AR: Tensor
@@ -118,17 +121,19 @@ def tiles(images: Images, room: Room) -> Iterator[Tile]:
     columns = padded(count)
     z_ND = z_CD if columns == count else F.pad(z_CD, (0, 0, 0, columns - count))
     rows = min(batch, distances.tile_rows(columns, z_CD.device, TILE_ENTRIES))
-    s_AN, spare_AN = room.of(2 * rows * columns, z_CD).view(2, rows, columns).unbind()
+    pairs = peers.positive_BR.shape[1]
+    spare_entries = max(1, min(pairs, SPARE_ENTRIES // (rows * columns))) * rows * columns
+    s, spare = room.of(rows * columns + spare_entries, z_CD).split([rows * columns, spare_entries])
     for start in range(0, batch, rows):
         anchors = slice(start, min(start + rows, batch))
-        height = anchors.stop - start
+        s_AN = s[: (anchors.stop - start) * columns].view(-1, columns)
         with distances.full_float32(z_CD.device):
-            torch.mm(z_CD[anchors], z_ND.T, out=s_AN[:height])
+            torch.mm(z_CD[anchors], z_ND.T, out=s_AN)
         positive_AR = peers.positive_BR[anchors]
         yield Tile(
-            s_AN[:height],
-            spare_AN[:height],
-            s_AN[:height].gather(1, positive_AR),
+            s_AN,
+            spare,
+            s_AN.gather(1, positive_AR),
             positive_AR,
             peers.valid_BR[anchors],
             peers.own_BK[anchors],
