@@ -173,8 +173,7 @@ class Sampler(nn.Module, ABC):
     def choose_best(self, tile: Tile) -> Choice:
         """The M best by score, all different; where fewer are eligible, the fallback's best among the others follow."""
         s_AC = tile.s_AN[:, : tile.images]
-        masked_AN = tile.masked(-torch.inf)
-        other_AC = masked_AN[:, : tile.images] == -torch.inf
+        other_AC = tile.masked(-torch.inf)[:, : tile.images] == -torch.inf
         d_an_AC = distances.from_similarity(s_AC).masked_fill_(other_AC, torch.inf)
         d_ap_AR = distances.from_similarity(tile.s_ap_AR)
         negatives, fell_back = [], []

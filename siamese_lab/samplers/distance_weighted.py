@@ -88,7 +88,7 @@ class DistanceWeightedSampler(Sampler):
         low, high = self.similarity_range(tile.dimensions)
         torch.threshold_(s_AN.clamp_max_(high), 1 - self.cutoff**2 / 2, torch.inf).clamp_min_(low)
 
-        ratio_AN = torch.mul(s_AN, s_AN, out=tile.spare[: s_AN.numel()].view_as(s_AN)).neg_().add_(1).reciprocal_()
+        ratio_AN = torch.mul(s_AN, s_AN, out=tile.spare_AN).neg_().add_(1).reciprocal_()
         most_A1 = ratio_AN.amax(1, keepdim=True)
         halves = tile.dimensions - 3
         # Ratios whose power would be below e^−80 are raised to it, as processors are slow on denormal numbers.

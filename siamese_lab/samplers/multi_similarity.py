@@ -56,6 +56,6 @@ class MultiSimilaritySampler(Sampler):
         nearest_AR = nearest(tile).negative_ARM[..., 0]
         least_A1 = tile.s_ap_AR.amin(1, keepdim=True) - self.epsilon
         found_AR = tile.s_AN.gather(1, nearest_AR) > least_A1
-        above_AN = primitives.signed_gap(least_A1, tile.s_AN, tile.spare)
+        above_AN = primitives.signed_gap(least_A1, tile.s_AN, tile.spare_AN)
         drawn_AR = primitives.draw_below(above_AN, primitives.ANY_NEGATIVE, self.uniform_noise(nearest_AR))
         return Choice.of_one(tile.positive_AR, torch.where(found_AR, drawn_AR, nearest_AR), ~found_AR)

@@ -27,7 +27,7 @@ VECTOR = 32
 
 def block_count(columns: int) -> int:
     """About √C, a multiple of `VECTOR`."""
-    return VECTOR * math.ceil(math.sqrt(max(1, columns)) / VECTOR)
+    return VECTOR * max(1, round(math.sqrt(columns) / VECTOR))
 
 
 def padded(columns: int) -> int:
@@ -72,15 +72,16 @@ def in_window(
     together = max(1, min(s_ap_AR.shape[1], len(spare) // s_AC.numel()))
     least, inside = [], []
     for s_ap_AG11, bound_AG11 in zip(s_ap_AR11.split(together, 1), bound_AR11.split(together, 1), strict=True):
-        gap_AGDN = signed_gap(s_A1DN, s_ap_AG11, spare)
+        shape = (len(s_AC), s_ap_AG11.shape[1], *s_A1DN.shape[2:])
+        gap_AGDN = signed_gap(s_A1DN, s_ap_AG11, spare[: math.prod(shape)].view(shape))
         least.append(gap_AGDN.amin(2))
         if u_AR is not None:
             inside.append(gap_AGDN.lt_(bound_AG11).sum(2, dtype=torch.int32))
-    nearest_AR = torch.cat(least, 1).min(2)
+    nearest_AR = _joined(least).min(2)
     found_AR = nearest_AR.values < bound_AR11[..., 0, 0]
     block_AR = nearest_AR.indices
     if u_AR is not None:
-        drawn_AR, rank_AR = _block_of_draw(torch.cat(inside, 1), u_AR)
+        drawn_AR, rank_AR = _block_of_draw(_joined(inside), u_AR)
         block_AR = torch.where(found_AR, drawn_AR, block_AR)
     s_ARD = _of_block(s_A1DN[:, 0], block_AR)
     gap_ARD = signed_gap(s_ARD, s_ap_AR11[..., 0])
@@ -90,24 +91,14 @@ def in_window(
     return _column(row_AR, block_AR, s_A1DN[:, 0]), found_AR
 
 
-def signed_gap(left: Tensor, right: Tensor, spare: Tensor | None = None) -> Tensor:
+def signed_gap(left: Tensor, right: Tensor, into: Tensor | None = None) -> Tensor:
     """left − right as an int32 that is negative where the difference is, and the lower the nearer it is to 0.
 
     The bits of negative floats, read as integers, ascend as their magnitudes do, from −2³¹; those of positive floats
     are positive. So one `amin` finds the nearest below 0, or the nearest to 0 if all are above; and one comparison with
     a negative bound finds a whole window.
-
-    Args:
-        left: float32.
-        right: float32; the two are broadcast.
-        spare: room for the differences or more; None takes fresh memory.
     """
-    if spare is None:
-        return torch.sub(left, right).view(torch.int32)
-    shape = torch.broadcast_shapes(left.shape, right.shape)
-    gap = spare[: math.prod(shape)].view(shape)
-    torch.sub(left, right, out=gap)
-    return gap.view(torch.int32)
+    return torch.sub(left, right, out=into).view(torch.int32)
 
 
 def draw_below(x_AC: Tensor, bound: int, u_AR: Tensor) -> Tensor:
@@ -136,7 +127,7 @@ def _block_of_draw(count_ARN: Tensor, u_AR: Tensor) -> tuple[Tensor, Tensor]:
 def _row_of_rank(counted_ARD: Tensor, rank_AR: Tensor) -> Tensor:
     """Where the 1 with that rank, counted from 0, stands among the ones and zeros of a block."""
     upto_ARD = counted_ARD.cumsum(2, dtype=torch.int32)
-    return torch.searchsorted(upto_ARD, rank_AR[..., None], right=True)[..., 0].clamp_max_(upto_ARD.shape[2] - 1)
+    return torch.searchsorted(upto_ARD, rank_AR[..., None], right=True)[..., 0]
 
 
 def draw_weighted(weight_AC: Tensor, u_AR: Tensor) -> Tensor:
@@ -183,6 +174,11 @@ def power_(x: Tensor, exponent: int) -> Tensor:
             assert result is not None
             return result
         x.square_()
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Parts of the pairs, as one."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 
 def _of_block(x_ADN: Tensor, block_AR: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 
 def describe(triplets: Triplets, fell_back: Tensor, z_CD: Tensor) -> dict[str, Tensor]:
-    """Shares of fallbacks (bool, of each negative), of violations and of distinct negatives; how d_ap and d_an spread."""
+    """Shares of fallbacks (bool, of all negatives), of violations, of distinct negatives; how d_ap and d_an spread."""
     anchor_TD = z_CD[triplets.anchor_T]
     d_ap_T = distances.rowwise(anchor_TD, z_CD[triplets.positive_T])
     d_an_TM = distances.rowwise(anchor_TD[:, None], z_CD[triplets.negative_TM])

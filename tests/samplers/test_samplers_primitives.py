@@ -65,7 +65,7 @@ def test_in_window_agrees_with_a_loop(size, pairs, together, drawn):
 def test_draw_below_is_uniform(columns):
     x_AC = numbers(1, columns, seed=1).expand(4000, -1)
     near = ((x_AC[0] < 0) & (x_AC[0] > -0.3)).nonzero()[:, 0].tolist()
-    gap_AC = primitives.signed_gap(x_AC, torch.zeros(()), torch.empty(4000 * columns))
+    gap_AC = primitives.signed_gap(x_AC, torch.zeros(()), torch.empty(4000, columns))
     bound = int(torch.tensor(-0.3).view(torch.int32))
     drawn_AR = primitives.draw_below(gap_AC, bound, Noise(0).uniform((4000, 5), CPU))
     assert_frequencies(drawn_AR, {column: 1 / len(near) for column in near})
