@@ -60,7 +60,7 @@ class Noise(nn.Module):
     def _kept(self, count: int) -> Tensor:
         """The numbers of this call, which are drawn together with those of the calls to come if these are as many."""
         call, ahead = int(self.calls), self._ahead
-        if ahead is None or not (ahead.count == count and 0 <= call - ahead.first < len(ahead.numbers)):
+        if ahead is None or not (ahead.size == count and 0 <= call - ahead.first < len(ahead.numbers)):
             with torch.inference_mode(False):
                 calls_S1 = call + torch.arange(max(1, AHEAD // max(1, count)))[:, None]
                 ahead = self._ahead = _Ahead(call, count, self._numbers(calls_S1, count).unbind())
@@ -81,8 +81,8 @@ class _Ahead(NamedTuple):
 
     first: int
     """Which call the first ones are of."""
-    count: int
-    """How many a call takes."""
+    size: int
+    """How many numbers a call takes."""
     numbers: tuple[Tensor, ...]
     """Those of each call, which the caller may overwrite."""
 
