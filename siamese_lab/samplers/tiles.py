@@ -84,9 +84,9 @@ class Tile(NamedTuple):
         if self.barred_AQ is not None:
             s_AQ = self.s_AN[:, self.images - self.barred_AQ.shape[1] : self.images]
             if infinity > 0:
-                torch.maximum(s_AQ, self.barred_AQ, out=s_AQ)
+                s_AQ.clamp_min_(self.barred_AQ)
             else:
-                torch.minimum(s_AQ, -self.barred_AQ, out=s_AQ)
+                s_AQ.clamp_max_(-self.barred_AQ)
         if self.images < self.s_AN.shape[1]:
             self.s_AN[:, self.images :].fill_(infinity)
         return self.s_AN
