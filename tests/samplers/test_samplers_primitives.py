@@ -122,6 +122,21 @@ def test_noise_is_the_same_on_every_machine():
     assert noise.uniform((1,), CPU).item() == expected
 
 
+def test_numbers_drawn_ahead_are_those_of_each_call_whatever_became_of_the_ones_before():
+    noise = Noise(3)
+    for call, size in enumerate([5, 5, 5, 7, 5, 20_000, 20_000, 5]):
+        alone = Noise(3)
+        alone.calls.fill_(call)
+        drawn = noise.uniform((size,), CPU)
+        assert torch.equal(drawn, alone.uniform((size,), CPU))
+        drawn.zero_()
+    state = noise.state_dict()
+    expected = noise.uniform((5,), CPU).clone().tolist()
+    noise.uniform((5,), CPU).zero_()
+    noise.load_state_dict(state)
+    assert noise.uniform((5,), CPU).tolist() == expected
+
+
 def signed(unsigned):
     return unsigned - 2**64 if unsigned >= 2**63 else unsigned
 
