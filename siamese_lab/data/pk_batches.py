@@ -52,8 +52,8 @@ class PKBatches:
         images_per_class: K, at least 2.
         seed: of the stream.
         repeats: whether a class of fewer than K images, but two at least, may show an image twice.
-        repeats_are_positives: whether an image that is shown twice, augmented in different ways, is a positive of itself
-            as in SimCLR (Chen et al. 2020, arXiv:2002.05709); then `repeats` lets classes of one image take part.
+        repeats_are_positives: whether an image that is shown twice, augmented in different ways, is a positive of
+            itself, as in SimCLR (Chen et al. 2020, arXiv:2002.05709); classes of one image may take part then.
         batches_per_epoch: length of an epoch.
 
     Raises:
