@@ -126,7 +126,7 @@ def build_module(config: DictConfig, images: data.DataModule) -> SiameseModule:
     sampler = samplers.build(
         **config.sampler, seed=config.seed, images_per_class=images.images_per_class, finite_only=False
     )
-    check_lengths(network, loss)
+    check_lengths(network, sampler, loss)
     check_meaning(config, sampler, loss)
     return SiameseModule(
         network,
@@ -149,8 +149,13 @@ def build_verification(images: data.DataModule) -> VerificationMetrics | None:
     return VerificationMetrics(official.name, choose, decide)
 
 
-def check_lengths(network: networks.SiameseNetwork, loss: losses.Loss) -> None:
+def check_lengths(network: networks.SiameseNetwork, sampler: samplers.Sampler, loss: losses.Loss) -> None:
     """Raise ValueError where the loss wants unit-norm embeddings and the network gives others, or the reverse."""
+    if sampler.remembers and not loss.of_unit_norm:
+        raise ValueError(
+            "A memory keeps embeddings at unit norm and so does not go with loss.l2_penalty: set loss.l2_penalty=null "
+            "and network.normalize=true, or take a sampler without a memory."
+        )
     if loss.of_unit_norm and not network.normalize:
         raise ValueError(
             "This loss compares unit vectors, but network.normalize=false leaves embeddings as long as they come. "

@@ -1,21 +1,16 @@
-"""A random affine map for each image of a batch: one look-up of the places that all its pixels come from.
+"""A random affine map for each image of a batch: all the places that pixels come from are one product of matrices.
 
-Four neighbours of a place are four look-ups at one index, in an image with a black margin, so nothing is compared.
-All that is large is written into buffers that are kept, as fresh memory costs as much as the arithmetic.
-
-Shapes: B images, C channels, H × W pixels, S = H·W, U × V pixels with the margin.
+Shapes: N batches, B images, C channels, H × W pixels, S = H·W.
 """
 
 import math
-from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 DRAWS = 6
 INTERPOLATIONS = ("bilinear", "nearest")
-TILE = 1 << 17
-"""Pixels that are mapped at a time on a CPU, so that they stay in its cache."""
 
 
 class RandomAffine:
@@ -29,8 +24,7 @@ class RandomAffine:
         shear: largest shear in degrees.
         translation: largest shift as a share of the image's side.
         mirror: whether half the images are mirrored left to right.
-        interpolation: `bilinear`, as `torch.nn.functional.grid_sample` does it, or `nearest`, which takes half the time
-            but leaves edges ragged.
+        interpolation: `bilinear`, or `nearest`, which takes half the time but leaves edges ragged.
 
     Raises:
         ValueError: for a range below 0, a scale of 1 and more, or an unknown interpolation.
@@ -57,144 +51,63 @@ class RandomAffine:
         self.ranges = (math.radians(rotation), math.radians(shear), scale, translation, translation)
         self.mirror = mirror
         self.interpolation = interpolation
-        self._tile: _Tile | None = None
+        self._basis_23S = torch.empty(0)
+        self._basis_is_for: tuple[int, int, torch.device] | None = None
+
+    def maps(self, draws_N6B: Tensor) -> Tensor:
+        """Maps (…, 2, B, 3) from places in the new image to places (x, y) in the old, both counted from the middle.
+
+        In pixels, what a step to the right adds and what a step down adds; and the shift, as a share of the side.
+
+        Args:
+            draws_N6B: of −1…1 for each image of any number of batches: turn, shear, size, shift to the left, shift
+                upwards, and side (mirrored where below 0).
+        """
+        turn_NB, shear_NB, size_NB, left_NB, up_NB = (
+            draw_NB * limit for draw_NB, limit in zip(draws_N6B.unbind(-2), self.ranges, strict=False)
+        )
+        turned_NB = torch.polar(1 / (1 + size_NB), turn_NB)
+        right_NB = torch.where(draws_N6B[..., 5, :] < 0, -turned_NB, turned_NB) if self.mirror else turned_NB
+        down_NB = turned_NB * torch.complex(shear_NB.tan(), torch.ones_like(shear_NB))
+        maps_NB3 = torch.stack([right_NB, down_NB, torch.complex(left_NB, up_NB)], -1)
+        return torch.view_as_real(maps_NB3).movedim(-1, -3).contiguous()
 
     @torch.no_grad()
-    def __call__(self, images_BCHW: Tensor, draws_6B: Tensor) -> Tensor:
+    def __call__(self, images_BCHW: Tensor, maps_2B3: Tensor) -> Tensor:
         """Each image under a map of its own.
 
         Args:
-            images_BCHW: of any type; uint8 saves time.
-            draws_6B: of −1…1 for each image: turn, shear, size, shift to the left, shift upwards, and side (mirrored
-                where below 0).
+            images_BCHW: float32.
+            maps_2B3: some of `maps`.
 
         Returns:
             float32, in the range of the images.
         """
-        if not any(self.ranges):
-            return self._mirrored(images_BCHW, draws_6B[5])
-        count, channels, height, width = images_BCHW.shape
-        maps_3B2 = self._maps(draws_6B, height, width)
-        most = count if images_BCHW.is_cuda else max(1, min(count, TILE // (height * width)))
-        most = -(-count // -(-count // most))  # in parts of about one size
-        tile = self._tile_for(most, channels, height, width, images_BCHW.device)
-        mapped_BCHW = torch.empty(images_BCHW.shape, device=images_BCHW.device)
-        parts = zip(images_BCHW.split(most), maps_3B2.split(most, 1), mapped_BCHW.split(most), strict=True)
-        for images_bCHW, maps_3b2, mapped_bCHW in parts:
-            tile.narrow(len(images_bCHW)).map(images_bCHW, maps_3b2, mapped_bCHW, self.interpolation)
-        return mapped_BCHW
+        if any(self.ranges):
+            places_BHW2 = self._places(maps_2B3, *images_BCHW.shape[2:])
+            return F.grid_sample(images_BCHW, places_BHW2, self.interpolation, "zeros", align_corners=False)
+        if self.mirror:
+            is_mirrored_B = maps_2B3[0, :, 0] < 0
+            return torch.where(is_mirrored_B[:, None, None, None], images_BCHW.flip(3), images_BCHW)
+        return images_BCHW
 
-    def _mirrored(self, images_BCHW: Tensor, side_B: Tensor) -> Tensor:
-        images_BCHW = images_BCHW.float()
-        if not self.mirror:
-            return images_BCHW
-        return torch.where((side_B < 0)[:, None, None, None], images_BCHW.flip(3), images_BCHW)
-
-    def _maps(self, draws_6B: Tensor, height: int, width: int) -> Tensor:
-        """Maps from places in the new image to places (x, y) in the old with its margin, in pixels.
-
-        What a step to the right adds, what a step down adds, and where the middle comes from.
-        """
-        turn_B, shear_B, size_B, left_B, up_B = (
-            draw_B * limit for draw_B, limit in zip(draws_6B, self.ranges, strict=False)
-        )
-        turned_B = torch.polar(1 / (1 + size_B), turn_B)
-        right_B = torch.where(draws_6B[5] < 0, -turned_B, turned_B) if self.mirror else turned_B
-        down_B = turned_B * torch.complex(shear_B.tan(), torch.ones_like(shear_B))
-        middle_B = torch.complex(left_B * width + (width + 1) / 2, up_B * height + (height + 1) / 2)
-        return torch.view_as_real(torch.stack([right_B, down_B, middle_B]))
-
-    def _tile_for(self, count: int, channels: int, height: int, width: int, device: torch.device) -> "_Tile":
-        wanted = (count, channels, height, width, device)
-        if self._tile is None or self._tile.made_for != wanted:
-            self._tile = _Tile.of(count, channels, height, width, device)
-        return self._tile
+    def _places(self, maps_2B3: Tensor, height: int, width: int) -> Tensor:
+        """Where every pixel comes from, in the units of `grid_sample`: the old image is −1…1."""
+        wanted = height, width, maps_2B3.device
+        if self._basis_is_for != wanted:
+            self._basis_23S, self._basis_is_for = _basis(*wanted), wanted
+        places_2BS = maps_2B3.new_empty(2, maps_2B3.shape[1], height * width)
+        torch.bmm(maps_2B3, self._basis_23S, out=places_2BS)  # with `out`, autocast leaves it alone
+        return places_2BS.view(2, -1, height, width).permute(1, 2, 3, 0)
 
 
-class _Tile(NamedTuple):
-    """Buffers for the images that are mapped at a time."""
-
-    padded_BCUV: Tensor
-    first_B1: Tensor
-    """int32: where each image begins among all pixels of a channel."""
-    basis_3S: Tensor
-    """The places of the new image, counted from its middle, and 1."""
-    places_2BS: Tensor
-    """x and y in the padded image."""
-    whole_2BS: Tensor
-    index_BS: Tensor
-    pixels_BS: Tensor
-    made_for: tuple[int, int, int, int, torch.device]
-
-    @classmethod
-    def of(cls, count: int, channels: int, height: int, width: int, device: torch.device) -> "_Tile":
-        """Buffers for `count` images."""
-        padded_BCUV = torch.zeros(channels, count, height + 3, width + 3, device=device).transpose(0, 1)
-        pixels = height * width
-        down_S, right_S = torch.meshgrid(
-            torch.arange(height, device=device) - (height - 1) / 2,
-            torch.arange(width, device=device) - (width - 1) / 2,
-            indexing="ij",
-        )
-        image_B1 = torch.arange(count, dtype=torch.int32, device=device)[:, None]
-        return cls(
-            padded_BCUV,
-            image_B1 * ((height + 3) * (width + 3)),
-            torch.stack([right_S.flatten(), down_S.flatten(), torch.ones(pixels, device=device)]),
-            torch.empty(2, count, pixels, device=device),
-            torch.empty(2, count, pixels, device=device),
-            torch.empty(count, pixels, dtype=torch.int32, device=device),
-            torch.empty(count, pixels, device=device),
-            (count, channels, height, width, device),
-        )
-
-    def narrow(self, count: int) -> "_Tile":
-        """The buffers of the first `count` images; themselves for all."""
-        if count == len(self.first_B1):
-            return self
-        return _Tile.of(count, *self.made_for[1:])
-
-    def map(self, images_BCHW: Tensor, maps_3B2: Tensor, out_BCHW: Tensor, interpolation: str) -> None:
-        """Write the mapped images to `out_BCHW`."""
-        height, width = images_BCHW.shape[2:]
-        self.padded_BCUV[:, :, 1 : 1 + height, 1 : 1 + width] = images_BCHW
-        torch.mm(maps_3B2.permute(2, 1, 0).reshape(-1, 3), self.basis_3S, out=self.places_2BS.flatten(0, 1))
-        x_BS, y_BS = self.places_2BS
-        x_BS.clamp_(0, width + 1)  # the margin is 1 wide, and beyond it all is black
-        y_BS.clamp_(0, height + 1)
-        (self._bilinear if interpolation == "bilinear" else self._nearest)(out_BCHW)
-
-    def _nearest(self, out_BCHW: Tensor) -> None:
-        self._index(self.places_2BS.round_())
-        for channel, pixels_N in enumerate(self._channels()):
-            if len(out_BCHW[0]) == 1:
-                self._look_up(pixels_N, out_BCHW)
-            else:
-                self._look_up(pixels_N, self.pixels_BS)
-                out_BCHW[:, channel] = self.pixels_BS.view_as(out_BCHW[:, channel])
-
-    def _bilinear(self, out_BCHW: Tensor) -> None:
-        torch.floor(self.places_2BS, out=self.whole_2BS)
-        across_BS, along_BS = self.places_2BS.sub_(self.whole_2BS)
-        self._index(self.whole_2BS)
-        upper_BS, lower_BS = self.whole_2BS  # now that the index is taken, its place serves for these
-        row = self.padded_BCUV.shape[3]
-        for channel, pixels_N in enumerate(self._channels()):
-            for level_BS, step in ((upper_BS, 0), (lower_BS, row)):
-                self._look_up(pixels_N[step:], level_BS)
-                self._look_up(pixels_N[step + 1 :], self.pixels_BS)
-                level_BS.lerp_(self.pixels_BS, across_BS)
-            mapped_BHW = out_BCHW[:, channel]
-            upper_BHW, lower_BHW, along_BHW = (each.view_as(mapped_BHW) for each in (upper_BS, lower_BS, along_BS))
-            torch.lerp(upper_BHW, lower_BHW, along_BHW, out=mapped_BHW)
-
-    def _look_up(self, pixels_N: Tensor, out_BS: Tensor) -> None:
-        torch.index_select(pixels_N, 0, self.index_BS.view(-1), out=out_BS.view(-1))
-
-    def _index(self, whole_2BS: Tensor) -> None:
-        """From whole places to the number of the pixel."""
-        x_BS, y_BS = whole_2BS
-        self.index_BS.copy_(x_BS.add_(y_BS, alpha=self.padded_BCUV.shape[3])).add_(self.first_B1)
-
-    def _channels(self) -> list[Tensor]:
-        return [plane_BUV.reshape(-1) for plane_BUV in self.padded_BCUV.unbind(1)]
+def _basis(height: int, width: int, device: torch.device) -> Tensor:
+    """The steps to each pixel from the middle, right and down, and 1: for x in half widths, for y in half heights."""
+    down_HW, right_HW = torch.meshgrid(
+        torch.arange(height, device=device) - (height - 1) / 2,
+        torch.arange(width, device=device) - (width - 1) / 2,
+        indexing="ij",
+    )
+    steps_2S = torch.stack([right_HW, down_HW]).flatten(1)
+    shift_1S = torch.full((1, height * width), 2.0, device=device)
+    return torch.stack([torch.cat([steps_2S * (2 / side), shift_1S]) for side in (width, height)])

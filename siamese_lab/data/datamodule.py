@@ -43,6 +43,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         images_per_class: K.
         seed: of the batches and of the augmentation.
         repeats: whether a class of fewer than K images may show an image twice in a batch.
+        repeats_are_positives: whether such an image is a positive of itself.
         min_images_per_class: classes with fewer images are left out of training.
         batches_per_epoch: length of an epoch; None takes as many batches as the images would fill.
         eval_batch_size: images at a time in validation and test.
@@ -60,6 +61,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         images_per_class: int = 4,
         seed: int = 0,
         repeats: bool = True,
+        repeats_are_positives: bool = False,
         min_images_per_class: int = 2,
         batches_per_epoch: int | None = None,
         eval_batch_size: int = 512,
@@ -70,6 +72,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         self.images_per_class = images_per_class
         self.seed = seed
         self.repeats = repeats
+        self.repeats_are_positives = repeats_are_positives
         self.min_images_per_class = min_images_per_class
         self.batches_per_epoch = batches_per_epoch
         self.eval_batch_size = eval_batch_size
@@ -131,6 +134,7 @@ class DataModule(lightning.LightningDataModule, ABC):
             self.images_per_class,
             self.seed,
             repeats=self.repeats,
+            repeats_are_positives=self.repeats_are_positives,
             batches_per_epoch=self.batches_per_epoch,
         )
 
@@ -168,13 +172,13 @@ class DataModule(lightning.LightningDataModule, ABC):
     def state_dict(self) -> dict[str, Any]:
         """Where the batches and the augmentation stand."""
         state = {"batches": self.batches.state_dict()}
-        return state if self.augment is None else state | {"augment": self.augment.generator.state_dict()}
+        return state if self.augment is None else state | {"augment": self.augment.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where they stood."""
         self.batches.load_state_dict(state_dict["batches"])
         if self.augment is not None and "augment" in state_dict:
-            self.augment.generator.load_state_dict(state_dict["augment"])
+            self.augment.load_state_dict(state_dict["augment"])
 
 
 def build_augmentation(options: Mapping[str, Any] | None, seed: int) -> Augmentation | None:

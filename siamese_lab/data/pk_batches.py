@@ -3,7 +3,7 @@
 The stream is drawn from a generator of its own, so that every strategy sees the same images in the same order,
 and its whole state can be stored and taken up again in the middle of an epoch.
 
-Shapes: P classes per batch, K images per class, C classes, R classes drawn, S batches drawn at once.
+Shapes: P classes per batch, K images per class, B = P·K, C classes, R classes drawn, S batches drawn at once.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from siamese_lab.batch import Batch
@@ -24,8 +25,8 @@ AT_ONCE = 1 << 15
 class _Drawn(NamedTuple):
     """Some batches of the stream, and what it takes to draw them again."""
 
-    images_SPK: Tensor
-    labels_SPK: Tensor
+    images_SB: Tensor
+    labels_SB: Tensor
     generator_before: Tensor
     queue_before: Tensor
 
@@ -42,7 +43,8 @@ class PKBatches:
 
     Classes come in random order, each once before any comes again, and never twice in a batch. Within a class K
     different images are drawn; where it has fewer and `repeats` is on, each once before any comes again, and the
-    batches say which image is which (`Batch.image_ids_B`), as a repeated image is never its own positive.
+    batches say which image is which (`Batch.image_ids_B`), as a repeated image is no positive of itself unless
+    `repeats_are_positives`.
 
     Args:
         table: the images to draw from.
@@ -50,6 +52,8 @@ class PKBatches:
         images_per_class: K, at least 2.
         seed: of the stream.
         repeats: whether a class of fewer than K images, but two at least, may show an image twice.
+        repeats_are_positives: whether an image that is shown twice, augmented in different ways, is a positive of
+            itself, as in SimCLR (Chen et al. 2020, arXiv:2002.05709); classes of one image may take part then.
         batches_per_epoch: length of an epoch.
 
     Raises:
@@ -63,6 +67,7 @@ class PKBatches:
         images_per_class: int,
         seed: int = 0,
         repeats: bool = False,
+        repeats_are_positives: bool = False,
         batches_per_epoch: int | None = None,
     ) -> None:
         self.table = table
@@ -70,9 +75,10 @@ class PKBatches:
         self.images_per_class = images_per_class
         self.class_count = len(table.class_names)
         self.offsets = class_offsets(table.labels_N, self.class_count)
-        self._check(repeats, batches_per_epoch)
+        self._check(repeats, repeats_are_positives, batches_per_epoch)
         self.batches_per_epoch = batches_per_epoch
-        self.repeats_occur = bool((self.offsets.size_C < images_per_class).any())
+        repeats_occur = bool((self.offsets.size_C < images_per_class).any())
+        self.tells_images_apart = repeats_occur and not repeats_are_positives
         self.share_out()
 
         self.generator = torch.Generator().manual_seed(seed)
@@ -95,10 +101,10 @@ class PKBatches:
                 f"The classes of a batch are shared out among {ranks} processes, but data.classes_per_batch is "
                 f"{self.classes_per_batch}. Set it to a multiple of {ranks}."
             )
-        share = self.classes_per_batch // ranks
+        share = self.classes_per_batch // ranks * self.images_per_class
         self.part = slice(rank * share, (rank + 1) * share)
 
-    def _check(self, repeats: bool, batches_per_epoch: int | None) -> None:
+    def _check(self, repeats: bool, repeats_are_positives: bool, batches_per_epoch: int | None) -> None:
         if self.images_per_class < 2:
             raise ValueError(
                 f"P×K batches need at least 2 images per class, so that an anchor has a positive, "
@@ -116,7 +122,7 @@ class PKBatches:
             )
         if batches_per_epoch is not None and batches_per_epoch < 1:
             raise ValueError(f"data.batches_per_epoch must be at least 1, but is {batches_per_epoch}.")
-        needed = 2 if repeats else self.images_per_class
+        needed = (1 if repeats_are_positives else 2) if repeats else self.images_per_class
         short = (self.offsets.size_C < needed).nonzero().squeeze(1)
         if len(short):
             first = int(short[0])
@@ -143,7 +149,7 @@ class PKBatches:
         indices = ((place, self._images(place)) for place in places)
         for position, (place, images_BCHW) in enumerate(self.table.fetch(indices), start + 1):
             self.position, self._place = position, place
-            yield Batch(images_BCHW, self._labels(place), self._images(place) if self.repeats_occur else None)
+            yield Batch(images_BCHW, self._labels(place), self._images(place) if self.tells_images_apart else None)
 
     def _places(self, count: int) -> Iterator[_Place]:
         """The next places of the stream, which is not taken further by looking ahead at them."""
@@ -151,7 +157,7 @@ class PKBatches:
         if place is not None and place.drawn is not self._latest:
             self._rewind(place.drawn)
         for _ in range(count):
-            if place is None or place.batches == len(place.drawn.images_SPK):
+            if place is None or place.batches == len(place.drawn.images_SB):
                 place = _Place(self._draw(), 0)
             place = _Place(place.drawn, place.batches + 1)
             yield place
@@ -163,10 +169,10 @@ class PKBatches:
         self._draw()
 
     def _images(self, place: _Place) -> Tensor:
-        return place.drawn.images_SPK[place.batches - 1, self.part].flatten()
+        return place.drawn.images_SB[place.batches - 1, self.part]
 
     def _labels(self, place: _Place) -> Tensor:
-        return place.drawn.labels_SPK[place.batches - 1, self.part].flatten()
+        return place.drawn.labels_SB[place.batches - 1, self.part]
 
     def _draw(self) -> _Drawn:
         before = self.generator.get_state(), self.queue
@@ -174,8 +180,7 @@ class PKBatches:
         classes_R = self._next_classes(count * self.classes_per_batch)
         images_RK = self._images_of(classes_R)
         labels_RK = classes_R[:, None].repeat(1, self.images_per_class)
-        shape = (count, self.classes_per_batch, self.images_per_class)
-        self._latest = _Drawn(images_RK.view(shape), labels_RK.view(shape), *before)
+        self._latest = _Drawn(images_RK.view(count, -1), labels_RK.view(count, -1), *before)
         return self._latest
 
     def _next_classes(self, count: int) -> Tensor:
@@ -203,22 +208,14 @@ class PKBatches:
     def _images_of(self, classes_R: Tensor) -> Tensor:
         """K images of each class, (R, K) rows of the table, in random order.
 
-        K different ones of n by Floyd's method (Bentley & Floyd 1987, doi:10.1145/30401.315746), whose cost does not
-        grow with n; of a smaller class all of them, then again from the first.
+        Of a class of fewer images all of them, then again from the first.
         """
-        size_R1 = self.offsets.size_C[classes_R][:, None]
-        slot_K = torch.arange(self.images_per_class)
-        last_RK = (size_R1 - self.images_per_class).clamp_min(0) + slot_K
-        noise_RK = torch.rand(last_RK.shape, generator=self.generator, dtype=torch.float64)
-        any_RK = (noise_RK * (last_RK + 1)).long()
-        chosen_RK = torch.empty_like(last_RK)
-        for slot in range(self.images_per_class):
-            taken_R = (chosen_RK[:, :slot] == any_RK[:, slot, None]).any(1)
-            chosen_RK[:, slot] = torch.where(taken_R, last_RK[:, slot], any_RK[:, slot])
-
-        noise_RK = torch.rand(last_RK.shape, generator=self.generator)
-        shuffled_RK = noise_RK.masked_fill(slot_K >= size_R1, 2.0).argsort(1).gather(1, slot_K % size_R1)
-        return self.offsets.image(classes_R[:, None], chosen_RK.gather(1, shuffled_RK))
+        size_R = self.offsets.size_C[classes_R].numpy()
+        shape = len(classes_R), self.images_per_class
+        chosen_RK = _some_of(size_R, torch.rand(shape, generator=self.generator, dtype=torch.float64).numpy())
+        order_RK = _random_order(size_R, torch.rand(shape, generator=self.generator).numpy())
+        rank_RK = torch.from_numpy(np.take_along_axis(chosen_RK, order_RK, 1))
+        return self.offsets.image(classes_R[:, None], rank_RK)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the batches still to come depend on."""
@@ -236,3 +233,33 @@ class PKBatches:
         self.position = state["position"]
         self._resume_at = self.position % len(self)
         self._place = _Place(self._draw(), state["batches"]) if state["batches"] else None
+
+
+def _some_of(size_R: NDArray[np.int64], noise_RK: NDArray[np.float64]) -> NDArray[np.int64]:
+    """K different numbers below each size, or as many as there are, from noise of 0…1.
+
+    By Floyd's method (Bentley & Floyd 1987, doi:10.1145/30401.315746), whose cost does not grow with the size. A number
+    for all R is a row here, as what is compared then lies together.
+    """
+    images = noise_RK.shape[1]
+    last_RK = (size_R[:, None] - images).clip(0) + np.arange(images)
+    last_KR = np.ascontiguousarray(last_RK.T)
+    chosen_KR = np.ascontiguousarray((noise_RK * (last_RK + 1)).astype(np.int64).T)
+    for number in range(1, images):
+        is_taken_R = (chosen_KR[:number] == chosen_KR[number]).any(0)
+        np.copyto(chosen_KR[number], last_KR[number], where=is_taken_R)
+    return chosen_KR.T
+
+
+def _random_order(size_R: NDArray[np.int64], noise_RK: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The numbers below K in a random order; where the size is less, those below it, again and again in one order.
+
+    Noise and number make up one integer, as integers are what NumPy sorts fastest.
+    """
+    number_K = np.arange(noise_RK.shape[1])
+    key_RK = (noise_RK * 2**24).astype(np.int64)
+    key_RK[number_K >= size_R[:, None]] = 2**24
+    order_RK = np.sort(key_RK << 32 | number_K, 1) & (2**32 - 1)
+    if (size_R >= len(number_K)).all():
+        return order_RK
+    return np.take_along_axis(order_RK, number_K % size_R[:, None], 1)

@@ -44,8 +44,8 @@ class NPairLoss(Loss):
         """The loss of a batch; remembered embeddings have unit norm, so they do not go with an `l2_penalty`."""
         if self.l2_penalty is not None and labels_B is not None and len(z_CD) != len(labels_B):
             raise ValueError(
-                "A strategy that remembers embeddings keeps them at unit norm, which does not go with loss.l2_penalty. "
-                "Set loss.l2_penalty=null and network.normalize=true, or take another strategy."
+                f"With an l2_penalty the N-pair loss takes the {len(labels_B)} embeddings of the batch alone, but got "
+                f"{len(z_CD)}: remembered ones have unit norm. Take l2_penalty=None, or a sampler without a memory."
             )
         s_ap_T1, s_an_TM = pair_products(z_CD, triplets)
         odds_T = ((s_an_TM - s_ap_T1) / self.temperature).logsumexp(1)

@@ -68,6 +68,8 @@ class Sampler(nn.Module, ABC):
 
     gives: type = Triplets
     """What a call returns: `Triplets`, or `EveryTriplet`, which not every loss takes (see `Loss.accepts`)."""
+    remembers = False
+    """Whether negatives may come from a memory of past embeddings, which keeps them at unit norm (see `pool`)."""
 
     def __init__(
         self,
@@ -144,11 +146,10 @@ class Sampler(nn.Module, ABC):
         if self.images_per_class is None:
             valid_BR = valid_BR[:, :pairs]
             triplets = Triplets(anchor_BR[valid_BR], positive_BR[valid_BR], negative_BRM[valid_BR])
-            fell_back_TM = fell_back_BRM[valid_BR]
+            fell_back_BRM = fell_back_BRM[valid_BR]
         else:
             triplets = Triplets(anchor_BR.flatten(), positive_BR.flatten(), negative_BRM.flatten(0, 1))
-            fell_back_TM = fell_back_BRM.flatten(0, 1)
-        self._last = (triplets, fell_back_TM, images.z_CD)
+        self._last = (triplets, fell_back_BRM, images.z_CD)
         return triplets
 
     def choose(self, images: Images) -> Choice:
@@ -172,8 +173,7 @@ class Sampler(nn.Module, ABC):
     def choose_best(self, tile: Tile) -> Choice:
         """The M best by score, all different; where fewer are eligible, the fallback's best among the others follow."""
         s_AC = tile.s_AN[:, : tile.images]
-        masked_AN = tile.masked(-torch.inf)
-        other_AC = masked_AN[:, : tile.images] == -torch.inf
+        other_AC = tile.masked(-torch.inf)[:, : tile.images] == -torch.inf
         d_an_AC = distances.from_similarity(s_AC).masked_fill_(other_AC, torch.inf)
         d_ap_AR = distances.from_similarity(tile.s_ap_AR)
         negatives, fell_back = [], []

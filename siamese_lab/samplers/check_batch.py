@@ -6,8 +6,8 @@ Shapes: B images, D embedding dimensions.
 import torch
 from torch import Tensor
 
-TOLERANCE = 0.01
-"""Of the squared norm: bfloat16 embeddings are off by 0.004 at most."""
+TOLERANCE = 0.005
+"""Of the norm: bfloat16 embeddings are off by 0.002 at most."""
 
 
 def check_shapes(z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None) -> None:
@@ -41,11 +41,11 @@ def check_embeddings(z_BD: Tensor, finite_only: bool) -> None:
         z_BD: float32.
         finite_only: whether nan is a mistake too, or let through.
     """
-    off_B = torch.linalg.vector_norm(z_BD, dim=1).square_().sub_(1).abs_()
+    off_B = torch.linalg.vector_norm(z_BD, dim=1).sub_(1)
     if z_BD.device.type != "cpu" or torch.compiler.is_compiling():
-        torch._assert_async(((off_B <= TOLERANCE) | off_B.isnan()).all(), "Embeddings are not of unit norm.")
+        torch._assert_async(((off_B.abs() <= TOLERANCE) | off_B.isnan()).all(), "Embeddings are not of unit norm.")
         return
-    worst = float(off_B.max())
+    worst = float(torch.linalg.vector_norm(off_B, torch.inf))
     if worst <= TOLERANCE or (worst != worst and not finite_only):
         return
     broken_B = ~z_BD.isfinite().all(1)
@@ -54,7 +54,7 @@ def check_embeddings(z_BD: Tensor, finite_only: bool) -> None:
             f"{int(broken_B.sum())} of {len(z_BD)} embeddings are not finite, the first of them that of image "
             f"{int(broken_B.int().argmax())}. A smaller learning rate or float32 precision may help."
         )
-    image = int(off_B.argmax())
+    image = int(off_B.abs().argmax())
     norm = float(z_BD[image].norm())
     raise ValueError(
         f"A sampler expects embeddings of norm 1, but that of image {image} has norm {norm:.3g}. "

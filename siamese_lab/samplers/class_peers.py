@@ -4,6 +4,7 @@ Shapes: B anchors, C images that may be chosen (the batch, and what is remembere
 one, where classes are uneven), R = K − 1.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -83,12 +84,45 @@ def _as_told(labels_B: Tensor, images_per_class: int) -> tuple[ClassRuns, Tensor
     """The same where each class has K images: the sorted batch is a table of classes then, which needs no search."""
     sorted_B, order_B = labels_B.sort(stable=True)
     _check_table(sorted_B, images_per_class)
-    order_PK = order_B.view(-1, images_per_class)
-    onwards_PKK = torch.cat([order_PK, order_PK], 1).unfold(1, images_per_class, 1)[:, :-1]
-    place_B = _inverse(order_B)
-    own_BK = onwards_PKK.flatten(0, 1).index_select(0, place_B)
-    runs = ClassRuns(order_B, place_B - place_B % images_per_class, torch.full_like(order_B, images_per_class))
-    return runs, own_BK, torch.ones_like(own_BK, dtype=torch.bool)
+    layout, place_B = _layout(len(labels_B), images_per_class, labels_B.device), _inverse(order_B)
+    own_BK = order_B.take(layout.around_BK.index_select(0, place_B))
+    runs = ClassRuns(order_B, layout.start_B.take(place_B), layout.count_B)
+    return runs, own_BK, layout.valid_BK
+
+
+class _Layout(NamedTuple):
+    """What all sorted batches of P classes × K images have in common."""
+
+    around_BK: Tensor
+    """int64: for each place those of its class, itself first and on around."""
+    start_B: Tensor
+    """int64: the first place of its class."""
+    count_B: Tensor
+    """int64: K."""
+    valid_BK: Tensor
+    """bool: all."""
+
+
+def _layout(images: int, images_per_class: int, device: torch.device) -> _Layout:
+    """Made once for each size of batch on a CPU, where it would take as long as the sorting."""
+    if device.type == "cpu" and not torch.compiler.is_compiling():
+        return _kept_layout(images, images_per_class)
+    return _new_layout(images, images_per_class, device)
+
+
+@lru_cache(maxsize=16)
+def _kept_layout(images: int, images_per_class: int) -> _Layout:
+    with torch.inference_mode(False):
+        return _new_layout(images, images_per_class, torch.device("cpu"))
+
+
+def _new_layout(images: int, images_per_class: int, device: torch.device) -> _Layout:
+    place_B, onwards_K = torch.arange(images, device=device), torch.arange(images_per_class, device=device)
+    within_B = place_B % images_per_class
+    start_B = place_B - within_B
+    around_BK = start_B[:, None] + (within_B[:, None] + onwards_K) % images_per_class
+    count_B = torch.full_like(place_B, images_per_class)
+    return _Layout(around_BK, start_B, count_B, torch.ones_like(around_BK, dtype=torch.bool))
 
 
 def _inverse(order_B: Tensor) -> Tensor:
@@ -116,10 +150,9 @@ def _check_table(sorted_B: Tensor, images_per_class: int) -> None:
     """Raise ValueError (on a GPU, and compiled, by the device) unless rows of K are each a class of its own."""
     told = f"at least 2 classes × {images_per_class} images"
     waits = sorted_B.device.type == "cpu" and not torch.compiler.is_compiling()
-    if len(sorted_B) > 0 and len(sorted_B) % images_per_class == 0:
-        sorted_PK = sorted_B.view(-1, images_per_class)
-        first_P, last_P = sorted_PK[:, 0], sorted_PK[:, -1]
-        as_told = ((first_P == last_P) & (first_P != last_P.roll(1))).all()
+    if len(sorted_B) > images_per_class and len(sorted_B) % images_per_class == 0:
+        first_P, last_P = sorted_B[::images_per_class], sorted_B[images_per_class - 1 :: images_per_class]
+        as_told = (first_P == last_P).all() & (first_P[1:] != last_P[:-1]).all()
         if not waits:
             torch._assert_async(as_told, f"A batch is not made of {told}.")
         if not waits or as_told:

@@ -42,6 +42,7 @@ class CurriculumSampler(Sampler):
         options = [{key: value for key, value in stage.items() if key != "until"} for stage in stages]
         self.strategies = nn.ModuleList(build(**(base | of_stage)) for of_stage in options)
         check_lists("curriculum", self.strategies)
+        self.remembers = any(strategy.remembers for strategy in self.strategies)
         self.stage = 0
 
     @property

@@ -32,6 +32,7 @@ class MemorySampler(Sampler):
         ValueError: for a strategy that does not list triplets.
     """
 
+    remembers = True
     remembered_QD: Tensor
     labels_Q: Tensor
     pointer: Tensor

@@ -21,11 +21,13 @@ ANY_NEGATIVE = -1
 SHORT = 128
 """Up to so many columns a plain `argmax` is the fastest."""
 SMALLEST = torch.finfo(torch.float32).tiny
+VECTOR = 32
+"""Numbers that a processor reduces at once, column by column; of what is left over it takes ten times as long."""
 
 
 def block_count(columns: int) -> int:
-    """About √C, a multiple of 8 for the sake of vector registers."""
-    return 8 * math.ceil(math.sqrt(max(1, columns)) / 8)
+    """About √C, a multiple of `VECTOR`."""
+    return VECTOR * max(1, round(math.sqrt(columns) / VECTOR))
 
 
 def padded(columns: int) -> int:
@@ -50,7 +52,7 @@ def largest(x_AC: Tensor) -> Tensor:
 
 
 def in_window(
-    s_AC: Tensor, s_ap_AR: Tensor, width_AR: Tensor, u_AR: Tensor | None, spare_AC: Tensor
+    s_AC: Tensor, s_ap_AR: Tensor, width_AR: Tensor, u_AR: Tensor | None, spare: Tensor
 ) -> tuple[Tensor, Tensor]:
     """For each pair a column with s_ap − width < s < s_ap, and whether there is any.
 
@@ -62,40 +64,41 @@ def in_window(
         s_ap_AR: of R pairs.
         width_AR: of the open window, above 0.
         u_AR: uniform numbers in (0, 1) for a uniform draw from the window; None takes the largest s of it.
-        spare_AC: room to work in.
+        spare: room to work in, for A·C numbers or more; as many pairs are looked at together as it holds.
     """
-    s_ADN, spare_ADN = in_blocks(s_AC), in_blocks(spare_AC)
-    bound_AR = (-width_AR.clamp_min(SMALLEST)).view(torch.int32)
-    s_ap_AR1, bound_AR1 = s_ap_AR[..., None], bound_AR[..., None]
+    s_A1DN = in_blocks(s_AC)[:, None]
+    s_ap_AR11 = s_ap_AR[..., None, None]
+    bound_AR11 = width_AR.clamp_min(SMALLEST).neg_().view(torch.int32)[..., None, None]
+    together = max(1, min(s_ap_AR.shape[1], len(spare) // s_AC.numel()))
     least, inside = [], []
-    for s_ap_A11, bound_A11 in zip(s_ap_AR1.split(1, 1), bound_AR1.split(1, 1), strict=True):
-        gap_ADN = signed_gap(s_ADN, s_ap_A11, spare_ADN)
-        least.append(gap_ADN.amin(1))
+    for s_ap_AG11, bound_AG11 in zip(s_ap_AR11.split(together, 1), bound_AR11.split(together, 1), strict=True):
+        shape = (len(s_AC), s_ap_AG11.shape[1], *s_A1DN.shape[2:])
+        gap_AGDN = signed_gap(s_A1DN, s_ap_AG11, spare[: math.prod(shape)].view(shape))
+        least.append(gap_AGDN.amin(2))
         if u_AR is not None:
-            inside.append(gap_ADN.lt_(bound_A11).sum(1, dtype=torch.int32))
-    nearest_AR = torch.stack(least, 1).min(2)
-    found_AR = nearest_AR.values < bound_AR
+            inside.append(gap_AGDN.lt_(bound_AG11).sum(2, dtype=torch.int32))
+    nearest_AR = _joined(least).min(2)
+    found_AR = nearest_AR.values < bound_AR11[..., 0, 0]
     block_AR = nearest_AR.indices
     if u_AR is not None:
-        drawn_AR, rank_AR = _block_of_draw(torch.stack(inside, 1), u_AR)
+        drawn_AR, rank_AR = _block_of_draw(_joined(inside), u_AR)
         block_AR = torch.where(found_AR, drawn_AR, block_AR)
-    s_ARD = _of_block(s_ADN, block_AR)
-    gap_ARD = signed_gap(s_ARD, s_ap_AR1, s_ARD)
+    s_ARD = _of_block(s_A1DN[:, 0], block_AR)
+    gap_ARD = signed_gap(s_ARD, s_ap_AR11[..., 0])
     row_AR = gap_ARD.argmin(2)
     if u_AR is not None:
-        row_AR = torch.where(found_AR, _row_of_rank(gap_ARD.lt_(bound_AR1), rank_AR), row_AR)
-    return _column(row_AR, block_AR, s_ADN), found_AR
+        row_AR = torch.where(found_AR, _row_of_rank(gap_ARD.lt_(bound_AR11[..., 0]), rank_AR), row_AR)
+    return _column(row_AR, block_AR, s_A1DN[:, 0]), found_AR
 
 
-def signed_gap(left: Tensor, right: Tensor, into: Tensor) -> Tensor:
+def signed_gap(left: Tensor, right: Tensor, into: Tensor | None = None) -> Tensor:
     """left − right as an int32 that is negative where the difference is, and the lower the nearer it is to 0.
 
     The bits of negative floats, read as integers, ascend as their magnitudes do, from −2³¹; those of positive floats
     are positive. So one `amin` finds the nearest below 0, or the nearest to 0 if all are above; and one comparison with
     a negative bound finds a whole window.
     """
-    torch.sub(left, right, out=into)
-    return into.view(torch.int32)
+    return torch.sub(left, right, out=into).view(torch.int32)
 
 
 def draw_below(x_AC: Tensor, bound: int, u_AR: Tensor) -> Tensor:
@@ -114,7 +117,7 @@ def draw_below(x_AC: Tensor, bound: int, u_AR: Tensor) -> Tensor:
 
 def _block_of_draw(count_ARN: Tensor, u_AR: Tensor) -> tuple[Tensor, Tensor]:
     """The block that a uniform draw among all that were counted falls into, and its rank within that block."""
-    upto_ARN = count_ARN.cumsum(2)
+    upto_ARN = count_ARN.cumsum(2, dtype=torch.int32)
     rank_AR1 = _integer_below(upto_ARN[..., -1:], u_AR[..., None])
     block_AR1 = torch.searchsorted(upto_ARN, rank_AR1, right=True).clamp_max_(upto_ARN.shape[2] - 1)
     before_AR1 = upto_ARN.gather(2, block_AR1) - count_ARN.gather(2, block_AR1)
@@ -123,8 +126,8 @@ def _block_of_draw(count_ARN: Tensor, u_AR: Tensor) -> tuple[Tensor, Tensor]:
 
 def _row_of_rank(counted_ARD: Tensor, rank_AR: Tensor) -> Tensor:
     """Where the 1 with that rank, counted from 0, stands among the ones and zeros of a block."""
-    upto_ARD = counted_ARD.cumsum(2)
-    return torch.searchsorted(upto_ARD, rank_AR[..., None], right=True)[..., 0].clamp_max_(upto_ARD.shape[2] - 1)
+    upto_ARD = counted_ARD.cumsum(2, dtype=torch.int32)
+    return torch.searchsorted(upto_ARD, rank_AR[..., None], right=True)[..., 0]
 
 
 def draw_weighted(weight_AC: Tensor, u_AR: Tensor) -> Tensor:
@@ -173,6 +176,11 @@ def power_(x: Tensor, exponent: int) -> Tensor:
         x.square_()
 
 
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Parts of the pairs, as one."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+
 def _of_block(x_ADN: Tensor, block_AR: Tensor) -> Tensor:
     """The columns of R blocks per row, (A, R, depth)."""
     depth = x_ADN.shape[1]
@@ -186,7 +194,7 @@ def _column(row_AR: Tensor, block_AR: Tensor, x_ADN: Tensor) -> Tensor:
 
 def _integer_below(count: Tensor, u: Tensor) -> Tensor:
     """Uniform draws of an integer in 0 … count − 1: u < 1 in float32, times a count up to 2²⁴, stays below it."""
-    return (u * count).long()
+    return (u * count).to(count.dtype)
 
 
 def _below(x: Tensor, limit: Tensor) -> Tensor:

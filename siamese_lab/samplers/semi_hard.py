@@ -62,14 +62,15 @@ class SemiHardSampler(Sampler):
         """As by score, on similarities, which fall as distances grow."""
         s_ap_AR = tile.s_ap_AR
         u_AR = self.uniform_noise(s_ap_AR) if self.choice == "uniform" else None
-        width_AR = s_ap_AR - self._floor(s_ap_AR)
-        negative_AR, found_AR = primitives.in_window(tile.masked(torch.inf), s_ap_AR, width_AR, u_AR, tile.spare_AN)
+        width_AR = self._width(s_ap_AR)
+        negative_AR, found_AR = primitives.in_window(tile.masked(torch.inf), s_ap_AR, width_AR, u_AR, tile.spare)
         return Choice.of_one(tile.positive_AR, negative_AR, ~found_AR)
 
-    def _floor(self, s_ap_AR: Tensor) -> Tensor:
-        """The similarity at the window's far end, d_ap + margin."""
-        d_AR = distances.from_similarity(s_ap_AR, self.distance) + self.margin
-        return 1 - (d_AR if self.distance == "squared" else d_AR.square()) / 2
+    def _width(self, s_ap_AR: Tensor) -> Tensor:
+        """The window in similarities s = 1 − d²/2: half of (d_ap + margin)² − d_ap², or of a margin of squares."""
+        if self.distance == "squared":
+            return torch.full_like(s_ap_AR, self.margin / 2)
+        return distances.from_similarity(s_ap_AR).mul_(self.margin).add_(self.margin**2 / 2)
 
     def _in_units(self, d: Tensor) -> Tensor:
         return d.square() if self.distance == "squared" else d

@@ -14,14 +14,14 @@ from siamese_lab.batch import Triplets
 QUANTILES = (0.1, 0.5, 0.9)
 
 
-def describe(triplets: Triplets, fell_back_TM: Tensor, z_CD: Tensor) -> dict[str, Tensor]:
-    """Shares of fallbacks, of violations and of distinct negatives, and how d_ap and d_an are spread."""
+def describe(triplets: Triplets, fell_back: Tensor, z_CD: Tensor) -> dict[str, Tensor]:
+    """Shares of fallbacks (bool, of all negatives), of violations, of distinct negatives; how d_ap and d_an spread."""
     anchor_TD = z_CD[triplets.anchor_T]
     d_ap_T = distances.rowwise(anchor_TD, z_CD[triplets.positive_T])
     d_an_TM = distances.rowwise(anchor_TD[:, None], z_CD[triplets.negative_TM])
     chosen_C = torch.zeros(len(z_CD), device=z_CD.device).index_fill_(0, triplets.negative_TM.flatten(), 1.0)
     return {
-        "fallback_share": fell_back_TM.float().mean(),
+        "fallback_share": fell_back.float().mean(),
         "violating_share": (d_an_TM < d_ap_T[:, None]).float().mean(),
         "distinct_negatives": chosen_C.mean(),
         **spread("d_ap", d_ap_T),

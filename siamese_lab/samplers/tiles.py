@@ -18,6 +18,9 @@ from siamese_lab.samplers.primitives import draw_outside, padded
 TILE_ENTRIES = {"cpu": 2**21, "cuda": 2**26}
 """Similarities held at once: on a CPU more than where losses differentiate, as a product of few rows is slow."""
 
+SPARE_ENTRIES = 2**17
+"""Room for looking at several pairs of an anchor together: steps of few numbers cost more to start than to compute."""
+
 NOBODY = torch.iinfo(torch.int64).max
 """The label of a place that holds no image to choose."""
 
@@ -45,8 +48,8 @@ class Tile(NamedTuple):
 
     s_AN: Tensor
     """Dot products, to be overwritten; the columns beyond C mean nothing."""
-    spare_AN: Tensor
-    """Room to work in, of the same kind."""
+    spare: Tensor
+    """Room to work in: at least as many numbers as the dot products, in one row."""
     s_ap_AR: Tensor
     """Of the anchor and each of its positives."""
     positive_AR: Tensor
@@ -55,7 +58,7 @@ class Tile(NamedTuple):
     own_AK: Tensor
     """The batch's images of the anchor's class."""
     barred_AQ: Tensor | None
-    """bool: which of the remembered images, if any, are no negatives of the anchor."""
+    """+inf where a remembered image, if there are any, is no negative of the anchor, else −inf."""
     anchors: slice
     """Which rows of the batch."""
     source: Images
@@ -70,14 +73,22 @@ class Tile(NamedTuple):
         """D."""
         return self.source.z_CD.shape[1]
 
-    def masked(self, value: float) -> Tensor:
-        """The dot products `s_AN`, with this one in place of all that are not of a negative."""
-        self.s_AN.scatter_(1, self.own_AK, value)
+    @property
+    def spare_AN(self) -> Tensor:
+        """As much of the room as the dot products take."""
+        return self.spare[: self.s_AN.numel()].view_as(self.s_AN)
+
+    def masked(self, infinity: float) -> Tensor:
+        """The dot products `s_AN`, with this infinity in place of all that are not of a negative."""
+        self.s_AN.scatter_(1, self.own_AK, infinity)
         if self.barred_AQ is not None:
-            remembered = slice(self.images - self.barred_AQ.shape[1], self.images)
-            self.s_AN[:, remembered].masked_fill_(self.barred_AQ, value)
+            s_AQ = self.s_AN[:, self.images - self.barred_AQ.shape[1] : self.images]
+            if infinity > 0:
+                s_AQ.clamp_min_(self.barred_AQ)
+            else:
+                s_AQ.clamp_max_(-self.barred_AQ)
         if self.images < self.s_AN.shape[1]:
-            self.s_AN[:, self.images :].fill_(value)
+            self.s_AN[:, self.images :].fill_(infinity)
         return self.s_AN
 
     def draw_negatives(self, u_AR: Tensor) -> Tensor:
@@ -113,30 +124,65 @@ class Room:
 
 def tiles(images: Images, room: Room) -> Iterator[Tile]:
     """All anchors of a batch, tile by tile; a tile is overwritten by the next one."""
-    z_CD, labels_C, peers = images
+    z_CD, _, peers = images
     batch, count = len(peers.own_BK), len(z_CD)
     columns = padded(count)
     z_ND = z_CD if columns == count else F.pad(z_CD, (0, 0, 0, columns - count))
     rows = min(batch, distances.tile_rows(columns, z_CD.device, TILE_ENTRIES))
-    s_AN, spare_AN = room.of(2 * rows * columns, z_CD).view(2, rows, columns).unbind()
+    barring = _Barring.of(images) if count > batch else None
+    pairs = peers.positive_BR.shape[1]
+    spare_entries = max(1, min(pairs, SPARE_ENTRIES // (rows * columns))) * rows * columns
+    s, spare = room.of(rows * columns + spare_entries, z_CD).split([rows * columns, spare_entries])
     for start in range(0, batch, rows):
         anchors = slice(start, min(start + rows, batch))
-        height = anchors.stop - start
-        with distances.full_float32(z_CD.device):
-            torch.mm(z_CD[anchors], z_ND.T, out=s_AN[:height])
+        s_AN = s[: (anchors.stop - start) * columns].view(-1, columns)
+        _products(z_CD[anchors], z_ND.T, s_AN)
         positive_AR = peers.positive_BR[anchors]
         yield Tile(
-            s_AN[:height],
-            spare_AN[:height],
-            s_AN[:height].gather(1, positive_AR),
+            s_AN,
+            spare,
+            s_AN.gather(1, positive_AR),
             positive_AR,
             peers.valid_BR[anchors],
             peers.own_BK[anchors],
-            _barred(labels_C[anchors], labels_C[batch:]) if count > batch else None,
+            None if barring is None else barring.of_anchors(anchors),
             anchors,
             images,
         )
 
 
-def _barred(labels_A: Tensor, remembered_Q: Tensor) -> Tensor:
-    return (labels_A[:, None] == remembered_Q) | (remembered_Q == NOBODY)
+def _products(z_AD: Tensor, z_DN: Tensor, into: Tensor) -> None:
+    """In float32; on a CPU autocast is not in the way, which leaves alone what is written to a given place."""
+    if z_AD.device.type == "cpu":
+        torch.mm(z_AD, z_DN, out=into)
+        return
+    with distances.full_float32(z_AD.device):
+        torch.mm(z_AD, z_DN, out=into)
+
+
+class _Barring(NamedTuple):
+    """Which remembered images are no negatives of an anchor: those of its class, and places that hold none."""
+
+    class_B: Tensor
+    """float32: where the anchor's class begins in the sorted batch."""
+    class_Q: Tensor
+    """float32: the same of a remembered image, −1 where the batch has none of its class."""
+    nobody_Q: Tensor
+    """½ where there is no image, else −½."""
+
+    @classmethod
+    def of(cls, images: Images) -> "_Barring":
+        """Floats, as comparing these takes a tenth of the time if the results are floats too."""
+        runs, batch = images.peers.runs, len(images.peers.own_BK)
+        sorted_B, remembered_Q = images.labels_C[:batch].take(runs.order_C), images.labels_C[batch:]
+        place_Q = torch.searchsorted(sorted_B, remembered_Q)
+        is_in_batch_Q = sorted_B.take(place_Q.clamp_max(batch - 1)) == remembered_Q
+        class_Q = torch.where(is_in_batch_Q, place_Q, -1).float()
+        return cls(runs.start_B.float(), class_Q, (remembered_Q == NOBODY).float() - 0.5)
+
+    def of_anchors(self, anchors: slice) -> Tensor:
+        """+inf where barred, else −inf (A, Q)."""
+        class_A1 = self.class_B[anchors, None]
+        barred_AQ = self.class_Q.new_empty(len(class_A1), len(self.class_Q))
+        torch.eq(class_A1, self.class_Q, out=barred_AQ)
+        return barred_AQ.add_(self.nobody_Q).mul_(torch.inf)

@@ -2,16 +2,24 @@
 
 Batches of B images, 4 of each class, embedded in 128 dimensions as a network under training does: images of a class
 nearer to one another than to others, and not apart. One thread, processor time, all contestants in turns within one
-process. The floor is what any strategy that looks at all distances has to do: the products of all embeddings, and the
-largest and smallest of each row.
+process, but for a peer that takes minutes, which is called once. The floor is what any strategy that looks at all
+distances has to do: the products of all embeddings, and the largest and smallest of each row.
+
+Last, what each strategy takes within steps of the default network on 128 images, where it finds its data and its code
+no longer in the processor's caches.
 """
 
 import resource
+import statistics
 import sys
+import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import BatchHardMiner, DistanceWeightedMiner, TripletMarginMiner
@@ -20,14 +28,16 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from siamese_lab import losses, samplers
+from siamese_lab import losses, networks, samplers
+from siamese_lab.choices import config_folder, register_schema
+from siamese_lab.trainer import best_precision
 from tests.benchmarks.timing import medians
 
 IMAGES_PER_CLASS = 4
 DIMENSIONS = 128
 MARGIN = 0.2
-CALLS = 5
-"""Of ours in each turn."""
+CALLS, CALLS_IF_MANY = 20, 5
+"""Of ours in each turn, so that it lasts about as long as a peer's: fewer beyond 1,024 images."""
 FLOOR = "floor"
 AFTER_PEERS = "not shown"
 """A turn of all of ours: whoever comes first after the peers waits for the pages that these have given back."""
@@ -43,8 +53,12 @@ STRATEGIES = {
     "curriculum": {},
     "memory": {},
 }
-LARGEST_FOR_PEER = {"distance_weighted": 1024, "all": 1024, "all semi_hard=true": 1024}
-"""Beyond, the peer takes minutes or more memory than there is."""
+LARGEST_FOR_PEER = {"all": 1024, "all semi_hard=true": 1024}
+"""Beyond, the peer takes more memory than there is."""
+LARGEST_IN_TURNS = {"distance_weighted": 1024}
+"""Beyond, a call of the peer takes minutes."""
+IN_TRAINING = 128
+"""Images of a batch."""
 
 
 def batch(images: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -133,14 +147,25 @@ def measure(images: int, repeats: int) -> dict[str, dict[str, float]]:
         for name, run in makes(*given).items():
             if not kind.startswith("peer") or images <= LARGEST_FOR_PEER.get(name, 4096):
                 contestants[kind, name] = run
+    slow = {name: contestants.pop(("peer", name)) for name, most in LARGEST_IN_TURNS.items() if images > most}
     ours = [run for (kind, _), run in contestants.items() if not kind.startswith("peer")]
     first = {(AFTER_PEERS, ""): lambda: [run() for run in ours]}
-    turns = {key: several(run, 1 if key[0].startswith("peer") else CALLS) for key, run in contestants.items()}
+    calls = CALLS if images <= 1024 else CALLS_IF_MANY
+    turns = {key: several(run, 1 if key[0].startswith("peer") else calls) for key, run in contestants.items()}
     taken = medians(first | turns, repeats)  # type: ignore[arg-type]
     by_kind: dict[str, dict[str, float]] = {}
     for (kind, name), seconds in taken.items():
-        by_kind.setdefault(kind, {})[name] = seconds / (1 if kind.startswith("peer") else CALLS)
+        by_kind.setdefault(kind, {})[name] = seconds / (1 if kind.startswith("peer") else calls)
+    for name, run in slow.items():
+        by_kind["peer"][name] = seconds_of(run)
     return by_kind
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    """Processor time of one call."""
+    started = time.process_time()
+    run()
+    return time.process_time() - started
 
 
 def several(run: Callable[[], object], calls: int) -> Callable[[], None]:
@@ -172,6 +197,59 @@ def table(images: int, taken: dict[str, dict[str, float]]) -> Table:
     return shown
 
 
+class Training(NamedTuple):
+    """Seconds."""
+
+    step: float
+    """Of a step but for the selection."""
+    selecting: dict[str, float]
+    """Of the selection in it, by strategy."""
+
+
+def training(repeats: int) -> Training:
+    """Steps of the default network, optimizer and precision, with each strategy in turn."""
+    register_schema()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = compose("train")
+    network = networks.build(**config.network, channels=1, image_size=28, seed=0)
+    optimizer = instantiate(config.optimizer)(network.parameters())
+    loss = losses.build("triplet", margin=MARGIN)
+    _, labels_B = batch(IN_TRAINING)
+    images_BCHW = torch.rand(IN_TRAINING, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    built = {
+        name: samplers.build(name.split()[0], images_per_class=IMAGES_PER_CLASS, **options)
+        for name, options in STRATEGIES.items()
+    }
+    steps: list[float] = []
+    selections: dict[str, list[float]] = {name: [] for name in built}
+    for _ in range(repeats):
+        for name, sampler in built.items():
+            started = time.process_time()
+            with torch.autocast("cpu", torch.bfloat16, enabled=best_precision("cpu") == "bf16-mixed"):
+                z_BD = network(images_BCHW)
+                selecting_from = time.process_time()
+                triplets = sampler(z_BD.detach(), labels_B)
+                selections[name].append(time.process_time() - selecting_from)
+                value = loss(sampler.pool(z_BD), triplets, labels_B)
+            value.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            steps.append(time.process_time() - started - selections[name][-1])
+    return Training(statistics.median(steps), {name: statistics.median(each) for name, each in selections.items()})
+
+
+def training_table(taken: Training) -> Table:
+    """Milliseconds of each strategy, and its share of the step."""
+    shown = Table(
+        title=f"In steps on {IN_TRAINING} images, which take {1000 * taken.step:.0f} ms beside", title_justify="left"
+    )
+    for column in ("", "ms", "share"):
+        shown.add_column(column, justify="right" if column else "left")
+    for name, seconds in taken.selecting.items():
+        shown.add_row(name, f"{1000 * seconds:.2f}", f"{seconds / (seconds + taken.step):.1%}")
+    return shown
+
+
 def tiled(images: int, name: str) -> str:
     """Seconds and memory of one call on a batch whose B×B similarities would take gigabytes."""
     z_BD, labels_B = batch(images)
@@ -184,13 +262,14 @@ def tiled(images: int, name: str) -> str:
 
 
 def main() -> None:
-    """Print a table for each size, and the large batch in tiles."""
+    """Print a table for each size, the large batch in tiles, and the shares of training steps."""
     torch.set_num_threads(1)
     console = Console(width=110)
     for name in ("hard", "semi_hard", "distance_weighted"):
         console.print(tiled(32_768, name), highlight=False)
     for images in [int(size) for size in sys.argv[1:]] or [128, 1024, 4096]:
         console.print(table(images, measure(images, repeats=15 if images < 1000 else 5 if images < 4000 else 3)))
+    console.print(training_table(training(repeats=15)))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import torch
 from siamese_lab.data.image_table import ImageTable
 from tests.benchmarks.input import WAYS, rates
 
-AT_LEAST = {"as they are": 20, "affine, bilinear": 5, "affine, nearest": 8}
+AT_LEAST = {"as they are": 50, "affine, bilinear": 15, "affine, nearest": 25}
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def table():
 
 def test_batches_are_many_times_faster_than_the_usual_way(table):
     """One thread each, by processor time."""
-    measured = rates(table, workers=0, ours=100, usual=3, repeats=3)
+    measured = rates(table, workers=0, threads=1, ours=100, usual=3, repeats=3)
     assert set(measured) == set(WAYS)
     for name, least in AT_LEAST.items():
         assert measured[name].ratio > least, f"{name}: {measured[name]}"

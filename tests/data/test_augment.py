@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms import InterpolationMode
 
-from siamese_lab.data import augment_affine
 from siamese_lab.data.augment import Augmentation, to_float
 from siamese_lab.data.augment_affine import RandomAffine
 from siamese_lab.data.augment_erasing import RandomErasing
@@ -31,7 +30,12 @@ def affine(images_BCHW, drawn=None, **options):
     draws_6B = torch.zeros(6, len(images_BCHW))
     for name, value in (drawn or {}).items():
         draws_6B[names.index(name)] = value
-    return RandomAffine(**options)(images_BCHW, draws_6B) / 255
+    return move(images_BCHW, draws_6B, **options)
+
+
+def move(images_BCHW, draws_6B, **options):
+    affine = RandomAffine(**options)
+    return affine(to_float(images_BCHW), affine.maps(draws_6B))
 
 
 def test_to_float():
@@ -102,15 +106,12 @@ def by_grid_sample(images_BCHW, draws_6B, rotation, scale, shear, translation, m
     channels=st.sampled_from([1, 3]),
     side=st.integers(2, 20),
     seed=st.integers(0, 99),
-    tile=st.sampled_from([1, 500, 1 << 17]),
 )
-def test_bilinear_is_what_grid_sample_does_whatever_the_tiles(count, channels, side, seed, tile):
+def test_bilinear_is_what_grid_sample_does_at_full_precision(count, channels, side, seed):
     draws_6B = torch.rand(6, count, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     options = {"rotation": 45.0, "scale": 0.5, "shear": 20.0, "translation": 0.5, "mirror": True}
     before = images(count, channels, side, seed)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(augment_affine, "TILE", tile)
-        after = RandomAffine(**options)(before, draws_6B) / 255
+    after = move(before, draws_6B, **options)
     torch.testing.assert_close(after, by_grid_sample(before, draws_6B, **options), atol=1e-4, rtol=0)
 
 
@@ -118,10 +119,10 @@ def test_bilinear_is_what_grid_sample_does_whatever_the_tiles(count, channels, s
 def test_nearest_takes_pixels_as_they_are(channels):
     draws_6B = torch.rand(6, 50, generator=torch.Generator().manual_seed(0)) * 2 - 1
     before = images(50, channels, 12)
-    after = RandomAffine(**MOVES, interpolation="nearest")(before, draws_6B)
-    for old, new in zip(before, after, strict=True):
+    after = move(before, draws_6B, **MOVES, interpolation="nearest")
+    for old, new in zip(to_float(before), after, strict=True):
         assert set(new.flatten().tolist()) <= {0.0, *old.flatten().tolist()}
-    smooth = RandomAffine(**MOVES)(before, draws_6B)
+    smooth = move(before, draws_6B, **MOVES)
     assert (after - smooth).abs().mean() < (after - smooth.roll(1, 0)).abs().mean() / 2
 
 
@@ -234,16 +235,43 @@ def test_the_seed_decides_and_the_global_random_numbers_do_not():
     assert not torch.equal(Augmentation(**EVERYTHING, seed=1)(images()), first)
 
 
-def test_a_stored_state_goes_on_with_the_same_effects():
-    augment = Augmentation(**EVERYTHING)
-    assert augment.generator.state_dict() == {}
-    augment(images())
-    stored = augment.generator.state_dict()
-    expected = [augment(images()) for _ in range(3)]
-    assert not torch.equal(expected[0], expected[1])
-    resumed = Augmentation(**EVERYTHING, seed=9)
-    resumed.generator.load_state_dict(stored)
-    assert all(torch.equal(resumed(images()), each) for each in expected)
+@pytest.mark.parametrize("used", [0, 1, 3, 4, 6])
+def test_a_stored_state_goes_on_with_the_same_effects(used, monkeypatch):
+    """Four batches are drawn at once: stored before the first, amid them, after the last of them, and later."""
+    monkeypatch.setattr("siamese_lab.data.augment.AT_ONCE", 16)
+    expected, stored = Augmentation(**EVERYTHING), Augmentation(**EVERYTHING)
+    for _ in range(used):
+        assert torch.equal(stored(images()), expected(images()))
+    state = stored.state_dict()
+    stored(images())  # what is drawn after storing changes nothing
+    resumed = Augmentation(**EVERYTHING, seed=9 if used else 0)
+    resumed(images())
+    resumed.load_state_dict(state)
+    following = [expected(images()) for _ in range(6)]
+    assert not torch.equal(following[0], following[1])
+    assert all(torch.equal(resumed(images()), each) for each in following)
+
+
+def test_how_many_batches_are_drawn_at_once_changes_no_effect(monkeypatch):
+    at_once = Augmentation(**EVERYTHING)
+    seen = [at_once(images()) for _ in range(5)]
+    monkeypatch.setattr("siamese_lab.data.augment.AT_ONCE", 1)
+    each = Augmentation(**EVERYTHING)
+    for batch in seen:
+        torch.testing.assert_close(each(images()), batch, atol=1e-5, rtol=0)
+
+
+def test_large_images_are_changed_in_parts_as_they_are_at_once(monkeypatch):
+    at_once = Augmentation(**EVERYTHING)(images(12, 3))
+    for tile in (1, 64 * 5, 64 * 6):
+        monkeypatch.setattr("siamese_lab.data.augment.TILE", tile)
+        torch.testing.assert_close(Augmentation(**EVERYTHING)(images(12, 3)), at_once, atol=1e-6, rtol=0)
+
+
+def test_batches_of_another_size_have_effects_of_their_own():
+    augment = Augmentation(**MOVES)
+    few, more, again = (augment(images(1).repeat(count, 1, 1, 1)) for count in (3, 5, 3))
+    assert len({tuple(image.flatten().tolist()) for image in torch.cat([few, more, again])}) == 11
 
 
 @pytest.mark.parametrize(
@@ -267,10 +295,11 @@ def test_bad_ranges_are_refused(options, message):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_a_gpu_need_not_wait_for_the_host():
+def test_a_gpu_need_not_wait_for_the_host(monkeypatch):
+    monkeypatch.setattr("siamese_lab.data.augment.AT_ONCE", 32)  # so that it draws anew
     augment = Augmentation(**EVERYTHING)
     batch = images(32, 3, 16).cuda()
-    augment(batch)  # makes its buffers
+    augment(batch)  # makes what it keeps
     torch.cuda.set_sync_debug_mode("error")
     try:
         augment(batch)

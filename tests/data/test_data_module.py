@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from siamese_lab.batch import Batch
+from siamese_lab.data.augment import to_float
 from siamese_lab.data.datamodule import DataModule, Splits
 from siamese_lab.data.image_table import ImageTable
 from siamese_lab.data.in_order import InOrder
@@ -92,7 +93,7 @@ def test_training_resumed_anywhere_sees_the_same_images(tmp_path, limit, every):
 
 def test_only_training_images_are_augmented(tmp_path):
     model = fit(tmp_path, max_epochs=1, augment={"translation": 0.4})
-    expected = numbered(2, 2, 50).images_NCHW.float() / 255
+    expected = to_float(numbered(2, 2, 50).images_NCHW)
     assert torch.equal(torch.cat(model.evaluated), expected)
     trained = torch.tensor([image for _, _, images, _ in model.seen for image in images])
     assert (trained.flatten(1).std(1) > 0).any(), "a shifted image has black in it"

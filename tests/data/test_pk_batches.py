@@ -7,6 +7,7 @@ from collections import Counter
 from functools import partial
 from itertools import chain
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -92,6 +93,19 @@ def test_a_batch_says_which_image_is_which_where_one_may_come_twice():
     assert all(batch.image_ids_B is None for batch in PKBatches(table_of(4, 5, 6), 2, 4, repeats=True))
 
 
+def test_repeats_may_be_positives_and_then_one_image_is_enough_for_a_class():
+    table = table_of(1, 2, 4)
+    batches = PKBatches(table, 3, 4, repeats=True, repeats_are_positives=True)
+    for batch in batches:
+        assert batch.image_ids_B is None, "nothing keeps the sampler from pairing an image with itself"
+        shown = {label: set(batch.images_BCHW[batch.labels_B == label].flatten().tolist()) for label in range(3)}
+        assert [len(shown[label]) for label in range(3)] == [1, 2, 4]
+    with pytest.raises(ValueError, match="need 2 images per class"):
+        PKBatches(table, 3, 4, repeats=True)
+    with pytest.raises(ValueError, match="need 4 images per class"):
+        PKBatches(table, 3, 4, repeats_are_positives=True)
+
+
 @settings(max_examples=30, deadline=None)
 @given(case=cases(), ranks=st.sampled_from([1, 2, 3, 4]), repeats=st.booleans())
 def test_processes_together_see_what_one_sees(case, ranks, repeats):
@@ -148,6 +162,27 @@ def test_k_different_images_of_a_class_are_every_set_and_order_as_often():
     counts = Counter(tuple(image for image, of in batch if of == 0) for batch in epochs(batches, 1))
     assert len(counts) == 60
     assert sum((count - 100) ** 2 / 100 for count in counts.values()) < 115  # beyond by chance once in 60,000
+
+
+def floyd(size, noise):
+    """Bentley & Floyd's method in its own words: of the numbers below n, as many as there is noise, or all."""
+    chosen = []
+    for j, share in enumerate(noise, max(0, size - len(noise))):
+        t = int(share * (j + 1))
+        chosen.append(j if t in chosen else t)
+    return chosen[:size]
+
+
+@settings(max_examples=60, deadline=None)
+@given(sizes=st.lists(st.integers(2, 9), min_size=1, max_size=9), images=st.integers(2, 6), seed=st.integers(0, 99))
+def test_images_of_a_class_are_chosen_and_put_in_order_as_by_plain_loops(sizes, images, seed):
+    choice, order = np.random.default_rng(seed).random((2, len(sizes), images))
+    chosen_RK = pk_batches._some_of(np.array(sizes), choice)
+    order_RK = pk_batches._random_order(np.array(sizes), order.astype(np.float32))
+    for row, size in enumerate(sizes):
+        assert chosen_RK[row, :size].tolist() == floyd(size, choice[row])
+        once = sorted(range(min(size, images)), key=lambda number: order[row, number])
+        assert order_RK[row].tolist() == (once * images)[:images]
 
 
 def test_offsets_of_classes_are_those_of_a_stable_sort():

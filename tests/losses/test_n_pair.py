@@ -85,7 +85,7 @@ def test_bad_options_are_refused(options, message):
 
 def test_embeddings_from_a_memory_do_not_go_with_free_lengths():
     x_BD, triplets = n_pairs()
-    with pytest.raises(ValueError, match=r"remembers embeddings keeps them at unit norm"):
+    with pytest.raises(ValueError, match=r"takes the 6 embeddings of the batch alone, but got 12: remembered ones"):
         losses.build("n_pair", l2_penalty=0.1)(x_BD, triplets, torch.arange(CLASSES))
 
 
@@ -99,6 +99,19 @@ def test_embeddings_from_a_memory_do_not_go_with_free_lengths():
 def test_network_and_loss_must_agree_on_unit_norm(overrides, message):
     config = compose(*overrides)
     with pytest.raises(ValueError, match=message):
+        build_module(config, build_data(config))
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        ["sampler=memory"],
+        ["sampler=curriculum", "sampler.stages=[{name: random, until: 0.5}, {name: memory, until: 1}]"],
+    ],
+)
+def test_a_memory_does_not_go_with_free_lengths(sampler):
+    config = compose("loss=n_pair", "loss.l2_penalty=0.001", "network.normalize=false", *sampler)
+    with pytest.raises(ValueError, match=r"^A memory keeps embeddings at unit norm and so does not go with"):
         build_module(config, build_data(config))
 
 
