@@ -47,7 +47,7 @@ def print_outcome(console: Console, results: Results, folder: Path) -> None:
     for column in ("", "validation", "test"):
         table.add_column(column, justify="right" if column else "left")
     for metric, value in results.test.items():
-        table.add_row(NAMES.get(metric, metric.capitalize()), f"{results.validation[metric]:.2%}", f"{value:.2%}")
+        table.add_row(NAMES.get(metric, metric.capitalize()), _share(results.validation[metric]), _share(value))
     console.print(table)
     shown = _short(folder)
     spent = results.seconds
@@ -58,6 +58,10 @@ def print_outcome(console: Console, results: Results, folder: Path) -> None:
     )
     if results.choices["logger"] is not None:
         print_plainly(console, f'Curves:  tensorboard --logdir "{shown}"')
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2%}"
 
 
 def print_interrupted(console: Console, checkpoint: Path) -> None:

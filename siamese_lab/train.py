@@ -1,5 +1,6 @@
 """Train a Siamese network with one strategy: `python -m siamese_lab.train [GROUP=NAME] [OPTION=VALUE] …`."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -208,9 +209,9 @@ def evaluate(
     results.test = figures_of(trainer.test(module, datamodule=images, verbose=False)[0])
 
 
-def figures_of(logged: Mapping[str, float]) -> dict[str, float]:
-    """The metrics without the name of their stage."""
-    return {name.split("/", 1)[1]: value for name, value in logged.items()}
+def figures_of(logged: Mapping[str, float]) -> dict[str, float | None]:
+    """The metrics without the name of their stage, and with None for those that the images cannot tell."""
+    return {name.split("/", 1)[1]: None if math.isnan(value) else value for name, value in logged.items()}
 
 
 if __name__ == "__main__":

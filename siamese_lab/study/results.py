@@ -32,8 +32,9 @@ class Results:
     tested_step: int | None = None
     """The step whose weights the metrics are of."""
     seconds: dict[str, float] = field(default_factory=dict)
-    validation: dict[str, float] = field(default_factory=dict)
-    test: dict[str, float] = field(default_factory=dict)
+    validation: dict[str, float | None] = field(default_factory=dict)
+    test: dict[str, float | None] = field(default_factory=dict)
+    """By name; None for what the images cannot tell, as a rate finer than one of so many pairs."""
     schema_version: int = SCHEMA_VERSION
 
     def write(self, folder: Path) -> Path:

@@ -1,14 +1,14 @@
 """What evaluating takes, beside pytorch-metric-learning's calculator: `python -m tests.benchmarks.retrieval [SET …]`.
 
-Recall@{1, 2, 4, 8}, R-Precision, MAP@R and MRR here; precision@1, R-Precision and MAP@R of the peer, which searches with
-faiss. Embeddings of 128 dimensions on the way to be learnt, and of no structure at all, where more has to be counted.
+Recall@{1, 2, 4, 8}, R-Precision, MAP@R and MRR here; precision@1, R-Precision and MAP@R of the peer, which searches
+with faiss. Embeddings of 128 dimensions on the way to be learnt, and of no structure at all, where more has to be counted.
 One thread, processor time, in turns within one process. The memory is what the peak of a process of its own rises by.
 """
 
 import multiprocessing
-import resource
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import faiss
@@ -111,17 +111,14 @@ def _rise(case: Case, run: Callable[[Tensor, Tensor], object]) -> float:
 
 
 def reset_peak() -> None:
-    """Let the peak start from what is held now, where the system can (Linux)."""
-    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-        file.write("5")
+    """Let the peak start from what is held now: of Linux."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak() -> float:
-    """Megabytes that this process has held at most."""
-    for line in open("/proc/self/status", encoding="ascii"):
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Megabytes that this process has held at most since then."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def main() -> None:

@@ -282,7 +282,5 @@ def test_more_nearest_than_there_are_cannot_be_asked_for(k):
 
 def test_labels_that_cannot_be_evaluated_are_told_beforehand():
     check_labels(torch.arange(9) // 2)
-    with pytest.raises(ValueError, match="Recall@8 needs at least 8 images to find, but each query has 7"):
-        check_labels(torch.arange(8) // 2)
     with pytest.raises(ValueError, match="needs a class with at least 2 images, but all 9 have one"):
         check_labels(torch.arange(9))
