@@ -1,8 +1,9 @@
 """What evaluating takes, beside pytorch-metric-learning's calculator: `python -m tests.benchmarks.retrieval [SET …]`.
 
 Recall@{1, 2, 4, 8}, R-Precision, MAP@R and MRR here; precision@1, R-Precision and MAP@R of the peer, which searches
-with faiss. Embeddings of 128 dimensions on the way to be learnt, and of no structure at all, where more has to be counted.
-One thread, processor time, in turns within one process. The memory is what the peak of a process of its own rises by.
+with faiss. Embeddings of 128 dimensions on the way to be learnt, and of no structure at all, where more has to be
+counted. One thread, processor time, in turns within one process. The memory is what the peak of a process of its own
+rises by.
 """
 
 import multiprocessing
