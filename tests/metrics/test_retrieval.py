@@ -168,6 +168,15 @@ def test_other_precisions_are_compared_in_float32(dtype):
     assert plain(retrieve(z_ND, labels_N).figures()) == plain(retrieve(z_ND.float(), labels_N).figures())
 
 
+@pytest.mark.parametrize("inference", [False, True])
+def test_it_is_measured_in_training_and_in_inference_mode(inference):
+    z_ND, labels_N = embeddings(40), random_labels(40, 8)
+    expected_figures = plain(retrieve(z_ND, labels_N).figures())
+    with torch.inference_mode(inference), torch.autocast("cpu", torch.bfloat16):
+        inside = (z_ND.clone() if inference else z_ND.clone().requires_grad_()) * 1
+        assert plain(retrieve(inside, labels_N).figures()) == expected_figures
+
+
 def test_the_thin_functions_give_the_same_figures():
     z_ND, labels_N = clustered(6, 9, 1.0)
     found = retrieve(z_ND, labels_N).figures()
