@@ -11,7 +11,7 @@ from conftest import compose, last_weights, quick_run
 
 from siamese_lab import samplers
 from siamese_lab.data import build
-from siamese_lab.metrics.retrieval import recall_at_k
+from siamese_lab.metrics.retrieval import retrieve
 from siamese_lab.study import results
 from siamese_lab.train import build_module
 
@@ -27,6 +27,7 @@ LOGGED = {
     "train/mining_ms",
     "validation/recall@1",
     "validation/recall@8",
+    "validation/map@r",
     "test/recall@1",
 }
 
@@ -74,8 +75,10 @@ def test_results_say_what_was_chosen_where_it_ran_and_what_came_of_it(tmp_path: 
     assert 0 < left.seconds["mining"] < left.seconds["training"] < left.seconds["total"]
     assert left.seconds["per_step"] == pytest.approx(left.seconds["training"] / 6)
     for metrics in (left.validation, left.test):
-        assert list(metrics) == ["recall@1", "recall@2", "recall@4", "recall@8"]
-        assert list(metrics.values()) == sorted(metrics.values())
+        assert list(metrics) == ["recall@1", "recall@2", "recall@4", "recall@8", "r_precision", "map@r", "mrr"]
+        recall = list(metrics.values())[:4]
+        assert recall == sorted(recall)
+        assert 0 < metrics["map@r"] < metrics["r_precision"] < metrics["recall@1"] < metrics["mrr"] < 1
 
 
 @pytest.mark.parametrize("tested", ["last", "best"])
@@ -90,8 +93,9 @@ def test_the_reported_figures_are_those_of_the_asked_checkpoint(tested: str, tmp
     module.eval()
     test = images.splits.test
     with torch.no_grad():
-        recall = recall_at_k(module.network(test.images_NCHW.float() / 255), test.labels_N)
-    assert left.test["recall@1"] == pytest.approx(float(recall[1]), abs=2 / len(test))
+        found = retrieve(module.network(test.images_NCHW.float() / 255), test.labels_N)
+    for name, figure in found.figures().items():
+        assert left.test[name] == pytest.approx(float(figure), abs=2 / len(test))
 
 
 def logged_rows(folder: Path) -> list[dict[str, str]]:

@@ -57,7 +57,7 @@ def evaluate(
         ValueError: for options out of range, a set without a class of two images, and embeddings that are not finite.
     """
     check_counts(pairs, episodes)
-    check_classes(images.splits.test, k)
+    check_classes(images.splits.test)
     under_way = _UnderWay(network, images, fabric or Fabric(accelerator="cpu", devices=1), Stages(console), seed)
     under_way.retrieve(distance, k, index)
     if pairs:
@@ -79,9 +79,9 @@ def check_counts(pairs: int, episodes: int) -> None:
         raise ValueError(f"episodes is 0, for none, or at least 2, for an interval, but is {episodes}.")
 
 
-def check_classes(table: Table, k: Sequence[int]) -> None:
+def check_classes(table: Table) -> None:
     """Raise ValueError for images that can say nothing, before they are embedded."""
-    retrieval.check_labels(table.labels_N, k)
+    retrieval.check_labels(table.labels_N)
     if len(classes := table.labels_N.unique()) < 2:
         raise ValueError(
             f"All {len(table):,} test images are of one class, {table.class_names[int(classes[0])]!r}, so there is "

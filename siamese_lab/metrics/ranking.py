@@ -91,7 +91,7 @@ def summed_in(device: torch.device) -> torch.dtype:
 
 def points(z_ND: Tensor, distance: Distance) -> Points:
     """Embeddings of any kind as float32, copied only where they must be."""
-    z_ND = z_ND.float()
+    z_ND = z_ND.detach().float()
     length_N = torch.linalg.vector_norm(z_ND, dim=1)
     finite_N = length_N.isfinite()
     if distance == "euclidean":

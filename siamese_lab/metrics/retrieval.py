@@ -179,9 +179,8 @@ def _check_shapes(what: str, z_ND: Tensor, labels_N: Tensor) -> None:
         raise ValueError(f"Retrieval expects {what}, but got {tuple(z_ND.shape)} and {tuple(labels_N.shape)}.")
 
 
-def check_labels(labels_N: Tensor, k: Sequence[int] = KS) -> None:
-    """Raise ValueError where images of these classes could not query all others, before there are embeddings."""
-    _check_k(k, len(labels_N) - 1)
+def check_labels(labels_N: Tensor) -> None:
+    """Raise ValueError where images of these classes have no others to find, before there are embeddings."""
     _check_queries(int((labels_N.unique(return_counts=True)[1] > 1).sum()), labels_N, within=True)
 
 

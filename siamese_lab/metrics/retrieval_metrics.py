@@ -22,7 +22,7 @@ class RetrievalMetrics(Metric):
     one process bit by bit; without, every row is an image of its own, and a repeated one finds itself.
 
     Args:
-        k: the K's of Recall@K.
+        k: the K's of Recall@K, which is NaN for those K that are more than there are images to find.
         distance: as `retrieve` takes it.
     """
 
@@ -58,7 +58,10 @@ class RetrievalMetrics(Metric):
                 raise ValueError("Some images came with ids and some without. Give ids with every chunk or with none.")
             first_M = _one_of_each(image_ids_N)
             z_ND, labels_N = z_ND[first_M], labels_N[first_M]
-        return retrieve(z_ND, labels_N, self.k, distance=self.distance).figures()
+        able = [k for k in self.k if k < len(labels_N)] or [1]
+        figures = retrieve(z_ND, labels_N, able, distance=self.distance).figures()
+        unable = z_ND.new_tensor(torch.nan)
+        return {f"recall@{k}": figures.pop(f"recall@{k}", unable) for k in self.k} | figures
 
 
 def _one_of_each(image_ids_N: Tensor) -> Tensor:

@@ -138,6 +138,7 @@ def test_a_run_ends_with_results(folder, tmp_path, in_memory):
     )
     assert left.status == "finished"
     assert 0 <= left.test["recall@1"] <= 1
+    assert left.validation["recall@8"] is None, "there are not so many images"
 
 
 # --- every kind of image

@@ -1,5 +1,6 @@
 """The shell gives the figures of all images together: in chunks, and of several processes as of one."""
 
+import math
 import multiprocessing
 import os
 import socket
@@ -39,6 +40,15 @@ def test_an_image_counts_once_where_ids_are_told_and_its_order_does_not_show():
     without.update(z_ND[seen], labels_N[seen])
     assert plain(with_ids.compute()) == once
     assert plain(without.compute())["recall@1"] > once["recall@1"], "a repeated image finds itself"
+
+
+def test_of_few_images_it_tells_what_it_can():
+    """Three others: a K of 4 would ask for more."""
+    metric = RetrievalMetrics()
+    metric.update(embeddings(4), torch.tensor([0, 0, 1, 1]))
+    figures = plain(metric.compute())
+    assert [name for name, figure in figures.items() if math.isnan(figure)] == ["recall@4", "recall@8"]
+    assert list(figures) == ["recall@1", "recall@2", "recall@4", "recall@8", "r_precision", "map@r", "mrr"]
 
 
 def test_ids_of_some_chunks_only_are_refused():

@@ -1,0 +1,140 @@
+"""What evaluating takes, beside pytorch-metric-learning's calculator: `python -m tests.benchmarks.retrieval [SET …]`.
+
+Recall@{1, 2, 4, 8}, R-Precision, MAP@R and MRR here; precision@1, R-Precision and MAP@R of the peer, which searches
+with faiss. Embeddings of 128 dimensions on the way to be learnt, and of no structure at all, where more has to be
+counted. One thread, processor time, in turns within one process. The memory is what the peak of a process of its own
+rises by.
+"""
+
+import multiprocessing
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import faiss
+import torch
+import torch.nn.functional as F
+from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from siamese_lab.metrics.retrieval import Retrieval, retrieve
+from tests.benchmarks.timing import medians
+
+DIMENSIONS = 128
+THEIRS = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
+
+
+class Case(NamedTuple):
+    """Images in classes of one size."""
+
+    classes: int
+    each: int
+    structure: float
+    """How far the centres of the classes lie apart, in standard deviations of their images in each dimension."""
+    peer: bool = True
+    """Whether the peer can: with thousands of images of a class it needs more memory than 15 GiB."""
+
+    def data(self) -> tuple[Tensor, Tensor]:
+        """Unit-norm embeddings and labels, in a random order."""
+        generator = torch.Generator().manual_seed(0)
+        images = self.classes * self.each
+        labels_N = torch.arange(self.classes).repeat_interleave(self.each)
+        labels_N = labels_N[torch.randperm(images, generator=generator)]
+        centre_CD = self.structure * torch.randn(self.classes, DIMENSIONS, generator=generator)
+        z_ND = torch.randn(images, DIMENSIONS, generator=generator).add_(centre_CD[labels_N])
+        return F.normalize(z_ND, dim=1), labels_N
+
+    def __str__(self) -> str:
+        return f"{self.classes * self.each:,} ({self.classes:,} × {self.each:,}), structure {self.structure:g}"
+
+
+SETS = {
+    "omniglot": [Case(659, 20, 0.6), Case(659, 20, 0.0)],
+    "mnist_test": [Case(10, 1000, 0.4), Case(10, 1000, 0.0)],
+    "mnist": [Case(10, 6000, 0.4, peer=False), Case(10, 6000, 0.0, peer=False)],
+}
+
+
+class Cost(NamedTuple):
+    """Of one contestant."""
+
+    seconds: float
+    megabytes: float | None
+
+
+def ours(z_ND: Tensor, labels_N: Tensor) -> Retrieval:
+    """Every figure."""
+    return retrieve(z_ND, labels_N)
+
+
+def peers(z_ND: Tensor, labels_N: Tensor) -> dict[str, float]:
+    """Three figures."""
+    calculator = AccuracyCalculator(include=THEIRS, k="max_bin_count", device=torch.device("cpu"))
+    figures: dict[str, float] = calculator.get_accuracy(z_ND, labels_N)
+    return figures
+
+
+CONTESTANTS = {"ours": ours, "peer": peers}
+
+
+def one_thread() -> None:
+    """For both, and for what they rely on."""
+    torch.set_num_threads(1)
+    faiss.omp_set_num_threads(1)
+
+
+def measure(case: Case, repeats: int, memory: bool = True) -> dict[str, Cost]:
+    """Seconds and megabytes of each contestant."""
+    one_thread()
+    given = case.data()
+    names = ["ours", "peer"] if case.peer else ["ours"]
+    seconds = medians({name: lambda name=name: CONTESTANTS[name](*given) for name in names}, repeats)  # type: ignore[misc]
+    return {name: Cost(seconds[name], extra_memory(case, CONTESTANTS[name]) if memory else None) for name in names}
+
+
+def extra_memory(case: Case, run: Callable[[Tensor, Tensor], object]) -> float:
+    """By how many megabytes the peak of a new process rises."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_rise, (case, run))
+
+
+def _rise(case: Case, run: Callable[[Tensor, Tensor], object]) -> float:
+    one_thread()
+    run(*Case(20, 20, 0.5).data())
+    given = case.data()
+    reset_peak()
+    before = peak()
+    run(*given)
+    return peak() - before
+
+
+def reset_peak() -> None:
+    """Let the peak start from what is held now: of Linux."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def peak() -> float:
+    """Megabytes that this process has held at most since then."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def main() -> None:
+    """Print a table."""
+    shown = Table(title="Retrieval: seconds / extra MB")
+    for column in ("", "ours", "peer", "× faster"):
+        shown.add_column(column, justify="right" if column else "left")
+    for name in sys.argv[1:] or SETS:
+        for case in SETS[name]:
+            taken = measure(case, repeats=1 if not case.peer else 5)
+            costs = [f"{cost.seconds:.2f} / {cost.megabytes:.0f}" for cost in taken.values()]
+            ratio = f"{taken['peer'].seconds / taken['ours'].seconds:.1f}" if case.peer else ""
+            shown.add_row(str(case), costs[0], costs[1] if case.peer else "out of memory", ratio)
+    Console(width=110).print(shown)
+
+
+if __name__ == "__main__":
+    main()

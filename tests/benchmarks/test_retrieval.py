@@ -1,0 +1,32 @@
+"""The retrieval benchmark in a short form, with bounds that hold on a busy machine."""
+
+import pytest
+import torch
+
+from tests.benchmarks.retrieval import Case, measure
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("structure", [0.0, 0.6])
+def test_few_images_of_a_class_take_no_longer_than_the_peer(structure):
+    taken = measure(Case(150, 20, structure), repeats=5, memory=False)
+    assert taken["ours"].seconds < 1.2 * taken["peer"].seconds
+
+
+@pytest.mark.parametrize("structure", [0.0, 0.4])
+def test_many_images_of_a_class_take_less(structure):
+    taken = measure(Case(10, 300, structure), repeats=5, memory=False)
+    assert taken["peer"].seconds > 1.5 * taken["ours"].seconds
+
+
+def test_the_memory_is_that_of_tiles():
+    """The similarities of all 13,180 images would be 695 MB."""
+    cost = measure(Case(659, 20, 0.6, peer=False), repeats=1)["ours"]
+    assert cost.megabytes is not None
+    assert cost.megabytes < 50
