@@ -89,6 +89,8 @@ def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: C
         check_val_every_n_epoch=None,
     )
     images = build_data(config)
+    if config.resume is not None:
+        check_resumed(images, Path(config.resume))
     module = build_module(config, images)
     results = begin_results(config, trainer, images)
     summary.print_choices(console, results, images)
@@ -116,6 +118,13 @@ def build_data(config: DictConfig) -> data.DataModule:
         except ValueError as error:
             raise ValueError(f"The {use} images of data={config.data.name} cannot be evaluated: {error}") from None
     return images
+
+
+def check_resumed(images: data.DataModule, checkpoint: Path) -> None:
+    """Raise ValueError where a network would go on with data that tests what it has seen."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True).get(type(images).__qualname__, {})
+    if data.LEARNT in state:
+        images.check_unseen(state[data.LEARNT])
 
 
 def build_module(config: DictConfig, images: data.DataModule) -> SiameseModule:

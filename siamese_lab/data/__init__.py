@@ -1,7 +1,7 @@
 """The data sets: files in, class-balanced P×K batches out."""
 
-from siamese_lab.data.datamodule import DataModule
+from siamese_lab.data.datamodule import LEARNT, DataModule
 from siamese_lab.data.registry import available, build, register, registry
 
 registry.discover(__name__, __path__)
-__all__ = ["DataModule", "available", "build", "register"]
+__all__ = ["LEARNT", "DataModule", "available", "build", "register"]

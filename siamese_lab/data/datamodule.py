@@ -19,6 +19,9 @@ from siamese_lab.data.pk_batches import PKBatches
 from siamese_lab.data.table import Table
 from siamese_lab.registry import check_options, options_of
 
+LEARNT = "learnt"
+"""What a state may hold for `DataModule.check_unseen`."""
+
 
 class Splits(NamedTuple):
     """What is learnt from, what choices are made on, and what is reported."""
@@ -93,7 +96,7 @@ class DataModule(lightning.LightningDataModule, ABC):
     def check_unseen(self, learnt: Mapping[str, Any]) -> None:
         """Raise ValueError if a network has been trained on what this set tests.
 
-        By default nothing is known of that.
+        By default nothing is known of that, and nothing refused.
 
         Args:
             learnt: the choices of the group `data` that the network was trained with, of any set.

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 
-from siamese_lab.data.datamodule import DataModule, Splits
+from siamese_lab.data.datamodule import LEARNT, DataModule, Splits
 from siamese_lab.data.decode import decode, unreadable
 from siamese_lab.data.download import Remote
 from siamese_lab.data.hold_out import check_nth, hold_out_classes
@@ -174,14 +174,8 @@ class Lfw(DataModule):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Whom the network has not seen, too."""
-        return super().state_dict() | {"learnt": {"name": "lfw", "view": self.view, "fold": self.fold}}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on, unless with other people than before."""
-        if "learnt" in state_dict:
-            self.check_unseen(state_dict["learnt"])
-        super().load_state_dict(state_dict)
+        """With whom is learnt from, for `check_unseen`."""
+        return super().state_dict() | {LEARNT: {"name": "lfw", "view": self.view, "fold": self.fold}}
 
     def provenance(self) -> dict[str, str]:
         """Which images they are, where they come from and where they are decoded to."""

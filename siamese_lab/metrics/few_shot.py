@@ -1,7 +1,7 @@
 """Few-shot classification: of which of some new classes is an image, given few images of each?
 
-Two protocols, never to be mixed, as they differ by about a factor of two in error on the same network: Lake's twenty
-one-shot runs (characters of one alphabet, by two people), and episodes drawn at random from all classes.
+Two protocols, never to be mixed, as one network errs up to three times as often in the first (arXiv:1902.03477): Lake's
+twenty one-shot runs (characters of one alphabet, by two people), and episodes drawn at random from all classes.
 
 An image is given to the class whose mean embedding is nearest (Snell et al. 2017, arXiv:1703.05175, §2.3), which with
 one shot is the nearest neighbour. A tie among n classes, its own among them, counts 1/n, as if it were broken by lot: a

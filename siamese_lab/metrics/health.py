@@ -47,13 +47,13 @@ def health(z_ND: Tensor, labels_N: Tensor) -> Health:
         ValueError: for embeddings that are not finite, and where no class has two images.
     """
     check_embeddings("Embedding health", z_ND, labels_N)
-    close = alignment(z_ND, labels_N)
+    aligned = alignment(z_ND, labels_N)
     mean_distance, uniformity = _over_all_pairs(z_ND)
     return Health(
         mean_distance=mean_distance,
         effective_rank=effective_rank(z_ND),
         uniformity=uniformity,
-        alignment=close,
+        alignment=aligned,
         collapsed=mean_distance < COLLAPSED_BELOW,
     )
 
