@@ -62,10 +62,10 @@ def job(config: DictConfig) -> None:
             fabric=fabric,
             console=console,
         )
-        drawn = pictures.write(evaluation, folder, map_by=config.map, seed=config.seed, console=console)
         evaluation.seconds["total"] = time.perf_counter() - started
         record.write(evaluation, origin(config, trained, images, seen, fabric), folder)
     print_figures(console, evaluation)
+    drawn = pictures.write(evaluation, folder, map_by=config.map, seed=config.seed, console=console)
     print_plainly(
         console,
         f"Evaluation: {short(folder / record.FILE_NAME)}",

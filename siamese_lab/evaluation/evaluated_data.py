@@ -123,7 +123,7 @@ def count_seen(trained: Trained, options: Mapping[str, Any], images: data.DataMo
             parted in another way.
     """
     then = trained.choices["data"]
-    if options["name"] != then["name"]:
+    if options["name"] != then["name"] or is_elsewhere(trained, options):
         return 0
     changed = [name for name in options if name not in FOLDERS and options[name] != then.get(name)]
     here = {name: options[name] for name in FOLDERS if name in options}
@@ -138,3 +138,9 @@ def count_seen(trained: Trained, options: Mapping[str, Any], images: data.DataMo
             f"Train one with {said} to report these, or test this one as it was trained."
         )
     return len(tested & learnt)
+
+
+def is_elsewhere(trained: Trained, options: Mapping[str, Any]) -> bool:
+    """Whether a folder of images of one's own, which is a set by itself, is another than that of the training."""
+    root = trained.choices["data"].get("root")
+    return root != trained.choices["paths"]["data"] and options.get("root") != root

@@ -12,6 +12,8 @@ from siamese_lab.callbacks.stored_choices import stored_choices
 from siamese_lab.study import results
 
 PREFIX = "network."
+NEEDED = ("data", "network", "paths", "seed")
+"""Of the choices."""
 SHOWN = 3
 """How many names of weights a message lists."""
 
@@ -61,7 +63,7 @@ def choices_of(content: Mapping[str, Any], checkpoint: Path) -> dict[str, Any]:
     """The choices that a checkpoint was trained with; of one that lacks them, those its run recorded beside it.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if there are none, or not those that a network is rebuilt from.
     """
     choices = stored_choices(content)
     run = checkpoints.run_of(checkpoint)
@@ -71,6 +73,11 @@ def choices_of(content: Mapping[str, Any], checkpoint: Path) -> dict[str, Any]:
         raise ValueError(
             f"{checkpoint} holds weights but not the choices they were trained with, and no {results.FILE_NAME} lies "
             "in the folder above its own. Leave it in the folder of its run, or train again with this version."
+        )
+    if lacking := [name for name in NEEDED if name not in choices]:
+        raise ValueError(
+            f"{checkpoint} is not whole: the choices in it lack {', '.join(lacking)}. "
+            "Use another of its run's checkpoints."
         )
     return choices
 

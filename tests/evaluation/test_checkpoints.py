@@ -120,7 +120,7 @@ WRONG = {
     drop_layer: "not of the network that its choices describe: embed.weight is missing.",
     choose_another_network: r"that its choices describe: backbone\S+ is not in that network; .* and [0-9]+ more\. ",
     choose_unknown_data: "There is no data set 'digitz'. Did you mean 'digits'?",
-    choose_nothing: "is not whole: it lacks 'data'",
+    choose_nothing: "is not whole: the choices in it lack data, network, paths, seed",
     diverge: "are not finite, in 1 of [0-9]+ tensors such as embed.bias: its training diverged",
     forget_the_run: "was not written by a run of siamese_lab",
     forget_the_weights: "is not whole: it lacks 'state_dict'",

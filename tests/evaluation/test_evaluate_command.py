@@ -177,6 +177,16 @@ def test_a_set_that_is_parted_anew_is_refused(evaluate: Callable[..., Ended], tm
     assert "Train one with data.split_seed=5 to report these, or test this one as it was trained." in ended.err
 
 
+def test_another_folder_of_images_is_another_set(evaluate: Callable[..., Ended], tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        make_images(tmp_path / name, 24, 6)
+    small = ("data.image_size=16", "data.classes_per_batch=4", "network=mlp", f"paths.cache={tmp_path / 'cache'}")
+    quick_run(tmp_path / "run", "data=image_folder", f"data.root={tmp_path / 'one'}", *small)
+    other = ("data.root=other", "data.split_seed=5")
+    ended = evaluate("checkpoint=run", *other, *QUICK)
+    assert ended.status == 0, ended.err
+
+
 def test_a_set_of_single_images_is_refused(evaluate: Callable[..., Ended], run: Path, tmp_path: Path) -> None:
     make_images(tmp_path / "images", 24, 1)
     fitting = ("data.image_size=16", "data.colour=false", "data.min_images_per_class=1")
@@ -207,6 +217,15 @@ MISTAKES = {
     "checkpoint=RUN precision=8": "precision must be auto or one of 32-true, bf16-mixed, 16-mixed, but is '8'.",
     "checkpoint=RUN folder=/dev/null/x": "The evaluation cannot be written to /dev/null/x",
 }
+
+
+def test_a_checkpoint_without_choices_is_explained(evaluate: Callable[..., Ended], run: Path, tmp_path: Path) -> None:
+    content = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    content["callbacks"]["StoredChoices"]["choices"] = {}
+    torch.save(content, tmp_path / "bare.ckpt")
+    ended = evaluate("checkpoint=bare.ckpt")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith("Error: bare.ckpt is not whole: the choices in it lack data")
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

@@ -26,7 +26,7 @@ def write(
     """Draw all pictures that an evaluation has figures for.
 
     Args:
-        evaluation: whose seconds are added to.
+        evaluation: what was found.
         folder: to write into.
         map_by: how the embedding is laid out in the plane; None draws no map.
         seed: of the queries that are shown, and of the map.
@@ -48,5 +48,4 @@ def write(
     for name, figure in figures.items():
         written.append(folder / f"{name}.png")
         figure.savefig(written[-1], dpi=DPI, facecolor="white")
-    evaluation.seconds |= stages.seconds
     return written
