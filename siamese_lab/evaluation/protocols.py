@@ -3,6 +3,7 @@
 Shapes: N images or pairs, D embedding dimensions, Q queries or images to classify, M images of pairs, E runs, W ways.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -23,22 +24,24 @@ COUNTS = ("threshold", "positives", "negatives")
 
 
 def retrieval(found: Retrieval, labels_N: Tensor, distance: str, seed: int) -> Protocol:
-    """Recall@K, R-Precision, MAP@R and MRR, with intervals over classes."""
+    """Recall@K, R-Precision, MAP@R and MRR, with intervals over classes where more than one has queries."""
     labels_Q = labels_N[found.query_Q]
+    queries, queried = len(found.query_Q), len(labels_Q.unique())
     figures = {
         name: Figure(*bootstrap.over_classes(values_Q, labels_Q, seed=seed))
+        if queried > 1
+        else Figure(float(values_Q.mean()))
         for name, values_Q in found.values().items()
     }
-    queries = len(found.query_Q)
     alone = len(labels_N) - queries
     exact = found.index == "exact"
     return Protocol(
         "Retrieval" if exact else "Retrieval, approximate",
-        f"Each of {queries:,} images of {len(labels_Q.unique()):,} classes queries all others by {distance} distance; "
+        f"Each of {queries:,} images of {queried:,} classes queries all others by {distance} distance; "
         f"{alone:,} images that are alone in their class are distractors. Ties count against the model."
         + ("" if exact else f" What is near was looked up by {found.index}, which misses some."),
         figures,
-        "classes",
+        "classes" if queried > 1 else None,
         {"queries": queries, "distractors": alone, "distance": distance, "index": found.index},
     )
 
@@ -98,7 +101,7 @@ def verification(
             advance=advance,
         )
     figures = {
-        name: Figure(None) if value != value else Figure(value, *bounds[name])
+        name: Figure(None) if math.isnan(value) else Figure(value, *bounds[name])
         for name, value in reported.items()
         if name not in COUNTS
     }

@@ -127,6 +127,19 @@ def test_single_images_are_refused() -> None:
         evaluate(untrained(images), images)
 
 
+def test_one_class_of_several_images_has_figures_without_intervals() -> None:
+    images = data.build("digits")
+    test = images.splits.test
+    labels_N = torch.tensor([0, 0, 0, *range(1, 30)])
+    mixed = ImageTable(test.images_NCHW[: len(labels_N)], labels_N, tuple(map(str, range(30))))
+    images.splits = images.splits._replace(test=mixed)
+    found = evaluate(untrained(images), images, pairs=100, episodes=0).protocols
+    recall = found["retrieval"].figures["recall@1"]
+    assert recall.value is not None and recall.low is None and found["retrieval"].over is None
+    assert found["retrieval"].facts["distractors"] == 29
+    assert found["verification_sampled"].facts["positives"] == 3
+
+
 def test_a_collapsed_network_is_at_chance_and_flagged() -> None:
     network = untrained(DIGITS)
     with torch.no_grad():

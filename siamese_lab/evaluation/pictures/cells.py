@@ -9,6 +9,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.typing import LineStyleType
 from torch import Tensor
 
 from siamese_lab.data.augment import to_float
@@ -30,12 +31,12 @@ class Frame(NamedTuple):
     """Told apart by colour, by line and by its sign, so that it is also told apart in grey."""
 
     colour: str
-    line: str
+    line: LineStyleType
     sign: str
 
 
 RIGHT = Frame("#1f6fb4", "solid", "✓")
-WRONG = Frame("#d1600a", (0, (2, 1)), "✗")  # type: ignore[arg-type]
+WRONG = Frame("#d1600a", (0, (2, 1)), "✗")
 
 
 class Sheet:
