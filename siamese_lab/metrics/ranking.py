@@ -26,6 +26,8 @@ TIE = 1e-6
 """Of cosines, and of ½d² times the squared length of the longer of the two embeddings."""
 TILE_ENTRIES = {"cpu": 2**24, "cuda": 2**26}
 """Similarities held at once: 64 MiB at most. The product takes most of the time, and wants many rows."""
+COUNTED_ENTRIES = {"cpu": 2**22, "cuda": 2**26}
+"""Of a tile, those looked at together: what is picked out for large classes takes several times their memory."""
 MOST_ROWS = {"cpu": 256, "cuda": 4096}
 """Of a tile: the product of more is no faster, and the memory not in the cache."""
 ALIGNED = 64
@@ -134,10 +136,11 @@ def places(images: Points, gallery: Points, order_M: Tensor, queries: Queries) -
     size, device = len(order_M), order_M.device
     columns = -(-size // ALIGNED) * ALIGNED
     largest = int(queries.count_Q.max())
-    rows = min(len(queries.row_Q), tile_rows(columns + 8 * largest, device))
+    rows = min(len(queries.row_Q), tile_rows(columns, device))
+    counted_rows = distances.tile_rows(columns + 8 * largest, device, COUNTED_ENTRIES)
     buffer_TM = torch.empty(rows, columns, device=device)
     lost_L = (~gallery.finite_N).nonzero().squeeze(1)
-    tiles = []
+    parts = []
     for chosen in slices(len(queries.row_Q), rows):
         part = queries.part(chosen)
         s_TM = buffer_TM[: len(part.row_Q)]
@@ -145,10 +148,11 @@ def places(images: Points, gallery: Points, order_M: Tensor, queries: Queries) -
         similarities(asking, gallery, s_TM[:, :size])
         s_TM[:, size:] = -torch.inf
         s_TM[:, lost_L] = torch.inf
-        bar_TJ = take_own(s_TM, asking, gallery, order_M, part, within)
-        found = placed(s_TM, bar_TJ, part.relevant_Q)
-        tiles.append(_never_for(~asking.finite_N, found))
-    return Places(*map(torch.cat, zip(*tiles, strict=True)))
+        for few in slices(len(s_TM), counted_rows):
+            bar_TJ = take_own(s_TM[few], asking.part(few), gallery, order_M, part.part(few), within)
+            found = placed(s_TM[few], bar_TJ, part.relevant_Q[few])
+            parts.append(_never_for(~asking.finite_N[few], found))
+    return Places(*map(torch.cat, zip(*parts, strict=True)))
 
 
 def tile_rows(entries: int, device: torch.device) -> int:
