@@ -28,10 +28,10 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_options_are_those_of_the_training(tmp_path: Path) -> None:
-    place = checkpoint(tmp_path, "data=omniglot", "data.image_size=32", "data.rotations=false")
+    place = checkpoint(tmp_path, "data=omniglot", "data.image_size=40", "data.rotations=false")
     for named in ([], ["data=omniglot"]):
         chosen = options(f"checkpoint={place}", *named)
-        assert (chosen["image_size"], chosen["rotations"]) == (32, False)
+        assert (chosen["image_size"], chosen["rotations"]) == (40, False)
 
 
 def test_another_set_has_its_own_options(tmp_path: Path) -> None:
