@@ -249,4 +249,6 @@ def test_help_helps(evaluate: Callable[..., Ended], run: Path) -> None:
     shown = evaluate("--help").out
     for expected in ("Evaluate a trained network", "checkpoint=outputs/runs/", "data=mnist", "episodes: 1000"):
         assert expected in shown
-    assert "image_size: 16" in evaluate(f"checkpoint={run}", "--help").out
+    ended = evaluate(f"checkpoint={run}", "--help")
+    assert (ended.status, ended.err) == (0, "")
+    assert "image_size: 16" in ended.out
