@@ -43,7 +43,9 @@ def with_evaluated_data(arguments: Sequence[str]) -> list[str]:
         store(with_folders_of_now(choices))
     else:
         store(composed(name, arguments))
-    return [*rest, *folders_of_then(choices, arguments)]
+    beside = max(number for number, argument in enumerate(rest) if option_of(argument) == "checkpoint")
+    rest[beside:beside] = folders_of_then(choices, arguments)  # flags such as --help may not come between overrides
+    return rest
 
 
 def store(options: Mapping[str, Any] | None) -> None:

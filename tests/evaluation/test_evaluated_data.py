@@ -47,7 +47,7 @@ def test_folders_are_those_of_this_machine_else_those_of_the_training(
     place = checkpoint(tmp_path, "data=omniglot", f"paths.data={tmp_path / 'there'}")
     argument = f"checkpoint={place}"
     assert options(argument)["root"] == "${paths.data}"
-    assert with_evaluated_data([argument]) == [argument, f"paths.data='{tmp_path / 'there'}'"]
+    assert with_evaluated_data(["--help", argument]) == ["--help", f"paths.data='{tmp_path / 'there'}'", argument]
     assert with_evaluated_data([argument, "paths.data=here"]) == [argument, "paths.data=here"]
     monkeypatch.setenv("SIAMESE_LAB_DATA", "here")
     assert with_evaluated_data([argument]) == [argument]
