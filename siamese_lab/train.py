@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from siamese_lab import choices, command_line, data, environment, losses, networks, samplers, summary
+from siamese_lab import checkpoints, choices, command_line, data, environment, losses, networks, samplers, summary
 from siamese_lab.callbacks import (
     BestCheckpoint,
     Interrupted,
@@ -122,7 +122,7 @@ def build_data(config: DictConfig) -> data.DataModule:
 
 def check_resumed(images: data.DataModule, checkpoint: Path) -> None:
     """Raise ValueError where a network would go on with data that tests what it has seen."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True).get(type(images).__qualname__, {})
+    state = checkpoints.read(checkpoint).get(type(images).__qualname__, {})
     if data.LEARNT in state:
         images.check_unseen(state[data.LEARNT])
 
