@@ -16,8 +16,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from siamese_lab import command_line
-from siamese_lab.choices import config_folder, register_schema
+from siamese_lab.choices import EvaluationChoices, config_folder, register_schema
 from siamese_lab.data import download
+from siamese_lab.evaluate import job as evaluate_job
+from siamese_lab.evaluation.evaluated_data import with_evaluated_data
 from siamese_lab.study.results import Results
 from siamese_lab.train import job, train
 
@@ -70,6 +72,26 @@ def command(
         return Ended(status, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def evaluate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """`python -m siamese_lab.evaluate ARGUMENTS`, the same way."""
+
+    def evaluate(*arguments: str) -> Ended:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("SIAMESE_LAB_DATA", raising=False)
+        monkeypatch.setattr(sys, "argv", ["siamese_lab.evaluate", *arguments])
+        try:
+            command_line.run(evaluate_job, "evaluate", EvaluationChoices, with_evaluated_data)
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return Ended(status, *capsys.readouterr())
+
+    return evaluate
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ SMALL = (
     "data.classes_per_batch=4",
     "data.images_per_class=2",
     "data.hold_out=4",
+    "sampler.negatives=1",
     "trainer.max_steps=2",
 )
 

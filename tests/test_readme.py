@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUICK, Ended
+from conftest import QUICK, Ended, quick_run
 
 from siamese_lab import samplers
 from siamese_lab.data.__main__ import main as prepare_data
@@ -25,6 +25,8 @@ def blocks(language: str) -> list[str]:
 LINES = [line for block in blocks("bash") for line in block.splitlines() if "pip" not in line]
 COMMANDS = [line for line in LINES if COMMAND in line]
 DATA_COMMANDS = [line for line in LINES if DATA_COMMAND in line]
+EVALUATE_COMMAND = "python -m siamese_lab.evaluate"
+EVALUATE_COMMANDS = [line for line in LINES if EVALUATE_COMMAND in line]
 
 
 def test_the_first_two_commands_set_themselves_up() -> None:
@@ -60,6 +62,17 @@ def test_commands_about_data_run(
         prepare_data()
     assert ended.value.code == 0
     assert bool(list(tmp_path.glob("outputs/data/*/*.png"))) == ("--show" in line)
+
+
+@pytest.mark.parametrize("line", EVALUATE_COMMANDS)
+def test_commands_about_checkpoints_run(line: str, evaluate: Callable[..., Ended], tmp_path: Path) -> None:
+    run = tmp_path / "outputs/runs/DATE/RUN"
+    quick_run(run)
+    before, _, arguments = line.partition(EVALUATE_COMMAND)
+    assert not before
+    ended = evaluate(*shlex.split(arguments), "map=null")
+    assert ended.status == 0, ended.err
+    assert "Evaluation: outputs/runs/DATE/RUN/evaluations/" in ended.out
 
 
 def test_the_strategy_of_the_example_chooses_the_farthest() -> None:

@@ -12,10 +12,6 @@ import torch
 from conftest import Ended, quick_run
 from PIL import Image
 
-from siamese_lab import command_line
-from siamese_lab.choices import EvaluationChoices
-from siamese_lab.evaluate import job
-from siamese_lab.evaluation.evaluated_data import with_evaluated_data
 
 QUICK = ("accelerator=cpu", "pairs=400", "map=null")
 PICTURES = ("nearest_neighbours.png", "hardest_errors.png", "roc.png", "embedding_map.png")
@@ -27,26 +23,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     quick_run(folder, "seed=1")
     return folder
-
-
-@pytest.fixture
-def evaluate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
-    """The command, from an empty folder, within this process."""
-
-    def evaluate(*arguments: str) -> Ended:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.delenv("SIAMESE_LAB_DATA", raising=False)
-        monkeypatch.setattr(sys, "argv", ["siamese_lab.evaluate", *arguments])
-        try:
-            command_line.run(job, "evaluate", EvaluationChoices, with_evaluated_data)
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return Ended(status, *capsys.readouterr())
-
-    return evaluate
 
 
 def test_it_leaves_figures_classes_and_pictures_beside_the_run(evaluate: Callable[..., Ended], run: Path) -> None:
