@@ -43,7 +43,7 @@ def places(
     within = images is gallery
     length = min(len(gallery.z_ND), max(int(queries.relevant_Q.max()), to_find) + int(within))
     length = -(-length // ranking.DEEPEST) * ranking.DEEPEST
-    tiles = []
+    found = ranking.room_for(queries)
     for chosen in ranking.slices(len(queries.row_Q), ranking.tile_rows(8 * length, labels_N.device)):
         row_T = queries.row_Q[chosen]
         asking = images.part(row_T)
@@ -54,8 +54,8 @@ def places(
             none_TL |= found_TL == row_T[:, None]
         bar_TL = (s_TL - ranking.ties(asking, gallery, found_TL)).masked_fill_(~own_TL | none_TL, -torch.inf)
         s_TL.masked_fill_(own_TL | none_TL, -torch.inf)
-        tiles.append(ranking.placed(s_TL, ranking.descending(bar_TL), queries.relevant_Q[chosen]))
-    return name, Places(*map(torch.cat, zip(*tiles, strict=True)))
+        found.write(chosen, ranking.placed(s_TL, ranking.descending(bar_TL), queries.relevant_Q[chosen]))
+    return name, found
 
 
 def _built(gallery: Points) -> tuple[str, Any]:

@@ -85,10 +85,25 @@ class Places(NamedTuple):
     precision_Q: Tensor
     """float64 where there is such: the sum of the precisions at their places."""
 
+    def write(self, chosen: slice, found: "Places") -> None:
+        """What some of the queries found."""
+        for each_Q, found_T in zip(self, found, strict=True):
+            each_Q[chosen] = found_T
+
 
 def summed_in(device: torch.device) -> torch.dtype:
     """float64, so that the order of the images does not show; Apple's GPUs have none."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def room_for(queries: Queries) -> Places:
+    """Places yet to be written.
+
+    Made before the first tile: small tensors kept from each would lie scattered between the large ones that it frees,
+    whose memory then fits no others, and the more tiles, the more of it.
+    """
+    kinds = torch.int32, torch.int32, summed_in(queries.row_Q.device)
+    return Places(*(torch.empty_like(queries.row_Q, dtype=kind) for kind in kinds))
 
 
 def points(z_ND: Tensor, distance: Distance) -> Points:
@@ -140,19 +155,19 @@ def places(images: Points, gallery: Points, order_M: Tensor, queries: Queries) -
     counted_rows = distances.tile_rows(columns + 8 * largest, device, COUNTED_ENTRIES)
     buffer_TM = torch.empty(rows, columns, device=device)
     lost_L = (~gallery.finite_N).nonzero().squeeze(1)
-    parts = []
+    found = room_for(queries)
     for chosen in slices(len(queries.row_Q), rows):
         part = queries.part(chosen)
-        s_TM = buffer_TM[: len(part.row_Q)]
         asking = images.part(part.row_Q)
+        s_TM = buffer_TM[: len(part.row_Q)]
         similarities(asking, gallery, s_TM[:, :size])
         s_TM[:, size:] = -torch.inf
         s_TM[:, lost_L] = torch.inf
         for few in slices(len(s_TM), counted_rows):
             bar_TJ = take_own(s_TM[few], asking.part(few), gallery, order_M, part.part(few), within)
-            found = placed(s_TM[few], bar_TJ, part.relevant_Q[few])
-            parts.append(_never_for(~asking.finite_N[few], found))
-    return Places(*map(torch.cat, zip(*parts, strict=True)))
+            at = slice(chosen.start + few.start, chosen.start + few.stop)
+            found.write(at, placed(s_TM[few], bar_TJ, part.relevant_Q[few]))
+    return _never_for(~images.finite_N[queries.row_Q], found)
 
 
 def tile_rows(entries: int, device: torch.device) -> int:
@@ -166,11 +181,11 @@ def slices(total: int, length: int) -> Iterator[slice]:
     return (slice(start, min(start + length, total)) for start in range(0, total, length))
 
 
-def _never_for(lost_T: Tensor, found: Places) -> Places:
+def _never_for(lost_Q: Tensor, found: Places) -> Places:
     return Places(
-        found.first_Q.masked_fill(lost_T, NEVER),
-        found.found_Q.masked_fill(lost_T, 0),
-        found.precision_Q.masked_fill(lost_T, 0),
+        found.first_Q.masked_fill(lost_Q, NEVER),
+        found.found_Q.masked_fill(lost_Q, 0),
+        found.precision_Q.masked_fill(lost_Q, 0),
     )
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.benchmarks.retrieval import Case, measure
+from tests.benchmarks.retrieval import Case, extra_memory, measure, ours
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +27,9 @@ def test_many_images_of_a_class_take_less(structure):
 
 def test_the_memory_is_that_of_tiles():
     """The similarities of all 13,180 images would be 695 MB."""
-    cost = measure(Case(659, 20, 0.6, peer=False), repeats=1)["ours"]
-    assert cost.megabytes is not None
-    assert cost.megabytes < 50
+    assert extra_memory(Case(659, 20, 0.6), ours) < 50
+
+
+def test_classes_of_thousands_take_little_more():
+    """The similarities of these 1,500 queries would be 351 MB."""
+    assert extra_memory(Case(10, 6000, 0.4, queries=1500), ours) < 150
