@@ -8,7 +8,6 @@ import pytest
 from conftest import Ended
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
-from test_evaluate_command import evaluate  # noqa: F401
 from untrained import checkpoint
 
 from siamese_lab.evaluation import load
@@ -80,7 +79,7 @@ def test_lfw_networks_are_refused_on_people_they_have_seen(
     trained: str,
     tested: str,
     tmp_path: Path,
-    evaluate: Callable[..., Ended],  # noqa: F811
+    evaluate: Callable[..., Ended],
 ) -> None:
     place = checkpoint(tmp_path, "data=lfw", *trained.split())
     ended = evaluate(f"checkpoint={place}", *tested.split())
