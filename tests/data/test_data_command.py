@@ -56,7 +56,7 @@ load = Digits.load
     [
         (["digts"], "Error: There is no data 'digts'. Did you mean 'digits'? Available: digits, "),
         (["lfw", "data.imge_size=3"], "Error: There is no option 'data.imge_size'. Did you mean 'data.image_size'? "),
-        (["lfw", "data.crop=half"], "Error: data.crop must be a whole number, like 150, but is 'half'."),
+        (["lfw", "data.crop=half"], "Error: data.crop must be a whole number, like 100, but is 'half'."),
         (["lfw", "data.view=2"], "Error: View 2 of LFW is one of ten folds: set data.fold=0…9, which is None."),
         (
             ["mnist", "paths.data=absent"],
