@@ -156,13 +156,20 @@ class Sampler(nn.Module, ABC):
         """The choice of all anchors, tile by tile."""
         if self.negatives > 1:
             check_negatives(images, self.negatives)
-        parts = []
+        batch, choice = len(images.peers.own_BK), None
         for tile in tiles(images, self._room):
             slot_AR = self.positives(tile)
             if slot_AR is not None:
                 tile = tile.with_positives(slot_AR)
-            parts.append(self.choose_one(tile) if self.negatives == 1 else self.choose_best(tile))
-        choice = parts[0] if len(parts) == 1 else Choice(*(torch.cat(each) for each in zip(*parts, strict=True)))
+            chosen = self.choose_one(tile) if self.negatives == 1 else self.choose_best(tile)
+            if len(tile.s_AN) == batch:
+                choice = chosen
+                break
+            # Written into one place: small results that live on between large ones would keep the heap from reuse.
+            choice = choice or Choice(*(each_A.new_empty(batch, *each_A.shape[1:]) for each_A in chosen))
+            for each_B, each_A in zip(choice, chosen, strict=True):
+                each_B[tile.anchors] = each_A
+        assert choice is not None
         # Where embeddings are nan no comparison holds, and the index may be one of the padding.
         return choice._replace(negative_ARM=choice.negative_ARM.clamp_max(len(images.z_CD) - 1))
 
