@@ -44,7 +44,8 @@ def with_evaluated_data(arguments: Sequence[str]) -> list[str]:
     else:
         store(composed(name, arguments))
     beside = max(number for number, argument in enumerate(rest) if option_of(argument) == "checkpoint")
-    rest[beside:beside] = folders_of_then(choices, arguments)  # flags such as --help may not come between overrides
+    # Quoted, as the folders of runs have names like seed=0; flags such as --help may not come between overrides.
+    rest[beside : beside + 1] = [*folders_of_then(choices, arguments), f"checkpoint={quoted(place)}"]
     return rest
 
 

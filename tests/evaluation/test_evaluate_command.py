@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -68,6 +69,13 @@ def test_it_leaves_figures_classes_and_pictures_beside_the_run(evaluate: Callabl
         assert (folder / name).stat().st_size < 1_000_000
         with Image.open(folder / name) as picture:
             assert picture.info["dpi"] == pytest.approx((120, 120), abs=1)
+
+
+def test_a_run_is_named_as_its_folder_is(evaluate: Callable[..., Ended], run: Path, tmp_path: Path) -> None:
+    named = tmp_path / "digits_semi_hard_seed=0"
+    shutil.copytree(run / "checkpoints", named / "checkpoints")
+    ended = evaluate(f"checkpoint={named}", "episodes=0", f"folder={tmp_path / 'to'}", *QUICK)
+    assert (ended.status, ended.err) == (0, "")
 
 
 def test_the_figures_are_those_of_the_run(evaluate: Callable[..., Ended], tmp_path: Path) -> None:

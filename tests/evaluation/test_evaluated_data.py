@@ -44,15 +44,15 @@ def test_folders_are_those_of_this_machine_else_those_of_the_training(
 ) -> None:
     (tmp_path / "there").mkdir()
     place = checkpoint(tmp_path, "data=omniglot", f"paths.data={tmp_path / 'there'}")
-    argument = f"checkpoint={place}"
+    argument, read = f"checkpoint={place}", f"checkpoint='{place}'"
     assert options(argument)["root"] == "${paths.data}"
-    assert with_evaluated_data(["--help", argument]) == ["--help", f"paths.data='{tmp_path / 'there'}'", argument]
-    assert with_evaluated_data([argument, "paths.data=here"]) == [argument, "paths.data=here"]
+    assert with_evaluated_data(["--help", argument]) == ["--help", f"paths.data='{tmp_path / 'there'}'", read]
+    assert with_evaluated_data([argument, "paths.data=here"]) == [read, "paths.data=here"]
     monkeypatch.setenv("SIAMESE_LAB_DATA", "here")
-    assert with_evaluated_data([argument]) == [argument]
+    assert with_evaluated_data([argument]) == [read]
     monkeypatch.delenv("SIAMESE_LAB_DATA")
     (tmp_path / "there").rmdir()
-    assert with_evaluated_data([argument]) == [argument]
+    assert with_evaluated_data([argument]) == [read]
 
 
 def test_a_folder_of_images_of_ones_own_stays_where_it_was(tmp_path: Path) -> None:
