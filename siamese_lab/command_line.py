@@ -9,13 +9,11 @@ from collections.abc import Callable, Sequence
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
-from rich.console import Console
 
 from siamese_lab.choices import Choices, check_keys, config_folder, register_schema
-from siamese_lab.mistakes import check_types, explain, is_users_mistake
+from siamese_lab.mistakes import BAD_INPUT, check_types, print_mistake
 from siamese_lab.resuming import with_resumed_choices
 
-BAD_INPUT = 2
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
@@ -52,11 +50,9 @@ def run(
     except BrokenPipeError:  # of `--help | head`: what else there is to say has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        if asked == "1" or not is_users_mistake(error):
+        if asked == "1":
             raise
-        Console(stderr=True, soft_wrap=True).print(
-            f"Error: {explain(error, command)}", markup=False, highlight=False, style="red"
-        )
+        print_mistake(error, command)
         raise SystemExit(BAD_INPUT) from None
     finally:
         os.environ.pop(FULL_ERROR) if asked is None else os.environ.update({FULL_ERROR: asked})

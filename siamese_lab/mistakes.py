@@ -12,10 +12,22 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
 
 from siamese_lab.choices import config_folder
 from siamese_lab.overrides import option_of, quoted
 from siamese_lab.registry import did_you_mean
+
+BAD_INPUT = 2
+"""Exit status."""
+
+
+def print_mistake(error: BaseException, *command: str) -> None:
+    """A user's mistake as one message on stderr, as `explain` puts it; any other error is raised again."""
+    if not is_users_mistake(error):
+        raise error
+    message = f"Error: {explain(error, *command)}"
+    Console(stderr=True, soft_wrap=True).print(message, markup=False, highlight=False, style="red")
 
 
 def is_users_mistake(error: BaseException) -> bool:

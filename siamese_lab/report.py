@@ -12,12 +12,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from siamese_lab.mistakes import explain, is_users_mistake
+from siamese_lab.mistakes import BAD_INPUT, print_mistake
 from siamese_lab.study import lfw_view2
 from siamese_lab.study.lfw_view2 import View2
 from siamese_lab.summary import print_plainly
 
-BAD_INPUT = 2
 FILE_NAME = "lfw_view2.json"
 
 
@@ -32,11 +31,7 @@ def main() -> None:
     try:
         report(folder, Console())
     except Exception as error:
-        if not is_users_mistake(error):
-            raise
-        Console(stderr=True, soft_wrap=True).print(
-            f"Error: {explain(error)}", markup=False, highlight=False, style="red"
-        )
+        print_mistake(error)
         sys.exit(BAD_INPUT)
 
 

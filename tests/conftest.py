@@ -7,7 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests run sid
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hydra
 import pytest
@@ -55,43 +55,38 @@ class Ended(NamedTuple):
 
 
 @pytest.fixture
-def command(
+def ending(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
-    """`python -m siamese_lab.train ARGUMENTS`, from an empty folder, within this process."""
+) -> Callable[..., Callable[..., Ended]]:
+    """A command that starts like this, from an empty folder, within this process."""
 
-    def run(*arguments: str) -> Ended:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.delenv("SIAMESE_LAB_DATA", raising=False)
-        monkeypatch.setattr(sys, "argv", ["siamese_lab.train", *arguments])
-        try:
-            command_line.run(job)
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return Ended(status, *capsys.readouterr())
+    def ending(module: str, *how: Any) -> Callable[..., Ended]:
+        def run(*arguments: str) -> Ended:
+            monkeypatch.chdir(tmp_path)
+            monkeypatch.delenv("SIAMESE_LAB_DATA", raising=False)
+            monkeypatch.setattr(sys, "argv", [module, *arguments])
+            try:
+                command_line.run(*how)
+                status = 0
+            except SystemExit as ended:
+                status = int(ended.code or 0)
+            return Ended(status, *capsys.readouterr())
 
-    return run
+        return run
+
+    return ending
 
 
 @pytest.fixture
-def evaluate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
-    """`python -m siamese_lab.evaluate ARGUMENTS`, the same way."""
+def command(ending: Callable[..., Callable[..., Ended]]) -> Callable[..., Ended]:
+    """`python -m siamese_lab.train ARGUMENTS`."""
+    return ending("siamese_lab.train", job)
 
-    def evaluate(*arguments: str) -> Ended:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.delenv("SIAMESE_LAB_DATA", raising=False)
-        monkeypatch.setattr(sys, "argv", ["siamese_lab.evaluate", *arguments])
-        try:
-            command_line.run(evaluate_job, "evaluate", EvaluationChoices, with_evaluated_data)
-            status = 0
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return Ended(status, *capsys.readouterr())
 
-    return evaluate
+@pytest.fixture
+def evaluate(ending: Callable[..., Callable[..., Ended]]) -> Callable[..., Ended]:
+    """`python -m siamese_lab.evaluate ARGUMENTS`."""
+    return ending("siamese_lab.evaluate", evaluate_job, "evaluate", EvaluationChoices, with_evaluated_data)
 
 
 @pytest.fixture(scope="session")

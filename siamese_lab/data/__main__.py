@@ -14,9 +14,9 @@ from rich.table import Table
 from siamese_lab import data
 from siamese_lab.choices import check_keys, config_folder, register_schema
 from siamese_lab.data.sheets import write_sheets
-from siamese_lab.mistakes import check_types, explain, is_users_mistake
+from siamese_lab.mistakes import BAD_INPUT, check_types, print_mistake
 
-BAD_COPY, BAD_INPUT = 1, 2
+BAD_COPY = 1
 
 
 def main() -> None:
@@ -48,11 +48,7 @@ def main() -> None:
             if asked.show:
                 show(console, images, Path(config.paths.outputs) / "data" / name)
         except Exception as error:
-            if not is_users_mistake(error):
-                raise
-            Console(stderr=True, soft_wrap=True).print(
-                f"Error: {explain(error)}", markup=False, highlight=False, style="red"
-            )
+            print_mistake(error)
             statuses.add(BAD_INPUT)
     sys.exit(max(statuses))
 
