@@ -42,3 +42,7 @@ class EveryTriplet(NamedTuple):
     """int64: how many images are of another class."""
     semi_hard: bool
     """Only those with d_ap < d_an < d_ap + margin, in the loss's own margin and distance."""
+
+    def number(self) -> Tensor:
+        """How many triplets there are, on the device."""
+        return (self.valid_BR.sum(1) * self.negatives_B).sum()

@@ -16,7 +16,9 @@ from rich.console import Console
 from siamese_lab import checkpoints, choices, command_line, data, environment, losses, networks, samplers, summary
 from siamese_lab.callbacks import (
     BestCheckpoint,
+    History,
     Interrupted,
+    LastCheckpoint,
     Progress,
     StopOnNonFinite,
     StopOnSignal,
@@ -68,6 +70,7 @@ def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: C
     """
     started = time.perf_counter()
     clock = TrainingClock()
+    history = History(clock)
     best = BestCheckpoint(folder / "checkpoints", monitor=BEST_BY)
     last = folder / "checkpoints" / "last.ckpt"
     trainer = build_trainer(
@@ -78,7 +81,9 @@ def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: C
             Progress(console),
             StoredChoices(overrides, choices.plain(config)),
             *([] if config.ema is None else [WeightAverage(config.ema)]),
+            history,
             best,
+            LastCheckpoint(last),
             StopOnSignal(last, console),
         ],
         logger=instantiate(config.logger, save_dir=folder) if config.logger else False,
@@ -93,6 +98,7 @@ def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: C
         check_resumed(images, Path(config.resume))
     module = build_module(config, images)
     results = begin_results(config, trainer, images)
+    history.keep_in(results, folder)
     summary.print_choices(console, results, images)
 
     with recorded(results, folder):

@@ -11,8 +11,21 @@ Status = Literal["running", "finished", "interrupted", "failed"]
 
 
 @dataclass
+class Point:
+    """Where a run stood at a validation."""
+
+    step: int
+    triplets: int
+    """Selected so far."""
+    train: dict[str, float]
+    """Means of what was logged since the validation before: `loss`, `active_share`, `d_ap_q50` and so on."""
+    validation: dict[str, float]
+    """By name, such as `recall@1`."""
+
+
+@dataclass
 class Results:
-    """One run. All that depends on the clock is under `seconds`, so runs of one seed otherwise compare equal."""
+    """One run. All that depends on the clock is under `seconds…`, so runs of one seed otherwise compare equal."""
 
     data: str
     sampler: str
@@ -35,6 +48,10 @@ class Results:
     validation: dict[str, float | None] = field(default_factory=dict)
     test: dict[str, float | None] = field(default_factory=dict)
     """By name; None for what the images cannot tell, as a rate finer than one of so many pairs."""
+    history: list[Point] = field(default_factory=list)
+    """A point for each validation, while it runs too."""
+    seconds_of_history: list[float] = field(default_factory=list)
+    """Of training, without validation, up to each point."""
     schema_version: int = SCHEMA_VERSION
 
     def write(self, folder: Path) -> Path:
@@ -61,6 +78,6 @@ def read(folder: Path) -> Results:
             f"but this version of siamese_lab reads {SCHEMA_VERSION}."
         )
     try:
-        return Results(**content)
+        return Results(**content | {"history": [Point(**point) for point in content.get("history", ())]})
     except TypeError as error:
         raise ValueError(f"{folder / FILE_NAME} was written by another version of siamese_lab: {error}.") from error
