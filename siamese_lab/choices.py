@@ -1,5 +1,6 @@
 """The schema of a run's configuration: a key that is not here does not pass, and values are checked for their type."""
 
+import os
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
@@ -47,6 +48,11 @@ class Choices:
     seed: int = 0
     tested: Tested = Tested.last
     resume: str | None = None
+    name: str | None = None
+    """Of a study, which is its folder's."""
+    budget: dict[str, Any] | None = None
+    threads: int | None = None
+    """Of the processor, for a run; null leaves it to torch."""
 
 
 @dataclass
@@ -71,9 +77,16 @@ class EvaluationChoices:
 
 
 def register_schema() -> None:
-    """Let YAML files refer to the schemas as `choices` and `evaluation_choices`."""
+    """Let YAML files refer to the schemas as `choices` and `evaluation_choices`, and to `${cores_for:THREADS}`."""
+    OmegaConf.register_new_resolver("cores_for", cores_for, replace=True)
     ConfigStore.instance().store(name="choices", node=Choices)
     ConfigStore.instance().store(name="evaluation_choices", node=EvaluationChoices)
+
+
+def cores_for(threads: int) -> int:
+    """How many runs of so many threads this process's cores are enough for: at least one."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, here // threads)
 
 
 def config_folder() -> Path:

@@ -39,6 +39,7 @@ def run(
     register_schema()
 
     def checked_job(config: DictConfig) -> None:
+        hush()  # in processes of their own, too
         check_keys(config, schema)
         check_types(config, HydraConfig.get().overrides.task, command)
         job(config)

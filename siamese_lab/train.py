@@ -9,11 +9,23 @@ from pathlib import Path
 import lightning
 import torch
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from siamese_lab import checkpoints, choices, command_line, data, environment, losses, networks, samplers, summary
+from siamese_lab import (
+    checkpoints,
+    choices,
+    command_line,
+    data,
+    environment,
+    losses,
+    networks,
+    samplers,
+    summary,
+    sweep,
+)
 from siamese_lab.callbacks import (
     BestCheckpoint,
     History,
@@ -46,12 +58,32 @@ def job(config: DictConfig) -> None:
     hydra = HydraConfig.get()
     console = Console()
     folder = Path(hydra.runtime.output_dir)
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    if config.name is not None:
+        check_multirun(hydra.mode)
+        run_of_a_study(config, folder, hydra.overrides.task)
+        return
     try:
         results = train(config, folder, hydra.overrides.task, console)
     except Interrupted as interrupted:
         summary.print_interrupted(console, interrupted.checkpoint)
         raise SystemExit(128 + interrupted.number) from None
     summary.print_outcome(console, results, folder)
+
+
+def run_of_a_study(config: DictConfig, folder: Path, overrides: Sequence[str]) -> None:
+    """What is left of one run among many, in silence."""
+    try:
+        sweep.run(train, config, folder, overrides)
+    except Interrupted as interrupted:
+        raise SystemExit(128 + interrupted.number) from None
+
+
+def check_multirun(mode: RunMode | None) -> None:
+    """Raise ValueError for a study that is asked for as if it were one run."""
+    if mode != RunMode.MULTIRUN:
+        raise ValueError("A study is many runs, so it takes -m: python -m siamese_lab.train -m experiment=study.")
 
 
 def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: Console) -> Results:

@@ -25,7 +25,7 @@ def build_trainer(config: DictConfig, **further: Any) -> lightning.Trainer:
     check_accelerator(config.accelerator)
     if config.max_steps < 1:
         raise ValueError(f"trainer.max_steps must be at least 1, but is {config.max_steps}.")
-    decided = OmegaConf.to_container(config)
+    decided = OmegaConf.to_container(config, resolve=True)
     assert isinstance(decided, dict)
     if config.precision == "auto":
         decided["precision"] = best_precision(config.accelerator)

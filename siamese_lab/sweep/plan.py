@@ -1,0 +1,66 @@
+"""The runs that a sweep is to make, found before the first one starts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from siamese_lab import choices
+
+
+class Planned(NamedTuple):
+    """One run."""
+
+    folder: Path
+    data: str
+    """As chosen on the command line: `mnist_closed`, say."""
+    sampler: str
+    seed: int
+    steps: int
+    choices: dict[str, Any]
+
+
+def plan(config: DictConfig) -> list[Planned]:
+    """The runs of a sweep in the order in which they are started.
+
+    Args:
+        config: of the sweep, with Hydra's own part.
+
+    Raises:
+        ValueError: if two of them would write into one folder.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    params = [f"{name}={values}" for name, values in (config.hydra.sweeper.params or {}).items()]
+    parser = OverridesParser.create(loader)
+    overrides = parser.parse_overrides([*params, *config.hydra.overrides.task])
+    runs = [
+        planned(loader.load_sweep_config(config, list(each)))
+        for batch in BasicSweeper.split_arguments(overrides, None)
+        for each in batch
+    ]
+    check_folders(runs)
+    return runs
+
+
+def planned(config: DictConfig) -> Planned:
+    """The run of a composed configuration."""
+    chosen = config.hydra.runtime.choices
+    folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
+    with open_dict(config):
+        task = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    return Planned(folder, chosen.data, chosen.sampler, config.seed, config.trainer.max_steps, choices.plain(task))
+
+
+def check_folders(runs: Sequence[Planned]) -> None:
+    """Raise ValueError where two runs share a folder."""
+    folders = [run.folder for run in runs]
+    for folder in folders:
+        if folders.count(folder) > 1:
+            raise ValueError(
+                f"{folders.count(folder)} runs of this sweep would write into {folder}, as they differ in more than "
+                "data, sampler and seed. Give each value of a further option a study of its own: name=ANOTHER."
+            )

@@ -1,0 +1,97 @@
+"""A sweep that is killed at any moment and started again leaves what an undisturbed one does."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import last_weights
+
+SWEEP = (
+    "-m",
+    "experiment=study",
+    "data=digits",
+    "seed=0",
+    "sampler=random,semi_hard",
+    "budget.steps.digits=60",
+    "trainer.val_check_interval=5",
+    "trainer.accelerator=cpu",
+    "logger=csv",
+)
+KILLS = 10
+RUNS = ("random/seed=0", "semi_hard/seed=0")
+
+
+def started(folder: Path, *further: str) -> subprocess.Popen:
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "siamese_lab.train", *SWEEP, *further]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def outcome(folder: Path) -> dict[str, dict]:
+    """The results of each run but for the clock."""
+    found = {}
+    for run in RUNS:
+        content = json.loads((folder / "outputs/study/digits" / run / "results.json").read_text())
+        for timed in ("seconds", "seconds_of_history"):
+            content.pop(timed)
+        found[run] = content
+    return found
+
+
+def wait_for_change(place: Path, process: subprocess.Popen) -> None:
+    """Until the sweep has written the file anew."""
+
+    def written() -> float:
+        return place.stat().st_mtime if place.exists() else 0.0
+
+    before, until = written(), time.monotonic() + 120
+    while written() == before and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    process = started(folder)
+    out, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, out
+    return folder
+
+
+def test_killed_ten_times_and_started_again(undisturbed: Path, tmp_path: Path) -> None:
+    chance = random.Random(0)
+    for kill in range(KILLS):
+        process = started(tmp_path)
+        run = tmp_path / "outputs/study/digits" / RUNS[0 if kill < KILLS // 2 else 1]
+        wait_for_change(run / "results.json", process)
+        time.sleep(chance.random() * 0.6)  # steps, validations and checkpoints follow one another within it
+        process.kill()
+        process.wait()
+    process = started(tmp_path)
+    out, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, out
+
+    assert outcome(tmp_path) == outcome(undisturbed)
+    for run in RUNS:
+        expected = last_weights(undisturbed / "outputs/study/digits" / run)
+        for name, tensor in last_weights(tmp_path / "outputs/study/digits" / run).items():
+            assert tensor.equal(expected[name]), name
+    again = started(tmp_path)
+    out, _ = again.communicate(timeout=400)
+    assert again.returncode == 0
+    assert outcome(tmp_path) == outcome(undisturbed), "nothing is run twice"
+
+
+def test_two_sweeps_in_one_folder(tmp_path: Path) -> None:
+    first = started(tmp_path, "budget.steps.digits=5000")
+    wait_for_change(tmp_path / "outputs/study/digits/random/seed=0/results.json", first)
+    second = started(tmp_path, "budget.steps.digits=5000")
+    out, _ = second.communicate(timeout=200)
+    first.kill()
+    first.wait()
+    assert second.returncode == 2
+    assert "Another sweep is at work in outputs/study. Wait until it has ended" in out
