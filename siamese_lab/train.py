@@ -28,6 +28,10 @@ from siamese_lab import (
 )
 from siamese_lab.callbacks import (
     BestCheckpoint,
+    ComparableChoices,
+    DistanceHistograms,
+    EmbeddingProjector,
+    HardestTriplets,
     History,
     Interrupted,
     LastCheckpoint,
@@ -114,6 +118,10 @@ def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: C
             StoredChoices(overrides, choices.plain(config)),
             *([] if config.ema is None else [WeightAverage(config.ema)]),
             history,
+            ComparableChoices(choices.plain(config), folder),
+            DistanceHistograms(),
+            HardestTriplets(),
+            EmbeddingProjector(folder),
             best,
             LastCheckpoint(last),
             StopOnSignal(last, console),

@@ -113,7 +113,7 @@ def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     quick_run(tmp_path, "logger=tensorboard")
-    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    events = EventAccumulator(str(tmp_path)).Reload()
     assert set(events.Tags()["scalars"]) >= LOGGED
     assert [event.step for event in events.Scalars("train/loss")] == [1, 3, 5]
 

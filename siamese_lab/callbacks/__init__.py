@@ -1,6 +1,13 @@
-"""What watches over training: progress and its record, best and last weights, interruption, non-finite losses."""
+"""What watches over training: progress and its record, best and last weights, interruption, non-finite losses.
+
+And what TensorBoard shows beside curves: distances, the hardest triplets, choices to compare, the embedding.
+"""
 
 from siamese_lab.callbacks.best_checkpoint import BestCheckpoint
+from siamese_lab.callbacks.comparable_choices import ComparableChoices
+from siamese_lab.callbacks.distance_histograms import DistanceHistograms
+from siamese_lab.callbacks.embedding_projector import EmbeddingProjector
+from siamese_lab.callbacks.hardest_triplets import HardestTriplets
 from siamese_lab.callbacks.history import History
 from siamese_lab.callbacks.last_checkpoint import LastCheckpoint
 from siamese_lab.callbacks.non_finite import StopOnNonFinite
@@ -12,6 +19,10 @@ from siamese_lab.callbacks.weight_average import WeightAverage
 
 __all__ = [
     "BestCheckpoint",
+    "ComparableChoices",
+    "DistanceHistograms",
+    "EmbeddingProjector",
+    "HardestTriplets",
     "History",
     "Interrupted",
     "LastCheckpoint",

@@ -1,0 +1,59 @@
+"""What a run chose, so that TensorBoard's HPARAMS tab compares the runs of a sweep by it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+from torch.utils.tensorboard.summary import hparams
+
+from siamese_lab.callbacks.event_writer import event_writer
+
+
+class ComparableChoices(Callback):
+    """Writes them as the run begins, and, as its training ends well, that it did.
+
+    The figures beside them are the scalars that the run logs anyway, such as `test/recall@1`.
+
+    Args:
+        choices: the whole configuration, as plain values.
+        folder: of the run, the end of which is the run's name.
+    """
+
+    def __init__(self, choices: Mapping[str, Any], folder: Path) -> None:
+        self.values = comparable(choices)
+        self.name = "/".join(folder.absolute().parts[-3:])
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the choices; a resumed run writes the same again."""
+        for logger in trainer.loggers:
+            logger.log_hyperparams(self.values)  # which is what its hparams.yaml then says
+        writer = event_writer(trainer)
+        if writer is not None:
+            writer._get_file_writer().add_summary(hparams_pb(self.values, trial_id=self.name))
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write that training ended."""
+        writer = event_writer(trainer)
+        if writer is not None:
+            _, _, success = hparams({}, {})
+            writer._get_file_writer().add_summary(success)
+
+
+def comparable(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """What runs are compared by; without what a data set or a loss does not have."""
+    images = choices["data"]
+    named = {
+        "data": images["name"],
+        "protocol": images.get("protocol") or (f"view {images['view']}" if "view" in images else None),
+        "strategy": choices["sampler"]["name"],
+        "loss": choices["loss"]["name"],
+        "margin": choices["loss"].get("margin"),
+        "network": choices["network"]["name"],
+        "optimizer": choices["optimizer"]["_target_"].rsplit(".", 1)[-1],
+        "lr": choices["optimizer"].get("lr"),
+        "steps": choices["trainer"]["max_steps"],
+        "seed": choices["seed"],
+    }
+    return {name: value for name, value in named.items() if value is not None}
