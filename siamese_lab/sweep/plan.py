@@ -51,7 +51,7 @@ def planned(config: DictConfig) -> Planned:
     chosen = config.hydra.runtime.choices
     folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
     with open_dict(config):
-        task = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     return Planned(folder, chosen.data, chosen.sampler, config.seed, config.trainer.max_steps, choices.plain(task))
 
 
