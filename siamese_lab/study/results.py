@@ -72,6 +72,10 @@ def read(folder: Path) -> Results:
         content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{folder / FILE_NAME} is damaged ({error}). Delete it, and run that job again.") from error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{folder / FILE_NAME} is damaged (it holds a {type(content).__name__}). Delete it, and run that job again."
+        )
     if content.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
             f"{folder / FILE_NAME} has schema version {content.get('schema_version')}, "

@@ -3,7 +3,7 @@
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -77,6 +77,6 @@ def record_failure(config: DictConfig, folder: Path, error: Exception) -> None:
 
 @contextmanager
 def log(folder: Path) -> Iterator[Console]:
-    """What a run would say on the terminal goes into a file, behind what it said when it was last interrupted."""
-    with (folder / LOG).open("a", encoding="utf-8") as file:
+    """What a run would say on the terminal, warnings too, goes into a file, behind what it said when it was last interrupted."""
+    with (folder / LOG).open("a", encoding="utf-8") as file, redirect_stderr(file):
         yield Console(file=file, width=120)

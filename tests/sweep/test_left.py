@@ -1,0 +1,100 @@
+"""What is left of a run is told from its folder: damaged files are set aside, other choices are refused."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from conftest import QUICK, compose, quick_run
+from rich.console import Console
+
+from siamese_lab import choices
+from siamese_lab.sweep.left import left_of
+
+FURTHER = ("trainer.val_check_interval=3",)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is finished."""
+    folder = tmp_path_factory.mktemp("run")
+    quick_run(folder, *FURTHER)
+    return folder
+
+
+@pytest.fixture
+def folder(run: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    for place in run.rglob("*"):
+        if place.is_file():
+            copy = tmp_path / place.relative_to(run)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(place.read_bytes())
+    return tmp_path
+
+
+def change_results(folder: Path, **changed: object) -> None:
+    place = folder / "results.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | changed))
+
+
+def left(folder: Path, *overrides: str) -> tuple[str, Path | None, str]:
+    told = io.StringIO()
+    wanted = choices.plain(compose(*QUICK, *FURTHER, *overrides))
+    what, checkpoint = left_of(folder, wanted, Console(file=told, width=300))
+    return what, checkpoint, told.getvalue()
+
+
+def test_nothing_is_left_of_a_finished_run_wherever_it_and_its_data_lie(folder: Path) -> None:
+    moved = ("paths.outputs=elsewhere", "paths.data=elsewhere", "logger=tensorboard", "threads=3")
+    assert left(folder, *moved)[0] == "nothing"
+
+
+def test_the_rest_is_left_of_one_that_was_killed(folder: Path) -> None:
+    change_results(folder, status="running")
+    assert left(folder) == ("rest", folder / "checkpoints/last.ckpt", "")
+    (folder / "results.json").unlink()
+    assert left(folder)[0] == "rest"
+
+
+def test_all_is_left_of_one_that_failed_or_left_no_checkpoint(folder: Path, tmp_path: Path) -> None:
+    change_results(folder, status="failed")
+    assert left(folder)[0] == "all"
+    change_results(folder, status="interrupted")
+    (folder / "checkpoints/last.ckpt").unlink()
+    assert left(folder)[0] == "all"
+    assert left(tmp_path / "nothing here")[0] == "all"
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"schema_version": 99}', "[]", '{"schema_version": 1, "unknown": 1}'])
+def test_damaged_results_are_set_aside(content: str, folder: Path) -> None:
+    (folder / "results.json").write_text(content)
+    what, checkpoint, told = left(folder)
+    assert (what, checkpoint) == ("rest", folder / "checkpoints/last.ckpt")
+    aside = folder / "results.json.damaged-1"
+    assert aside.read_text() == content
+    assert told.startswith(f"Set aside as {aside}: ")
+    assert not (folder / "results.json").exists()
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_no_other_is_lost(folder: Path) -> None:
+    change_results(folder, status="running")
+    checkpoint = folder / "checkpoints/last.ckpt"
+    whole = checkpoint.read_bytes()
+    for number in (1, 2):
+        checkpoint.write_bytes(whole[: len(whole) // (1 + number)])
+        what, _, told = left(folder)
+        assert what == "all"
+        assert f"last.ckpt.damaged-{number}: " in told
+        assert "is no checkpoint that can be read: it is truncated, damaged or something else." in told
+    assert len(list(checkpoint.parent.glob("last.ckpt.damaged-*"))) == 2
+
+
+@pytest.mark.parametrize("status", ["finished", "running"])
+def test_a_run_of_other_choices_is_refused(status: str, folder: Path) -> None:
+    change_results(folder, status=status)
+    with pytest.raises(ValueError, match=r"holds a run of other choices: optimizer.lr was 0.003 and is now 0.1. Give"):
+        left(folder, "optimizer.lr=0.1")
+    (folder / "results.json").unlink()
+    with pytest.raises(ValueError, match=r"seed was 0 and is now 1"):
+        left(folder, "seed=1")

@@ -1,0 +1,150 @@
+"""What a sweep refuses before it starts, what it survives, and what it says of it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Ended
+
+STUDY = (
+    "-m",
+    "experiment=study",
+    "data=digits",
+    "sampler=random",
+    "budget.steps.digits=4",
+    "trainer.val_check_interval=2",
+    "logger=csv",
+)
+RUN = Path("outputs/study/digits/random/seed=0")
+
+
+@pytest.fixture
+def sweep(command: Callable[..., Ended]) -> Callable[..., Ended]:
+    """A sweep of digits with random sampling, from the folder of the test."""
+
+    def sweep(*arguments: str) -> Ended:
+        return command(*STUDY, *arguments)
+
+    return sweep
+
+
+def results(folder: Path, run: Path = RUN) -> dict:
+    return json.loads((folder / run / "results.json").read_text())
+
+
+def test_one_failed_run_does_not_end_the_sweep_and_is_named_with_its_reason(sweep, tmp_path: Path) -> None:
+    ended = sweep("seed=0", "data=digits,image_folder")
+    assert ended.status == 1
+    assert (
+        "Not finished: image_folder/random/seed=0: ValueError: data=image_folder reads images of your own" in ended.out
+    ), ended.out
+    assert "The same command runs these again, and nothing else." in ended.out
+    assert results(tmp_path)["status"] == "finished"
+    failed = results(tmp_path, Path("outputs/study/image_folder/random/seed=0"))
+    assert (failed["status"], failed["data"], failed["seed"]) == ("failed", "image_folder", 0)
+    log = (tmp_path / "outputs/study/image_folder/random/seed=0/run.log").read_text()
+    assert "Traceback (most recent call last)" in log
+
+    checkpoint = tmp_path / RUN / "checkpoints/last.ckpt"
+    before = checkpoint.stat().st_mtime
+    assert sweep("seed=0", "data=digits,image_folder").status == 1
+    assert checkpoint.stat().st_mtime == before, "a finished run is not run again"
+
+
+def test_other_choices_and_other_code_in_the_folder(sweep, tmp_path: Path) -> None:
+    assert sweep("seed=0").status == 0
+    ended = sweep("seed=0", "optimizer.lr=0.1")
+    assert ended.status == 2
+    assert f"{RUN} holds a run of other choices: optimizer.lr was 0.003 and is now 0.1. " in ended.err
+    assert "Give this study a folder of its own, name=ANOTHER, or delete that run." in ended.err
+
+    place = tmp_path / RUN / "results.json"
+    place.write_text(json.dumps(results(tmp_path) | {"commit": "abc"}))
+    ended = sweep("seed=0")
+    assert ended.status == 0
+    assert "1 finished runs are of other code than this" in ended.out
+    assert "such as digits/random/seed=0 (abc). They are kept" in ended.out
+    assert results(tmp_path)["commit"] == "abc"
+
+
+def test_damaged_results_are_run_again(sweep, tmp_path: Path) -> None:
+    assert sweep("seed=0").status == 0
+    whole = results(tmp_path)
+    (tmp_path / RUN / "results.json").write_text("{")
+    ended = sweep("seed=0")
+    assert ended.status == 0, ended.out
+    assert results(tmp_path)["test"] == whole["test"]
+    assert (tmp_path / RUN / "results.json.damaged-1").read_text() == "{"
+    assert "Set aside as" in (tmp_path / RUN / "run.log").read_text()
+
+
+def test_mistakes_end_the_sweep_before_it_starts(sweep, tmp_path: Path) -> None:
+    for arguments, message in {
+        ("seed=0", "optimizer.lr=0.1,0.2"): "2 runs of this sweep would write into outputs/study/digits/random/seed=0",
+        ("seed=0", "sampler=semihard"): "There is no sampler 'semihard'. Did you mean 'semi_hard'?",
+        ("seed=0", "budget=huge"): "There is no budget 'huge'. Available: full, quick, standard",
+    }.items():
+        ended = sweep(*arguments)
+        assert ended.status == 2, ended.out
+        assert message in ended.err
+
+
+def test_a_study_takes_m(command) -> None:
+    ended = command("experiment=study")
+    assert ended.status == 2
+    assert "A study is many runs, so it takes -m: python -m siamese_lab.train -m experiment=study." in ended.err
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root writes anywhere")
+def test_a_folder_that_cannot_be_written(sweep, tmp_path: Path) -> None:
+    (tmp_path / "outputs").mkdir(mode=0o555)
+    ended = sweep("seed=0")
+    assert ended.status == 2
+    assert "The sweep cannot write to outputs/study (Permission denied). Take another folder" in ended.err
+
+
+def test_a_file_where_the_folder_should_be(sweep, tmp_path: Path) -> None:
+    (tmp_path / "outputs").touch()
+    ended = sweep("seed=0")
+    assert ended.status == 2
+    assert "The sweep cannot write to outputs/study (" in ended.err
+
+
+def test_a_full_disk_fails_the_run_not_the_sweep(sweep, tmp_path: Path) -> None:
+    """Files of at most so many bytes: no checkpoint can be written, results can."""
+    limited = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "from siamese_lab.train import main\n"
+        "main()\n"
+    )
+    limited_run = subprocess.run(
+        [sys.executable, "-c", limited, *STUDY, "seed=0,1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert limited_run.returncode == 1, limited_run.stderr
+    for seed in (0, 1):
+        assert f"Not finished: digits/random/seed={seed}: OSError: [Errno 27] File too large" in limited_run.stdout
+    assert sweep("seed=0,1").status == 0
+    assert results(tmp_path)["status"] == "finished"
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_side_by_side_as_one_after_another(launcher: str, sweep, tmp_path: Path) -> None:
+    pytest.importorskip(f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher")
+    outcomes = {}
+    for how in ("one_by_one", launcher):
+        ended = sweep("seed=0,1", f"launcher={how}", f"name={how}", "threads=1", "trainer.accelerator=cpu")
+        assert ended.status == 0, ended.out + ended.err
+        runs = [results(tmp_path, Path(f"outputs/{how}/digits/random/seed={seed}")) for seed in (0, 1)]
+        outcomes[how] = [(run["history"], run["test"], run["hardware"]["threads"]) for run in runs]
+    assert outcomes[launcher] == outcomes["one_by_one"]
+    assert outcomes[launcher][0][2] == 1
