@@ -77,6 +77,6 @@ def record_failure(config: DictConfig, folder: Path, error: Exception) -> None:
 
 @contextmanager
 def log(folder: Path) -> Iterator[Console]:
-    """What a run would say on the terminal, warnings too, goes into a file, behind what it said when it was last interrupted."""
+    """What a run would say on the terminal, warnings too, goes into a file, behind what it said before."""
     with (folder / LOG).open("a", encoding="utf-8") as file, redirect_stderr(file):
         yield Console(file=file, width=120)
