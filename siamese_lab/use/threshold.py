@@ -1,0 +1,213 @@
+"""The distance up to which two images are taken to be of one class, with the error rates it has on other pairs.
+
+It is chosen on pairs that the data names for that, or else on pairs of validation images; its error rates are those of
+other pairs of validation images. Test images have no part in it, so figures of the test stay what they are. What was
+chosen is kept beside the run in `threshold.json`.
+
+Shapes: M pairs, N images, D embedding dimensions.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lightning import Fabric
+from torch import Tensor
+
+from siamese_lab import checkpoints
+from siamese_lab.data import DataModule
+from siamese_lab.data.messages import announce
+from siamese_lab.data.table import Table
+from siamese_lab.evaluation.embed import embed
+from siamese_lab.evaluation.protocols import draw
+from siamese_lab.evaluation.trained import Trained
+from siamese_lab.metrics.pairs import Pairs, pair_distances
+from siamese_lab.metrics.verification import accuracy, best_threshold
+from siamese_lab.networks import SiameseNetwork
+
+FILE_NAME = "threshold.json"
+SCHEMA_VERSION = 1
+DRAWN = 20_000
+"""Pairs drawn from validation images, fewer where there are not as many."""
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A threshold and how it came to be."""
+
+    threshold: float
+    """The greatest distance (0…2) that is accepted as one of the same class."""
+    accuracy: float
+    """The share of the measured pairs, half of them of one class, that is decided rightly."""
+    far: float
+    """False accept rate: the share of the measured pairs of two classes that is taken for one."""
+    frr: float
+    """False reject rate: the share of the measured pairs of one class that is taken for two."""
+    chosen_on: str
+    """Which pairs it is the best threshold of."""
+    chosen_pairs: int
+    measured_on: str
+    """Which pairs the accuracy and both rates are of; none of those that it was chosen on."""
+    positives: int
+    """How many of these are of one class."""
+    negatives: int
+    """How many are of two."""
+    step: int
+    """Of the weights."""
+    weights: str
+    """SHA-256 of these, by which a threshold of other weights is told apart."""
+
+    def told(self) -> str:
+        """In a line."""
+        return (
+            f"{self.threshold:.3f}, chosen on {self.chosen_on}; on {self.measured_on} it accepts "
+            f"{self.far:.1%} of {self.negatives:,} pairs of two classes and rejects {self.frr:.1%} of "
+            f"{self.positives:,} pairs of one ({self.accuracy:.1%} right)"
+        )
+
+
+def threshold_of(trained: Trained, images: DataModule, fabric: Fabric) -> Threshold:
+    """The threshold of a network: the stored one, or one that is chosen now and stored.
+
+    Raises:
+        ValueError: where the data is not here, or makes no pairs to choose by; for a stored one of another version.
+    """
+    place, weights = place_of(trained.checkpoint), fingerprint(trained.network)
+    stored = read(place)
+    if stored is not None and stored.weights == weights:
+        return stored
+    chosen = choose(trained, images, fabric, weights)
+    try:
+        write(chosen, place)
+    except OSError as error:
+        announce(f"The threshold could not be kept in {place} ({error.strerror}), so it is chosen anew each time.")
+    return chosen
+
+
+def place_of(checkpoint: Path) -> Path:
+    """`threshold.json` beside the run for the weights that the run reports, beside the checkpoint for others."""
+    run = checkpoints.run_of(checkpoint)
+    if run is not None and checkpoints.find(run).absolute() == checkpoint.absolute():
+        return run / FILE_NAME
+    return checkpoint.with_name(f"{checkpoint.stem}.{FILE_NAME}")
+
+
+class _Embedded(NamedTuple):
+    """The distances of pairs, and what they are."""
+
+    distance_M: Tensor
+    same_M: Tensor
+    what: str
+
+
+def choose(trained: Trained, images: DataModule, fabric: Fabric, weights: str = "") -> Threshold:
+    """Choose a threshold, and measure it on other pairs.
+
+    Args:
+        trained: the network, on the device of `fabric`.
+        images: the data it was trained on.
+        fabric: the device.
+        weights: the fingerprint of the network.
+
+    Raises:
+        ValueError: where the data is not here, or makes no pairs to choose by.
+    """
+    drawn = _drawn_pairs(trained, images, fabric)
+    official = _official_pairs(trained, images, fabric)
+    if official is None:
+        chosen, measured = _halves(drawn)
+    else:
+        chosen, measured = official, drawn
+    threshold = best_threshold(chosen.distance_M, chosen.same_M)
+    accepted_M, same_M = measured.distance_M.double() <= threshold, measured.same_M
+    return Threshold(
+        threshold=threshold,
+        accuracy=accuracy(measured.distance_M, same_M, threshold),
+        far=float(accepted_M[~same_M].double().mean()),
+        frr=float((~accepted_M[same_M]).double().mean()),
+        chosen_on=chosen.what,
+        chosen_pairs=len(chosen.same_M),
+        measured_on=measured.what,
+        positives=int(same_M.sum()),
+        negatives=int((~same_M).sum()),
+        step=trained.step,
+        weights=weights or fingerprint(trained.network),
+    )
+
+
+def _drawn_pairs(trained: Trained, images: DataModule, fabric: Fabric) -> _Embedded:
+    table = images.splits.validation
+    z_ND = _directions(trained.network, table, fabric)
+    drawn = draw(z_ND, table.labels_N, DRAWN, seed=0)
+    if drawn is None or len(drawn.pairs.same_N) < 4:
+        raise ValueError(
+            f"A threshold is chosen on pairs of validation images, but the {len(table):,} of {images.title} make too "
+            "few of one class and of two. Give one: threshold=0.8, or .same(a, b, threshold=0.8)."
+        )
+    distance_M = pair_distances(z_ND, drawn.pairs).cpu()
+    return _Embedded(distance_M, drawn.pairs.same_N, "pairs of validation images")
+
+
+def _official_pairs(trained: Trained, images: DataModule, fabric: Fabric) -> _Embedded | None:
+    official = images.official_pairs
+    if official is None:
+        return None
+    pairs = Pairs(official.choose.first_M, official.choose.second_M, official.choose.same_M)
+    distance_M = pair_distances(_directions(trained.network, official.table, fabric), pairs).cpu()
+    name = official.name.replace("_", " ").capitalize()
+    return _Embedded(distance_M, pairs.same_N, f"the pairs that {name} of {images.title} has for that")
+
+
+def _halves(drawn: _Embedded) -> tuple[_Embedded, _Embedded]:
+    """Every other pair to choose on, the rest to measure; the draw has no order but the kind."""
+    first, second = (
+        _Embedded(drawn.distance_M[start::2], drawn.same_M[start::2], what)
+        for start, what in ((0, f"half of the {drawn.what}"), (1, f"other {drawn.what}"))
+    )
+    return first, second
+
+
+def _directions(network: SiameseNetwork, table: Table, fabric: Fabric) -> Tensor:
+    return network.direction(embed(network, table, fabric))
+
+
+def fingerprint(network: SiameseNetwork) -> str:
+    """SHA-256 of the weights."""
+    digest = hashlib.sha256()
+    for name, state in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(
+            state.detach().cpu().contiguous().numpy().tobytes() if isinstance(state, Tensor) else repr(state).encode()
+        )
+    return digest.hexdigest()
+
+
+def write(threshold: Threshold, place: Path) -> None:
+    """Store it, never leaving half a file."""
+    draft = place.with_name(f"{place.name}.draft")
+    content = {"schema_version": SCHEMA_VERSION, **asdict(threshold)}
+    draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    draft.replace(place)
+
+
+def read(place: Path) -> Threshold | None:
+    """The stored threshold; None if there is none.
+
+    Raises:
+        ValueError: if it is damaged, or another version wrote it.
+    """
+    if not place.is_file():
+        return None
+    try:
+        content: Mapping[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+        if content["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
+        return Threshold(**{name: value for name, value in content.items() if name != "schema_version"})
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{place} is damaged or of another version of siamese_lab ({error}). Delete it, and the threshold is "
+            "chosen anew."
+        ) from error
