@@ -68,11 +68,16 @@ def take(images: Iterable[OneImage], form: DataModule) -> Taken:
         ValueError: for a file that is not there or is no image, with its name; for arrays and tensors of another form.
     """
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        made = list(threads.map(lambda image: _taken(image, form), images))
+        made = list(threads.map(lambda image: take_one(image, form), images))
     return Taken(torch.stack([image_CHW for image_CHW, _ in made]), tuple(changes for _, changes in made))
 
 
-def _taken(image: OneImage, form: DataModule) -> tuple[Tensor, tuple[str, ...]]:
+def take_one(image: OneImage, form: DataModule) -> tuple[Tensor, tuple[str, ...]]:
+    """An image as float32 0…1, (C, H, W), and what that changed.
+
+    Raises:
+        ValueError: as `take`.
+    """
     if isinstance(image, Tensor):
         return checked(image, form), ()
     converted = convert(image, form)
@@ -120,7 +125,7 @@ def _converted(name: str, image: Image.Image, form: DataModule) -> Converted:
 
 def _unreadable(name: str, error: BaseException) -> ValueError:
     reason = "it is of no kind that is known" if isinstance(error, UnidentifiedImageError) else str(error)
-    return ValueError(f"{name} cannot be read as an image: {reason.rstrip('.')}. Replace it, or leave it out.")
+    return ValueError(f"{name} cannot be read as an image: {reason.rstrip('.')}.")
 
 
 def image_of_array(array: NDArray[np.uint8]) -> Image.Image:

@@ -18,6 +18,7 @@ from siamese_lab.data import DataModule
 from siamese_lab.evaluation.embed import evaluating
 from siamese_lab.evaluation.trained import Trained
 from siamese_lab.evaluation.trained import load as load_trained
+from siamese_lab.trainer import check_accelerator
 from siamese_lab.use.incoming import Images, OneImage, Taken, each_of, take
 from siamese_lab.use.source import data_here
 from siamese_lab.use.threshold import Threshold, threshold_of
@@ -33,7 +34,7 @@ def load(
 
     Args:
         place: the folder of a run, or a checkpoint.
-        device: "cpu", "cuda" or "mps".
+        device: "cpu", "cuda", "mps", or "auto" for what there is.
         data: the folder of the data sets, where a threshold has yet to be chosen; by default SIAMESE_LAB_DATA, or
             where they were at the training.
 
@@ -65,6 +66,7 @@ class TrainedNetwork:
     """
 
     def __init__(self, trained: Trained, device: str = "cpu", data: Path | None = None) -> None:
+        check_accelerator(device, "device")
         self.trained = trained
         self.fabric = Fabric(accelerator=device, devices=1, precision="32-true")
         self.network = trained.network.to(self.fabric.device)

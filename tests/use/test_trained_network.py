@@ -99,7 +99,7 @@ def truncated(folder: Path) -> Path:
 WRONG = {
     "There is no image .*none.png": lambda folder: folder / "none.png",
     "is a folder, where an image was expected": lambda folder: folder,
-    "notes.txt cannot be read as an image: it is of no kind that is known. Replace it": text_file,
+    "notes.txt cannot be read as an image: it is of no kind that is known\\.$": text_file,
     "cut.png cannot be read as an image: ": truncated,
     "There are no images to embed": lambda folder: [],
     "Images are the path of a file, .* but here is a int": lambda folder: 3,
