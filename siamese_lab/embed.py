@@ -1,5 +1,6 @@
 """Embed a folder of images: `python -m siamese_lab.embed checkpoint=PATH images=FOLDER [out=FILE] [OPTION=VALUE] …`."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +15,6 @@ from siamese_lab.use.folder import embed_folder
 from siamese_lab.use.new_file import check_new
 from siamese_lab.use.trained_network import BATCH, load
 from siamese_lab.use.words import Command
-
-CHANGES_SHOWN = 5
 
 
 @dataclass
@@ -79,10 +78,9 @@ def job(options: Options) -> None:
 
 def told_changes(changes: Sequence[Sequence[str]]) -> list[str]:
     """What was done to how many images, the most frequent first."""
-    counted = Counter(each for of_one in changes for each in of_one).most_common()
-    lines = [f"Converted: {what}, {count:,} images" for what, count in counted[:CHANGES_SHOWN]]
-    rest = len(counted) - CHANGES_SHOWN
-    return [*lines, f"Converted: in {rest:,} other ways, which the file tells of each image"] if rest > 0 else lines
+    kinds = (re.sub(r"^\d+×\d+ to", "resized to", each) for of_one in changes for each in of_one)
+    counted = Counter(kinds).most_common()
+    return [f"Converted: {what}, {count:,} image{'s' * (count > 1)}" for what, count in counted]
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def embed_folder(
     with Stages(console).running(f"Embedding {place.name or place}", len(names)) as advance:
         for start in range(0, len(names), batch_size):
             some = names[start : start + batch_size]
-            readable, taken = _read(network, place, some, skip_unreadable)
+            readable, taken = _read(network, place, some, skip_unreadable, before=start)
             if readable:
                 kept += readable
                 changes += taken.changes
@@ -93,8 +93,10 @@ def _is_hidden(part: str) -> bool:
     return part.startswith(".") or part in ("Thumbs.db", "desktop.ini")
 
 
-def _read(network: TrainedNetwork, place: Path, names: Sequence[str], skip: bool) -> tuple[list[str], Taken]:
-    """Those that can be read; of the others each is named."""
+def _read(
+    network: TrainedNetwork, place: Path, names: Sequence[str], skip: bool, before: int
+) -> tuple[list[str], Taken]:
+    """Those that can be read, after so many `before`; of the others each is named."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         read = list(threads.map(_reader(network, place), names))
     bad = [str(each) for each in read if isinstance(each, ValueError)]
@@ -102,7 +104,8 @@ def _read(network: TrainedNetwork, place: Path, names: Sequence[str], skip: bool
         listed = "\n  ".join(bad[:SHOWN])
         more = f"\n  and {len(bad) - SHOWN:,} more" if len(bad) > SHOWN else ""
         raise ValueError(
-            f"Of {len(names):,} files in {place}, {len(bad):,} cannot be read as images:\n  {listed}{more}\n"
+            f"Of the first {before + len(names):,} files in {place}, {len(bad):,} cannot be read as images:\n"
+            f"  {listed}{more}\n"
             "Set skip_unreadable=true to leave out such files."
         )
     for complaint in bad:

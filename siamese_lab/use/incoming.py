@@ -4,7 +4,7 @@ Shapes: N images, C channels, H × W pixels.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -28,6 +28,9 @@ The path of a file, an image of Pillow's and an array (uint8, H×W or H×W×C) a
 A tensor is taken to be what the network sees, as the tables of a data set hold it: uint8, or float 0…1, (C, H, W) or
 (N, C, H, W).
 """
+
+Convert: TypeAlias = Callable[[Image.Image], Converted]
+"""As `DataModule.converted`."""
 
 KINDS = "the path of a file, an image of Pillow's, an array (uint8, H×W or H×W×C) or a tensor"
 
@@ -93,15 +96,20 @@ def convert(image: OneImage, form: DataModule) -> Converted:
         ValueError: if it cannot be read, or is something else.
     """
     if isinstance(image, Image.Image):
-        return _converted("An image of Pillow's", image, form)
+        return _converted("An image of Pillow's", image, form.converted)
     if isinstance(image, np.ndarray):
         return form.converted(image_of_array(image))
     if isinstance(image, (str, os.PathLike)):
-        return _read(Path(image), form)
+        return read_image(Path(image), form.converted)
     raise ValueError(f"An image is {KINDS}, but here is {kind_of(image)}.")
 
 
-def _read(path: Path, form: DataModule) -> Converted:
+def read_image(path: Path, convert: Convert) -> Converted:
+    """The image in a file, converted.
+
+    Raises:
+        ValueError: if there is none, or it cannot be read.
+    """
     if path.is_dir():
         raise ValueError(f"{path} is a folder, where an image was expected. Name the files in it.")
     if not path.exists():
@@ -111,14 +119,14 @@ def _read(path: Path, form: DataModule) -> Converted:
     except UNREADABLE as error:
         raise _unreadable(str(path), error) from error
     with opened:
-        return _converted(str(path), opened, form)
+        return _converted(str(path), opened, convert)
 
 
-def _converted(name: str, image: Image.Image, form: DataModule) -> Converted:
+def _converted(name: str, image: Image.Image, convert: Convert) -> Converted:
     if 0 in image.size:
         raise ValueError(f"{name} has {image.width}×{image.height} pixels, so there is nothing to see.")
     try:
-        return form.converted(image)
+        return convert(image)
     except UNREADABLE as error:
         raise _unreadable(name, error) from error
 

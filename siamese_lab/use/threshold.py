@@ -75,16 +75,25 @@ def threshold_of(trained: Trained, images: DataModule, fabric: Fabric) -> Thresh
     Raises:
         ValueError: where the data is not here, or makes no pairs to choose by; for a stored one of another version.
     """
-    place, weights = place_of(trained.checkpoint), fingerprint(trained.network)
-    stored = read(place)
-    if stored is not None and stored.weights == weights:
+    if (stored := stored_threshold(trained)) is not None:
         return stored
-    chosen = choose(trained, images, fabric, weights)
+    place = place_of(trained.checkpoint)
+    chosen = choose(trained, images, fabric)
     try:
         write(chosen, place)
     except OSError as error:
         announce(f"The threshold could not be kept in {place} ({error.strerror}), so it is chosen anew each time.")
     return chosen
+
+
+def stored_threshold(trained: Trained) -> Threshold | None:
+    """The threshold that was once chosen for these very weights, if one was.
+
+    Raises:
+        ValueError: if it is damaged, or another version wrote it.
+    """
+    stored = read(place_of(trained.checkpoint))
+    return stored if stored is not None and stored.weights == fingerprint(trained.network) else None
 
 
 def place_of(checkpoint: Path) -> Path:
@@ -103,14 +112,13 @@ class _Embedded(NamedTuple):
     what: str
 
 
-def choose(trained: Trained, images: DataModule, fabric: Fabric, weights: str = "") -> Threshold:
+def choose(trained: Trained, images: DataModule, fabric: Fabric) -> Threshold:
     """Choose a threshold, and measure it on other pairs.
 
     Args:
         trained: the network, on the device of `fabric`.
         images: the data it was trained on.
         fabric: the device.
-        weights: the fingerprint of the network.
 
     Raises:
         ValueError: where the data is not here, or makes no pairs to choose by.
@@ -134,7 +142,7 @@ def choose(trained: Trained, images: DataModule, fabric: Fabric, weights: str = 
         positives=int(same_M.sum()),
         negatives=int((~same_M).sum()),
         step=trained.step,
-        weights=weights or fingerprint(trained.network),
+        weights=fingerprint(trained.network),
     )
 
 

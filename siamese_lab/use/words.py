@@ -83,9 +83,11 @@ class Command(Generic[Options]):
             prog=f"python -m {self.module}",
             usage=" ".join(["python -m", self.module, *self.words, *(each.usage for each in named)]),
             description=self.description,
-            epilog="\n".join([*listed(named), "", "examples:", *(f"  {line}" for line in self.examples)]),
+            epilog="\n".join([*listed(named), "", "examples:", *(f"  {line}".rstrip() for line in self.examples)]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            add_help=False,
         )
+        parser.add_argument("--help", "-h", action="help", help=argparse.SUPPRESS)
         parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
         return parser
 

@@ -1,33 +1,18 @@
 """The threshold: the best of the pairs it is chosen on, with the rates of others, and kept beside the run."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import quick_run
 
 import siamese_lab as sl
 from siamese_lab.metrics.pairs import sampled_pairs
 from siamese_lab.use import threshold as thresholds
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("trained")
-    quick_run(folder, "network.embedding_dim=16", "trainer.val_check_interval=2")
-    return folder
-
-
-@pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Path:
-    """A copy of it, without a threshold."""
-    return Path(shutil.copytree(trained, tmp_path / "run"))
-
-
-def test_it_is_the_best_of_half_of_the_pairs_and_its_rates_are_those_of_the_others(run: Path) -> None:
-    network = sl.load(run)
+def test_it_is_the_best_of_half_of_the_pairs_and_its_rates_are_those_of_the_others(own_run: Path) -> None:
+    network = sl.load(own_run)
     table = network.images.splits.validation
     z_ND = network.embed(table.images_NCHW).double()
     size_C = table.labels_N.bincount()
@@ -51,27 +36,27 @@ def test_it_is_the_best_of_half_of_the_pairs_and_its_rates_are_those_of_the_othe
     assert found.step == 6
 
 
-def test_test_images_have_no_part_in_it(run: Path) -> None:
-    network = sl.load(run)
+def test_test_images_have_no_part_in_it(own_run: Path) -> None:
+    network = sl.load(own_run)
     test = network.images.splits.test
     blank = type(test)(torch.zeros_like(test.images_NCHW), test.labels_N, test.class_names)
     network.images.splits = network.images.splits._replace(test=blank)
-    assert network.threshold == sl.load(run).threshold
+    assert network.threshold == sl.load(own_run).threshold
 
 
-def test_it_is_kept_beside_the_run_and_taken_from_there(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    chosen = sl.load(run).threshold
-    stored = json.loads((run / "threshold.json").read_text())
+def test_it_is_kept_beside_the_run_and_taken_from_there(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = sl.load(own_run).threshold
+    stored = json.loads((own_run / "threshold.json").read_text())
     assert (stored["threshold"], stored["far"]) == (chosen.threshold, chosen.far)
     monkeypatch.setattr(thresholds, "choose", None)
-    assert sl.load(run).threshold == chosen
-    assert not list(run.glob("*.draft"))
+    assert sl.load(own_run).threshold == chosen
+    assert not list(own_run.glob("*.draft"))
 
 
-def test_other_weights_have_another(run: Path) -> None:
-    network = sl.load(run / "checkpoints/best.ckpt")
+def test_other_weights_have_another(own_run: Path) -> None:
+    network = sl.load(own_run / "checkpoints/best.ckpt")
     first = network.threshold
-    assert {path.name for path in run.rglob("*threshold.json")} == {"best.threshold.json"}
+    assert {path.name for path in own_run.rglob("*threshold.json")} == {"best.threshold.json"}
     with torch.no_grad():
         network.network.embed.weight.mul_(-1)
     del network.threshold
@@ -79,24 +64,24 @@ def test_other_weights_have_another(run: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "{}", '{"schema_version": 2}', '{"schema_version": 1, "foo": 1}', "[]"])
-def test_a_damaged_one_is_named(run: Path, content: str) -> None:
-    (run / "threshold.json").write_text(content)
+def test_a_damaged_one_is_named(own_run: Path, content: str) -> None:
+    (own_run / "threshold.json").write_text(content)
     with pytest.raises(ValueError, match=r"threshold.json is damaged or of another version .* Delete it, and the"):
-        _ = sl.load(run).threshold
+        _ = sl.load(own_run).threshold
 
 
-def test_images_that_make_no_pairs_give_none(run: Path) -> None:
-    network = sl.load(run)
+def test_images_that_make_no_pairs_give_none(own_run: Path) -> None:
+    network = sl.load(own_run)
     splits = network.images.splits
     network.images.splits = splits._replace(validation=splits.validation.classes([0]))
     with pytest.raises(ValueError, match=r"make too few of one class and of two. Give one: threshold=0.8"):
         _ = network.threshold
 
 
-def test_a_folder_that_cannot_be_written_costs_only_the_next_time(run: Path, monkeypatch, capsys) -> None:
+def test_a_folder_that_cannot_be_written_costs_only_the_next_time(own_run: Path, monkeypatch, capsys) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(thresholds, "write", refuse)
-    assert 0 < sl.load(run).threshold.threshold < 2
+    assert 0 < sl.load(own_run).threshold.threshold < 2
     assert "could not be kept in" in capsys.readouterr().err

@@ -1,12 +1,10 @@
 """`sl.load`: images of every kind give the embeddings that the tables of the data set give."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import quick_run
 from PIL import Image
 
 import siamese_lab as sl
@@ -14,15 +12,8 @@ from siamese_lab import distances
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    quick_run(folder, "network.embedding_dim=16")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def network(run: Path) -> sl.TrainedNetwork:
-    return sl.load(run)
+def network(digits_run: Path) -> sl.TrainedNetwork:
+    return sl.load(digits_run)
 
 
 def picture(seed: int, side: int = 40, channels: int = 0) -> np.ndarray:
@@ -68,7 +59,8 @@ def test_distances_are_those_of_the_embeddings(network: sl.TrainedNetwork) -> No
     assert torch.allclose(one_B, distances.pairwise(network.embed([left[0], *right]))[0, 1:], atol=1e-3)
 
 
-def test_what_is_near_enough_is_the_same(network: sl.TrainedNetwork) -> None:
+def test_what_is_near_enough_is_the_same(own_run: Path) -> None:
+    network = sl.load(own_run)
     left, right = [picture(1), picture(2)], [picture(3), picture(2)]
     d_B = network.distance(left, right)
     assert network.same(left, right, threshold=float(d_B[0]) / 2).tolist() == [False, True]
@@ -125,7 +117,11 @@ def test_other_numbers_of_images_are_not_compared(network: sl.TrainedNetwork) ->
         network.distance([picture(1)] * 2, [picture(1)] * 3)
 
 
-def test_a_run_that_was_moved_is_still_of_use(run: Path, tmp_path: Path) -> None:
-    shutil.copytree(run, tmp_path / "moved")
-    assert torch.equal(sl.load(tmp_path / "moved").embed(picture(1)), sl.load(str(run)).embed(picture(1)))
-    assert "trained on digits with semi_hard" in repr(sl.load(run))
+def test_a_run_that_was_moved_is_still_of_use(digits_run: Path, own_run: Path) -> None:
+    assert torch.equal(sl.load(own_run).embed(picture(1)), sl.load(str(digits_run)).embed(picture(1)))
+    assert "trained on digits with semi_hard" in repr(sl.load(own_run))
+
+
+def test_a_device_that_is_not_there_is_named(digits_run: Path) -> None:
+    with pytest.raises(ValueError, match="device=tpu is not on this machine, which has: cpu"):
+        sl.load(digits_run, device="tpu")
