@@ -48,7 +48,8 @@ def test_every_image_is_embedded_as_by_the_network(
     assert stored.z_ND.dtype == torch.float32
     assert (stored.about["step"], stored.about["data"], stored.about["folder"]) == (6, "digits", str(pictures))
     assert "5 images, 16 dimensions each, by <conv4 trained on digits with semi_hard" in ended.out
-    assert "Converted: RGB to L, 3 images\nConverted: P to L, 1 image\n" in ended.out
+    for told in ("resized to 8×8 pixels, 5 images", "RGB to L, 3 images", "P to L, 1 image"):
+        assert f"\nConverted: {told}\n" in ended.out
     assert not list(tmp_path.glob("*draft*"))
 
 

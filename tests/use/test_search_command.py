@@ -1,4 +1,4 @@
-"""`python -m siamese_lab.search QUERY in=FOLDER`: the nearest images in order, the query not among them, and a picture."""
+"""`python -m siamese_lab.search QUERY in=FOLDER`: the nearest images in order, and a picture of them."""
 
 from collections.abc import Callable
 from pathlib import Path

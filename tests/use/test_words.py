@@ -1,5 +1,6 @@
 """The command line of words and NAME=VALUE: what it reads, what it refuses and how it says so."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -37,8 +38,8 @@ WRONG = {
     "a b": "takes A.jpg, but was given a b",
     "a checkpoint=c": "Say in=…, where to look. See --help.",
     "a in=c": "Say checkpoint=…, a checkpoint.",
-    "a in=c chekpoint=c": "There is no option 'chekpoint'. Did you mean 'checkpoint'? Options: checkpoint, in, k, thr",
-    "a folder=c": "There is no option 'folder'. .*Options: checkpoint, in,",
+    "a in=c chekpoint=c": "There is no option 'chekpoint'. Did you mean 'checkpoint'? Options: checkpoint, in, k, threshold, ",
+    "a folder=c": "There is no option 'folder'.",
     "a k=many": "k must be a whole number, but is 'many'",
     "a k=2.5": "k must be a whole number, but is '2.5'",
     "a threshold=far": "threshold must be a number, but is 'far'",
@@ -50,7 +51,7 @@ WRONG = {
 
 @pytest.mark.parametrize("line", WRONG)
 def test_what_is_wrong_is_said(line: str) -> None:
-    with pytest.raises(ValueError, match=WRONG[line]):
+    with pytest.raises(ValueError, match=re.escape(WRONG[line])):
         COMMAND.read(line.split())
 
 
@@ -61,9 +62,9 @@ def test_help_tells_every_option_with_its_default() -> None:
         "usage: python -m siamese_lab.example A.jpg checkpoint=… in=… [k=10] [threshold=null] [kind=onnx] [force=false]"
     )
     for line in (
-        "  checkpoint  a checkpoint",
-        "  in          where to look",
-        "  k           how many (10)",
-        "  python -m",
+        "checkpoint  a checkpoint",
+        "in          where to look",
+        "k           how many (10)",
+        "python -m example",
     ):
-        assert f"\n{line}" in told
+        assert f"\n  {line}" in told
