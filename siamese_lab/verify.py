@@ -32,9 +32,8 @@ COMMAND = Command(
         "python -m siamese_lab.verify A.jpg B.jpg checkpoint=outputs/runs/…",
         "python -m siamese_lab.verify A.jpg B.jpg checkpoint=outputs/runs/… threshold=0.9",
         "",
-        "The threshold is chosen once for a network, on validation images or on pairs that the data has for that, and",
-        "kept beside the run in threshold.json. The data of the training is looked for where it was then, or in",
-        "SIAMESE_LAB_DATA.",
+        "The threshold is chosen once for a network, on pairs of validation images, and kept beside the run in",
+        "threshold.json. The data of the training is looked for where it was then, or in SIAMESE_LAB_DATA.",
     ),
 )
 

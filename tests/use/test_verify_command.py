@@ -31,7 +31,7 @@ def test_it_says_what_the_network_says(call: Call, own_run: Path, pair: tuple[Pa
     assert f"distance   {float(network.distance(*pair)):.3f}\n" in ended.out
     assert f"decision   {'the same' if same else 'different'}\n" in ended.out
     assert (
-        f"threshold  {threshold.threshold:.3f}, chosen on half of the pairs of validation images; on other pairs"
+        f"threshold  {threshold.threshold:.3f}, chosen on {threshold.chosen_pairs:,} pairs of validation images of"
         in (ended.out)
     )
     assert f"accepts {threshold.far:.1%} of {threshold.negatives:,} pairs of two classes" in ended.out
