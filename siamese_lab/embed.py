@@ -58,7 +58,7 @@ def job(options: Options) -> None:
     place = options.out or Path("outputs/embeddings") / f"{options.images.resolve().name}.npz"
     embeddings_file.check_kind(place)
     check_new(place, options.force)
-    network = load(options.checkpoint, device=options.accelerator)
+    network = load(options.checkpoint, accelerator=options.accelerator)
     embedded = embed_folder(
         network,
         options.images,

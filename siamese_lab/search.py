@@ -60,7 +60,7 @@ def job(options: Options) -> None:
     if place.suffix != ".png":
         raise ValueError(f"The picture is written to a .png, but out is {place}.")
     check_new(place, options.force)
-    network = load(options.checkpoint, device=options.accelerator)
+    network = load(options.checkpoint, accelerator=options.accelerator)
     gallery = gallery_of(network, options.folder, skip_unreadable=options.skip_unreadable, console=console)
     hits = search(network, options.query, gallery, options.k)
     stored = stored_threshold(network.trained)

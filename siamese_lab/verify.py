@@ -51,7 +51,7 @@ def job(options: Options) -> None:
     """
     if options.threshold is not None and not 0 <= options.threshold <= 2:
         raise ValueError(f"threshold is a distance, 0…2, but is {options.threshold}.")
-    network = load(options.checkpoint, device=options.accelerator)
+    network = load(options.checkpoint, accelerator=options.accelerator)
     distance = float(network.distance(options.left, options.right))
     given = options.threshold
     threshold = network.threshold.threshold if given is None else given

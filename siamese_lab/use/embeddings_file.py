@@ -82,11 +82,14 @@ def read(place: Path) -> StoredEmbeddings:
     if not place.is_file():
         raise ValueError(f"There is no file {place} of embeddings. python -m siamese_lab.embed writes one.")
     try:
-        return _read_parquet(place) if place.suffix == PARQUET else _read_npz(place)
+        stored = _read_parquet(place) if place.suffix == PARQUET else _read_npz(place)
+        if not {"folder", "weights", "checkpoint"} <= stored.about.keys():
+            raise KeyError("what the network was")
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{place} holds no embeddings that can be read ({error}). Write it anew: python -m siamese_lab.embed."
         ) from error
+    return stored
 
 
 def _read_npz(place: Path) -> StoredEmbeddings:

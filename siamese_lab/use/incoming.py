@@ -29,7 +29,7 @@ A tensor is taken to be what the network sees, as the tables of a data set hold 
 (N, C, H, W).
 """
 
-Convert: TypeAlias = Callable[[Image.Image], Converted]
+Conversion: TypeAlias = Callable[[Image.Image], Converted]
 """As `DataModule.converted`."""
 
 KINDS = "the path of a file, an image of Pillow's, an array (uint8, H×W or H×W×C) or a tensor"
@@ -104,7 +104,7 @@ def convert(image: OneImage, form: DataModule) -> Converted:
     raise ValueError(f"An image is {KINDS}, but here is {kind_of(image)}.")
 
 
-def read_image(path: Path, convert: Convert) -> Converted:
+def read_image(path: Path, convert: Conversion) -> Converted:
     """The image in a file, converted.
 
     Raises:
@@ -122,7 +122,7 @@ def read_image(path: Path, convert: Convert) -> Converted:
         return _converted(str(path), opened, convert)
 
 
-def _converted(name: str, image: Image.Image, convert: Convert) -> Converted:
+def _converted(name: str, image: Image.Image, convert: Conversion) -> Converted:
     if 0 in image.size:
         raise ValueError(f"{name} has {image.width}×{image.height} pixels, so there is nothing to see.")
     try:

@@ -28,13 +28,13 @@ BATCH = 256
 
 
 def load(
-    place: str | PathLike[str], *, device: str = "cpu", data: str | PathLike[str] | None = None
+    place: str | PathLike[str], *, accelerator: str = "cpu", data: str | PathLike[str] | None = None
 ) -> "TrainedNetwork":
     """The trained network of a run, to be used on images of any kind.
 
     Args:
         place: the folder of a run, or a checkpoint.
-        device: "cpu", "cuda", "mps", or "auto" for what there is.
+        accelerator: where it computes: "cpu", "cuda", "mps", or "auto" for what there is.
         data: the folder of the data sets, where a threshold has yet to be chosen; by default SIAMESE_LAB_DATA, or
             where they were at the training.
 
@@ -49,7 +49,7 @@ def load(
     >>> float(network.distance("a.png", "b.png")) <= 2
     True
     """
-    return TrainedNetwork(load_trained(Path(place)), device, None if data is None else Path(data))
+    return TrainedNetwork(load_trained(Path(place)), accelerator, None if data is None else Path(data))
 
 
 class TrainedNetwork:
@@ -61,14 +61,14 @@ class TrainedNetwork:
 
     Args:
         trained: the network and the choices it was trained with.
-        device: where it computes.
+        accelerator: where it computes.
         data: the folder of the data sets; see `load`.
     """
 
-    def __init__(self, trained: Trained, device: str = "cpu", data: Path | None = None) -> None:
-        check_accelerator(device, "device")
+    def __init__(self, trained: Trained, accelerator: str = "cpu", data: Path | None = None) -> None:
+        check_accelerator(accelerator, "accelerator")
         self.trained = trained
-        self.fabric = Fabric(accelerator=device, devices=1, precision="32-true")
+        self.fabric = Fabric(accelerator=accelerator, devices=1, precision="32-true")
         self.network = trained.network.to(self.fabric.device)
         self.images: DataModule = data_here(trained.choices, data)
         """The data that it was trained on, of which nothing is loaded before it is asked for."""

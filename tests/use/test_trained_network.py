@@ -122,6 +122,6 @@ def test_a_run_that_was_moved_is_still_of_use(digits_run: Path, own_run: Path) -
     assert "trained on digits with semi_hard" in repr(sl.load(own_run))
 
 
-def test_a_device_that_is_not_there_is_named(digits_run: Path) -> None:
-    with pytest.raises(ValueError, match="device=tpu is not on this machine, which has: cpu"):
-        sl.load(digits_run, device="tpu")
+def test_an_accelerator_that_is_not_there_is_named(digits_run: Path) -> None:
+    with pytest.raises(ValueError, match="accelerator=tpu is not on this machine, which has: cpu"):
+        sl.load(digits_run, accelerator="tpu")
