@@ -117,7 +117,7 @@ def deciding(threshold: Threshold | None) -> str:
         )
     return (
         f"Two images are taken to be of one class up to a distance of **{threshold.threshold:.4f}**, the best "
-        f"of {threshold.chosen_pairs:,} {threshold.chosen_on}. Of {threshold.measured_on}, it decides "
+        f"for {threshold.chosen_pairs:,} {threshold.chosen_on}. Of {threshold.measured_on} it decides "
         f"{threshold.accuracy:.1%} rightly. It accepts {threshold.far:.1%} of {threshold.negatives:,} pairs of two "
         f"classes (FAR) and rejects {threshold.frr:.1%} of {threshold.positives:,} pairs of one (FRR). Where pairs of "
         "one class are rarer than half, as in any search, most of what is accepted may be wrong."

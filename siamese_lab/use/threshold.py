@@ -134,7 +134,7 @@ def choose(trained: Trained, images: DataModule, fabric: Fabric) -> Threshold:
         frr=float((~accepted_M[same_M]).double().mean()),
         chosen_on=f"pairs of validation images of {images.title}",
         chosen_pairs=len(chosen.same_M),
-        measured_on="as many other pairs of these",
+        measured_on="others of these",
         positives=int(same_M.sum()),
         negatives=int((~same_M).sum()),
         step=trained.step,
