@@ -10,11 +10,11 @@ from PIL import Image, ImageChops, ImageOps
 from siamese_lab.data.any_image import Converted, changes_of_form, eight_bits, is_transparent
 
 MIDDLE = 128
-"""The grey from which on paper is light."""
+"""Paper of this grey or more is light."""
 
 
 def ink_image(image: Image.Image, side: int) -> Converted:
-    """A grey square, padded with paper where the drawing is none, resized with anti-aliasing, inverted where it has to.
+    """A grey square: padded with paper if it was none, resized with anti-aliasing, inverted if the paper was light.
 
     Args:
         image: as it is in its file; transparent paper is taken to contrast with what is drawn on it.
@@ -41,6 +41,6 @@ def _paper(grey: Image.Image) -> int:
 
 def _paper_behind(image: Image.Image) -> int:
     """White behind dark ink, black behind light."""
-    grey_HW, alpha_HW = (np.asarray(layer, dtype=np.float64) for layer in image.convert("LA").split())
+    grey_HW, alpha_HW = (np.asarray(layer, dtype=np.float64) for layer in image.convert("RGBA").convert("LA").split())
     ink = (grey_HW * alpha_HW).sum() / max(1.0, alpha_HW.sum())
     return 0 if ink >= MIDDLE else 255

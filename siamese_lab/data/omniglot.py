@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import Image, ImageChops
 
 from siamese_lab.data.any_image import Converted
 from siamese_lab.data.datamodule import DataModule, Splits
@@ -153,7 +153,9 @@ class Omniglot(DataModule):
         return ImageTable(decode(files, self._convert), labels_N, tuple(names))
 
     def _convert(self, image: Image.Image) -> Image.Image:
-        return self.converted(image).image
+        """The same of the set's own files, whose paper is white: nothing is guessed."""
+        side = (self.image_size, self.image_size)
+        return ImageChops.invert(image.convert("L").resize(side, Image.Resampling.BILINEAR))
 
 
 def check_files(files: ImageFiles, part: str) -> None:

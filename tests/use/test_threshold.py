@@ -36,6 +36,15 @@ def test_it_is_the_best_of_half_of_the_pairs_and_its_rates_are_those_of_the_othe
     assert found.step == 6
 
 
+def test_it_says_whether_the_network_knew_the_classes(own_run: Path) -> None:
+    network = sl.load(own_run)
+    assert network.threshold.chosen_on == "pairs of validation images of Digits, whose classes it was trained on"
+    validation = network.images.splits.validation
+    others = type(validation)(validation.images_NCHW, validation.labels_N, tuple("abcdef"))
+    network.images.splits = network.images.splits._replace(validation=others)
+    assert thresholds.what_they_are(network.images) == "pairs of validation images of Digits"
+
+
 def test_test_images_have_no_part_in_it(own_run: Path) -> None:
     network = sl.load(own_run)
     test = network.images.splits.test

@@ -30,7 +30,7 @@ def test_it_says_what_the_network_says(call: Call, own_run: Path, pair: tuple[Pa
     same = bool(network.same(*pair))
     assert f"distance   {float(network.distance(*pair)):.3f}\n" in ended.out
     assert f"decision   {'the same' if same else 'different'}\n" in ended.out
-    chosen = f"{threshold.chosen_pairs:,} pairs of validation images of Digits"
+    chosen = f"{threshold.chosen_pairs:,} pairs of validation images of Digits, whose classes it was trained on"
     assert f"threshold  {threshold.threshold:.3f}, chosen on {chosen}; of others of these it" in ended.out
     assert f"accepts {threshold.far:.1%} of {threshold.negatives:,} pairs of two classes" in ended.out
     assert f"rejects {threshold.frr:.1%} of {threshold.positives:,} pairs of one" in ended.out
