@@ -1,8 +1,56 @@
-"""siamese_lab: what does the training-sample selection strategy do to a Siamese network?"""
+"""siamese_lab: what does the training-sample selection strategy do to a Siamese network?
 
-from importlib.metadata import version
+What a program needs of it: `data`, `networks`, `samplers` and `losses` build their parts by name, as in
+`siamese_lab.samplers.build("semi_hard", margin=0.2)`; `evaluation` and `metrics` measure; `load` gives a trained
+network that takes images of any kind. All of them are imported when first used, as PyTorch takes seconds to start.
+"""
 
-from siamese_lab.batch import Batch, Triplets
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__version__ = version("siamese_lab")
-__all__ = ["Batch", "Triplets", "__version__"]
+if TYPE_CHECKING:
+    from siamese_lab import data, evaluation, losses, metrics, networks, samplers
+    from siamese_lab.batch import Batch, Triplets
+    from siamese_lab.use.trained_network import TrainedNetwork, load
+
+    __version__: str
+
+_PACKAGES = ("data", "evaluation", "losses", "metrics", "networks", "samplers")
+_HOMES = {
+    "Batch": "siamese_lab.batch",
+    "Triplets": "siamese_lab.batch",
+    "TrainedNetwork": "siamese_lab.use.trained_network",
+    "load": "siamese_lab.use.trained_network",
+}
+
+__all__ = [
+    "Batch",
+    "TrainedNetwork",
+    "Triplets",
+    "__version__",
+    "data",
+    "evaluation",
+    "load",
+    "losses",
+    "metrics",
+    "networks",
+    "samplers",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for."""
+    if name in _PACKAGES:
+        return import_module(f"siamese_lab.{name}")
+    if name in _HOMES:
+        found = getattr(import_module(_HOMES[name]), name)
+    elif name == "__version__":
+        found = import_module("importlib.metadata").version("siamese_lab")
+    else:
+        raise AttributeError(f"module 'siamese_lab' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,9 +4,11 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests run side by side, and their tensors are small
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import hydra
@@ -87,6 +89,37 @@ def command(ending: Callable[..., Callable[..., Ended]]) -> Callable[..., Ended]
 def evaluate(ending: Callable[..., Callable[..., Ended]]) -> Callable[..., Ended]:
     """`python -m siamese_lab.evaluate ARGUMENTS`."""
     return ending("siamese_lab.evaluate", evaluate_job, "evaluate", EvaluationChoices, with_evaluated_data)
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """`call(verify, "A.png", "B.png", …)`: a command by its module, from an empty folder, within this process."""
+
+    def call(module: ModuleType, *arguments: object) -> Ended:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, arguments)])
+        try:
+            module.main()
+            status = 0
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return Ended(status, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run on the digits, in which nothing may be written."""
+    folder = tmp_path_factory.mktemp("digits") / "run"
+    quick_run(folder, "network.embedding_dim=16", "trainer.val_check_interval=2")
+    return folder
+
+
+@pytest.fixture
+def own_run(digits_run: Path, tmp_path: Path) -> Path:
+    """A copy of it for a test of its own, called `run`."""
+    return Path(shutil.copytree(digits_run, tmp_path / "run"))
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,17 @@
 """The README's commands run and its example works, as written but for the number of steps."""
 
+import importlib
 import re
 import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import QUICK, Ended, quick_run
+from PIL import Image
 
 from siamese_lab import samplers
 from siamese_lab.data.__main__ import main as prepare_data
@@ -27,6 +30,7 @@ COMMANDS = [line for line in LINES if COMMAND in line]
 DATA_COMMANDS = [line for line in LINES if DATA_COMMAND in line]
 EVALUATE_COMMAND = "python -m siamese_lab.evaluate"
 EVALUATE_COMMANDS = [line for line in LINES if EVALUATE_COMMAND in line]
+USE_COMMANDS = [line for line in LINES if re.search(r"python -m siamese_lab\.(embed|verify|search|export)\b", line)]
 
 
 def test_the_first_two_commands_set_themselves_up() -> None:
@@ -73,6 +77,19 @@ def test_commands_about_checkpoints_run(line: str, evaluate: Callable[..., Ended
     ended = evaluate(*shlex.split(arguments), "map=null")
     assert ended.status == 0, ended.err
     assert "Evaluation: outputs/runs/DATE/RUN/evaluations/" in ended.out
+
+
+@pytest.mark.parametrize("line", USE_COMMANDS or [pytest.param("", marks=pytest.mark.skip("the README has none"))])
+def test_commands_that_use_a_network_run(line: str, call: Callable[..., Ended], own_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "outputs/runs/DATE").mkdir(parents=True)
+    own_run.rename(tmp_path / "outputs/runs/DATE/RUN")
+    for seed, name in enumerate(("A.jpg", "B.jpg", "photographs/C.jpg", "photographs/D.jpg")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / name)
+    module, *arguments = shlex.split(line.partition("python -m ")[2])
+    ended = call(importlib.import_module(module), *arguments)
+    assert ended.status == 0, ended.err
 
 
 def test_the_strategy_of_the_example_chooses_the_farthest() -> None:

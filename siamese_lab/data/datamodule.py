@@ -9,13 +9,16 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import lightning
+from PIL import Image
 
 from siamese_lab.batch import Batch
+from siamese_lab.data.any_image import Converted
 from siamese_lab.data.augment import Augmentation, to_float
 from siamese_lab.data.in_order import InOrder
 from siamese_lab.data.messages import announce
 from siamese_lab.data.official_pairs import OfficialPairs
 from siamese_lab.data.pk_batches import PKBatches
+from siamese_lab.data.plain_image import PlainImage
 from siamese_lab.data.table import Table
 from siamese_lab.registry import check_options, options_of
 
@@ -88,6 +91,19 @@ class DataModule(lightning.LightningDataModule, ABC):
         Raises:
             ValueError: if the data is not there, or is not what it should be.
         """
+
+    def converted(self, image: Image.Image) -> Converted:
+        """An image of any kind, made as the images of this set are, so that a network trained on them understands it.
+
+        A set whose own files are not made in the usual way (`PlainImage`) overrides this.
+
+        Args:
+            image: as it is in its file.
+
+        Returns:
+            8-bit grey or colour by `channels`, `image_size` high and wide, with what was changed.
+        """
+        return PlainImage(self.image_size, self.channels == 3).converted(image)
 
     def provenance(self) -> dict[str, str]:
         """Where the images come from and where they are kept, for results and for the user; after `splits`."""

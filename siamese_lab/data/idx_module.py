@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
+from PIL import Image
+
 from siamese_lab.data import idx_files
+from siamese_lab.data.any_image import Converted
 from siamese_lab.data.datamodule import DataModule, Splits
 from siamese_lab.data.image_table import default_cache
+from siamese_lab.data.ink_image import ink_image
 from siamese_lab.data.sources import Sources
 
 
@@ -42,6 +46,10 @@ class IdxDataModule(DataModule):
     def load(self) -> Splits:
         """Read the four files, or the cache of them."""
         return idx_files.load_splits(self.official, self.sources, self.cache, self.protocol, self.hold_out)
+
+    def converted(self, image: Image.Image) -> Converted:
+        """White on black, as the files have it. What is drawn stays where it is, while MNIST's digits are centred."""
+        return ink_image(image, self.image_size)
 
     def provenance(self) -> dict[str, str]:
         """Where the four files are."""

@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
+from siamese_lab.data.any_image import Converted, changes_of_form, eight_bits
 from siamese_lab.data.datamodule import LEARNT, DataModule, Splits
 from siamese_lab.data.decode import decode, unreadable
 from siamese_lab.data.download import Remote
@@ -252,14 +253,32 @@ class Lfw(DataModule):
         labels_N = torch.arange(len(people())).repeat_interleave(torch.tensor([each.images for each in people()]))
         return ImageTable(decode(files, self._convert), labels_N, tuple(person.name for person in people()))
 
+    def converted(self, image: Image.Image) -> Converted:
+        """The middle of a photograph, which is first brought to the 250×250 pixels of the set's, if it has others.
+
+        Faces are neither looked for nor aligned: they should fill a photograph as much as those of LFW do.
+        """
+        changes = changes_of_form(image, self._mode, self.image_size)
+        plain = eight_bits(ImageOps.exif_transpose(image))
+        if plain.size != (SIDE, SIDE):
+            plain = ImageOps.fit(plain.convert(self._mode), (SIDE, SIDE), Image.Resampling.BILINEAR)
+        return Converted(self._middle(plain), changes)
+
     def _convert(self, image: Image.Image) -> Image.Image:
-        """The middle, made smaller with anti-aliasing."""
         if image.size != (SIDE, SIDE):
             raise ValueError(f"it has {image.size[0]}×{image.size[1]} pixels, not {SIDE}×{SIDE}")
+        return self._middle(image)
+
+    @property
+    def _mode(self) -> str:
+        return "RGB" if self.colour else "L"
+
+    def _middle(self, image: Image.Image) -> Image.Image:
+        """Made smaller with anti-aliasing."""
         margin = (SIDE - self.crop) / 2
         middle = (margin, margin, SIDE - margin, SIDE - margin)
         side = (self.image_size, self.image_size)
-        return image.convert("RGB" if self.colour else "L").resize(side, Image.Resampling.BILINEAR, middle)
+        return image.convert(self._mode).resize(side, Image.Resampling.BILINEAR, middle)
 
 
 def tested_people(view: int, fold: int | None) -> list[int]:

@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from PIL import Image, ImageChops
 
+from siamese_lab.data.any_image import Converted
 from siamese_lab.data.datamodule import DataModule, Splits
 from siamese_lab.data.decode import decode, unreadable
 from siamese_lab.data.download import Remote
 from siamese_lab.data.hold_out import Parted
 from siamese_lab.data.image_files import ImageFiles, list_images
 from siamese_lab.data.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
+from siamese_lab.data.ink_image import ink_image
 from siamese_lab.data.one_shot_runs import OneShotRuns, read_runs
 from siamese_lab.data.registry import register
 from siamese_lab.data.sources import Sources, packed
@@ -102,6 +104,10 @@ class Omniglot(DataModule):
         """
         return read_runs(self.one_shot_runs(), self._convert)
 
+    def converted(self, image: Image.Image) -> Converted:
+        """White strokes on black, made smaller with anti-aliasing; the files have black ones on white."""
+        return ink_image(image, self.image_size)
+
     def provenance(self) -> dict[str, str]:
         """Where both parts are and were decoded to."""
         places = [self._files(part).place for part in CHARACTERS]
@@ -147,7 +153,7 @@ class Omniglot(DataModule):
         return ImageTable(decode(files, self._convert), labels_N, tuple(names))
 
     def _convert(self, image: Image.Image) -> Image.Image:
-        """White strokes on black, made smaller with anti-aliasing."""
+        """The same of the set's own files, whose paper is white: nothing is guessed."""
         side = (self.image_size, self.image_size)
         return ImageChops.invert(image.convert("L").resize(side, Image.Resampling.BILINEAR))
 

@@ -37,16 +37,24 @@ def embed(
     """
     if not len(table):
         raise ValueError("There is nothing to evaluate: the set has no images.")
-    before, parts = network.training, []
+    parts = []
+    with evaluating(network, fabric):
+        for batch in InOrder(table, batch_size):
+            parts.append(network(to_float(fabric.to_device(batch.images_BCHW))))
+            advance(len(batch.labels_B))
+    return torch.cat(parts)
+
+
+@contextmanager
+def evaluating(network: SiameseNetwork, fabric: Fabric) -> Iterator[None]:
+    """Without gradients, in the precision of `fabric`, the network in evaluation mode meanwhile."""
+    before = network.training
     network.eval()
     try:
         with torch.no_grad(), fabric.autocast(), no_tf32():
-            for batch in InOrder(table, batch_size):
-                parts.append(network(to_float(fabric.to_device(batch.images_BCHW))))
-                advance(len(batch.labels_B))
+            yield
     finally:
         network.train(before)
-    return torch.cat(parts)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""A trained network put to use: images of any kind in; embeddings, distances, decisions and other formats out."""

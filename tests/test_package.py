@@ -1,0 +1,60 @@
+"""The package itself: what it offers, that importing it costs nothing, and that the examples in docstrings are true."""
+
+import doctest
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import quick_run
+from PIL import Image
+
+import siamese_lab as sl
+
+SOURCE = Path(sl.__file__).parent
+WITH_EXAMPLES = [
+    ".".join(path.relative_to(SOURCE.parent).with_suffix("").parts)
+    for path in sorted(SOURCE.rglob("*.py"))
+    if ">>> " in path.read_text(encoding="utf-8")
+]
+
+
+def test_everything_it_names_is_there() -> None:
+    for name in sl.__all__:
+        assert getattr(sl, name) is not None
+        assert name in dir(sl)
+    with pytest.raises(AttributeError, match="has no attribute 'loda'"):
+        _ = sl.loda
+
+
+def test_importing_it_imports_no_pytorch() -> None:
+    script = (
+        "import sys, siamese_lab; siamese_lab.__version__; print([m for m in ('torch', 'hydra') if m in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "[]"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the examples are run: a run and two images."""
+    folder = tmp_path_factory.mktemp("examples")
+    quick_run(folder / "outputs/runs/mine")
+    for seed, name in enumerate(("a.png", "b.png")):
+        pixels = np.random.default_rng(seed).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("module", WITH_EXAMPLES)
+def test_examples_are_true(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    tried = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
+    assert tried.attempted
+    assert not tried.failed
+
+
+def test_there_are_examples() -> None:
+    assert "siamese_lab.use.trained_network" in WITH_EXAMPLES

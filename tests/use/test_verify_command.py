@@ -1,0 +1,67 @@
+"""`python -m siamese_lab.verify A B`: the distance, the decision, and the threshold with its errors."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Ended
+from PIL import Image
+
+import siamese_lab as sl
+from siamese_lab import verify
+
+Call = Callable[..., Ended]
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    for seed, name in enumerate("ab"):
+        pixels = np.random.default_rng(seed).integers(0, 256, (16, 16), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    return tmp_path / "a.png", tmp_path / "b.png"
+
+
+def test_it_says_what_the_network_says(call: Call, own_run: Path, pair: tuple[Path, Path]) -> None:
+    ended = call(verify, *pair, f"checkpoint={own_run}")
+    assert ended.status == 0, ended.err
+    network = sl.load(own_run)
+    threshold = network.threshold
+    same = bool(network.same(*pair))
+    assert f"distance   {float(network.distance(*pair)):.3f}\n" in ended.out
+    assert f"decision   {'the same' if same else 'different'}\n" in ended.out
+    chosen = f"{threshold.chosen_pairs:,} pairs of validation images of Digits, whose classes it was trained on"
+    assert f"threshold  {threshold.threshold:.3f}, chosen on {chosen}; of others of these it" in ended.out
+    assert f"accepts {threshold.far:.1%} of {threshold.negatives:,} pairs of two classes" in ended.out
+    assert f"rejects {threshold.frr:.1%} of {threshold.positives:,} pairs of one" in ended.out
+    assert (own_run / "threshold.json").is_file()
+
+
+def test_a_threshold_may_be_given_and_none_is_chosen_then(call: Call, own_run: Path, pair: tuple[Path, Path]) -> None:
+    distance = float(sl.load(own_run).distance(*pair))
+    for given, decision in ((distance / 2, "different"), (2, "the same")):
+        ended = call(verify, *pair, f"checkpoint={own_run}", f"threshold={given}")
+        assert f"decision   {decision}\n" in ended.out
+        assert f"threshold  {given:.3f}, as given" in ended.out
+    assert not (own_run / "threshold.json").exists()
+
+
+def test_what_is_wrong_is_said(call: Call, digits_run: Path, pair: tuple[Path, Path]) -> None:
+    run = f"checkpoint={digits_run}"
+    wrong = {
+        (pair[0], "none.png", run): "There is no image none.png.",
+        (pair[0], run): f"siamese_lab.verify takes A.jpg B.jpg, but was given {pair[0]}.",
+        pair: "Say checkpoint=…, a .ckpt file, or the folder of a run.",
+        (*pair, run, "threshold=3"): "threshold is a distance, 0…2, but is 3.0.",
+        (*pair, run, "treshold=3"): "There is no option 'treshold'. Did you mean 'threshold'?",
+    }
+    for arguments, message in wrong.items():
+        ended = call(verify, *arguments)
+        assert (ended.status, ended.out) == (2, "")
+        assert message in ended.err
+
+
+def test_help_is_there(call: Call) -> None:
+    ended = call(verify, "--help")
+    assert (ended.status, ended.err) == (0, "")
+    assert "usage: python -m siamese_lab.verify A.jpg B.jpg checkpoint=…" in ended.out
