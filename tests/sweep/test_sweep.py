@@ -13,6 +13,7 @@ from conftest import Ended
 STUDY = (
     "-m",
     "experiment=study",
+    "name=study",
     "data=digits",
     "sampler=random",
     "budget.steps.digits=4",
