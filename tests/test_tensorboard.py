@@ -322,6 +322,28 @@ def test_a_resumed_run_goes_on_showing(tmp_path: Path, monkeypatch: pytest.Monke
     assert "_hparams_/session_end_info" in events.summary_metadata
 
 
+def test_what_was_written_after_the_checkpoint_is_not_shown_twice(tmp_path: Path) -> None:
+    """A run that was killed at step 9 and had left a checkpoint at step 6; then one from the start, as of one failed."""
+    overrides = [*QUICK, *SHOWN_IN_BOARD]
+    train(compose(*overrides), tmp_path, overrides, Console(quiet=True))
+    longer = [*overrides, "trainer.max_steps=9", f"resume='{tmp_path / 'at_6.ckpt'}'"]
+    (tmp_path / "checkpoints/last.ckpt").rename(tmp_path / "at_6.ckpt")
+    for _ in range(2):
+        train(compose(*longer), tmp_path, longer, Console(quiet=True))
+    events = events_of(tmp_path)
+    for shown in (
+        events.Histograms("train/d_ap"),
+        events.Images("hardest triplets"),
+        events.Scalars("train/d_ap_mean"),
+    ):
+        steps = [each.step for each in shown]
+        assert steps == sorted(set(steps))
+    assert [each.step for each in events.Histograms("train/d_ap")] == [3, 6, 9]
+
+    train(compose(*overrides), tmp_path, overrides, Console(quiet=True))
+    assert [each.step for each in events_of(tmp_path).Histograms("train/d_ap")] == [3, 6]
+
+
 def test_a_run_that_failed_does_not_say_that_it_ended_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FloatingPointError):
         quick_run(tmp_path, "logger=tensorboard", "optimizer=sgd", "optimizer.lr=1e38", "trainer.max_steps=20")

@@ -7,6 +7,7 @@ from siamese_lab.callbacks.best_checkpoint import BestCheckpoint
 from siamese_lab.callbacks.comparable_choices import ComparableChoices
 from siamese_lab.callbacks.distance_histograms import DistanceHistograms
 from siamese_lab.callbacks.embedding_projector import EmbeddingProjector
+from siamese_lab.callbacks.forget_later_events import ForgetLaterEvents
 from siamese_lab.callbacks.hardest_triplets import HardestTriplets
 from siamese_lab.callbacks.history import History
 from siamese_lab.callbacks.last_checkpoint import LastCheckpoint
@@ -22,6 +23,7 @@ __all__ = [
     "ComparableChoices",
     "DistanceHistograms",
     "EmbeddingProjector",
+    "ForgetLaterEvents",
     "HardestTriplets",
     "History",
     "Interrupted",
