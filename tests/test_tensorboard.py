@@ -323,7 +323,7 @@ def test_a_resumed_run_goes_on_showing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_was_written_after_the_checkpoint_is_not_shown_twice(tmp_path: Path) -> None:
-    """A run that was killed at step 9 and had left a checkpoint at step 6; then one from the start, as of one failed."""
+    """A run killed at step 9, whose checkpoint is of step 6; then one from the start, as after a failure."""
     overrides = [*QUICK, *SHOWN_IN_BOARD]
     train(compose(*overrides), tmp_path, overrides, Console(quiet=True))
     longer = [*overrides, "trainer.max_steps=9", f"resume='{tmp_path / 'at_6.ckpt'}'"]
