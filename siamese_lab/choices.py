@@ -51,6 +51,10 @@ class Choices:
     name: str | None = None
     """Of a study, which is its folder's."""
     budget: dict[str, Any] | None = None
+    tuning: dict[str, Any] | None = None
+    """What is varied, and how often, to find the options that are best; null trains."""
+    tuned: Any = None
+    """The folder of a tuning, whose winners' options the run takes; in its results, what these were."""
     threads: int | None = None
     """Of the processor, for a run; null leaves it to torch."""
 

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import lightning
@@ -25,6 +26,7 @@ from siamese_lab import (
     samplers,
     summary,
     sweep,
+    tuning,
 )
 from siamese_lab.callbacks import (
     BestCheckpoint,
@@ -49,6 +51,7 @@ from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.module import SiameseModule
 from siamese_lab.study.results import Results
 from siamese_lab.trainer import build_trainer
+from siamese_lab.winners import with_winner
 
 BEST_BY = "validation/recall@1"
 
@@ -65,8 +68,13 @@ def job(config: DictConfig) -> None:
     folder = Path(hydra.runtime.output_dir)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    config = with_winner(config, hydra)
+    if config.tuning is not None:
+        check_multirun(hydra.mode, "tune")
+        tuning_of_a_strategy(config, folder, hydra.overrides.task, console)
+        return
     if config.name is not None:
-        check_multirun(hydra.mode)
+        check_multirun(hydra.mode, "study")
         run_of_a_study(config, folder, hydra.overrides.task)
         return
     try:
@@ -85,13 +93,23 @@ def run_of_a_study(config: DictConfig, folder: Path, overrides: Sequence[str]) -
         raise SystemExit(128 + interrupted.number) from None
 
 
-def check_multirun(mode: RunMode | None) -> None:
-    """Raise ValueError for a study that is asked for as if it were one run."""
+def tuning_of_a_strategy(config: DictConfig, folder: Path, overrides: Sequence[str], console: Console) -> None:
+    """The trials of one strategy on one data set, with a line for each."""
+    try:
+        tuning.run(partial(train, tested=False), config, folder, overrides, console)
+    except Interrupted as interrupted:
+        raise SystemExit(128 + interrupted.number) from None
+
+
+def check_multirun(mode: RunMode | None, experiment: str) -> None:
+    """Raise ValueError for many runs that are asked for as if they were one."""
     if mode != RunMode.MULTIRUN:
-        raise ValueError("A study is many runs, so it takes -m: python -m siamese_lab.train -m experiment=study.")
+        raise ValueError(
+            f"A {experiment} is many runs, so it takes -m: python -m siamese_lab.train -m experiment={experiment}."
+        )
 
 
-def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: Console) -> Results:
+def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: Console, tested: bool = True) -> Results:
     """Train, test the weights at the end or those that validated best, and leave everything in `folder`.
 
     Args:
@@ -99,6 +117,7 @@ def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: C
         folder: of the run.
         overrides: the command line, to be stored in checkpoints.
         console: where progress is shown.
+        tested: whether test images are looked at in the end, or only those to choose by.
 
     Raises:
         ValueError: for choices that do not go together, before any training starts.
@@ -150,8 +169,8 @@ def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: C
         finally:
             results.steps = trainer.global_step
             results.seconds = seconds(clock.seconds(), module.mining.seconds(), results.steps)
-        tested = last if config.tested is choices.Tested.last else Path(best.best_model_path)
-        evaluate(trainer, module, images, tested, results)
+        reported = last if config.tested is choices.Tested.last else Path(best.best_model_path)
+        evaluate(trainer, module, images, reported, results, tested)
         results.seconds["total"] = time.perf_counter() - started
     return results
 
@@ -281,14 +300,20 @@ def seconds(training: float, mining: float, steps: int) -> dict[str, float]:
 
 
 def evaluate(
-    trainer: lightning.Trainer, module: SiameseModule, images: data.DataModule, checkpoint: Path, results: Results
+    trainer: lightning.Trainer,
+    module: SiameseModule,
+    images: data.DataModule,
+    checkpoint: Path,
+    results: Results,
+    tested: bool,
 ) -> None:
-    """Validate and test with the weights of a checkpoint."""
+    """Validate, and test if asked to, with the weights of a checkpoint."""
     chosen = torch.load(checkpoint, weights_only=True)
     module.load_state_dict(chosen["state_dict"])
     results.tested_step = chosen["global_step"]
     results.validation = figures_of(trainer.validate(module, datamodule=images, verbose=False)[0])
-    results.test = figures_of(trainer.test(module, datamodule=images, verbose=False)[0])
+    if tested:
+        results.test = figures_of(trainer.test(module, datamodule=images, verbose=False)[0])
 
 
 def figures_of(logged: Mapping[str, float]) -> dict[str, float | None]:

@@ -356,6 +356,15 @@ def choices_of(*overrides: str) -> dict:
     return comparable(choices.plain(compose(*overrides)))
 
 
+def test_runs_are_compared_by_the_options_of_their_strategies_too() -> None:
+    told = choices_of("sampler=distance_weighted", "sampler.cutoff=1.3")
+    assert {name: value for name, value in told.items() if "." in name} == {
+        "strategy.nearest": 0.5,
+        "strategy.cutoff": 1.3,
+    }
+    assert not [name for name in choices_of("sampler=curriculum") if "." in name]  # stages are no number and no word
+
+
 def test_what_runs_are_compared_by_says_the_protocol_where_there_is_one() -> None:
     assert choices_of("data=mnist")["protocol"] == "disjoint"
     assert choices_of("data=lfw")["protocol"] == "view 1"

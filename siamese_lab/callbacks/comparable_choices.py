@@ -10,6 +10,9 @@ from torch.utils.tensorboard.summary import hparams
 
 from siamese_lab.callbacks.event_writer import event_writer
 
+OF_ALL = {"name", "margin", "distance", "negatives"}
+"""Options of a strategy that are not its own, but the loss's or every strategy's."""
+
 
 class ComparableChoices(Callback):
     """Writes them as the run begins, and, as its training ends well, that it did.
@@ -42,12 +45,12 @@ class ComparableChoices(Callback):
 
 
 def comparable(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """What runs are compared by; without what a data set or a loss does not have."""
-    images = choices["data"]
+    """What runs are compared by; without what a data set, a loss or a strategy does not have."""
+    images, sampler = choices["data"], choices["sampler"]
     named = {
         "data": images["name"],
         "protocol": images.get("protocol") or (f"view {images['view']}" if "view" in images else None),
-        "strategy": choices["sampler"]["name"],
+        "strategy": sampler["name"],
         "loss": choices["loss"]["name"],
         "margin": choices["loss"].get("margin"),
         "network": choices["network"]["name"],
@@ -55,5 +58,7 @@ def comparable(choices: Mapping[str, Any]) -> dict[str, Any]:
         "lr": choices["optimizer"].get("lr"),
         "steps": choices["trainer"]["max_steps"],
         "seed": choices["seed"],
+        "tuned": True if choices.get("tuned") else None,
+        **{f"strategy.{option}": sampler[option] for option in sorted(sampler.keys() - OF_ALL)},
     }
-    return {name: value for name, value in named.items() if value is not None}
+    return {name: value for name, value in named.items() if isinstance(value, (bool, int, float, str))}

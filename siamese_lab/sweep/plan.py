@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from siamese_lab import choices
+from siamese_lab.winners import with_winner
 
 
 class Planned(NamedTuple):
@@ -52,7 +53,8 @@ def planned(config: DictConfig) -> Planned:
     folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
     with open_dict(config):
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    return Planned(folder, chosen.data, chosen.sampler, config.seed, config.trainer.max_steps, choices.plain(task))
+    wanted = choices.plain(with_winner(task, config.hydra))
+    return Planned(folder, chosen.data, chosen.sampler, config.seed, config.trainer.max_steps, wanted)
 
 
 def check_folders(runs: Sequence[Planned]) -> None:
