@@ -104,9 +104,8 @@ def tuning_of_a_strategy(config: DictConfig, folder: Path, overrides: Sequence[s
 def check_multirun(mode: RunMode | None, experiment: str) -> None:
     """Raise ValueError for many runs that are asked for as if they were one."""
     if mode != RunMode.MULTIRUN:
-        raise ValueError(
-            f"A {experiment} is many runs, so it takes -m: python -m siamese_lab.train -m experiment={experiment}."
-        )
+        command = f"python -m siamese_lab.train -m experiment={experiment}"
+        raise ValueError(f"This is many runs, so it takes -m: {command}.")
 
 
 def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: Console, tested: bool = True) -> Results:

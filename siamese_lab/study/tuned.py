@@ -17,7 +17,7 @@ class Trial:
     options: dict[str, Any]
     """By dotted names, such as `optimizer.lr`."""
     status: Literal["finished", "failed"]
-    """Failed where the loss was not finite."""
+    """Failed where its options led training astray, to a loss that is not finite, say."""
     score: float | None
     error: str | None
     seconds: float | None

@@ -25,7 +25,13 @@ class Range:
     def __post_init__(self) -> None:
         if not self.low < self.high or (self.log and not self.low > 0):
             above = " above 0" if self.log else ""
-            raise ValueError(f"A range needs a low{above} that is below its high, but it is {self.low} … {self.high}.")
+            raise ValueError(f"A range needs a low{above} that is below its high, but it is {self}.")
+
+    def __contains__(self, value: Any) -> bool:
+        return isinstance(value, (int, float)) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.low:g} … {self.high:g}"
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,12 @@ class Values:
         if not self.values:
             raise ValueError("A list of values to try needs at least one.")
 
+    def __contains__(self, value: Any) -> bool:
+        return value in self.values
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.values))
+
 
 Space = dict[str, Range | Values]
 """By dotted names, such as `optimizer.lr`."""
@@ -47,7 +59,8 @@ def space_of(config: DictConfig) -> Space:
     """The options to vary for a configuration.
 
     Raises:
-        ValueError: for an option that there is not, for what is neither a range nor a list, or for nothing at all.
+        ValueError: for an option that there is not, for what is neither a range nor a list, where the value that the
+            configuration itself has is not among those to try, or for nothing at all.
     """
     tuning = OmegaConf.to_container(config.tuning.space)
     assert isinstance(tuning, dict)
@@ -57,7 +70,9 @@ def space_of(config: DictConfig) -> Space:
     for group, part in part_of.items():
         for option, what in ((tuning.get(group) or {}).get(part) or {}).items():
             check_options(f"{group}={part}", list(config[group]), [option])
-            space[f"{group}.{option}"] = to_try(f"tuning.space.{group}.{part}.{option}", what)
+            place = f"tuning.space.{group}.{part}.{option}"
+            space[f"{group}.{option}"] = to_try(place, what)
+            check_shipped(place, config[group][option], space[f"{group}.{option}"])
     if not space:
         named = ", ".join(f"{group}={part}" for group, part in part_of.items())
         raise ValueError(f"tuning.space names no option of {named}, so there is nothing to tune.")
@@ -77,6 +92,14 @@ def to_try(name: str, what: Any) -> Range | Values:
     if isinstance(what, Mapping) and {"low", "high"} <= what.keys() <= {"low", "high", "log"}:
         return Range(float(what["low"]), float(what["high"]), bool(what.get("log", False)))
     raise ValueError(f"{name} must be a list of values, or {{low: …, high: …, log: true}}, but is {what!r}.")
+
+
+def check_shipped(place: str, shipped: Any, tried: Range | Values) -> None:
+    """Raise ValueError where what a run has without tuning would not be tried."""
+    if shipped not in tried:
+        raise ValueError(
+            f"The first trial is the configuration as it is, so {place} must hold {shipped}, but it is {tried}."
+        )
 
 
 def as_shipped(config: DictConfig, space: Space) -> dict[str, Any]:

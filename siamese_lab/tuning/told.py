@@ -17,9 +17,10 @@ def told(folder: Path, every: Sequence[Trial], trials: int) -> str:
     trial = every[-1]
     best = max((each.score for each in every if each.score is not None), default=None)
     outcome = share(trial.score) if trial.score is not None else f"failed ({trial.error})"
-    return (
-        f"{clock(datetime.now())}  {'/'.join(folder.parts[-2:])}/trial={trial.number}  {len(every)}/{trials}  {outcome}  "
-        f"best {share(best)}  {named(trial.options)}"
+    place = "/".join((*folder.parts[-2:], f"trial={trial.number}"))
+    counted = f"{len(every)}/{trials}"
+    return "  ".join(
+        (clock(datetime.now()), place, counted, outcome, f"best {share(best)}", named(trial.options)),
     )
 
 

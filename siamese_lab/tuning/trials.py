@@ -16,8 +16,11 @@ from siamese_lab.sweep.job import Train
 from siamese_lab.sweep.left import check_same
 from siamese_lab.winners import with_options
 
-OF_THE_OPTIONS = FloatingPointError.__name__
-"""The failure that is a trial's own: a loss that is not finite. Any other is the machine's or the user's."""
+OF_THE_OPTIONS = (FloatingPointError.__name__, ValueError.__name__)
+"""Failures that are a trial's own where training had begun: a loss that is not finite, or embeddings that are zero.
+
+All others are the machine's or the user's.
+"""
 
 
 def make(train: Train, config: DictConfig, place: Path, overrides: Sequence[str], options: Mapping[str, Any]) -> Trial:
@@ -55,8 +58,8 @@ def is_done(place: Path) -> bool:
         left = results.read(place)
     except (OSError, ValueError):
         return False
-    diverged = left.status == "failed" and (left.error or "").startswith(OF_THE_OPTIONS)
-    return left.status == "finished" or diverged
+    own = left.status == "failed" and left.steps > 0 and (left.error or "").startswith(OF_THE_OPTIONS)
+    return left.status == "finished" or own
 
 
 def read(place: Path) -> Results:

@@ -1,0 +1,222 @@
+"""`experiment=tune` finds options by equal numbers of trials, and `tuned=PATH` trains with those that won."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import lightning
+import pytest
+
+from siamese_lab.study import results, tuned
+
+STEPS = ("budget.steps.digits=6", "trainer.accelerator=cpu", "logger=csv", "data=digits")
+TUNE = ("-m", "experiment=tune", "tuning.trials=3", *STEPS)
+STUDY = ("-m", "experiment=study", "seed=1", "name=tuned_study", "tuned=outputs/tune", *STEPS)
+STRATEGIES = ("random", "semi_hard")
+
+
+def but_for_times(folder: Path) -> dict:
+    content = json.loads((folder / "tuned.json").read_text())
+    for trial in content["every_trial"]:
+        trial.pop("seconds")
+    return content
+
+
+@pytest.fixture
+def untested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at test images."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a trial looked at the test images")
+
+    monkeypatch.setattr(lightning.Trainer, "test", refused)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of two strategies, once for all tests."""
+    folder = tmp_path_factory.mktemp("made")
+    command = [sys.executable, "-m", "siamese_lab.train", *TUNE, f"sampler={','.join(STRATEGIES)}"]
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
+    assert ended.returncode == 0, ended.stderr
+    for shown in ("2 tunings of 3 trials each.", "digits/random/trial=0  1/3", "digits/semi_hard/trial=2  3/3"):
+        assert shown in ended.stdout
+    assert "Study:  python -m siamese_lab.train -m experiment=study tuned=outputs/tune" in ended.stdout
+    return folder
+
+
+@pytest.fixture
+def tunings(made: Path, tmp_path: Path) -> Path:
+    """A copy of these, where the command of a test looks."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "outputs/tune/digits"
+
+
+def test_every_strategy_gets_as_many_trials_of_which_the_best_wins(tunings: Path) -> None:
+    for strategy in STRATEGIES:
+        there = tuned.read(tunings / strategy)
+        assert (there.data, there.sampler, there.metric, there.trials) == ("digits", strategy, "map@r", 3)
+        assert there.choices["seed"] == 0
+        runs = [results.read(tunings / strategy / f"trial={number}") for number in range(3)]
+        assert [trial.score for trial in there.every_trial] == [run.validation["map@r"] for run in runs]
+        assert there.score == max(run.validation["map@r"] for run in runs)
+        (winner,) = (trial for trial in there.every_trial if trial.score == there.score)
+        assert there.options == winner.options
+        for run, trial in zip(runs, there.every_trial, strict=True):
+            assert (run.status, run.steps, run.test) == ("finished", 6, {})
+            assert run.choices["optimizer"]["lr"] == trial.options["optimizer.lr"]
+            assert run.choices["loss"]["margin"] == trial.options["loss.margin"]
+            assert run.choices["tuning"] is None
+        assert not list((tunings / strategy).rglob("*.ckpt"))
+    window = [results.read(tunings / f"semi_hard/trial={number}").choices["sampler"] for number in range(3)]
+    margins = [trial.options["loss.margin"] for trial in tuned.read(tunings / "semi_hard").every_trial]
+    assert [sampler["margin"] for sampler in window] == margins, "the window follows the loss's margin"
+
+
+def test_given_again_nothing_is_run_and_with_more_trials_only_these(tunings: Path, command) -> None:
+    written = {path: path.stat().st_mtime_ns for path in tunings.rglob("trial=*/results.json")}
+    before = [but_for_times(tunings / strategy) for strategy in STRATEGIES]
+    ended = command(*TUNE, f"sampler={','.join(STRATEGIES)}")
+    assert ended.status == 0
+    assert "trial=0" not in ended.out.split("Best")[0]
+    assert [but_for_times(tunings / strategy) for strategy in STRATEGIES] == before
+
+    assert command(*TUNE, "sampler=random", "tuning.trials=4").status == 0
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    more = but_for_times(tunings / "random")
+    assert (more["trials"], more["every_trial"][:3]) == (4, before[0]["every_trial"])
+
+
+def test_the_study_takes_the_winners(tunings: Path, command, tmp_path: Path) -> None:
+    ended = command(*STUDY, f"sampler={','.join(STRATEGIES)}")
+    assert ended.status == 0, ended.err
+    for strategy in STRATEGIES:
+        winner = tuned.read(tunings / strategy)
+        run = results.read(tmp_path / f"outputs/tuned_study/digits/{strategy}/seed=1")
+        assert run.status == "finished"
+        assert run.choices["tuned"] == {
+            "options": winner.options,
+            "score": winner.score,
+            "metric": "map@r",
+            "trials": 3,
+            "steps": 6,
+        }
+        for name, value in winner.options.items():
+            group, option = name.split(".")
+            assert run.choices[group][option] == value
+        assert run.test["recall@1"] > 0
+
+    for further, message in {
+        "sampler=hard": "outputs/tune has no options that won for data=digits sampler=hard. "
+        "Tune it, or the rest of it: python -m siamese_lab.train -m experiment=tune name=tune data=digits "
+        "sampler=hard.",
+        "optimizer.lr=0.1": "optimizer.lr is given on the command line, but was tuned as well.",
+        "loss=margin": "The options of tuned=outputs/tune were found with loss.name=triplet, but this run has margin.",
+        "tuned=nowhere": "nowhere has no options that won for data=digits sampler=random.",
+    }.items():
+        ended = command(*STUDY, "sampler=random", "name=another", further)
+        assert ended.status == 2
+        assert message in ended.err
+        assert not (tmp_path / "outputs/another/digits").exists()
+
+
+def test_killed_in_a_trial_it_ends_as_if_it_had_not_been(tunings: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    command = [sys.executable, "-m", "siamese_lab.train", *TUNE, "sampler=semi_hard"]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    second = folder / "outputs/tune/digits/semi_hard/trial=1/results.json"
+    until = time.monotonic() + 300
+    while not second.exists() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not second.parent.with_name("tuned.json").exists()
+    assert json.loads(second.read_text())["status"] == "running"
+    again = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
+    assert again.returncode == 0, again.stderr
+    assert "trial=0" not in again.stdout.split("Best")[0]
+    assert but_for_times(second.parent.parent) == but_for_times(tunings / "semi_hard")
+
+
+def test_a_trial_that_its_options_lead_astray_is_recorded_and_counts(command, tmp_path: Path, untested: None) -> None:
+    astray = ("optimizer=sgd", "tuning.trials=5", "tuning.space.optimizer.sgd.lr.high=1e38")
+    ended = command(*TUNE, "sampler=random", *astray)
+    assert ended.status == 0, ended.err
+    there = tuned.read(tmp_path / "outputs/tune/digits/random")
+    failed = [trial for trial in there.every_trial if trial.status == "failed"]
+    assert failed
+    assert len(there.every_trial) == 5
+    for trial in failed:
+        assert trial.score is None
+        assert trial.error.startswith(("FloatingPointError: The loss of step", "ValueError: A sampler expects"))
+    assert there.score == max(trial.score for trial in there.every_trial if trial.score is not None)
+    assert f"failed ({failed[0].error})" in ended.out
+
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("results.json")}
+    command(*TUNE, "sampler=random", *astray)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_failure_of_the_machine_ends_that_tuning_only_and_is_made_good_later(
+    command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from siamese_lab import train as trained
+
+    build_data, built = trained.build_data, []
+
+    def build_but_once(config):
+        built.append(config)
+        if len(built) == 2:
+            raise OSError(28, "No space left on device")
+        return build_data(config)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trained, "build_data", build_but_once)
+        ended = command(*TUNE, "sampler=random,hard", "tuning.trials=2")
+    assert ended.status == 1
+    assert "digits/random was not tuned: " in ended.err
+    assert "trial=1 has failed: OSError: [Errno 28] No space left on device. The same command goes on" in ended.err
+    assert "Not tuned: data=digits sampler=random, see outputs/tune/digits/random" in ended.out
+    assert tuned.read(tmp_path / "outputs/tune/digits/hard").trials == 2
+    assert command(*TUNE, "sampler=random,hard", "tuning.trials=2").status == 0
+    assert tuned.read(tmp_path / "outputs/tune/digits/random").trials == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (TUNE[1:], "This is many runs, so it takes -m: python -m siamese_lab.train -m experiment=tune."),
+        ((*TUNE, "tuning.trials=0"), "tuning.trials must be at least 1, but is 0."),
+        ((*TUNE, "loss.margin=3", "sampler=hard"), "tuning.space.loss.triplet.margin must hold 3, but it is 0.05"),
+        ((*TUNE, "sampler=hard", "seed=0,1"), "2 runs of this sweep would write into outputs/tune/digits/hard"),
+    ],
+)
+def test_what_cannot_go_well_is_refused_before_the_first_trial(
+    arguments: tuple[str, ...], message: str, command, tmp_path: Path
+) -> None:
+    ended = command(*arguments)
+    assert ended.status == 2
+    assert message in ended.err
+    assert not list(tmp_path.rglob("trial=*"))
+
+
+def test_an_unknown_metric_is_said_with_those_that_there_are(command) -> None:
+    ended = command(*TUNE, "sampler=random", "tuning.metric=recall")
+    assert ended.status == 1
+    assert "tuning.metric=recall is no figure of the validation images. There are: recall@1, " in ended.err
+
+
+def test_records_that_are_damaged_or_of_another_version_are_refused(tmp_path: Path) -> None:
+    for content, message in {
+        "{": "is damaged",
+        '{"schema_version": 9}': "was written by another version of siamese_lab. Tune again in another folder.",
+        '{"schema_version": 1, "every_trial": []}': "was written by another version of siamese_lab: ",
+        "[]": "was written by another version of siamese_lab",
+    }.items():
+        (tmp_path / "tuned.json").write_text(content)
+        with pytest.raises(ValueError, match=message):
+            tuned.read(tmp_path)
