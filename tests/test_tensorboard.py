@@ -219,11 +219,11 @@ def test_the_picture_shows_every_image_of_a_triplet_in_its_place(channels: int, 
         -1, -1, channels, size, size
     ))  # fmt: skip
     for column, row in itertools.product(range(2), range(3)):
-        cell = picture[6 + row * 88 : 6 + row * 88 + 64, 72 + column * 70 : 72 + column * 70 + 64]
+        cell = picture[6 + row * 88 : 6 + row * 88 + 64, 80 + column * 70 : 80 + column * 70 + 64]
         assert (cell == round(255 * float(grey_K3[column, row]))).all()
-    assert (picture[70:88, 72:] == 255).all()  # nothing below the anchors
-    assert (picture[158:176, 72:142] < 128).any()  # but below positives
-    assert (picture[246:264, 72:142] < 128).any()  # and negatives
+    assert (picture[70:88, 80:] == 255).all()  # nothing below the anchors
+    assert (picture[158:176, 80:150] < 128).any()  # but below positives
+    assert (picture[246:264, 80:150] < 128).any()  # and negatives
 
 
 def test_the_projector_gets_the_validation_images_by_the_tested_weights(tmp_path: Path) -> None:

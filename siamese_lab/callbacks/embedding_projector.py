@@ -4,9 +4,9 @@ Shapes: N images, B at a time, D embedding dimensions, C channels, H × W pixels
 """
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning import Callback, LightningModule, Trainer
@@ -18,7 +18,6 @@ from siamese_lab.callbacks.event_writer import event_writer
 from siamese_lab.data import DataModule
 from siamese_lab.data.augment import to_float
 from siamese_lab.data.class_offsets import class_offsets
-from siamese_lab.data.sheets import rgb
 from siamese_lab.data.table import Table
 from siamese_lab.module import SiameseModule
 
@@ -74,11 +73,10 @@ def write(folder: Path, z_ND: Tensor, names: list[str], images_NCHW: Tensor) -> 
     """Three files below a folder, and in it the one that names them."""
     place = folder / FOLDER
     place.mkdir(exist_ok=True)
-    np.savetxt(place / "embeddings.tsv", z_ND.numpy(), "%.6g", delimiter="\t")
-    lines = (" ".join(name.split()) for name in names)
-    (place / "classes.tsv").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_lines(place / "embeddings.tsv", ("\t".join(f"{each:.5f}" for each in z_D) for z_D in z_ND.tolist()))
+    write_lines(place / "classes.tsv", (" ".join(name.split()) for name in names))
     thumbnails_NCHW = thumbnails(images_NCHW)
-    sheet(thumbnails_NCHW).save(place / "thumbnails.png")
+    sheet(thumbnails_NCHW).save(place / "thumbnails.png", compress_level=1)
 
     config = ProjectorConfig()
     embedding = config.embeddings.add()
@@ -88,6 +86,11 @@ def write(folder: Path, z_ND: Tensor, names: list[str], images_NCHW: Tensor) -> 
     embedding.sprite.image_path = f"{FOLDER}/thumbnails.png"
     embedding.sprite.single_image_dim.extend([thumbnails_NCHW.shape[3], thumbnails_NCHW.shape[2]])
     (folder / "projector_config.pbtxt").write_text(str(config), encoding="utf-8")
+
+
+def write_lines(place: Path, lines: Iterable[str]) -> None:
+    """Each with its end."""
+    place.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def thumbnails(images_NCHW: Tensor) -> Tensor:
@@ -102,8 +105,6 @@ def sheet(images_NCHW: Tensor) -> Image.Image:
     """As many rows as columns of thumbnails, from the left and then from above, the rest of it black."""
     number, _, height, width = images_NCHW.shape
     side = math.ceil(math.sqrt(number))
-    pixels = np.zeros((side * height, side * width, 3), dtype=np.uint8)
-    for place, image_CHW in enumerate(images_NCHW):
-        upper, left = place // side * height, place % side * width
-        pixels[upper : upper + height, left : left + width] = (rgb(image_CHW) * 255).round().astype(np.uint8)
-    return Image.fromarray(pixels)
+    padded = F.pad(images_NCHW.expand(-1, 3, -1, -1), (0, 0, 0, 0, 0, 0, 0, side**2 - number))
+    pixels = padded.unflatten(0, (side, side)).permute(0, 3, 1, 4, 2).reshape(side * height, side * width, 3)
+    return Image.fromarray((pixels * 255).round().to(torch.uint8).numpy())

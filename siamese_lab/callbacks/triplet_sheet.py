@@ -5,6 +5,8 @@ Drawn without matplotlib, which would take longer than the steps between two val
 Shapes: K triplets, 3 images of each, C channels, H × W pixels.
 """
 
+from functools import cache
+
 import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ SIDE = 64
 GAP = 6
 LINE = 18
 """Height of a line of text, below images."""
-LABELS = 72
+LABELS = 80
 """Width of the names of rows and lines."""
 FONT = 16
 ROWS = ("anchor", "positive", "negative")
@@ -39,7 +41,7 @@ def draw(d_ap_K: Tensor, d_an_K: Tensor, images_K3CHW: Tensor) -> NDArray[np.uin
             place = (LABELS + column * across, GAP + row * down)
             sheet.paste(Image.fromarray((rgb(image_CHW) * 255).round().astype(np.uint8)), place)
 
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT)
+    pen, font = ImageDraw.Draw(sheet), _font()
     for row, name in enumerate(ROWS):
         pen.text((GAP, GAP + row * down + SIDE / 2), name, "black", font, anchor="lm")
     for row, name, distance_K in ((1, "d_ap", d_ap_K), (2, "d_an", d_an_K)):
@@ -48,6 +50,11 @@ def draw(d_ap_K: Tensor, d_an_K: Tensor, images_K3CHW: Tensor) -> NDArray[np.uin
         for column, distance in enumerate(distance_K.tolist()):
             pen.text((LABELS + column * across + SIDE / 2, middle), f"{distance:.2f}", "black", font, anchor="mm")
     return np.asarray(sheet)
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(FONT)
 
 
 def _resized(images_3CHW: Tensor) -> Tensor:
