@@ -96,7 +96,7 @@ def run_of_a_study(config: DictConfig, folder: Path, overrides: Sequence[str]) -
 def tuning_of_a_strategy(config: DictConfig, folder: Path, overrides: Sequence[str], console: Console) -> None:
     """The trials of one strategy on one data set, with a line for each."""
     try:
-        tuning.run(partial(train, tested=False), config, folder, overrides, console)
+        tuning.run(partial(train, with_test=False), config, folder, overrides, console)
     except Interrupted as interrupted:
         raise SystemExit(128 + interrupted.number) from None
 
@@ -108,7 +108,9 @@ def check_multirun(mode: RunMode | None, experiment: str) -> None:
         raise ValueError(f"This is many runs, so it takes -m: {command}.")
 
 
-def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: Console, tested: bool = True) -> Results:
+def train(
+    config: DictConfig, folder: Path, overrides: Sequence[str], console: Console, with_test: bool = True
+) -> Results:
     """Train, test the weights at the end or those that validated best, and leave everything in `folder`.
 
     Args:
@@ -116,7 +118,7 @@ def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: C
         folder: of the run.
         overrides: the command line, to be stored in checkpoints.
         console: where progress is shown.
-        tested: whether test images are looked at in the end, or only those to choose by.
+        with_test: whether test images are looked at in the end, or only those to choose by.
 
     Raises:
         ValueError: for choices that do not go together, before any training starts.
@@ -169,7 +171,7 @@ def train(config: DictConfig, folder: Path, overrides: Sequence[str], console: C
             results.steps = trainer.global_step
             results.seconds = seconds(clock.seconds(), module.mining.seconds(), results.steps)
         reported = last if config.tested is choices.Tested.last else Path(best.best_model_path)
-        evaluate(trainer, module, images, reported, results, tested)
+        evaluate(trainer, module, images, reported, results, with_test)
         results.seconds["total"] = time.perf_counter() - started
     return results
 
@@ -304,14 +306,14 @@ def evaluate(
     images: data.DataModule,
     checkpoint: Path,
     results: Results,
-    tested: bool,
+    with_test: bool,
 ) -> None:
     """Validate, and test if asked to, with the weights of a checkpoint."""
     chosen = torch.load(checkpoint, weights_only=True)
     module.load_state_dict(chosen["state_dict"])
     results.tested_step = chosen["global_step"]
     results.validation = figures_of(trainer.validate(module, datamodule=images, verbose=False)[0])
-    if tested:
+    if with_test:
         results.test = figures_of(trainer.test(module, datamodule=images, verbose=False)[0])
 
 
