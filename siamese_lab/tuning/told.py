@@ -29,7 +29,7 @@ def table(tuned: Sequence[Tuned]) -> Table:
     metric = tuned[0].metric
     drawn = Table(title=f"Best {NAMES.get(metric, metric.capitalize())} on validation images", title_justify="left")
     for column in ("data", "sampler", "as shipped", "best", "of", "options"):
-        drawn.add_column(column, justify="right" if column in ("as shipped", "best") else "left")
+        drawn.add_column(column, justify="right" if column in ("as shipped", "best") else "left", overflow="fold")
     for each in tuned:
         best = next(trial.number for trial in each.every_trial if trial.options == each.options)
         shipped, options = share(each.every_trial[0].score), named(each.options, "\n")
