@@ -46,8 +46,8 @@ def test_evaluations_and_trials_of_a_tuning_are_no_runs(tmp_path):
     [
         ('{"schema_version": 1, "da', "is damaged"),
         ("", "is damaged"),
-        ("[]", "not the results.json of a run"),
-        ("null", "not the results.json of a run"),
+        ("[]", "is damaged"),
+        ("null", "is damaged"),
         ('{"accuracy": 0.9}', "has schema version None"),
         ('{"schema_version": 2}', "has schema version 2"),
         ('{"schema_version": 1, "data": "mnist"}', "written by another version"),

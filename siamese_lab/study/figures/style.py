@@ -37,10 +37,10 @@ class Look(NamedTuple):
 
 
 LOOKS = (
-    Look("#6b6b6b", "o", "solid"),
+    Look("#8a8a8a", "o", "solid"),
     Look("#d55e00", "s", "dashed"),
-    Look("#0072b2", "^", "dashdot"),
-    Look("#009e73", "D", (0, (6, 1.5))),
+    Look("#004a8f", "^", "dashdot"),
+    Look("#14a87c", "D", (0, (6, 1.5))),
     Look("#cc79a7", "v", "dotted"),
     Look("#e69f00", "P", (0, (3, 1, 1, 1, 1, 1))),
     Look("#56b4e9", "X", (0, (1, 1))),
