@@ -30,7 +30,7 @@ Say what the runs of a folder come to. Reads every results.json below it, and no
 
 Of a study (strategies on data sets, each with several seeds) it writes into the same folder
   report.html   the answer, the tables, the figures and the protocol on one page
-  tables/       means with 95%% intervals, differences from random sampling, ranks, times, as CSV, Markdown and LaTeX
+  tables/       means with 95% intervals, differences from random sampling, ranks, times, as CSV, Markdown and LaTeX
   figures/      recall1_comparison and the course of training, as PNG and SVG
 Of LFW's View 2 it joins the ten folds into lfw_view2.json.
 """
