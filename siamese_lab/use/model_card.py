@@ -8,7 +8,7 @@ from typing import Any
 from siamese_lab import checkpoints
 from siamese_lab.evaluation import record
 from siamese_lab.study import results
-from siamese_lab.summary import NAMES
+from siamese_lab.study.names import metric_name
 from siamese_lab.use.exported import INPUT, OUTPUT
 from siamese_lab.use.threshold import Threshold
 from siamese_lab.use.trained_network import TrainedNetwork
@@ -90,7 +90,7 @@ def figures(network: TrainedNetwork) -> Iterator[str]:
             f"it was trained on {data['classes_trained_on']:,}. In brackets, 95% intervals."
         )
         for protocol in evaluation["protocols"].values():
-            rows = [(NAMES.get(name, name), with_interval(figure)) for name, figure in protocol["figures"].items()]
+            rows = [(metric_name(name), with_interval(figure)) for name, figure in protocol["figures"].items()]
             over = f" Intervals over {protocol['intervals_over']}." if protocol["intervals_over"] else ""
             yield f"{protocol['how']}{over}"
             yield table(("", "value"), rows)
@@ -99,7 +99,7 @@ def figures(network: TrainedNetwork) -> Iterator[str]:
             f"On the test images of `{run.data}`, as the run reported it. There are no intervals, as no evaluation of "
             "these weights lies beside the run: `python -m siamese_lab.evaluate` makes one."
         )
-        rows = [(NAMES.get(name, name), "–" if value is None else number(value)) for name, value in run.test.items()]
+        rows = [(metric_name(name), "–" if value is None else number(value)) for name, value in run.test.items()]
         yield table(("", "value"), rows)
     else:
         yield (

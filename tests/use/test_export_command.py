@@ -138,7 +138,7 @@ def test_the_card_tells_the_runs_figures_and_that_they_have_no_intervals(own_run
         "| strategy | **semi_hard**, margin=0.2,",
         "| steps | 6 |",
         "There are no intervals, as no evaluation of these weights lies beside the run",
-        f"| recall@1 | {recall:.4f} |",
+        f"| Recall@1 | {recall:.4f} |",
         "No threshold has been chosen for these weights",
         "float32 of 0…1, N × 1 × 16 × 16 (grey), any N",
         "float32, N × 16, each of unit norm",
@@ -163,7 +163,7 @@ def test_the_card_tells_the_newest_evaluation_with_its_intervals_and_the_thresho
         }
         place.write_text(json.dumps(content))
     told = card(own_run)
-    assert "| recall@1 | 0.5000 [0.4500, 0.5500] |" in told
+    assert "| Recall@1 | 0.5000 [0.4500, 0.5500] |" in told
     assert "On the 714 test images of 4 classes of `digits`" in told
     assert "Intervals over classes." in told
     assert "no intervals" not in told
@@ -176,7 +176,7 @@ def test_the_card_reads_what_evaluate_writes(own_run: Path, evaluate: Callable[.
     assert ended.status == 0, ended.err
     (left,) = own_run.glob("evaluations/*/evaluation.json")
     figure = json.loads(left.read_text())["protocols"]["retrieval"]["figures"]["recall@1"]
-    assert f"| recall@1 | {figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}] |" in card(own_run)
+    assert f"| Recall@1 | {figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}] |" in card(own_run)
 
 
 def test_the_card_of_faces_says_what_they_must_not_be_used_for(digits_run: Path) -> None:
