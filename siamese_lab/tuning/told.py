@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from siamese_lab.study.names import metric_name
 from siamese_lab.study.tuned import Trial, Tuned
-from siamese_lab.summary import NAMES
 from siamese_lab.sweep.overview import clock, share
 
 
@@ -27,7 +27,7 @@ def told(folder: Path, every: Sequence[Trial], trials: int) -> str:
 def table(tuned: Sequence[Tuned]) -> Table:
     """The best of every tuning, beside the recipe as it is shipped, which was the first trial."""
     metric = tuned[0].metric
-    drawn = Table(title=f"Best {NAMES.get(metric, metric.capitalize())} on validation images", title_justify="left")
+    drawn = Table(title=f"Best {metric_name(metric)} on validation images", title_justify="left")
     for column in ("data", "sampler", "as shipped", "best", "of", "options"):
         drawn.add_column(column, justify="right" if column in ("as shipped", "best") else "left", overflow="fold")
     for each in tuned:
