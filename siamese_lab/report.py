@@ -1,6 +1,6 @@
 """What the runs of a folder come to: `python -m siamese_lab.report FOLDER`.
 
-So far View 2 of LFW: ten runs of `siamese_lab.train -m experiment=lfw_view2` to one line of a table.
+A study gives tables, figures and a page with the answer; ten runs of LFW's View 2 give one line of a table.
 """
 
 import argparse
@@ -13,30 +13,135 @@ from rich.console import Console
 from rich.table import Table
 
 from siamese_lab.mistakes import BAD_INPUT, print_mistake
-from siamese_lab.study import lfw_view2
+from siamese_lab.study import figures, lfw_view2, page, runs
+from siamese_lab.study.answer import answer
+from siamese_lab.study.findings import Findings, find
 from siamese_lab.study.lfw_view2 import View2
-from siamese_lab.summary import print_plainly
+from siamese_lab.study.reaching import LEVELS
+from siamese_lab.study.reservations import reservations
+from siamese_lab.study.runs import Study
+from siamese_lab.study.tables import Tables, table, tabulate
+from siamese_lab.summary import print_plainly, short
 
 FILE_NAME = "lfw_view2.json"
+DESCRIPTION = """\
+Say what the runs of a folder come to. Reads every results.json below it, and nothing else.
+
+Of a study (strategies on data sets, each with several seeds) it writes into the same folder
+  report.html   the answer, the tables, the figures and the protocol on one page
+  tables/       means with 95%% intervals, differences from random sampling, ranks, times, as CSV, Markdown and LaTeX
+  figures/      recall1_comparison and the course of training, as PNG and SVG
+Of LFW's View 2 it joins the ten folds into lfw_view2.json.
+"""
+EXAMPLES = """\
+examples:
+  python -m siamese_lab.report outputs/study
+  python -m siamese_lab.report outputs/sweeps/2026-01-31/12-00-00 --levels 0.8 0.9
+"""
 
 
 def main() -> None:
     """The command: exit status 2 where there is nothing to report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m siamese_lab.report",
-        description="Join the runs of a folder, and write what they come to into the same folder.",
-    )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="such as outputs/sweeps/DATE/TIME")
-    folder: Path = parser.parse_args().folder
+    arguments = parser().parse_args()
     try:
-        report(folder, Console())
+        report(arguments.folder, Console(), arguments.levels, arguments.commit)
     except Exception as error:
         print_mistake(error)
         sys.exit(BAD_INPUT)
 
 
-def report(folder: Path, console: Console) -> None:
-    """Join the runs below a folder, print the table and write it."""
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m siamese_lab.report",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="such as outputs/study")
+    parser.add_argument(
+        "--levels",
+        type=float,
+        nargs="+",
+        default=LEVELS,
+        metavar="SHARE",
+        help="validation Recall@1, each in 0…1, that strategies are timed on reaching "
+        f"(default: {' '.join(map(str, LEVELS))})",
+    )
+    parser.add_argument("--commit", metavar="HASH", help="count only runs of the code whose commit begins like this")
+    return parser
+
+
+def report(folder: Path, console: Console, levels: Sequence[float] = LEVELS, commit: str | None = None) -> None:
+    """Say what the runs below a folder come to, and write it there.
+
+    Args:
+        folder: of a study, or of the folds of View 2, or of both.
+        console: where the headline is shown.
+        levels: of validation Recall@1, whose reaching is timed.
+        commit: as `siamese_lab.study.runs.read`.
+
+    Raises:
+        ValueError: where there is nothing to report, for a level outside of 0…1, or a folder that cannot be written to.
+    """
+    wrong = [level for level in levels if not 0 < level <= 1]
+    if wrong:
+        raise ValueError(f"--levels are shares in 0…1, such as 0.9, but {wrong[0]:g} was given.")
+    study = runs.read(folder, commit)
+    if not study.finished and not study.folds:
+        raise ValueError(nothing_in(folder, study))
+    try:
+        if study.folds:
+            report_view2(folder, console)
+        if study.finished:
+            report_study(study, folder, console, levels)
+    except OSError as error:
+        raise ValueError(f"The report cannot be written into {folder}: {error.strerror}.") from error
+
+
+def nothing_in(folder: Path, study: Study) -> str:
+    """Why there is nothing to report, and what to do."""
+    if study.runs:
+        last = study.runs[-1].results
+        return (
+            f"{folder} holds {len(study.runs)} runs, none of which has finished (the last one: "
+            f"{last.error or last.status}). Start the same command again to go on with them."
+        )
+    if study.set_aside:
+        first = study.set_aside[0]
+        return f"{folder} holds no run that can be counted. {first.place}: {first.reason}"
+    return f"{folder} holds no results.json of a run. Make some: python -m siamese_lab.train -m experiment=study."
+
+
+def report_study(study: Study, folder: Path, console: Console, levels: Sequence[float]) -> None:
+    """Write tables, figures and the page, and show the headline."""
+    findings = find(study, levels)
+    tables = tabulate(findings)
+    table.write(tables.every(), folder / "tables")
+    drawn = figures.write(findings, folder / "figures")
+    written = page.write(findings, tables, drawn, folder)
+    print_headline(console, findings, tables)
+    print_plainly(console, f"Report: {short(written.absolute())}")
+
+
+def print_headline(console: Console, findings: Findings, tables: Tables) -> None:
+    """The table of Recall@1, the answer, and what to be wary of."""
+    for headline in tables.headline[:1]:
+        shown = Table(title=headline.title, title_justify="left", caption=headline.note, caption_justify="left")
+        for column, of_words in zip(headline.shown.columns, table.of_words(headline), strict=True):
+            widest = max(len(text) for text in headline.shown[column])
+            shown.add_column(column, justify="left" if of_words else "right", min_width=widest)
+        for row in headline.shown.itertuples(index=False):
+            shown.add_row(*row)
+        console.print(shown)
+    for sentence in answer(findings):
+        console.print(sentence, highlight=False, markup=False)
+    for reservation in reservations(findings):
+        console.print(f"Note: {reservation}", highlight=False, markup=False, style="yellow")
+
+
+def report_view2(folder: Path, console: Console) -> None:
+    """Join the folds below a folder, print the table and write it."""
     joined = lfw_view2.read(folder)
     print_view2(console, joined)
     written = folder / FILE_NAME

@@ -1,0 +1,44 @@
+"""A panel for each data set, in rows, and a legend of the strategies below."""
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from siamese_lab.study.figures.style import Look
+
+MOST_IN_A_ROW = 4
+
+
+def panels(titles: Sequence[str], width: float, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+    """A figure with a titled panel for each, of so many inches.
+
+    Args:
+        titles: of at least one panel.
+        width: of a panel, in inches.
+        height: likewise.
+        sharey: whether all panels have one vertical axis.
+    """
+    rows = math.ceil(len(titles) / MOST_IN_A_ROW)
+    columns = math.ceil(len(titles) / rows)
+    figure = Figure((max(4.2, width * columns), height * rows), layout="constrained")
+    every = figure.subplots(rows, columns, squeeze=False, sharey=sharey).flatten().tolist()
+    for spare in every[len(titles) :]:
+        spare.remove()
+    shown = every[: len(titles)]
+    for axes, title in zip(shown, titles, strict=True):
+        axes.set_title(title)
+    return figure, shown
+
+
+def add_legend(figure: Figure, looks: dict[str, Look]) -> None:
+    """Of the strategies, below all panels."""
+    handles = [
+        Line2D(
+            [], [], color=look.colour, marker=look.marker, linestyle=look.line, linewidth=1.6, markersize=5, label=name
+        )
+        for name, look in looks.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), handlelength=3.5)

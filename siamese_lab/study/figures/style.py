@@ -1,0 +1,62 @@
+"""One look of each strategy in all figures: a colour that the colour-blind tell apart (after Okabe & Ito 2008), and,
+for them and for print in grey, a marker and a kind of line of its own.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from matplotlib import rc_context
+
+from siamese_lab.study.names import STRATEGIES, in_order_of_strategies
+
+RC = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "siamese_lab",
+}
+
+
+class Look(NamedTuple):
+    """How a strategy is drawn."""
+
+    colour: str
+    marker: str
+    line: Any
+    """As matplotlib's linestyle."""
+
+
+LOOKS = (
+    Look("#6b6b6b", "o", "solid"),
+    Look("#d55e00", "s", "dashed"),
+    Look("#0072b2", "^", "dashdot"),
+    Look("#009e73", "D", (0, (6, 1.5))),
+    Look("#cc79a7", "v", "dotted"),
+    Look("#e69f00", "P", (0, (3, 1, 1, 1, 1, 1))),
+    Look("#56b4e9", "X", (0, (1, 1))),
+    Look("#000000", "<", (0, (8, 2, 1, 2))),
+    Look("#7b3294", ">", (0, (4, 4))),
+    Look("#8c510a", "h", (0, (2, 2))),
+)
+"""The first are those of the lab's question, in their order, whether a study has them or not."""
+
+
+def looks(strategies: Sequence[str]) -> dict[str, Look]:
+    """The look of each."""
+    others = [name for name in in_order_of_strategies(strategies) if name not in STRATEGIES]
+    return {
+        name: LOOKS[number % len(LOOKS)] for number, name in enumerate([*STRATEGIES, *others]) if name in strategies
+    }
+
+
+def house_style() -> Any:
+    """A context in which figures are drawn and stored."""
+    return rc_context(RC)

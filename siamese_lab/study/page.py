@@ -1,0 +1,74 @@
+"""The report as one page that needs nothing beside it: style and figures are in it, and no script."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from siamese_lab.study import circumstances
+from siamese_lab.study.answer import RULES, answer
+from siamese_lab.study.figures import Drawn
+from siamese_lab.study.findings import Findings
+from siamese_lab.study.protocol import is_tuned, some_are_tuned
+from siamese_lab.study.reservations import reservations
+from siamese_lab.study.tables import Tables
+from siamese_lab.study.tables.table import NAMES_OF_ROWS
+
+FILE_NAME = "report.html"
+TEMPLATE = "page.html.jinja"
+
+
+def write(findings: Findings, tables: Tables, drawn: Mapping[str, Drawn], folder: Path) -> Path:
+    """Write the page into a folder."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["embedded"] = embedded
+    page = environment.get_template(TEMPLATE).render(contents(findings, tables, drawn))
+    place = folder / FILE_NAME
+    place.write_text(page, encoding="utf-8", newline="\n")
+    return place
+
+
+def contents(findings: Findings, tables: Tables, drawn: Mapping[str, Drawn]) -> dict[str, Any]:
+    """All that the template asks for."""
+    study = findings.study
+    return {
+        "study": study,
+        "answer": answer(findings),
+        "rules": RULES,
+        "reservations": reservations(findings),
+        "comparison": kind_of_comparison(findings),
+        "tables": tables,
+        "figures": drawn,
+        "words": NAMES_OF_ROWS,
+        "protocol": findings.protocol,
+        "commits": circumstances.commits(study),
+        "versions": circumstances.versions(study),
+        "machines": circumstances.machines(study),
+        "unfinished": [run for run in study.runs if not run.finished],
+    }
+
+
+def kind_of_comparison(findings: Findings) -> str:
+    """What the strategies were given alike."""
+    runs = findings.study.runs
+    if is_tuned(runs):
+        return (
+            "Tuned strategies: each runs with the options that were best on validation classes, after a number of "
+            "trials that is the same for all."
+        )
+    if some_are_tuned(runs):
+        return "Some runs are of tuned options, others of fixed ones: this is no comparison of strategies."
+    return "Fixed options: on a data set all strategies run with the same ones, but for those of their own."
+
+
+def embedded(drawn: Drawn) -> str:
+    """A figure as an address that holds it."""
+    return f"data:image/svg+xml;base64,{b64encode(drawn.svg.encode()).decode()}"

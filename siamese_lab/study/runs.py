@@ -1,0 +1,194 @@
+"""The runs of a study: every results.json below a folder, with those set aside that do not belong or cannot be read."""
+
+import math
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from siamese_lab.study import results
+from siamese_lab.study.names import data_name, in_order_of_data, in_order_of_strategies, is_figure
+from siamese_lab.study.results import Results
+
+VALIDATED_BY = "recall@1"
+DISTANCES = tuple(f"{kind}_q{share}" for kind in ("d_ap", "d_an") for share in (10, 50, 90))
+OF_TRAINING = ("loss", "active_share", *DISTANCES)
+"""What is drawn of the course of a run, beside its validation."""
+
+
+class Run(NamedTuple):
+    """A job of the study."""
+
+    place: str
+    """Its folder, below the study's."""
+    data: str
+    """The set and the protocol, as people write them."""
+    strategy: str
+    seed: int
+    results: Results
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is something to compare."""
+        return self.results.status == "finished"
+
+
+class SetAside(NamedTuple):
+    """A file that is not counted."""
+
+    place: str
+    reason: str
+
+
+class Cell(NamedTuple):
+    """A job that there ought to be."""
+
+    data: str
+    strategy: str
+    seed: int
+
+
+class Study(NamedTuple):
+    """All that is known of a study."""
+
+    name: str
+    runs: list[Run]
+    set_aside: list[SetAside]
+    folds: int
+    """How many further runs are of LFW's View 2, ten of which make one figure."""
+
+    @property
+    def finished(self) -> list[Run]:
+        """The runs that are compared."""
+        return [run for run in self.runs if run.finished]
+
+    @property
+    def strategies(self) -> list[str]:
+        """In order."""
+        return in_order_of_strategies(run.strategy for run in self.runs)
+
+    @property
+    def data(self) -> list[str]:
+        """In order."""
+        return in_order_of_data(run.data for run in self.runs)
+
+    @property
+    def seeds(self) -> list[int]:
+        """In order."""
+        return sorted({run.seed for run in self.runs})
+
+    @property
+    def missing(self) -> list[Cell]:
+        """Jobs of the whole grid of data, strategies and seeds that have left nothing."""
+        there = {(run.data, run.strategy, run.seed) for run in self.runs}
+        grid = product(self.data, self.strategies, self.seeds)
+        return [Cell(*each) for each in grid if each not in there]
+
+
+def places(folder: Path) -> Iterator[Path]:
+    """The folders that hold a results.json, but for evaluations and the trials of a tuning."""
+    for file in sorted(folder.rglob(results.FILE_NAME)):
+        above = file.parent.relative_to(folder).parts
+        if not any(name in ("evaluations", "tuning") or name.startswith("trial=") for name in above):
+            yield file.parent
+
+
+def read(folder: Path, commit: str | None = None) -> Study:
+    """The study in a folder.
+
+    Args:
+        folder: whose `results.json` files are read, however deep they lie.
+        commit: counts only runs of the version of the code whose commit begins like this.
+
+    Raises:
+        ValueError: for a folder that is not there.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}. Studies lie at outputs/NAME, other sweeps at outputs/sweeps.")
+    runs: dict[Cell, Run] = {}
+    set_aside = []
+    folds = 0
+    for place in places(folder):
+        below = place.relative_to(folder).as_posix()
+        try:
+            run = _read_run(place, below)
+        except ValueError as error:
+            set_aside.append(SetAside(below, str(error)))
+            continue
+        cell = Cell(run.data, run.strategy, run.seed)
+        if _is_view_2(run.results):
+            folds += 1
+        elif commit is not None and not (run.results.commit or "").startswith(commit):
+            set_aside.append(SetAside(below, f"Of commit {run.results.commit}, and {commit} was asked for."))
+        elif cell not in runs or (run.finished and not runs[cell].finished):
+            if cell in runs:
+                set_aside.append(SetAside(runs[cell].place, f"Not finished, as the same job in {below} is."))
+            runs[cell] = run
+        else:
+            set_aside.append(SetAside(below, f"The same data, strategy and seed as {runs[cell].place}."))
+    return Study(folder.resolve().name, list(runs.values()), set_aside, folds)
+
+
+def _read_run(place: Path, below: str) -> Run:
+    try:
+        run = results.read(place)
+        label, strategy = data_name(run), run.sampler
+        _check_figures(run)
+    except OSError as error:
+        raise ValueError(f"It cannot be read: {error.strerror}.") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"It is not the results.json of a run of this lab: {error!r}.") from error
+    return Run(below, label, strategy, run.seed, run)
+
+
+def _check_figures(run: Results) -> None:
+    numbers = [*run.test.values(), *run.validation.values(), *run.seconds_of_history, run.seed]
+    numbers += [value for point in run.history for value in (*point.train.values(), *point.validation.values())]
+    wrong = next((number for number in numbers if not isinstance(number, (int, float, type(None)))), None)
+    if wrong is not None or len(run.history) != len(run.seconds_of_history):
+        what = f"{wrong!r} stands where a number should" if wrong is not None else "its history has lost its seconds"
+        raise ValueError(f"It is damaged: {what}. Delete it, and run that job again.")
+
+
+def _is_view_2(run: Results) -> bool:
+    return run.data == "lfw" and run.choices["data"].get("view") == 2
+
+
+def figures(study: Study) -> pd.DataFrame:
+    """A row for each figure that a finished run was tested for: data, strategy, seed, metric, value.
+
+    What the images cannot tell, and what is no number, has no row.
+    """
+    rows = [
+        (run.data, run.strategy, run.seed, metric, float(value))
+        for run in study.finished
+        for metric, value in run.results.test.items()
+        if is_figure(metric) and value is not None and math.isfinite(value)
+    ]
+    return pd.DataFrame(rows, columns=["data", "strategy", "seed", "metric", "value"])
+
+
+def courses(study: Study) -> pd.DataFrame:
+    """A row for each validation of a finished run: where it stood, what was logged since the one before, Recall@1.
+
+    Columns: data, strategy, seed, step, triplets, seconds (of training), recall@1 (of validation), those of
+    `OF_TRAINING`; NaN for what was not logged.
+    """
+    rows = [
+        {
+            "data": run.data,
+            "strategy": run.strategy,
+            "seed": run.seed,
+            "step": point.step,
+            "triplets": point.triplets,
+            "seconds": seconds,
+            VALIDATED_BY: point.validation.get(VALIDATED_BY, math.nan),
+        }
+        | {name: point.train.get(name, math.nan) for name in OF_TRAINING}
+        for run in study.finished
+        for point, seconds in zip(run.results.history, run.results.seconds_of_history, strict=True)
+    ]
+    columns = ["data", "strategy", "seed", "step", "triplets", "seconds", VALIDATED_BY, *OF_TRAINING]
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,49 @@
+"""How far strategies are from random sampling on every data set, in points."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from siamese_lab.study.comparison import BASELINE, Comparison
+from siamese_lab.study.names import file_name, metric_name
+from siamese_lab.study.tables import cells
+from siamese_lab.study.tables.table import Table
+
+NOTE = (
+    "Mean of the differences seed by seed, its 95% interval (Student's t, for this difference alone), the p-value of "
+    "the paired t-test, that corrected by Holm for all tests of this table, and the effect size: Cohen's d_z with "
+    f"Hedges' correction for few seeds (g_z). {cells.MISSING}: too few seeds, or the same difference in every seed, by "
+    "which nothing can be judged."
+)
+
+
+def differences(compared: Sequence[Comparison], metric: str) -> Table:
+    """The table of one metric."""
+    return Table(
+        f"{file_name(metric)}_difference_from_{BASELINE}",
+        f"Test {metric_name(metric)}, difference from {BASELINE} sampling in points",
+        pd.DataFrame(
+            {"data": each.data, "strategy": each.strategy}
+            | each.difference._asdict()
+            | {"corrected_p": each.corrected_p}
+            for each in compared
+        ),
+        pd.DataFrame(_row(each) for each in compared),
+        NOTE,
+    )
+
+
+def _row(compared: Comparison) -> dict[str, str]:
+    difference = compared.difference
+    return {
+        "data": compared.data,
+        "strategy": compared.strategy,
+        "difference": cells.points(difference.mean),
+        "95% interval": f"{cells.points(difference.low)} … {cells.points(difference.high)}"
+        if difference.low is not None and difference.high is not None
+        else cells.MISSING,
+        "p": cells.p_value(difference.p),
+        "p (Holm)": cells.p_value(compared.corrected_p),
+        "g_z": cells.MISSING if difference.effect is None else f"{difference.effect:+.1f}".replace("-", "−"),
+        "seeds": str(difference.number),
+    }

@@ -1,0 +1,46 @@
+"""The mean of a metric over seeds, of every strategy on every data set, ± its 95% interval."""
+
+import pandas as pd
+
+from siamese_lab.study.comparison import estimates
+from siamese_lab.study.names import file_name, in_order_of_data, in_order_of_strategies, metric_name
+from siamese_lab.study.tables import cells
+from siamese_lab.study.tables.table import Table
+
+
+def means(values: pd.DataFrame, metric: str) -> Table:
+    """The table of one metric, of what `comparison.of_metric` gives."""
+    estimated = estimates(values)
+    seeds = max(each.number for each in estimated.values())
+    data = in_order_of_data(name for name, _ in estimated)
+    strategies = in_order_of_strategies(name for _, name in estimated)
+    shown = [
+        {"strategy": strategy}
+        | {
+            name: cells.mean(estimated[name, strategy], seeds) if (name, strategy) in estimated else cells.MISSING
+            for name in data
+        }
+        for strategy in strategies
+    ]
+    numbers = [{"data": name, "strategy": strategy} | each._asdict() for (name, strategy), each in estimated.items()]
+    return Table(
+        file_name(metric),
+        f"Test {metric_name(metric)} in per cent",
+        pd.DataFrame(numbers),
+        pd.DataFrame(shown),
+        _note(seeds, {each.number for each in estimated.values()}, len(estimated) < len(data) * len(strategies)),
+    )
+
+
+def _note(seeds: int, numbers: set[int], some_missing: bool) -> str:
+    if seeds == 1:
+        told = ["Of one seed, which tells no interval."]
+    else:
+        told = [f"Mean over {seeds} seeds ± half of its 95% interval (Student's t)."]
+        if numbers != {seeds}:
+            told.append("(of …): fewer seeds finished.")
+        if 1 in numbers:
+            told.append(f"{cells.NO_INTERVAL}: one seed tells no interval.")
+    if some_missing:
+        told.append(f"{cells.MISSING}: no finished run.")
+    return " ".join(told)

@@ -1,0 +1,76 @@
+"""A table as numbers for programs (CSV) and as it is shown (Markdown, LaTeX, the page)."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+NAMES_OF_ROWS = ("strategy", "data", "metric", "reached")
+"""Columns of words, which are set to the left."""
+IN_LATEX = str.maketrans(
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
+    | {"±": r"$\pm$", "−": "$-$", "–": "--", "×": r"$\times$", "≤": r"$\le$", "≥": r"$\ge$", "α": r"$\alpha$"}
+    | {"χ": r"$\chi$", "²": "$^2$", "…": r"\dots{}", "’": "'"}
+)
+"""What LaTeX reads otherwise, or pdflatex not at all."""
+
+
+class Table(NamedTuple):
+    """A table and what is to be known of it."""
+
+    name: str
+    """Of its files, and of its label."""
+    title: str
+    numbers: pd.DataFrame
+    """A row for each figure, in full precision."""
+    shown: pd.DataFrame
+    """As text."""
+    note: str
+    """Sentences to stand below it."""
+
+
+def write(tables: Iterable[Table], folder: Path) -> None:
+    """As `NAME.csv`, `NAME.md` and `NAME.tex`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for table in tables:
+        table.numbers.to_csv(folder / f"{table.name}.csv", index=False, lineterminator="\n")
+        (folder / f"{table.name}.md").write_text(markdown(table), encoding="utf-8", newline="\n")
+        (folder / f"{table.name}.tex").write_text(latex(table), encoding="utf-8", newline="\n")
+
+
+def markdown(table: Table) -> str:
+    """With the title above and the note below."""
+    body = table.shown.map(lambda text: text.replace("|", r"\|")).to_markdown(
+        index=False, disable_numparse=True, colalign=["left" if left else "right" for left in of_words(table)]
+    )
+    return f"{table.title}\n\n{body}\n\n{table.note}\n"
+
+
+def latex(table: Table) -> str:
+    """A floating table for the package booktabs."""
+    text: str = (
+        table.shown.style.hide(axis="index")
+        .format(escaped_for_latex)
+        .format_index(escaped_for_latex, axis="columns")
+        .to_latex(
+            hrules=True,
+            column_format="".join("l" if left else "r" for left in of_words(table)),
+            caption=escaped_for_latex(f"{table.title}. {table.note}"),
+            label=f"tab:{table.name}",
+            position="t",
+            position_float="centering",
+        )
+    )
+    return text
+
+
+def escaped_for_latex(text: str) -> str:
+    """As pdflatex prints it."""
+    return text.translate(IN_LATEX)
+
+
+def of_words(table: Table) -> list[bool]:
+    """Of each column, whether it holds words, not numbers."""
+    return [column in NAMES_OF_ROWS for column in table.shown.columns]

@@ -1,0 +1,69 @@
+"""The seconds and triplets that a strategy takes to reach levels of validation Recall@1."""
+
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
+
+import pandas as pd
+
+from siamese_lab.study.names import in_order_of_strategies
+from siamese_lab.study.reaching import Reached, telling
+from siamese_lab.study.tables import cells
+from siamese_lab.study.tables.table import Table
+
+NOTE = (
+    "At the first validation that was at least as good, of training without validation: the median of the seeds and, "
+    "in brackets, the least and the most; “2 of 3” where a run never did, whose time is not counted. Levels that no "
+    "run reached, or every run at its first validation, are left out here, not in the CSV."
+)
+
+TITLES = {"seconds": "Seconds of training", "triplets": "Thousands of triplets"}
+SUMMARY: dict[str, Callable[[Sequence[float]], Any]] = {"median": median, "least": min, "most": max}
+
+
+def times(reached: Sequence[Reached]) -> list[Table]:
+    """One of seconds and one of triplets; none where nothing is to be told."""
+    told = telling(reached)
+    if not told:
+        return []
+    return [
+        Table(
+            f"{what}_to_reach",
+            f"{title} to reach a validation Recall@1",
+            _numbers(reached, what),
+            _shown(told, what),
+            NOTE,
+        )
+        for what, title in TITLES.items()
+    ]
+
+
+def _values(reached: Reached, what: str) -> Sequence[float]:
+    return reached.seconds if what == "seconds" else reached.triplets
+
+
+def _numbers(reached: Sequence[Reached], what: str) -> pd.DataFrame:
+    rows = []
+    for each in reached:
+        counts = {"level": each.level, "runs": each.runs, "reached": each.reached}
+        values = _values(each, what)
+        of_values = {name: how(values) if values else None for name, how in SUMMARY.items()}
+        rows.append({"data": each.data, "strategy": each.strategy} | counts | of_values)
+    return pd.DataFrame(rows)
+
+
+def _shown(told: Sequence[Reached], what: str) -> pd.DataFrame:
+    rows: dict[tuple[str, float], dict[str, str]] = {}
+    strategies = in_order_of_strategies(each.strategy for each in told)
+    for each in told:
+        row = {"data": each.data, "Recall@1": f"{cells.share(each.level)}%"} | dict.fromkeys(strategies, cells.MISSING)
+        rows.setdefault((each.data, each.level), row)[each.strategy] = _time(each, what)
+    return pd.DataFrame(rows.values())
+
+
+def _time(reached: Reached, what: str) -> str:
+    if not reached.reached:
+        return "not reached"
+    unit = 1 if what == "seconds" else 1000
+    counted = "" if reached.reached == reached.runs else f", {reached.reached} of {reached.runs}"
+    return cells.spread([value / unit for value in _values(reached, what)], ",.0f") + counted
