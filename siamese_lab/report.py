@@ -115,25 +115,28 @@ def nothing_in(folder: Path, study: Study) -> str:
 
 def report_study(study: Study, folder: Path, console: Console, levels: Sequence[float]) -> None:
     """Write tables, figures and the page, and show the headline."""
-    findings = find(study, levels)
-    tables = tabulate(findings)
-    table.write(tables.every(), folder / "tables")
-    drawn = figures.write(findings, folder / "figures")
-    written = page.write(findings, tables, drawn, folder)
+    with console.status("Computing tables and drawing figures"):
+        findings = find(study, levels)
+        tables = tabulate(findings)
+        table.write(tables.every(), folder / "tables")
+        drawn = figures.write(findings, folder / "figures")
+        written = page.write(findings, tables, drawn, folder)
     print_headline(console, findings, tables)
     print_plainly(console, f"Report: {short(written.absolute())}")
 
 
 def print_headline(console: Console, findings: Findings, tables: Tables) -> None:
-    """The table of Recall@1, the answer, and what to be wary of."""
+    """The table of Recall@1, a column for each strategy, the answer, and what to be wary of."""
     for headline in tables.headline[:1]:
-        shown = Table(title=headline.title, title_justify="left", caption=headline.note, caption_justify="left")
-        for column, of_words in zip(headline.shown.columns, table.of_words(headline), strict=True):
-            widest = max(len(text) for text in headline.shown[column])
-            shown.add_column(column, justify="left" if of_words else "right", min_width=widest)
-        for row in headline.shown.itertuples(index=False):
-            shown.add_row(*row)
+        turned = headline.shown.set_index("strategy").T
+        shown = Table(title=headline.title, title_justify="left")
+        shown.add_column("", no_wrap=True)
+        for strategy in turned.columns:
+            shown.add_column(strategy.replace("_", "_\n"), justify="right", min_width=max(map(len, turned[strategy])))
+        for data, *row in turned.itertuples(name=None):
+            shown.add_row(data, *row)
         console.print(shown)
+        console.print(headline.note, highlight=False, markup=False)
     for sentence in answer(findings):
         console.print(sentence, highlight=False, markup=False)
     for reservation in reservations(findings):

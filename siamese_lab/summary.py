@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from siamese_lab.data import DataModule
+from siamese_lab.study.names import metric_name
 from siamese_lab.study.results import FILE_NAME, Results
 
-NAMES = {"r_precision": "R-Precision", "map@r": "MAP@R", "mrr": "MRR"}
-"""Of figures that are not written as their names begin."""
+if TYPE_CHECKING:  # the report prints without loading torch
+    from siamese_lab.data import DataModule
 
 
-def print_choices(console: Console, results: Results, images: DataModule) -> None:
+def print_choices(console: Console, results: Results, images: "DataModule") -> None:
     """The composed choices in a few lines."""
     choices, trainer = results.choices, results.choices["trainer"]
     optimizer, schedule = (choices[group]["_target_"].rsplit(".", 1)[1] for group in ("optimizer", "schedule"))
@@ -48,7 +48,7 @@ def print_outcome(console: Console, results: Results, folder: Path) -> None:
     for column in ("", "validation", "test"):
         table.add_column(column, justify="right" if column else "left")
     for metric, value in results.validation.items():
-        table.add_row(NAMES.get(metric, metric.capitalize()), _share(value), _share(results.test[metric]))
+        table.add_row(metric_name(metric), _share(value), _share(results.test[metric]))
     console.print(table)
     print_verification(console, results.test)
     shown = short(folder)
@@ -71,7 +71,7 @@ def print_verification(console: Console, test: Mapping[str, float | None]) -> No
         title = f"{protocol}: {positives + negatives:,.0f} pairs, accepted up to distance {threshold:.3f}"
         table = Table(title=title, title_justify="left")
         for name in figures:
-            table.add_column(name.capitalize() if name == "accuracy" else name.upper(), justify="right")
+            table.add_column(metric_name(name), justify="right")
         table.add_row(*map(_share, figures.values()))
         console.print(table)
         if None in figures.values():

@@ -4,10 +4,8 @@ from rich.console import Console
 from rich.table import Table
 
 from siamese_lab.evaluation.evaluation import Evaluation, Figure
-from siamese_lab.summary import NAMES as NAMES_OF_RETRIEVAL
+from siamese_lab.study.names import metric_name
 from siamese_lab.summary import print_plainly
-
-NAMES = NAMES_OF_RETRIEVAL | {name: name.upper() for name in ("auc", "eer", "nmi", "ami")}
 
 
 def print_figures(console: Console, evaluation: Evaluation) -> None:
@@ -23,18 +21,13 @@ def print_figures(console: Console, evaluation: Evaluation) -> None:
         for name, figure in protocol.figures.items():
             sure = figure.low is not None
             table.add_row(
-                f"  {told(name)}", number(figure.value, figure), interval(figure), protocol.over if sure else ""
+                f"  {metric_name(name)}", number(figure.value, figure), interval(figure), protocol.over if sure else ""
             )
     console.print(table, highlight=False)
     for name, reason in evaluation.left_out.items():
         print_plainly(console, f"Left out: {name}. {reason}")
     if evaluation.protocols["embedding"].facts["collapsed"]:
         console.print("The embedding has collapsed: nearly all images have the same.", style="bold red")
-
-
-def told(name: str) -> str:
-    """A figure's name as people write it."""
-    return NAMES.get(name, name.upper() if "@far" in name else name.capitalize().replace("_", " "))
 
 
 def interval(figure: Figure) -> str:

@@ -1,4 +1,4 @@
-"""A panel for each data set, in rows, and a legend of the strategies below."""
+"""A panel for each data set, in rows, and a legend of the strategies above."""
 
 import math
 from collections.abc import Sequence
@@ -34,11 +34,11 @@ def panels(titles: Sequence[str], width: float, height: float, sharey: bool = Fa
 
 
 def add_legend(figure: Figure, looks: dict[str, Look]) -> None:
-    """Of the strategies, below all panels."""
+    """Of the strategies, above all panels."""
     handles = [
         Line2D(
             [], [], color=look.colour, marker=look.marker, linestyle=look.line, linewidth=1.6, markersize=5, label=name
         )
         for name, look in looks.items()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), handlelength=3.5)
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(5, len(handles)), handlelength=3.5)

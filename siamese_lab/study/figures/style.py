@@ -9,7 +9,7 @@ from matplotlib import rc_context
 
 from siamese_lab.study.names import STRATEGIES, in_order_of_strategies
 
-RC = {
+RC: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,

@@ -1,0 +1,76 @@
+"""The course of training: a figure over steps or seconds, as the mean over seeds between the least and the most."""
+
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from siamese_lab.study.figures.panels import add_legend, panels
+from siamese_lab.study.figures.style import Look, looks
+from siamese_lab.study.names import in_order_of_data
+
+
+class Quantity(NamedTuple):
+    """What is drawn upwards."""
+
+    column: str
+    """Of `runs.courses`."""
+    label: str
+    share: bool
+    """Whether it is written in per cent."""
+
+
+LOSS = Quantity("loss", "training loss", share=False)
+RECALL1 = Quantity("recall@1", "validation Recall@1", share=True)
+ACTIVE_SHARE = Quantity("active_share", "active triplets", share=True)
+ALONG = {"step": "steps", "seconds": "seconds of training"}
+
+
+def draw_curves(courses: pd.DataFrame, quantity: Quantity, along: str) -> Figure | None:
+    """A panel for each data set, each with scales of its own; None where nothing was logged.
+
+    Args:
+        courses: as `runs.courses` gives.
+        quantity: to draw.
+        along: "step" or "seconds".
+    """
+    logged = courses.dropna(subset=[quantity.column])
+    if logged.empty:
+        return None
+    data = in_order_of_data(logged["data"])
+    styles = looks(logged["strategy"].unique())
+    figure, every = panels(data, width=2.8, height=2.5)
+    for axes, name in zip(every, data, strict=True):
+        for strategy, look in styles.items():
+            of_cell = logged[(logged["data"] == name) & (logged["strategy"] == strategy)]
+            _draw_strategy(axes, over_seeds(of_cell, quantity.column), along, look)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=along == "step"))
+        axes.set_xlim(left=0)
+        if quantity.share:
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g}%"))
+    figure.supxlabel(ALONG[along], fontsize=9)
+    figure.supylabel(quantity.label, fontsize=9)
+    add_legend(figure, styles)
+    return figure
+
+
+def over_seeds(of_cell: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Mean, least and most of a column at each step, and the mean seconds up to it."""
+    by_step = of_cell.groupby("step")
+    summary = by_step[column].agg(["mean", "min", "max"])
+    return summary.assign(seconds=by_step["seconds"].mean()).reset_index()
+
+
+def _draw_strategy(axes: Axes, summary: pd.DataFrame, along: str, look: Look) -> None:
+    axes.fill_between(summary[along], summary["min"], summary["max"], color=look.colour, alpha=0.15, linewidth=0)
+    axes.plot(
+        summary[along],
+        summary["mean"],
+        color=look.colour,
+        linestyle=look.line,
+        marker=look.marker,
+        linewidth=1.4,
+        markersize=3.5,
+    )

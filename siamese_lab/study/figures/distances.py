@@ -1,0 +1,58 @@
+"""How far positives and negatives are that a strategy selects, over training: median and the middle 80%."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from siamese_lab.study.names import in_order_of_data, in_order_of_strategies
+from siamese_lab.study.runs import DISTANCES
+
+KINDS = {
+    "d_ap": ("#0072b2", "solid", "anchor to positive, d_ap"),
+    "d_an": ("#d55e00", "dashed", "anchor to negative, d_an"),
+}
+
+
+def draw_distances(courses: pd.DataFrame) -> Figure | None:
+    """A row for each data set and a column for each strategy; None where nothing was logged.
+
+    Args:
+        courses: as `runs.courses` gives.
+    """
+    logged = courses.dropna(subset=list(DISTANCES))
+    if logged.empty:
+        return None
+    data, strategies = in_order_of_data(logged["data"]), in_order_of_strategies(logged["strategy"])
+    size = (1.2 + 1.55 * len(strategies), 0.9 + 1.35 * len(data))
+    figure = Figure(size, layout="constrained")
+    grid = figure.subplots(len(data), len(strategies), squeeze=False, sharey=True, sharex="row")
+    for row, name in zip(grid, data, strict=True):
+        for axes, strategy in zip(row, strategies, strict=True):
+            of_cell = logged[(logged["data"] == name) & (logged["strategy"] == strategy)]
+            _draw_cell(axes, of_cell.groupby("step")[list(DISTANCES)].mean())
+    _label(grid, data, strategies)
+    figure.supxlabel("steps", fontsize=9)
+    handles = [Line2D([], [], color=colour, linestyle=line, label=label) for colour, line, label in KINDS.values()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=3)
+    return figure
+
+
+def _draw_cell(axes: Axes, quantiles: pd.DataFrame) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
+    for kind, (colour, line, _) in KINDS.items():
+        low, middle, high = (quantiles[f"{kind}_q{share}"] for share in (10, 50, 90))
+        axes.fill_between(quantiles.index, low, high, color=colour, alpha=0.18, linewidth=0)
+        axes.plot(quantiles.index, middle, color=colour, linestyle=line, linewidth=1.4)
+
+
+def _label(grid: np.ndarray, data: Sequence[str], strategies: Sequence[str]) -> None:
+    for axes, strategy in zip(grid[0], strategies, strict=True):
+        axes.set_title(strategy)
+    for row, name in zip(grid, data, strict=True):
+        row[0].set_ylabel(name.replace(", ", ",\n"), fontsize=9)
+        row[0].set_xlim(left=0)
