@@ -1,7 +1,9 @@
 """Every strategy beside random sampling on every data set, seed by seed; the tests of one metric are a family."""
 
+from itertools import product
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from siamese_lab.study import statistics
@@ -32,24 +34,26 @@ def of_metric(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
     return chosen.pivot(index=["data", "strategy"], columns="seed", values="value")
 
 
+def cells(values: pd.DataFrame) -> list[tuple[str, str]]:
+    """The data sets and strategies that there are figures of, in order, of what `of_metric` gives."""
+    data, strategies = (values.index.get_level_values(level) for level in ("data", "strategy"))
+    grid = product(in_order_of_data(data), in_order_of_strategies(strategies))
+    return [cell for cell in grid if cell in values.index]
+
+
 def estimates(values: pd.DataFrame) -> dict[tuple[str, str], Estimate]:
-    """The mean over seeds of each data set and strategy, in order, of what `of_metric` gives."""
-    return {
-        (data, strategy): statistics.estimate(values.loc[(data, strategy)].dropna())
-        for data in in_order_of_data(values.index.get_level_values("data"))
-        for strategy in in_order_of_strategies(values.index.get_level_values("strategy"))
-        if (data, strategy) in values.index
-    }
+    """The mean over seeds of each of the `cells`."""
+    return {cell: statistics.estimate(values.loc[cell].dropna()) for cell in cells(values)}
 
 
 def against_baseline(values: pd.DataFrame) -> list[Comparison]:
     """Every other strategy against random sampling, where both have a seed in common, of what `of_metric` gives."""
     compared = []
-    for data, strategy in estimates(values):
+    for data, strategy in cells(values):
         if strategy != BASELINE and (data, BASELINE) in values.index:
-            common = values.loc[[(data, strategy), (data, BASELINE)]].dropna(axis="columns")
-            if common.shape[1]:
-                both = common.to_numpy()
-                compared.append((data, strategy, statistics.difference(both[0], both[1])))
+            ours, theirs = (values.loc[(data, name)].to_numpy() for name in (strategy, BASELINE))
+            common = ~np.isnan(ours) & ~np.isnan(theirs)
+            if common.any():
+                compared.append((data, strategy, statistics.difference(ours[common], theirs[common])))
     corrected = statistics.holm([difference.p for *_, difference in compared])
     return [Comparison(*each, p) for each, p in zip(compared, corrected, strict=True)]

@@ -1,0 +1,104 @@
+"""Intervals, tests and effects against scipy, statsmodels and arithmetic by hand; single and constant seeds."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import scipy.stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import DescrStatsW
+
+from siamese_lab.study.statistics import difference, estimate, holm
+
+RANDOM = (0.861, 0.858, 0.866, 0.857, 0.869)
+HARD = (0.897, 0.889, 0.901, 0.895, 0.899)
+
+
+@pytest.fixture(autouse=True)
+def no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def test_the_interval_of_three_seeds_by_hand():
+    # Mean 0.90, standard deviation 0.01; t(2 degrees, 97.5%) = 4.302653; 4.302653 × 0.01 / √3 = 0.0248414.
+    found = estimate([0.89, 0.90, 0.91])
+    assert found.mean == pytest.approx(0.90)
+    assert found.deviation == pytest.approx(0.01)
+    assert (found.low, found.high) == (
+        pytest.approx(0.9 - 0.0248414, abs=1e-7),
+        pytest.approx(0.9 + 0.0248414, abs=1e-7),
+    )
+
+
+def test_the_interval_is_statsmodels():
+    low, high = DescrStatsW(HARD).tconfint_mean(0.05)
+    assert estimate(HARD)[:3] == pytest.approx((np.mean(HARD), low, high))
+
+
+def test_a_single_seed_tells_no_interval():
+    assert estimate([0.9]) == (0.9, None, None, None, 1)
+    assert difference([0.9], [0.8]) == (pytest.approx(0.1), None, None, None, None, 1)
+
+
+def test_seeds_that_are_all_equal_have_an_interval_of_no_width():
+    assert estimate([0.9, 0.9, 0.9]) == (0.9, 0.9, 0.9, 0.0, 3)
+    # A mean that arithmetic does not give exactly.
+    found = estimate([0.1] * 3)
+    assert found.deviation == 0.0 and found.low == found.high == found.mean
+
+
+def test_the_paired_difference_is_scipys():
+    found = difference(HARD, RANDOM)
+    test = scipy.stats.ttest_rel(HARD, RANDOM)
+    assert found.p == pytest.approx(test.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(test.confidence_interval(0.95)))
+    assert found.mean == pytest.approx(np.mean(HARD) - np.mean(RANDOM))
+    assert difference(RANDOM, HARD).mean == pytest.approx(-found.mean)
+    assert difference(RANDOM, HARD).p == pytest.approx(found.p)
+
+
+def test_the_effect_by_hand():
+    # Differences 0.01, 0.02, 0.03: d_z = 0.02 / 0.01 = 2; J(2 degrees) = Γ(1) / (√1 Γ(1/2)) = 1/√π.
+    found = difference([0.81, 0.82, 0.83], [0.80, 0.80, 0.80])
+    assert found.effect == pytest.approx(2 / math.sqrt(math.pi))
+
+
+def test_hedges_takes_away_the_bias_of_few_seeds():
+    drawn = np.random.default_rng(0).normal(1.0, 1.0, size=(20_000, 5))
+    effects = [difference(row, np.zeros(5)).effect for row in drawn[:4000]]
+    error = np.std(effects) / math.sqrt(len(effects))
+    assert abs(np.mean(effects) - 1.0) < 4 * error
+    assert np.mean(drawn.mean(1) / drawn.std(1, ddof=1)) > 1.15, "without the correction it would be seen"
+
+
+def test_two_seeds_have_a_p_value_but_no_effect():
+    found = difference([0.9, 0.92], [0.8, 0.83])
+    assert found.p == pytest.approx(scipy.stats.ttest_rel([0.9, 0.92], [0.8, 0.83]).pvalue)
+    assert found.effect is None
+
+
+def test_no_difference_in_any_seed_is_certain_to_be_none():
+    assert difference(HARD, HARD) == (0.0, 0.0, 0.0, 1.0, None, 5)
+
+
+def test_one_and_the_same_difference_in_every_seed_cannot_be_judged():
+    found = difference([0.9, 0.8, 0.7], [0.8, 0.7, 0.6])
+    assert found.mean == pytest.approx(0.1)
+    assert (found.p, found.effect) == (None, None)
+
+
+def test_holm_by_hand_and_by_statsmodels():
+    # Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1, never falling: 0.04, 0.06, 0.06, 0.06.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    p_values = np.random.default_rng(1).random(12)
+    assert holm(list(p_values)) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
+    assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
+
+
+def test_what_cannot_be_tested_is_no_part_of_the_family():
+    assert holm([None, 0.02, None, 0.03]) == [None, pytest.approx(0.04), None, pytest.approx(0.04)]
+    assert holm([None, None]) == [None, None]
+    assert holm([]) == []
