@@ -10,15 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from siamese_lab.study import results
+from siamese_lab.study import options, results
 from siamese_lab.study.results import Results
 
 FOLDS = 10
 PREFIX = "view_2/"
 COUNTS = ("threshold", "positives", "negatives")
 """What a fold reports that is not to be averaged."""
-OF_NO_MEANING = ("paths", "logger", "data.fold", "data.root", "data.cache")
-"""Choices that change nothing in the figures, and the one that tells the folds apart."""
 
 
 class Estimate(NamedTuple):
@@ -86,15 +84,7 @@ def differing(joined: Sequence[View2]) -> list[str]:
 
 
 def _shared(run: Results) -> dict[str, Any]:
-    named: dict[str, Any] = {}
-    for group, options in run.choices.items():
-        named |= (
-            {f"{group}.{key}": value for key, value in options.items()}
-            if isinstance(options, dict)
-            else {group: options}
-        )
-    kept = {name: value for name, value in named.items() if not {name, name.split(".")[0]} & set(OF_NO_MEANING)}
-    return kept | {"alignment": run.images.get("alignment"), "commit": run.commit}
+    return options.named(run, without=("data.fold",)) | {"alignment": run.images.get("alignment"), "commit": run.commit}
 
 
 def _joined(runs_of_fold: Mapping[int, list[tuple[Path, Results]]]) -> View2:

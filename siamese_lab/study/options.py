@@ -5,7 +5,7 @@ from typing import Any
 
 from siamese_lab.study.results import Results
 
-OF_NO_MEANING = (
+ASIDE = (
     "paths",
     "data.root",
     "data.cache",
@@ -14,10 +14,11 @@ OF_NO_MEANING = (
     "threads",
     "resume",
     "name",
+    "budget",
     "tuned",
     "tuning",
 )
-"""Where files lie, what is shown, and how jobs are started."""
+"""Where files lie, what is shown, how jobs are started, and what has set options that are told by themselves."""
 
 
 def named(run: Results, without: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def named(run: Results, without: tuple[str, ...] = ()) -> dict[str, Any]:
         run: whose options are wanted.
         without: further names, or beginnings of names, to leave out.
     """
-    left_out = {*OF_NO_MEANING, *without}
+    left_out = {*ASIDE, *without}
     return {name: value for name, value in _leaves(run.choices) if not left_out & set(_beginnings(name))}
 
 

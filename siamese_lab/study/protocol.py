@@ -65,7 +65,7 @@ def some_are_tuned(runs: Iterable[Run]) -> bool:
 def _options(run: Run) -> dict[str, str]:
     results = run.results
     alignment = {"images.alignment": results.images["alignment"]} if "alignment" in results.images else {}
-    precision = {"precision, as it came out": results.hardware.get("precision")} if results.hardware else {}
+    precision = {"hardware.precision": results.hardware.get("precision")} if results.hardware else {}
     told = named(results, APART) | alignment | precision
     return {name: written(value) for name, value in told.items() if not name.endswith("._partial_")}
 

@@ -12,7 +12,7 @@ import pandas as pd
 from siamese_lab.study.names import in_order_of_data, in_order_of_strategies
 from siamese_lab.study.runs import VALIDATED_BY
 
-LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 
 
 class Reached(NamedTuple):

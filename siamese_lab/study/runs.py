@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from siamese_lab.study import results
+from siamese_lab.study.form import check_form
 from siamese_lab.study.names import data_name, in_order_of_data, in_order_of_strategies, is_figure
 from siamese_lab.study.results import Results
 
@@ -134,22 +135,13 @@ def read(folder: Path, commit: str | None = None) -> Study:
 def _read_run(place: Path, below: str) -> Run:
     try:
         run = results.read(place)
-        label, strategy = data_name(run), run.sampler
-        _check_figures(run)
+        check_form(run)
+        label = data_name(run)
     except OSError as error:
         raise ValueError(f"It cannot be read: {error.strerror}.") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"It is not the results.json of a run of this lab: {error!r}.") from error
-    return Run(below, label, strategy, run.seed, run)
-
-
-def _check_figures(run: Results) -> None:
-    numbers = [*run.test.values(), *run.validation.values(), *run.seconds_of_history, run.seed]
-    numbers += [value for point in run.history for value in (*point.train.values(), *point.validation.values())]
-    wrong = next((number for number in numbers if not isinstance(number, (int, float, type(None)))), None)
-    if wrong is not None or len(run.history) != len(run.seconds_of_history):
-        what = f"{wrong!r} stands where a number should" if wrong is not None else "its history has lost its seconds"
-        raise ValueError(f"It is damaged: {what}. Delete it, and run that job again.")
+    return Run(below, label, run.sampler, run.seed, run)
 
 
 def _is_view_2(run: Results) -> bool:

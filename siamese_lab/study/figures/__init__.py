@@ -12,6 +12,7 @@ from siamese_lab.study.figures.distances import draw_distances
 from siamese_lab.study.figures.recall1_comparison import draw_comparison
 from siamese_lab.study.figures.style import house_style
 from siamese_lab.study.findings import HEADLINE, Findings
+from siamese_lab.study.leftovers import take_away
 
 DPI = 150
 WHOLE: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.06}
@@ -43,7 +44,10 @@ class Drawn(NamedTuple):
 
 
 def write(findings: Findings, folder: Path) -> dict[str, Drawn]:
-    """Draw all figures that the findings have something for, as `NAME.png` and `NAME.svg`, by name."""
+    """Draw all figures that the findings have something for, as `NAME.png` and `NAME.svg`, by name.
+
+    They take the place of those of an earlier report.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
     with house_style():
@@ -52,6 +56,7 @@ def write(findings: Findings, folder: Path) -> dict[str, Drawn]:
             svg = folder / f"{name}.svg"
             figure.savefig(svg, metadata={"Date": None, "Creator": None}, **WHOLE)
             drawn[name] = Drawn(name, caption, svg.read_text(encoding="utf-8"))
+    take_away(folder, drawn, (".png", ".svg"))
     return drawn
 
 

@@ -1,18 +1,22 @@
 """How far positives and negatives are that a strategy selects, over training: median and the middle 80%."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from siamese_lab.study.figures.style import QUIETLY
 from siamese_lab.study.names import in_order_of_data, in_order_of_strategies
 from siamese_lab.study.runs import DISTANCES
 
-KINDS = {
+NOTHING = "nothing logged"
+KINDS: dict[str, tuple[str, Any, str]] = {
     "d_ap": ("#0072b2", "solid", "anchor to positive, d_ap"),
     "d_an": ("#d55e00", "dashed", "anchor to negative, d_an"),
 }
@@ -29,12 +33,15 @@ def draw_distances(courses: pd.DataFrame) -> Figure | None:
         return None
     data, strategies = in_order_of_data(logged["data"]), in_order_of_strategies(logged["strategy"])
     size = (1.2 + 1.55 * len(strategies), 0.9 + 1.35 * len(data))
-    figure = Figure(size, layout="constrained")
+    figure = Figure(size, layout=ConstrainedLayoutEngine(h_pad=0.07))
     grid = figure.subplots(len(data), len(strategies), squeeze=False, sharey=True, sharex="row")
     for row, name in zip(grid, data, strict=True):
         for axes, strategy in zip(row, strategies, strict=True):
             of_cell = logged[(logged["data"] == name) & (logged["strategy"] == strategy)]
-            _draw_cell(axes, of_cell.groupby("step")[list(DISTANCES)].mean())
+            if of_cell.empty:
+                axes.text(0.5, 0.5, NOTHING, transform=axes.transAxes, ha="center", va="center", **QUIETLY)
+            else:
+                _draw_cell(axes, of_cell.groupby("step")[list(DISTANCES)].mean())
     _label(grid, data, strategies)
     figure.supxlabel("steps", fontsize=9)
     handles = [Line2D([], [], color=colour, linestyle=line, label=label) for colour, line, label in KINDS.values()]

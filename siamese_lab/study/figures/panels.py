@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from siamese_lab.study.figures.style import Look
@@ -23,7 +24,7 @@ def panels(titles: Sequence[str], width: float, height: float, sharey: bool = Fa
     """
     rows = math.ceil(len(titles) / MOST_IN_A_ROW)
     columns = math.ceil(len(titles) / rows)
-    figure = Figure((max(4.2, width * columns), height * rows), layout="constrained")
+    figure = Figure((max(4.2, width * columns), height * rows), layout=ConstrainedLayoutEngine(h_pad=0.09, w_pad=0.06))
     every = figure.subplots(rows, columns, squeeze=False, sharey=sharey).flatten().tolist()
     for spare in every[len(titles) :]:
         spare.remove()

@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from siamese_lab.study.comparison import BASELINE, estimates
 from siamese_lab.study.figures.panels import panels
-from siamese_lab.study.figures.style import looks
+from siamese_lab.study.figures.style import QUIETLY, looks
 from siamese_lab.study.names import in_order_of_data, in_order_of_strategies
 from siamese_lab.study.statistics import Estimate
 
@@ -35,6 +35,7 @@ def draw_comparison(values: pd.DataFrame) -> Figure:
 
 def _draw_data(axes: Axes, estimated: dict[str, Estimate], strategies: list[str]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5, min_n_ticks=3))
+    axes.margins(x=0.08)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     if BASELINE in estimated:
@@ -42,15 +43,7 @@ def _draw_data(axes: Axes, estimated: dict[str, Estimate], strategies: list[str]
     for row, strategy in enumerate(strategies):
         if strategy not in estimated:
             axes.text(
-                0.5,
-                row,
-                "no finished run",
-                transform=axes.get_yaxis_transform(),
-                ha="center",
-                va="center",
-                fontsize=8,
-                color="0.4",
-                style="italic",
+                0.5, row, "no finished run", transform=axes.get_yaxis_transform(), ha="center", va="center", **QUIETLY
             )
             continue
         of_strategy, look = estimated[strategy], looks(strategies)[strategy]

@@ -23,6 +23,8 @@ RC: dict[Any, Any] = {
     "savefig.facecolor": "white",
     "svg.hashsalt": "siamese_lab",
 }
+QUIETLY: dict[str, Any] = {"fontsize": 8, "color": "0.4", "style": "italic"}
+"""How a panel says that it has nothing to show."""
 
 
 class Look(NamedTuple):

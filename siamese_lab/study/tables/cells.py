@@ -23,8 +23,12 @@ def points(value: float) -> str:
 
 def mean(estimate: Estimate, seeds: int) -> str:
     """With half the width of the interval, and the number of seeds where it is not the table's."""
-    half = NO_INTERVAL if estimate.high is None else f"± {share(estimate.high - estimate.mean)}"
-    return f"{share(estimate.mean)} {half}" + ("" if estimate.number == seeds else f" (of {estimate.number})")
+    told = share(estimate.mean)
+    if estimate.high is not None:
+        told += f" ± {share(estimate.high - estimate.mean)}"
+    elif seeds > 1:
+        told += f" {NO_INTERVAL}"
+    return told if estimate.number == seeds else f"{told} (of {estimate.number})"
 
 
 def p_value(p: float | None) -> str:

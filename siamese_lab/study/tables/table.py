@@ -1,10 +1,12 @@
 """A table as numbers for programs (CSV) and as it is shown (Markdown, LaTeX, the page)."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
+
+from siamese_lab.study.leftovers import take_away
 
 NAMES_OF_ROWS = ("strategy", "data", "metric", "reached")
 """Columns of words, which are set to the left."""
@@ -12,7 +14,7 @@ IN_LATEX = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
     | {"±": r"$\pm$", "−": "$-$", "–": "--", "×": r"$\times$", "≤": r"$\le$", "≥": r"$\ge$", "α": r"$\alpha$"}
-    | {"χ": r"$\chi$", "²": "$^2$", "…": r"\dots{}", "’": "'"}
+    | {"χ": r"$\chi$", "²": "$^2$", "…": r"\dots{}", "’": "'", "“": "``", "”": "''", "š": r"\v{s}"}
 )
 """What LaTeX reads otherwise, or pdflatex not at all."""
 
@@ -31,9 +33,10 @@ class Table(NamedTuple):
     """Sentences to stand below it."""
 
 
-def write(tables: Iterable[Table], folder: Path) -> None:
-    """As `NAME.csv`, `NAME.md` and `NAME.tex`."""
+def write(tables: Sequence[Table], folder: Path) -> None:
+    """As `NAME.csv`, `NAME.md` and `NAME.tex`, in the place of those of an earlier report."""
     folder.mkdir(parents=True, exist_ok=True)
+    take_away(folder, {table.name for table in tables}, (".csv", ".md", ".tex"))
     for table in tables:
         table.numbers.to_csv(folder / f"{table.name}.csv", index=False, lineterminator="\n")
         (folder / f"{table.name}.md").write_text(markdown(table), encoding="utf-8", newline="\n")

@@ -56,7 +56,7 @@ def _shown(told: Sequence[Reached], what: str) -> pd.DataFrame:
     rows: dict[tuple[str, float], dict[str, str]] = {}
     strategies = in_order_of_strategies(each.strategy for each in told)
     for each in told:
-        row = {"data": each.data, "Recall@1": f"{cells.share(each.level)}%"} | dict.fromkeys(strategies, cells.MISSING)
+        row = {"data": each.data, "Recall@1": f"{100 * each.level:g}%"} | dict.fromkeys(strategies, cells.MISSING)
         rows.setdefault((each.data, each.level), row)[each.strategy] = _time(each, what)
     return pd.DataFrame(rows.values())
 

@@ -1,0 +1,102 @@
+"""What was held fixed, what strategies have of their own, and what makes a comparison unfair."""
+
+import copy
+
+from synthetic import run, study, written
+
+from siamese_lab.study import runs
+from siamese_lab.study.findings import find
+from siamese_lab.study.page import kind_of_comparison
+from siamese_lab.study.protocol import protocol
+from siamese_lab.study.reservations import reservations
+
+
+def changed(each, group, **options):
+    each = copy.deepcopy(each)
+    each.choices[group] |= options
+    return each
+
+
+def reserved(folder):
+    return " ".join(reservations(find(runs.read(folder), [0.5])))
+
+
+def test_a_fair_study_has_nothing_that_differs(tmp_path):
+    found = protocol(runs.read(study(tmp_path, seeds=2)))
+    assert found.differing == []
+    assert found.fixed["loss.margin"]["Omniglot"] == "0.2"
+    assert found.fixed["data.view"] == {"LFW, View 1": "1"}
+    assert found.of_strategies["Omniglot", "hard"] == {"sampler.negatives": "1"}
+    assert not {name for name in found.fixed if name.startswith(("paths", "seed", "data.root"))}
+    assert reserved(tmp_path) == ""
+
+
+def test_options_of_a_strategy_are_its_own(tmp_path):
+    written(tmp_path, run(), changed(run(strategy="semi_hard"), "sampler", choice="nearest", negatives=4))
+    found = protocol(runs.read(tmp_path))
+    assert found.differing == []
+    assert found.of_strategies["Omniglot", "semi_hard"] == {"sampler.negatives": "4", "sampler.choice": "nearest"}
+    assert found.of_strategies["Omniglot", "random"] == {"sampler.negatives": "1"}
+
+
+def test_what_differs_besides_is_named_with_its_runs(tmp_path):
+    written(tmp_path, run(), changed(run(strategy="hard"), "optimizer", lr=0.01), run(strategy="hard", seed=1))
+    (differing,) = protocol(runs.read(tmp_path)).differing
+    assert (differing.data, differing.option) == ("Omniglot", "optimizer.lr")
+    assert differing.places == {
+        "0.01": ["omniglot/hard/seed=0"],
+        "0.003": ["omniglot/hard/seed=1", "omniglot/random/seed=0"],
+    }
+    told = (
+        "On Omniglot not only the strategies differ: optimizer.lr is 0.01 in omniglot/hard/seed=0; 0.003 in omniglot/h"
+    )
+    assert told in reserved(tmp_path)
+
+
+def test_a_strategys_options_that_differ_between_its_seeds_are_no_strategys(tmp_path):
+    written(tmp_path, run(strategy="hard"), changed(run(strategy="hard", seed=1), "sampler", negatives=2), run())
+    assert [each.option for each in protocol(runs.read(tmp_path)).differing] == ["sampler.negatives"]
+
+
+def test_data_sets_may_have_options_of_their_own(tmp_path):
+    written(tmp_path, run(), changed(run("digits"), "optimizer", lr=0.01))
+    assert protocol(runs.read(tmp_path)).differing == []
+
+
+def test_images_and_precision_belong_to_the_protocol(tmp_path):
+    written(
+        tmp_path,
+        run("lfw", images={"alignment": "funneled"}),
+        run("lfw", "hard", images={"alignment": "deepfunneled"}, hardware={"precision": "32-true"}),
+    )
+    options = [each.option for each in protocol(runs.read(tmp_path)).differing]
+    assert options == ["images.alignment", "hardware.precision"]
+
+
+def test_a_tuned_study_gives_each_strategy_what_suits_it(tmp_path):
+    for strategy, lr in (("random", 0.003), ("hard", 0.001)):
+        for seed in (0, 1):
+            each = changed(run(strategy=strategy, seed=seed), "optimizer", lr=lr)
+            each.choices["tuned"] = "outputs/tune"
+            written(tmp_path, each)
+    found = find(runs.read(tmp_path), [0.5])
+    assert found.protocol.differing == []
+    assert found.protocol.of_strategies["Omniglot", "hard"]["optimizer.lr"] == "0.001"
+    assert kind_of_comparison(found).startswith("Tuned strategies")
+    assert "tuned" not in found.protocol.fixed
+    written(tmp_path, run(strategy="semi_hard"))
+    mixed = find(runs.read(tmp_path), [0.5])
+    assert kind_of_comparison(mixed).startswith("Some runs are of tuned options")
+    assert "no comparison of strategies" in " ".join(reservations(mixed))
+
+
+def test_other_code_other_machines_and_uncommitted_changes_are_told(tmp_path):
+    written(
+        tmp_path,
+        run(),
+        run(strategy="hard", commit="b" * 40 + "-dirty", hardware={"device": "Another", "precision": "bf16-mixed"}),
+    )
+    told = reserved(tmp_path)
+    assert "2 versions of the code" in told
+    assert "1 runs are of code with changes that were not committed" in told
+    assert "their seconds do not compare" in told

@@ -1,0 +1,271 @@
+"""`python -m siamese_lab.report` on whole studies: what it writes and shows, on one page that needs nothing else."""
+
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+from synthetic import run, study, written
+
+from siamese_lab import report
+
+
+@pytest.fixture
+def reported(monkeypatch, capsys):
+    def reported(*arguments):
+        monkeypatch.setattr(sys, "argv", ["siamese_lab.report", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "100")
+        try:
+            report.main()
+            status = 0
+        except SystemExit as ended:
+            status = ended.code
+        return status, capsys.readouterr()
+
+    return reported
+
+
+class Page(HTMLParser):
+    """What a page refers to, which tags it opens and does not close, and what it says."""
+
+    VOID = ("meta", "img", "br", "link", "input")
+
+    def __init__(self, text):
+        super().__init__()
+        self.references, self.tags, self.open, self.said = [], set(), [], []
+        self.feed(text)
+        self.text = " ".join(" ".join(self.said).split())
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.references += [value for name, value in attributes if name in ("src", "href", "srcset", "data")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.said.append(data)
+
+
+def page(folder):
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A study and its report, made once."""
+    from rich.console import Console
+
+    folder = study(tmp_path_factory.mktemp("studies") / "whole", data=("omniglot", "lfw"))
+    report.report(folder, Console(quiet=True))
+    return folder
+
+
+FIGURES = (
+    *("recall1_comparison", "critical_difference", "active_share_by_step", "distances"),
+    *(f"{what}_by_{along}" for what in ("recall1", "loss") for along in ("step", "seconds")),
+)
+
+
+def test_tables_figures_and_the_page_are_written_into_the_folder(whole):
+    assert (whole / "tables/recall_at_1.md").is_file()
+    assert {place.name for place in (whole / "figures").iterdir()} == {
+        f"{name}.{form}" for name in FIGURES for form in ("png", "svg")
+    }
+    for name in FIGURES:
+        with Image.open(whole / f"figures/{name}.png") as picture:
+            assert picture.width > 500 and len(set(picture.convert("L").resize((60, 60)).tobytes())) > 5, name
+
+
+def test_the_page_needs_nothing_beside_it(whole):
+    found = page(whole)
+    assert found.open == []
+    assert not found.tags & {"script", "link", "iframe", "object", "embed"}
+    assert len(found.references) == len(FIGURES)
+    assert all(reference.startswith("data:image/svg+xml;base64,") for reference in found.references)
+    text = (whole / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"url\(|@import|https?://", text)
+
+
+def test_the_page_says_all_that_is_known(whole):
+    said = page(whole).text
+    for part in (
+        "What does the training-sample selection strategy do",
+        "Test Recall@1, beside that of random sampling:",
+        "Test Recall@1 in per cent",
+        "difference from random sampling in points",
+        "Average ranks over data sets",
+        "Seconds of training to reach a validation Recall@1",
+        "Test MAP@R in per cent",
+        "trainer.max_steps 1000 1000",
+        "sampler.negatives=1",
+        "a" * 40,
+        "torch 2.14.1 24",
+        "A processor, bf16-mixed, 2 cores, 1 threads 24",
+        "Nothing: all jobs of the grid have finished.",
+        "corrected by Holm",
+    ):
+        assert part in said, part
+    assert "Before you believe this" not in said
+
+
+def test_the_same_runs_give_the_same_report_to_the_byte(whole, tmp_path, reported):
+    for place in whole.rglob("results.json"):
+        copied = tmp_path / "whole" / place.relative_to(whole)
+        copied.parent.mkdir(parents=True)
+        shutil.copy(place, copied)
+    reported(tmp_path / "whole")
+    for name in ("report.html", "tables/recall_at_1.tex", "figures/recall1_comparison.svg"):
+        assert (tmp_path / "whole" / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_the_terminal_shows_the_headline_and_where_the_page_lies(tmp_path, reported):
+    status, said = reported(study(tmp_path, data=("omniglot",), strategies=("random", "hard")))
+    assert status == 0
+    (row,) = (line for line in said.out.splitlines() if line.startswith("│ Omniglot"))
+    assert len(re.findall(r"\d\d\.\d ± \d\.\d", row)) == 2
+    assert "the data do not separate" in said.out or "raises it on Omniglot" in said.out
+    assert f"Report: {tmp_path / 'report.html'}" in said.out.replace("\n", "")
+
+
+def test_what_failed_is_missing_or_damaged_is_on_the_page(tmp_path, reported):
+    study(tmp_path, data=("omniglot",), strategies=("random", "hard"), seeds=2)
+    written(tmp_path, run(seed=1, status="failed", steps=40, error="FloatingPointError: the loss is <nan> & void"))
+    shutil.rmtree(tmp_path / "omniglot/hard/seed=0")
+    (tmp_path / "omniglot/semi_hard/seed=0").mkdir(parents=True)
+    (tmp_path / "omniglot/semi_hard/seed=0/results.json").write_text('{"schema', encoding="utf-8")
+    status, said = reported(tmp_path)
+    assert status == 0
+    text = page(tmp_path).text
+    assert "omniglot/random/seed=1 failed after 40 steps FloatingPointError: the loss is <nan> & void" in text
+    assert "Omniglot, hard, seed 0 missing There is no results.json of it." in text
+    assert re.search(r"omniglot/semi_hard/seed=0 set aside .*is damaged", text)
+    assert "Of the jobs: 1 not finished, 1 missing, 1 set aside" in text
+    assert "Note: Of the jobs: 1 not finished, 1 missing, 1 set aside" in said.out
+
+
+def test_runs_of_two_commits_are_warned_of_and_can_be_told_apart(tmp_path, reported):
+    written(tmp_path, *(run(seed=seed, commit="b" * 40 if seed else "a" * 40) for seed in range(3)))
+    written(tmp_path, *(run(strategy="hard", seed=seed) for seed in range(3)))
+    reported(tmp_path)
+    text = page(tmp_path).text
+    assert "The runs were made by 2 versions of the code" in text
+    assert re.search(f"{'b' * 40} 2 omniglot/random/seed=1, omniglot/random/seed=2", text)
+    status, _ = reported(tmp_path, "--commit", "aaaa")
+    assert status == 0
+    text = page(tmp_path).text
+    assert "versions of the code" not in text
+    assert "omniglot/random/seed=1 set aside Of commit bbbb" in text
+
+
+def test_one_run_alone_has_a_report(tmp_path, reported):
+    status, _ = reported(written(tmp_path, run()))
+    assert status == 0
+    text = page(tmp_path).text
+    assert "All finished runs are of random: there is nothing to compare." in text
+    assert "Of one seed, which tells no interval." in text
+    assert not (tmp_path / "figures/critical_difference.png").exists()
+
+
+def test_runs_without_a_course_have_a_report(tmp_path, reported):
+    bare = {"history": [], "seconds_of_history": []}
+    status, _ = reported(written(tmp_path, run(**bare), run(strategy="hard", **bare)))
+    assert status == 0
+    assert {place.stem for place in (tmp_path / "figures").iterdir()} == {"recall1_comparison"}
+
+
+def test_what_an_earlier_report_drew_and_this_one_has_not_is_taken_away(tmp_path, reported):
+    study(tmp_path, data=("omniglot", "lfw"), strategies=("random", "hard"), seeds=2)
+    reported(tmp_path)
+    (tmp_path / "tables/mine.txt").write_text("kept", encoding="utf-8")
+    shutil.rmtree(tmp_path / "lfw")
+    reported(tmp_path)
+    assert not (tmp_path / "figures/critical_difference.svg").exists()
+    assert not (tmp_path / "tables/average_ranks.csv").exists()
+    assert (tmp_path / "tables/mine.txt").read_text(encoding="utf-8") == "kept"
+
+
+def test_strategies_of_ones_own_on_five_data_sets(tmp_path, reported):
+    data = ("digits", "mnist:closed", "mnist:disjoint", "omniglot", "lfw")
+    names = ("random", "hard", "semi_hard", "distance_weighted", "all", "a_strategy_with_quite_a_long_name", "x<y>&z")
+    status, _ = reported(study(tmp_path, data=data, strategies=names, seeds=2))
+    assert status == 0
+    assert "x<y>&z" in page(tmp_path).text
+    assert r"x$<$y$>$\&z" in (tmp_path / "tables/recall_at_1.tex").read_text(encoding="utf-8")
+
+
+def test_a_study_beside_folds_of_view_2_reports_both(tmp_path, reported):
+    written(tmp_path, run(), run(strategy="hard"))
+    for fold in range(10):
+        each = run("lfw", test={"view_2/accuracy": 0.6 + fold / 100})
+        each.choices["data"] |= {"view": 2, "fold": fold}
+        each.write(written(tmp_path / f"fold={fold}", each) / "lfw/random/seed=0")
+    status, said = reported(tmp_path)
+    assert status == 0
+    assert "64.50 ±" in said.out and (tmp_path / "lfw_view2.json").is_file()
+    assert "LFW" not in page(tmp_path).text
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        ([], "holds no results.json of a run. Make some: python -m siamese_lab.train -m experiment=study."),
+        (
+            [run(status="failed", error="ValueError: no data")],
+            "holds 1 runs, none of which has finished (the last one: ValueError: no data).",
+        ),
+    ],
+)
+def test_where_there_is_nothing_to_report_one_sentence_says_why(tmp_path, reported, runs, message):
+    status, said = reported(written(tmp_path, *runs))
+    assert status == 2
+    assert message in said.err and said.err.count("\n") == 1
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_only_damaged_files(tmp_path, reported):
+    (tmp_path / "results.json").write_text("{", encoding="utf-8")
+    status, said = reported(tmp_path)
+    assert status == 2 and "holds no run that can be counted" in said.err and "is damaged" in said.err
+
+
+@pytest.mark.parametrize("level", ["90", "0", "-0.1"])
+def test_a_level_that_is_no_share_is_refused(tmp_path, reported, level):
+    status, said = reported(written(tmp_path, run()), f"--levels={level}")
+    assert status == 2 and f"--levels are shares in 0…1, such as 0.9, but {level} was given." in said.err
+
+
+def test_levels_are_those_asked_for(tmp_path, reported):
+    reported(study(tmp_path, data=("omniglot",), strategies=("random", "hard")), "--levels", "0.77", "0.8")
+    lines = (tmp_path / "tables/seconds_to_reach.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert {line.split(",")[2] for line in lines} == {"0.77", "0.8"}
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path, reported):
+    written(tmp_path, run())
+    (tmp_path / "tables").write_text("in the way", encoding="utf-8")
+    status, said = reported(tmp_path)
+    assert status == 2 and "The report cannot be written into" in said.err and said.err.count("\n") == 1
+
+
+def test_help_says_what_is_read_and_written(reported):
+    status, said = reported("--help")
+    assert status == 0
+    for part in ("results.json", "report.html", "--levels", "--commit", "outputs/study"):
+        assert part in said.out
+
+
+def test_neither_the_report_nor_a_training_loads_what_the_other_needs():
+    code = "import sys, siamese_lab.{0}; print([name for name in {1} if name in sys.modules])"
+    for module, strangers in (
+        ("report", ("lightning", "torchvision")),
+        ("train", ("siamese_lab.study.runs", "siamese_lab.study.tables")),
+    ):
+        ended = subprocess.run([sys.executable, "-c", code.format(module, strangers)], capture_output=True, text=True)
+        assert ended.stdout.strip() == "[]", ended.stderr

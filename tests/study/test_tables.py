@@ -1,0 +1,139 @@
+"""Tables say what the figures say, to programs and to people, in files that every system and LaTeX takes."""
+
+import io
+import re
+
+import pandas as pd
+import pytest
+from synthetic import run, study, written
+
+from siamese_lab.study import runs
+from siamese_lab.study.findings import find
+from siamese_lab.study.names import data_name, file_name, metric_name
+from siamese_lab.study.tables import cells, tabulate
+from siamese_lab.study.tables.table import Table, latex, markdown, write
+
+
+def tables(folder):
+    return {table.name: table for table in tabulate(find(runs.read(folder), [0.5, 0.8])).every()}
+
+
+def test_the_table_of_a_metric_is_its_mean_and_interval(tmp_path):
+    # Of 0.89, 0.90, 0.91 half the interval is 0.0248 (see test_statistics).
+    three = [run(seed=seed, recall=value) for seed, value in enumerate((0.89, 0.90, 0.91))]
+    written(tmp_path, *three, run(strategy="hard", recall=0.5), run("digits", "hard", recall=0.4))
+    table = tables(tmp_path)["recall_at_1"]
+    assert table.shown.to_dict("records") == [
+        {"strategy": "random", "Digits": "–", "Omniglot": "90.0 ± 2.5"},
+        {"strategy": "hard", "Digits": "40.0 ± ? (of 1)", "Omniglot": "50.0 ± ? (of 1)"},
+    ]
+    assert "Mean over 3 seeds ± half of its 95% interval" in table.note
+    assert "± ?: one seed tells no interval" in table.note and "–: no finished run" in table.note
+    row = table.numbers.set_index(["data", "strategy"]).loc[("Omniglot", "random")]
+    assert row["mean"] == pytest.approx(0.9) and row["low"] == pytest.approx(0.9 - 0.0248414, abs=1e-6)
+    assert row["number"] == 3
+
+
+def test_one_seed_gives_no_interval_and_says_so(tmp_path):
+    table = tables(study(tmp_path, seeds=1))["recall_at_1"]
+    assert not any("±" in text for text in table.shown.to_numpy().ravel())
+    assert table.note == "Of one seed, which tells no interval."
+
+
+def test_equal_seeds_and_equal_strategies_leave_no_nan(tmp_path):
+    for strategy, recall in (("random", 0.5), ("hard", 0.5), ("semi_hard", 0.6)):
+        written(
+            tmp_path, *(run(data, strategy, seed, recall=recall) for data in ("digits", "lfw") for seed in range(3))
+        )
+    found = tables(tmp_path)
+    assert found["recall_at_1"].shown.loc[0, "Digits"] == "50.0 ± 0.0"
+    rows = found["recall_at_1_difference_from_random"].shown.to_dict("records")
+    assert rows[0] == {
+        "data": "Digits",
+        "strategy": "hard",
+        "difference": "0.0",
+        "95% interval": "0.0 … 0.0",
+        "p": "1.000",
+        "p (Holm)": "1.000",
+        "g_z": "–",
+        "seeds": "3",
+    }
+    assert (rows[1]["difference"], rows[1]["p"], rows[1]["p (Holm)"]) == ("+10.0", "–", "–")
+    assert found["average_ranks"].shown.loc[0, ["random", "hard", "semi_hard"]].tolist() == ["2.50", "2.50", "1.00"]
+    for table in found.values():
+        assert not any("nan" in text.lower() for text in table.shown.to_numpy().ravel())
+
+
+def test_all_are_written_in_three_forms(tmp_path):
+    folder = study(tmp_path / "study")
+    write(list(tables(folder).values()), tmp_path / "tables")
+    names = {place.stem for place in (tmp_path / "tables").iterdir()}
+    assert {
+        "recall_at_1",
+        "map_at_r",
+        "recall_at_1_difference_from_random",
+        "average_ranks",
+        "seconds_to_reach",
+    } <= names
+    for name in names:
+        assert re.fullmatch(r"[a-z0-9_.-]+", name), "a name for every file system"
+        assert {place.suffix for place in (tmp_path / "tables").glob(f"{name}.*")} == {".csv", ".md", ".tex"}
+    read = pd.read_csv(tmp_path / "tables/recall_at_1.csv")
+    assert list(read.columns) == ["data", "strategy", "mean", "low", "high", "deviation", "number"]
+    assert len(read) == 16
+    lines = (tmp_path / "tables/recall_at_1.md").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "Test Recall@1 in per cent"
+    assert lines[2].split("|")[1:3] == [" strategy          ", "   MNIST, disjoint "]
+    assert len([line for line in lines if line.startswith("|")]) == 6
+
+
+def test_latex_is_plain_ascii_with_its_own_signs_escaped():
+    names = ["a_b & c%", "#1 {x}~y^z\\", "5 < 6 ± 0.1 − 2"]
+    shown = pd.DataFrame({"strategy": names, "p (Holm), g_z": ["–", "1 … 2", "$3"]})
+    text = latex(Table("x_y", "In 100% of_cases", shown, shown, "Friedman’s α ≤ χ²."))
+    assert text.isascii()
+    body = re.search(r"\\toprule(.*)\\bottomrule", text, re.S).group(1)
+    for part in (
+        r"a\_b \& c\%",
+        r"\#1 \{x\}\textasciitilde{}y\textasciicircum{}z\textbackslash{}",
+        r"5 $<$ 6 $\pm$ 0.1 $-$ 2",
+    ):
+        assert part in body
+    assert r"g\_z" in body and r"\$3" in body
+    assert r"\caption{In 100\% of\_cases. Friedman's $\alpha$ $\le$ $\chi$$^2$.}" in text
+    assert r"\begin{tabular}{lr}" in text
+    # No sign of LaTeX is left bare: every & parts two cells, of two columns.
+    assert all(len(re.findall(r"(?<!\\)&", row)) == 1 for row in body.split(r"\\")[:-1])
+
+
+def test_every_table_of_a_study_is_ascii_in_latex(tmp_path):
+    for table in tables(study(tmp_path)).values():
+        assert latex(table).isascii(), table.name
+
+
+def test_markdown_keeps_its_columns_where_a_name_has_a_bar():
+    shown = pd.DataFrame({"strategy": ["a|b"], "x": ["1"]})
+    assert r"a\|b" in markdown(Table("n", "T", shown, shown, ""))
+
+
+def test_csv_quotes_what_has_commas(tmp_path):
+    written(tmp_path, run("mnist:closed"), run("mnist:closed", "hard"))
+    numbers = tables(tmp_path)["recall_at_1"].numbers
+    assert pd.read_csv(io.StringIO(numbers.to_csv(index=False)))["data"].tolist() == ["MNIST, closed"] * 2
+
+
+def test_numbers_are_written_with_signs_and_without_a_negative_nothing():
+    assert [cells.points(value) for value in (0.0312, -0.0312, -0.0001, 0.0)] == ["+3.1", "−3.1", "0.0", "0.0"]
+    assert [cells.p_value(value) for value in (None, 0.0004, 0.04567, 1.0)] == ["–", "<0.001", "0.046", "1.000"]
+    assert cells.spread([3.0, 1.0, 2.0], ".0f") == "2 (1–3)"
+    assert cells.spread([2.0, 2.0], ".0f") == "2"
+
+
+def test_names():
+    named = {name: metric_name(name) for name in ("recall@1", "map@r", "r_precision", "mrr", "view_1/tar@far=0.01")}
+    assert list(named.values()) == ["Recall@1", "MAP@R", "R-Precision", "MRR", "TAR@FAR=0.01, View 1"]
+    assert file_name("view_1/tar@far=0.01") == "view_1_tar_at_far_0.01"
+    assert data_name(run("fashion_mnist:closed")) == "Fashion-MNIST, closed"
+    own = run("digits")
+    own.data = "my_set"
+    assert data_name(own) == "my_set"
