@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from siamese_lab.mistakes import BAD_INPUT, print_mistake
@@ -132,9 +133,10 @@ def print_headline(console: Console, findings: Findings, tables: Tables) -> None
         shown = Table(title=headline.title, title_justify="left")
         shown.add_column("", no_wrap=True)
         for strategy in turned.columns:
-            shown.add_column(strategy.replace("_", "_\n"), justify="right", min_width=max(map(len, turned[strategy])))
+            widest = max(len(text.split(" [")[0]) for text in turned[strategy])
+            shown.add_column(strategy.replace("_", "_\n"), justify="right", min_width=widest)
         for data, *row in turned.itertuples(name=None):
-            shown.add_row(data, *row)
+            shown.add_row(data, *map(escape, row))
         console.print(shown)
         console.print(headline.note, highlight=False, markup=False)
     for sentence in answer(findings):

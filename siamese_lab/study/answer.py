@@ -43,7 +43,8 @@ def _beside_random(compared: Sequence[Comparison]) -> str:
     separated = [each for each in compared if each.separated]
     if not separated:
         data = in_order_of_data(each.data for each in compared)
-        return f"By test Recall@1 the data do not separate any strategy from random sampling, on {_joined(data)}."
+        where = data[0] if len(data) == 1 else f"any of {len(data)} data sets"
+        return f"By test Recall@1 the data do not separate any strategy from random sampling on {where}."
     told = []
     for strategy in in_order_of_strategies(each.strategy for each in separated):
         mine = [each for each in separated if each.strategy == strategy]

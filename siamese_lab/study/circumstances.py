@@ -32,9 +32,9 @@ def _machine(run: Run) -> str:
     if not hardware:
         return UNKNOWN
     told = [str(hardware.get("device", UNKNOWN))]
-    for name, unit in (("precision", ""), ("cores", " cores"), ("threads", " threads")):
+    for name, what in (("precision", ""), ("cores", "cores "), ("threads", "threads ")):
         if name in hardware:
-            told.append(f"{hardware[name]}{unit}")
+            told.append(f"{what}{hardware[name]}")
     return ", ".join(told)
 
 

@@ -1,10 +1,10 @@
 """Whether what was read of a results.json has the form of one, so that nothing after needs to ask."""
 
-from typing import get_args
+from typing import Any, get_args
 
 from siamese_lab.study.results import Results, Status
 
-FORM = {
+FORM: dict[str, Any] = {
     "data": str,
     "sampler": str,
     "seed": int,

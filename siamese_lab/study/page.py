@@ -49,6 +49,7 @@ def contents(findings: Findings, tables: Tables, drawn: Mapping[str, Drawn]) -> 
         "figures": drawn,
         "words": NAMES_OF_ROWS,
         "protocol": findings.protocol,
+        "options_of_strategies": options_of_strategies(findings),
         "commits": circumstances.commits(study),
         "versions": circumstances.versions(study),
         "machines": circumstances.machines(study),
@@ -67,6 +68,22 @@ def kind_of_comparison(findings: Findings) -> str:
     if some_are_tuned(runs):
         return "Some runs are of tuned options, others of fixed ones: this is no comparison of strategies."
     return "Fixed options: on a data set all strategies run with the same ones, but for those of their own."
+
+
+def options_of_strategies(findings: Findings) -> list[tuple[str, str, dict[str, str]]]:
+    """Each strategy, data sets that it has the same options on, and these options."""
+    rows: list[tuple[str, list[str], dict[str, str]]] = []
+    of_strategies = findings.protocol.of_strategies
+    for strategy in findings.study.strategies:
+        for data in findings.study.data:
+            options = of_strategies.get((data, strategy))
+            alike = [names for name, names, same in rows if name == strategy and same == options]
+            if alike:
+                alike[0].append(data)
+            elif options is not None:
+                rows.append((strategy, [data], options))
+    every = len(findings.study.data)
+    return [(name, "all" if len(data) == every else "; ".join(data), options) for name, data, options in rows]
 
 
 def embedded(drawn: Drawn) -> str:

@@ -16,7 +16,9 @@ def reservations(findings: Findings) -> list[str]:
         )
     dirty = sum(len(places) for commit, places in commits(study).items() if commit.endswith("-dirty"))
     if dirty:
-        told.append(f"{dirty} runs are of code with changes that were not committed, so no commit tells what they ran.")
+        told.append(
+            f"Runs of code with changes that were not committed: {dirty}. Their commit does not tell what they ran."
+        )
     if some_are_tuned(study.runs) and not is_tuned(study.runs):
         told.append("Some runs are of tuned options and others are not: this is no comparison of strategies.")
     for each in findings.protocol.differing:

@@ -80,11 +80,15 @@ def _hedges(d: float, number: int) -> float | None:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """The p-values of a family, corrected so that one false alarm in it is as rare as α; None stays None."""
+    """The p-values of a family, corrected so that one false alarm in it is as rare as α.
+
+    What could not be tested (None) stays None and belongs to the family, so that the first results of a study that
+    still runs are held to the same measure as all of them at its end.
+    """
     tested = sorted((p, number) for number, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     highest = 0.0
     for place, (p, number) in enumerate(tested):
-        highest = max(highest, min(1.0, p * (len(tested) - place)))
+        highest = max(highest, min(1.0, p * (len(p_values) - place)))
         corrected[number] = highest
     return corrected

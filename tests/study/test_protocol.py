@@ -98,5 +98,5 @@ def test_other_code_other_machines_and_uncommitted_changes_are_told(tmp_path):
     )
     told = reserved(tmp_path)
     assert "2 versions of the code" in told
-    assert "1 runs are of code with changes that were not committed" in told
+    assert "Runs of code with changes that were not committed: 1" in told
     assert "their seconds do not compare" in told

@@ -98,7 +98,9 @@ def test_holm_by_hand_and_by_statsmodels():
     assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
 
 
-def test_what_cannot_be_tested_is_no_part_of_the_family():
-    assert holm([None, 0.02, None, 0.03]) == [None, pytest.approx(0.04), None, pytest.approx(0.04)]
+def test_what_cannot_be_tested_counts_as_found_nothing():
+    assert holm([None, 0.02, None, 0.03]) == [None, pytest.approx(0.08), None, pytest.approx(0.09)]
+    tested = multipletests([1.0, 0.02, 1.0, 0.03], method="holm")[1]
+    assert holm([None, 0.02, None, 0.03])[1::2] == pytest.approx(tested[1::2].tolist())
     assert holm([None, None]) == [None, None]
     assert holm([]) == []

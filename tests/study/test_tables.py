@@ -25,10 +25,10 @@ def test_the_table_of_a_metric_is_its_mean_and_interval(tmp_path):
     table = tables(tmp_path)["recall_at_1"]
     assert table.shown.to_dict("records") == [
         {"strategy": "random", "Digits": "–", "Omniglot": "90.0 ± 2.5"},
-        {"strategy": "hard", "Digits": "40.0 ± ? (of 1)", "Omniglot": "50.0 ± ? (of 1)"},
+        {"strategy": "hard", "Digits": "40.0 [1]", "Omniglot": "50.0 [1]"},
     ]
     assert "Mean over 3 seeds ± half of its 95% interval" in table.note
-    assert "± ?: one seed tells no interval" in table.note and "–: no finished run" in table.note
+    assert "In brackets where fewer finished: how many" in table.note and "–: no finished run" in table.note
     row = table.numbers.set_index(["data", "strategy"]).loc[("Omniglot", "random")]
     assert row["mean"] == pytest.approx(0.9) and row["low"] == pytest.approx(0.9 - 0.0248414, abs=1e-6)
     assert row["number"] == 3
@@ -82,7 +82,7 @@ def test_all_are_written_in_three_forms(tmp_path):
     assert list(read.columns) == ["data", "strategy", "mean", "low", "high", "deviation", "number"]
     assert len(read) == 16
     lines = (tmp_path / "tables/recall_at_1.md").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "Test Recall@1 in per cent"
+    assert lines[0] == "Test Recall@1, in per cent"
     assert lines[2].split("|")[1:3] == [" strategy          ", "   MNIST, disjoint "]
     assert len([line for line in lines if line.startswith("|")]) == 6
 

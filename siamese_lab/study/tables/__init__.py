@@ -1,6 +1,5 @@
 """The tables of a report, a file for each kind."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from siamese_lab.study.findings import HEADLINE, Findings
@@ -19,25 +18,23 @@ class Tables(NamedTuple):
     ranks: list[Table]
     times: list[Table]
     others: list[Table]
-    """Of the other metrics, like the headline."""
+    """The means of the other metrics."""
+    other_differences: list[Table]
+    """Their differences from random sampling."""
 
     def every(self) -> list[Table]:
-        """In the order of the page."""
+        """To be written."""
         return [table for group in self for table in group]
 
 
 def tabulate(findings: Findings) -> Tables:
     """The tables that the findings have something for."""
-    others = [table for metric in findings.values if metric != HEADLINE for table in _of_metric(findings, metric)]
+    of_means = {metric: means(values, metric) for metric, values in findings.values.items()}
+    of_differences = {metric: differences(each, metric) for metric, each in findings.compared.items() if each}
     return Tables(
-        list(_of_metric(findings, HEADLINE)) if HEADLINE in findings.values else [],
+        [each[HEADLINE] for each in (of_means, of_differences) if HEADLINE in each],
         [average_ranks(findings.ranks)] if findings.ranks else [],
         times(findings.reached),
-        others,
+        [table for metric, table in of_means.items() if metric != HEADLINE],
+        [table for metric, table in of_differences.items() if metric != HEADLINE],
     )
-
-
-def _of_metric(findings: Findings, metric: str) -> Iterator[Table]:
-    yield means(findings.values[metric], metric)
-    if findings.compared[metric]:
-        yield differences(findings.compared[metric], metric)

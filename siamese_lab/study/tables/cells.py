@@ -6,8 +6,6 @@ from statistics import median
 from siamese_lab.study.statistics import Estimate
 
 MISSING = "–"
-NO_INTERVAL = "± ?"
-"""Behind the mean of a single seed."""
 
 
 def share(value: float) -> str:
@@ -26,9 +24,7 @@ def mean(estimate: Estimate, seeds: int) -> str:
     told = share(estimate.mean)
     if estimate.high is not None:
         told += f" ± {share(estimate.high - estimate.mean)}"
-    elif seeds > 1:
-        told += f" {NO_INTERVAL}"
-    return told if estimate.number == seeds else f"{told} (of {estimate.number})"
+    return told if estimate.number == seeds else f"{told} [{estimate.number}]"
 
 
 def p_value(p: float | None) -> str:

@@ -25,7 +25,7 @@ def means(values: pd.DataFrame, metric: str) -> Table:
     numbers = [{"data": name, "strategy": strategy} | each._asdict() for (name, strategy), each in estimated.items()]
     return Table(
         file_name(metric),
-        f"Test {metric_name(metric)} in per cent",
+        f"Test {metric_name(metric)}, in per cent",
         pd.DataFrame(numbers),
         pd.DataFrame(shown),
         _note(seeds, {each.number for each in estimated.values()}, len(estimated) < len(data) * len(strategies)),
@@ -38,9 +38,7 @@ def _note(seeds: int, numbers: set[int], some_missing: bool) -> str:
     else:
         told = [f"Mean over {seeds} seeds ± half of its 95% interval (Student's t)."]
         if numbers != {seeds}:
-            told.append("(of …): fewer seeds finished.")
-        if 1 in numbers:
-            told.append(f"{cells.NO_INTERVAL}: one seed tells no interval.")
+            told.append("In brackets where fewer finished: how many; one tells no interval.")
     if some_missing:
         told.append(f"{cells.MISSING}: no finished run.")
     return " ".join(told)
