@@ -8,6 +8,8 @@ from siamese_lab.study.runs import Run, Study
 
 APART = ("seed", "sampler.name", "data.name")
 """By which the jobs of a study are told apart."""
+BUILT = "_target_"
+"""The option that names a class."""
 
 
 class Differing(NamedTuple):
@@ -67,13 +69,19 @@ def _options(run: Run) -> dict[str, str]:
     alignment = {"images.alignment": results.images["alignment"]} if "alignment" in results.images else {}
     precision = {"hardware.precision": results.hardware.get("precision")} if results.hardware else {}
     told = named(results, APART) | alignment | precision
-    return {name: written(value) for name, value in told.items() if not name.endswith("._partial_")}
+    return {
+        name.removesuffix(f".{BUILT}"): str(value).rsplit(".", 1)[-1] if name.endswith(BUILT) else written(value)
+        for name, value in told.items()
+        if not name.endswith("._partial_")
+    }
 
 
 def written(value: Any) -> str:
     """As on the command line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return f"[{', '.join(map(written, value))}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -25,6 +25,7 @@ def test_a_fair_study_has_nothing_that_differs(tmp_path):
     found = protocol(runs.read(study(tmp_path, seeds=2)))
     assert found.differing == []
     assert found.fixed["loss.margin"]["Omniglot"] == "0.2"
+    assert found.fixed["optimizer"]["Omniglot"] == "AdamW"
     assert found.fixed["data.view"] == {"LFW, View 1": "1"}
     assert found.of_strategies["Omniglot", "hard"] == {"sampler.negatives": "1"}
     assert not {name for name in found.fixed if name.startswith(("paths", "seed", "data.root"))}
