@@ -187,12 +187,16 @@ class Lfw(DataModule):
             "alignment": alignment,
         }
 
+    def absent(self) -> list[str]:
+        """The photographs, and whichever list of pairs there is no copy of."""
+        archive = [] if self._locate() is not None else [self._preferred().archive]
+        lists = [listed.name for listed in PAIRS.values() if self.sources.find(listed.name) is None]
+        return [self.sources.absent(name) for name in archive + lists]
+
     def verify(self) -> list[str]:
         """Read every photograph, the stored table of them, and the pairs."""
-        found = []
-        if (located := self._locate()) is None:
-            found.append(self.sources.absent(self._preferred().archive))
-        else:
+        found = self.absent()
+        if (located := self._locate()) is not None:
             files = list_images(located[1], SUFFIX)
             try:
                 check_files(files)
@@ -203,7 +207,6 @@ class Lfw(DataModule):
         for listed in PAIRS.values():
             place = self.sources.find(listed.name)
             if place is None:
-                found.append(self.sources.absent(listed.name))
                 continue
             try:
                 read_pairs(place, people())

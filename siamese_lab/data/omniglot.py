@@ -111,13 +111,16 @@ class Omniglot(DataModule):
             "cache": str(self.cache),
         }
 
+    def absent(self) -> list[str]:
+        """Whichever of the two parts there is no copy of."""
+        return [self.sources.absent(f"{part}.zip") for part in CHARACTERS if self.sources.find(*packed(part)) is None]
+
     def verify(self) -> list[str]:
         """Read every drawing, and every stored table of these."""
-        found = []
+        found = self.absent()
         for part in CHARACTERS:
             place = self.sources.find(*packed(part))
             if place is None:
-                found.append(self.sources.absent(f"{part}.zip"))
                 continue
             files = list_images(place)
             try:
