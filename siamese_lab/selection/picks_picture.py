@@ -19,6 +19,8 @@ INCHES = 0.42
 """Width of a negative's image, which is the unit of all that follows."""
 LEFT, RIGHT = 4.6, 1.8
 """Room for the pair and the names, and for what is beyond."""
+CAPTION = 9.5
+"""Room for the words beside the line."""
 TOP, FIRST_ROW = -1.4, 1.9
 """The images of the negatives stand around 0; rows of strategies follow each other by 1."""
 BLUE, BAND = "#1f6fb4", "#f0e3c8"
@@ -33,11 +35,11 @@ def draw_picks(picks: Picks, images_BCHW: Tensor, margin: float = 0.2) -> Figure
         margin: of the semi-hard window beyond the positive (plain distance), which is shaded.
     """
     shown = min(SHOWN, len(picks.negative_N))
-    right = shown + (RIGHT if shown < len(picks.negative_N) else 0.2)
+    right = max(shown + (RIGHT if shown < len(picks.negative_N) else 0.2), 2 * CAPTION)
     bottom = FIRST_ROW + len(picks.share) - 0.4
     figure = Figure(((LEFT + right) * INCHES, (bottom - TOP) * INCHES))
     axes = figure.add_axes((0, 0, 1, 1))
-    _draw_window(axes, picks, shown, margin, bottom - 0.1)
+    _draw_window(axes, picks, shown, margin, right, bottom - 0.1)
     _draw_images(axes, picks, images_BCHW, shown)
     for row, (name, share_N) in enumerate(picks.share.items()):
         _draw_row(axes, FIRST_ROW + row, name, share_N, shown)
@@ -46,7 +48,7 @@ def draw_picks(picks: Picks, images_BCHW: Tensor, margin: float = 0.2) -> Figure
     return figure
 
 
-def _draw_window(axes: Axes, picks: Picks, shown: int, margin: float, bottom: float) -> None:
+def _draw_window(axes: Axes, picks: Picks, shown: int, margin: float, right: float, bottom: float) -> None:
     """Where the positive stands in the order of the negatives, and the window that begins there."""
     d_an_n = picks.d_an_N[:shown]
     first = int((d_an_n <= picks.d_ap).sum())
@@ -54,9 +56,8 @@ def _draw_window(axes: Axes, picks: Picks, shown: int, margin: float, bottom: fl
     axes.add_patch(Rectangle((first, -0.65), last - first, bottom + 0.65, color=BAND, zorder=0, linewidth=0))
     axes.plot((first, first), (TOP + 0.1, bottom), color="black", linewidth=1.2, zorder=1)
     text = f"the positive would stand here, at {picks.d_ap:.2f}; shaded: up to {margin:g} farther"
-    early = first < shown / 2
-    place = (first + (0.15 if early else -0.15), -1.0)
-    axes.text(*place, text, ha="left" if early else "right", va="center", fontsize=8)
+    fits = first + CAPTION <= right
+    axes.text(first + (0.15 if fits else -0.15), -1.0, text, ha="left" if fits else "right", va="center", fontsize=8)
 
 
 def _draw_images(axes: Axes, picks: Picks, images_BCHW: Tensor, shown: int) -> None:
