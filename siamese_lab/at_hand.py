@@ -7,8 +7,8 @@ from siamese_lab.choices import compose
 def at_hand(*names: str) -> tuple[str, ...]:
     """Those of the sets of which there is a copy, in the order asked for; nothing is read or downloaded.
 
-    Copies are looked for where `python -m siamese_lab.train data=NAME` does: in the folder that the environment variable
-    SIAMESE_LAB_DATA names, and among what was downloaded before.
+    Copies are looked for where `python -m siamese_lab.train data=NAME` looks: in the folder that the environment
+    variable SIAMESE_LAB_DATA names, and among what was downloaded before.
 
     Raises:
         ValueError: if the user's folder is not there.

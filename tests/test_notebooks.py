@@ -78,7 +78,7 @@ def test_there_are_five() -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_they_are_kept_as_never_run(path: Path) -> None:
     for cell in code_cells(path):
-        assert (cell.outputs, cell.execution_count) == ([], None), "strip it: jupyter nbconvert --clear-output --inplace"
+        assert (cell.outputs, cell.execution_count) == ([], None), "jupyter nbconvert --clear-output --inplace PATH"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -117,12 +117,13 @@ def absent(idx: IdxSet, sources: Sources) -> list[str]:
 
 def problems(idx: IdxSet, sources: Sources, cache: Path) -> list[str]:
     """What is wrong with the files, and with the tables stored of them."""
-    found = absent(idx, sources)
+    found = []
     for part in PARTS:
         places = []
         for file in getattr(idx, part):
             place = sources.find(file.name, f"{file.name}.gz")
             if place is None:
+                found.append(sources.absent(f"{file.name}.gz"))
                 continue
             places.append(place)
             try:

@@ -195,8 +195,10 @@ class Lfw(DataModule):
 
     def verify(self) -> list[str]:
         """Read every photograph, the stored table of them, and the pairs."""
-        found = self.absent()
-        if (located := self._locate()) is not None:
+        found = []
+        if (located := self._locate()) is None:
+            found.append(self.sources.absent(self._preferred().archive))
+        else:
             files = list_images(located[1], SUFFIX)
             try:
                 check_files(files)
@@ -207,6 +209,7 @@ class Lfw(DataModule):
         for listed in PAIRS.values():
             place = self.sources.find(listed.name)
             if place is None:
+                found.append(self.sources.absent(listed.name))
                 continue
             try:
                 read_pairs(place, people())

@@ -72,13 +72,14 @@ def _counts(name: str, sampler: Sampler, z_BD: Tensor, labels_B: Tensor, pair: P
         count_B.index_add_(0, picked, torch.ones(len(picked)))
     if not count_B.any():
         raise ValueError(
-            f"The sampler {name!r} does not pair anchor {pair.anchor} with positive {pair.positive}. Choose another pair."
+            f"The sampler {name!r} does not pair anchor {pair.anchor} with positive {pair.positive}. "
+            "Choose another pair, or leave it out."
         )
     return count_B
 
 
 def telling_pair(z_BD: Tensor, labels_B: Tensor, margin: float = 0.2) -> Pair:
-    """The pair whose negatives tell strategies apart best: some nearer than the positive, some in the window, some beyond.
+    """The pair that tells strategies apart best, with negatives nearer than the positive, in the window and beyond it.
 
     Args:
         z_BD: unit-norm embeddings.
