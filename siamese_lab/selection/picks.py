@@ -45,13 +45,16 @@ def pick(samplers: Mapping[str, Sampler], z_BD: Tensor, labels_B: Tensor, pair: 
         draws: how many times; those that leave nothing to chance pick the same each time.
 
     Raises:
-        ValueError: for a pair that is none, and for a strategy that does not pick from the batch alone, or not for it.
+        ValueError: for a pair that is none, less than one draw, and a strategy that does not pick from the batch alone
+            or not for that pair.
     """
     anchor, positive = pair
     if anchor == positive or labels_B[anchor] != labels_B[positive]:
         raise ValueError(f"A pair is two images of one class, but images {anchor} and {positive} are not.")
-    d_B = distances.pairwise(z_BD)[anchor]
-    negative_N = (labels_B != labels_B[anchor]).nonzero().squeeze(1)
+    if draws < 1:
+        raise ValueError(f"A pick takes at least 1 draw, but draws is {draws}.")
+    d_B = distances.pairwise(z_BD)[anchor].cpu()
+    negative_N = (labels_B != labels_B[anchor]).nonzero().squeeze(1).cpu()
     negative_N = negative_N[d_B[negative_N].argsort(stable=True)]
     share = {
         name: _counts(name, sampler, z_BD, labels_B, pair, draws)[negative_N] for name, sampler in samplers.items()

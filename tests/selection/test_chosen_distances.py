@@ -70,6 +70,8 @@ def test_a_memory_is_looked_into() -> None:
 def test_every_triplet_is_no_choice() -> None:
     with pytest.raises(ValueError, match="chooses no distances"):
         chosen_distances(samplers.build("all"), points(4, 5).float(), torch.tensor([0, 0, 1, 1]))
+    with pytest.raises(ValueError, match="at least 1 draw, but draws is 0"):
+        chosen_distances(samplers.build("hard"), points(4, 5).float(), torch.tensor([0, 0, 1, 1]), draws=0)
 
 
 @pytest.mark.parametrize("number", [1, 4, 6])

@@ -107,6 +107,8 @@ def test_what_cannot_be_shown_is_said() -> None:
     nearest = min((index for index in d if index != anchor), key=lambda index: d[index])
     with pytest.raises(ValueError, match=f"'batch_hard' does not pair anchor {anchor} with positive {nearest}"):
         pick(built("batch_hard"), z_BD, labels_B, Pair(anchor, nearest))
+    with pytest.raises(ValueError, match="at least 1 draw, but draws is 0"):
+        pick(built("hard"), z_BD, labels_B, Pair(anchor, positive), draws=0)
     with pytest.raises(ValueError, match="all 24 images are of different ones"):
         telling_pair(z_BD, torch.arange(24))
 
