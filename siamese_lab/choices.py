@@ -6,6 +6,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
@@ -97,6 +98,23 @@ def config_folder() -> Path:
     """The YAML files: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).parent
     return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
+
+
+def compose(*overrides: str) -> DictConfig:
+    """What `python -m siamese_lab.train OVERRIDES` would be told, for use from Python.
+
+    Args:
+        *overrides: as on the command line: `data=omniglot`, `trainer.max_steps=100`.
+
+    Raises:
+        ValueError: for a key, added by +, that nothing would read.
+        HydraException: for a group, a name or an option that is not there.
+    """
+    register_schema()
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = hydra.compose("train", overrides=list(overrides))
+    check_keys(config)
+    return config
 
 
 def check_keys(config: DictConfig, schema: type = Choices) -> None:

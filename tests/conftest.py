@@ -11,14 +11,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import hydra
 import pytest
 import torch
-from omegaconf import DictConfig
 from rich.console import Console
 
 from siamese_lab import command_line
-from siamese_lab.choices import EvaluationChoices, config_folder, register_schema
+from siamese_lab.choices import EvaluationChoices, compose
 from siamese_lab.data import download
 from siamese_lab.evaluate import job as evaluate_job
 from siamese_lab.evaluation.evaluated_data import with_evaluated_data
@@ -30,12 +28,6 @@ if TYPE_CHECKING:
 
 QUICK = ("trainer.accelerator=cpu", "trainer.max_steps=6", "trainer.log_every_n_steps=2", "logger=csv")
 """Six steps are enough to see what a run does; the CPU, as that is where results are equal bit by bit."""
-
-
-def compose(*overrides: str) -> DictConfig:
-    register_schema()
-    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return hydra.compose("train", overrides=list(overrides))
 
 
 def quick_run(folder: Path, *overrides: str) -> Results:

@@ -36,6 +36,11 @@ class History(Callback):
         self._triplets: int | Tensor = 0
         self._logged: list[dict[str, Tensor]] = []
 
+    @property
+    def points(self) -> list[Point]:
+        """So far, one for each validation."""
+        return self._points
+
     def keep_in(self, results: Results, folder: Path) -> None:
         """Show the points in these results from now on, which are written into the folder of their run."""
         results.history, results.seconds_of_history = self._points, self._seconds

@@ -118,6 +118,10 @@ class DataModule(lightning.LightningDataModule, ABC):
             learnt: the choices of the group `data` that the network was trained with, of any set.
         """
 
+    def absent(self) -> list[str]:
+        """What would have to be downloaded before this set can be loaded, a sentence each; nothing is read."""
+        return []
+
     def verify(self) -> list[str]:
         """Read the whole copy and say what is wrong with it, a sentence each; without downloading anything."""
         return []

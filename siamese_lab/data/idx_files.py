@@ -109,6 +109,12 @@ def provenance(idx: IdxSet, sources: Sources, cache: Path) -> dict[str, str]:
     }
 
 
+def absent(idx: IdxSet, sources: Sources) -> list[str]:
+    """Which files there is no copy of."""
+    names = [file.name for part in PARTS for file in getattr(idx, part)]
+    return [sources.absent(f"{name}.gz") for name in names if sources.find(name, f"{name}.gz") is None]
+
+
 def problems(idx: IdxSet, sources: Sources, cache: Path) -> list[str]:
     """What is wrong with the files, and with the tables stored of them."""
     found = []

@@ -55,6 +55,10 @@ class IdxDataModule(DataModule):
         """Where the four files are."""
         return idx_files.provenance(self.official, self.sources, self.cache)
 
+    def absent(self) -> list[str]:
+        """Whichever of the four files there is no copy of."""
+        return idx_files.absent(self.official, self.sources)
+
     def verify(self) -> list[str]:
         """Compare the four files with the official ones."""
         return idx_files.problems(self.official, self.sources, self.cache)

@@ -135,6 +135,10 @@ class ImageFolder(DataModule):
         where = {"cache": str(self.cache)} if in_memory else {"decoded": f"when asked for, {self.workers} processes"}
         return {"from": str(self.files.place)} | where
 
+    def absent(self) -> list[str]:
+        """The folder, which cannot be downloaded."""
+        return [] if self.root is not None and self.root.is_dir() else [f"There is no folder data.root={self.root}."]
+
     def verify(self) -> list[str]:
         """Read every image, and the stored table of these."""
         every = ImageFiles(self.files.place, SUFFIXES, self.stray)

@@ -188,6 +188,12 @@ class Lfw(DataModule):
             "alignment": alignment,
         }
 
+    def absent(self) -> list[str]:
+        """The photographs, and whichever list of pairs there is no copy of."""
+        archive = [] if self._locate() is not None else [self._preferred().archive]
+        lists = [listed.name for listed in PAIRS.values() if self.sources.find(listed.name) is None]
+        return [self.sources.absent(name) for name in archive + lists]
+
     def verify(self) -> list[str]:
         """Read every photograph, the stored table of them, and the pairs."""
         found = []

@@ -117,6 +117,10 @@ class Omniglot(DataModule):
             "cache": str(self.cache),
         }
 
+    def absent(self) -> list[str]:
+        """Whichever of the two parts there is no copy of."""
+        return [self.sources.absent(f"{part}.zip") for part in CHARACTERS if self.sources.find(*packed(part)) is None]
+
     def verify(self) -> list[str]:
         """Read every drawing, and every stored table of these."""
         found = []

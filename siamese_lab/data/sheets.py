@@ -37,28 +37,23 @@ class Row(NamedTuple):
 
 
 def write_sheets(module: DataModule, folder: Path) -> list[Path]:
-    """Write three pictures of a data set to a folder, which is made.
-
-    The stream of batches and the augmentation stand afterwards where they stood before.
+    """Write the three pictures of a data set to a folder, which is made.
 
     Returns:
-        `classes.png`: images of some classes to train on, from the largest to the smallest, with how many there are.
-        `class_sizes.png`: how many images each class has, in each part, or how many classes have how many, where there
-        are many. `batch.png`: the next training batch,
-        augmented, as the network sees it.
+        `classes.png`, `class_sizes.png`, `batch.png`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    name = module.title
-    figures = {
-        "classes": _rows_figure([_class_rows(module.splits.train)], f"{name}: classes to train on"),
-        "class_sizes": _sizes_figure(module, f"{name}: class sizes"),
-        "batch": _batch_figure(module, name),
-    }
+    figures = {"classes": draw_classes(module), "class_sizes": draw_sizes(module), "batch": draw_batch(module)}
     written = []
     for stem, figure in figures.items():
         written.append(folder / f"{stem}.png")
         figure.savefig(written[-1], dpi=150, bbox_inches="tight", facecolor="white")
     return written
+
+
+def draw_classes(module: DataModule) -> Figure:
+    """Images of some classes to train on, from the largest to the smallest, with how many there are."""
+    return _rows_figure([_class_rows(module.splits.train)], f"{module.title}: classes to train on")
 
 
 def _class_rows(table: Table) -> list[Row]:
@@ -75,8 +70,11 @@ def _class_rows(table: Table) -> list[Row]:
     ]
 
 
-def _batch_figure(module: DataModule, name: str) -> Figure:
-    """A batch, its classes in columns of at most `ROWS`."""
+def draw_batch(module: DataModule) -> Figure:
+    """The next training batch, augmented, as the network sees it; its classes in columns of at most `ROWS`.
+
+    The stream of batches and the augmentation stand afterwards where they stood before.
+    """
     before = module.state_dict()
     batch = next(iter(module.batches))
     images_BCHW = (module.augment or to_float)(batch.images_BCHW)
@@ -91,7 +89,7 @@ def _batch_figure(module: DataModule, name: str) -> Figure:
     columns = math.ceil(len(rows) / ROWS)
     height = math.ceil(len(rows) / columns)
     augmented = "augmented" if module.augment is not None else "not augmented"
-    title = f"{name}: a batch of {len(rows)} × {module.images_per_class}, {augmented}"
+    title = f"{module.title}: a batch of {len(rows)} × {module.images_per_class}, {augmented}"
     return _rows_figure([rows[first : first + height] for first in range(0, len(rows), height)], title)
 
 
@@ -126,10 +124,10 @@ def rgb(image_CHW: Tensor) -> NDArray[np.float32]:
     return pixels
 
 
-def _sizes_figure(module: DataModule, title: str) -> Figure:
-    """A picture of the sizes for each part."""
+def draw_sizes(module: DataModule) -> Figure:
+    """How many images each class has, in each part; or how many classes have how many, where there are many."""
     figure = Figure((11, 3.2), layout="constrained")
-    figure.suptitle(title, fontsize=11, parse_math=False)
+    figure.suptitle(f"{module.title}: class sizes", fontsize=11, parse_math=False)
     for axes, part, table in zip(figure.subplots(1, 3), module.splits._fields, module.splits, strict=True):
         size_C = table.labels_N.bincount(minlength=len(table.class_names)).numpy()
         if len(size_C) <= CLASSES:

@@ -1,0 +1,106 @@
+"""Which negatives strategies pick for one (anchor, positive) pair of a batch.
+
+Shapes: B images, D embedding dimensions, N negatives of the anchor, T (anchor, positive) pairs, M negatives per pair.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from siamese_lab import distances
+from siamese_lab.batch import Triplets
+from siamese_lab.samplers import Sampler
+
+
+class Pair(NamedTuple):
+    """Two images of one class, by their places in the batch."""
+
+    anchor: int
+    positive: int
+
+
+class Picks(NamedTuple):
+    """What strategies pick for a pair."""
+
+    pair: Pair
+    d_ap: float
+    negative_N: Tensor
+    """int64: the places of the anchor's negatives in the batch, the nearest first."""
+    d_an_N: Tensor
+    """Their plain distances from the anchor, ascending."""
+    share: dict[str, Tensor]
+    """Of each strategy: how often it picked each of these, float32 (N); they add up to 1."""
+
+
+def pick(samplers: Mapping[str, Sampler], z_BD: Tensor, labels_B: Tensor, pair: Pair, draws: int = 500) -> Picks:
+    """Let each strategy select from the batch many times, and count what it picks for the pair.
+
+    Args:
+        samplers: by the names to be shown.
+        z_BD: unit-norm embeddings.
+        labels_B: their classes.
+        pair: an anchor and another image of its class.
+        draws: how many times; those that leave nothing to chance pick the same each time.
+
+    Raises:
+        ValueError: for a pair that is none, less than one draw, and a strategy that does not pick from the batch alone
+            or not for that pair.
+    """
+    anchor, positive = pair
+    if anchor == positive or labels_B[anchor] != labels_B[positive]:
+        raise ValueError(f"A pair is two images of one class, but images {anchor} and {positive} are not.")
+    if draws < 1:
+        raise ValueError(f"A pick takes at least 1 draw, but draws is {draws}.")
+    d_B = distances.pairwise(z_BD)[anchor].cpu()
+    negative_N = (labels_B != labels_B[anchor]).nonzero().squeeze(1).cpu()
+    negative_N = negative_N[d_B[negative_N].argsort(stable=True)]
+    share = {
+        name: _counts(name, sampler, z_BD, labels_B, pair, draws)[negative_N] for name, sampler in samplers.items()
+    }
+    return Picks(pair, float(d_B[positive]), negative_N, d_B[negative_N], {k: n / n.sum() for k, n in share.items()})
+
+
+def _counts(name: str, sampler: Sampler, z_BD: Tensor, labels_B: Tensor, pair: Pair, draws: int) -> Tensor:
+    """How often each image of the batch was picked."""
+    if sampler.gives is not Triplets or sampler.remembers:
+        raise ValueError(f"The sampler {name!r} does not pick single negatives from the batch alone.")
+    count_B = torch.zeros(len(labels_B))
+    for _ in range(draws):
+        triplets = sampler(z_BD, labels_B)
+        assert isinstance(triplets, Triplets)
+        of_pair_T = (triplets.anchor_T == pair.anchor) & (triplets.positive_T == pair.positive)
+        picked = triplets.negative_TM[of_pair_T].flatten().cpu()
+        count_B.index_add_(0, picked, torch.ones(len(picked)))
+    if not count_B.any():
+        raise ValueError(
+            f"The sampler {name!r} does not pair anchor {pair.anchor} with positive {pair.positive}. "
+            "Choose another pair, or leave it out."
+        )
+    return count_B
+
+
+def telling_pair(z_BD: Tensor, labels_B: Tensor, margin: float = 0.2) -> Pair:
+    """The pair that tells strategies apart best, with negatives nearer than the positive, in the window and beyond it.
+
+    Args:
+        z_BD: unit-norm embeddings.
+        labels_B: their classes.
+        margin: width of the window beyond the positive, in plain distance.
+
+    Raises:
+        ValueError: if no class has two images.
+    """
+    d_BB = distances.pairwise(z_BD)
+    same_BB = labels_B[:, None] == labels_B
+    anchor_T, positive_T = (same_BB.fill_diagonal_(False)).nonzero(as_tuple=True)
+    if not len(anchor_T):
+        raise ValueError(f"A pair needs two images of one class, but all {len(labels_B)} images are of different ones.")
+    d_ap_T1, d_an_TB = d_BB[anchor_T, positive_T][:, None], d_BB[anchor_T]
+    negative_TB = labels_B[anchor_T][:, None] != labels_B
+    nearer_T = (negative_TB & (d_an_TB < d_ap_T1)).sum(1)
+    up_to_T = (negative_TB & (d_an_TB < d_ap_T1 + margin)).sum(1)
+    inside_T, beyond_T = up_to_T - nearer_T, negative_TB.sum(1) - up_to_T
+    best = int(((1 + nearer_T) * (1 + inside_T) * (1 + beyond_T)).argmax())
+    return Pair(int(anchor_T[best]), int(positive_T[best]))
