@@ -43,6 +43,15 @@ def outcome(folder: Path) -> dict[str, dict]:
     return found
 
 
+def tables(folder: Path) -> dict[str, str]:
+    """Of the report of the sweep, but for those of seconds."""
+    subprocess.run(
+        [sys.executable, "-m", "siamese_lab.report", "outputs/study"], cwd=folder, check=True, capture_output=True
+    )
+    written = (folder / "outputs/study/tables").glob("*.csv")
+    return {place.name: place.read_text() for place in written if not place.name.startswith("seconds")}
+
+
 def wait_for_change(place: Path, process: subprocess.Popen) -> None:
     """Until the sweep has written the file anew."""
 
@@ -81,6 +90,9 @@ def test_killed_ten_times_and_started_again(undisturbed: Path, tmp_path: Path) -
         expected = last_weights(undisturbed / "outputs/study/digits" / run)
         for name, tensor in last_weights(tmp_path / "outputs/study/digits" / run).items():
             assert tensor.equal(expected[name]), name
+    expected_tables = tables(undisturbed)
+    assert "recall_at_1.csv" in expected_tables
+    assert tables(tmp_path) == expected_tables
     again = started(tmp_path)
     out, _ = again.communicate(timeout=400)
     assert again.returncode == 0
