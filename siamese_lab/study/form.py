@@ -35,6 +35,9 @@ def _what_is_wrong(run: Results) -> str | None:
         return f"status is {run.status!r}"
     if not isinstance(run.choices.get("data"), dict):
         return "choices has no data"
+    tuned = run.choices.get("tuned")
+    if tuned is not None and not (isinstance(tuned, dict) and {"trials", "steps"} <= tuned.keys()):
+        return f"choices has tuned={tuned!r}"
     for point in run.history:
         if not isinstance(point.train, dict) or not isinstance(point.validation, dict):
             return f"its history has {point!r}"

@@ -11,7 +11,7 @@ from siamese_lab.study import circumstances
 from siamese_lab.study.answer import RULES, answer
 from siamese_lab.study.figures import Drawn
 from siamese_lab.study.findings import Findings
-from siamese_lab.study.protocol import is_tuned, some_are_tuned
+from siamese_lab.study.protocol import is_tuned, some_are_tuned, tuned_by
 from siamese_lab.study.reservations import reservations
 from siamese_lab.study.tables import Tables
 from siamese_lab.study.tables.table import NAMES_OF_ROWS
@@ -61,9 +61,13 @@ def kind_of_comparison(findings: Findings) -> str:
     """What the strategies were given alike."""
     runs = findings.study.runs
     if is_tuned(runs):
+        budgets = tuned_by(runs)
+        if len(budgets) > 1:
+            return "Tuned strategies, by budgets that differ: this is no comparison of strategies."
+        trials, steps = budgets.pop()
         return (
-            "Tuned strategies: each runs with the options that were best on validation classes, after a number of "
-            "trials that is the same for all."
+            f"Tuned strategies: each runs with the options that were best on validation classes, of {trials} trials of "
+            f"{steps} steps for every strategy and data set."
         )
     if some_are_tuned(runs):
         return "Some runs are of tuned options, others of fixed ones: this is no comparison of strategies."

@@ -64,6 +64,12 @@ def some_are_tuned(runs: Iterable[Run]) -> bool:
     return any(run.results.choices.get("tuned") is not None for run in runs)
 
 
+def tuned_by(runs: Iterable[Run]) -> set[tuple[int, int]]:
+    """The trials and the steps of each that the runs' tunings had: a single pair where all had the same."""
+    told = (run.results.choices.get("tuned") for run in runs)
+    return {(tuned["trials"], tuned["steps"]) for tuned in told if tuned is not None}
+
+
 def _options(run: Run) -> dict[str, str]:
     results = run.results
     alignment = {"images.alignment": results.images["alignment"]} if "alignment" in results.images else {}

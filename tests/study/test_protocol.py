@@ -78,17 +78,27 @@ def test_a_tuned_study_gives_each_strategy_what_suits_it(tmp_path):
     for strategy, lr in (("random", 0.003), ("hard", 0.001)):
         for seed in (0, 1):
             each = changed(run(strategy=strategy, seed=seed), "optimizer", lr=lr)
-            each.choices["tuned"] = "outputs/tune"
+            each.choices["tuned"] = {"trials": 20, "steps": 100, "options": {"optimizer.lr": lr}}
             written(tmp_path, each)
     found = find(runs.read(tmp_path), [0.5])
     assert found.protocol.differing == []
     assert found.protocol.of_strategies["Omniglot", "hard"]["optimizer.lr"] == "0.001"
-    assert kind_of_comparison(found).startswith("Tuned strategies")
+    assert kind_of_comparison(found).startswith("Tuned strategies: ")
+    assert "of 20 trials of 100 steps for every strategy" in kind_of_comparison(found)
     assert "tuned" not in found.protocol.fixed
     written(tmp_path, run(strategy="semi_hard"))
     mixed = find(runs.read(tmp_path), [0.5])
     assert kind_of_comparison(mixed).startswith("Some runs are of tuned options")
     assert "no comparison of strategies" in " ".join(reservations(mixed))
+
+
+def test_tuning_by_unequal_budgets_is_told(tmp_path):
+    for strategy, trials in (("random", 20), ("hard", 30)):
+        each = run(strategy=strategy)
+        each.choices["tuned"] = {"trials": trials, "steps": 100, "options": {}}
+        written(tmp_path, each)
+    assert "budgets that differ" in kind_of_comparison(find(runs.read(tmp_path), [0.5]))
+    assert "but by 20 trials of 100 steps and 30 trials of 100 steps" in reserved(tmp_path)
 
 
 def test_other_code_other_machines_and_uncommitted_changes_are_told(tmp_path):
