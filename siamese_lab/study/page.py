@@ -62,12 +62,12 @@ def kind_of_comparison(findings: Findings) -> str:
     runs = findings.study.runs
     if is_tuned(runs):
         budgets = tuned_by(runs)
-        if len(budgets) > 1:
+        if any(len(each) > 1 for each in budgets.values()):
             return "Tuned strategies, by budgets that differ: this is no comparison of strategies."
-        trials, steps = budgets.pop()
+        listed = "; ".join(f"{data}: {budget}" for data, (budget,) in budgets.items())
         return (
-            f"Tuned strategies: each runs with the options that were best on validation classes, of {trials} trials of "
-            f"{steps} steps for every strategy and data set."
+            "Tuned strategies: each runs with the options that were best on validation classes, by a budget that is "
+            f"the same for all ({listed})."
         )
     if some_are_tuned(runs):
         return "Some runs are of tuned options, others of fixed ones: this is no comparison of strategies."

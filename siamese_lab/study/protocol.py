@@ -64,10 +64,14 @@ def some_are_tuned(runs: Iterable[Run]) -> bool:
     return any(run.results.choices.get("tuned") is not None for run in runs)
 
 
-def tuned_by(runs: Iterable[Run]) -> set[tuple[int, int]]:
-    """The trials and the steps of each that the runs' tunings had: a single pair where all had the same."""
-    told = (run.results.choices.get("tuned") for run in runs)
-    return {(tuned["trials"], tuned["steps"]) for tuned in told if tuned is not None}
+def tuned_by(runs: Iterable[Run]) -> dict[str, set[str]]:
+    """The budgets of the tunings on each data set: a single one where all strategies had the same."""
+    budgets: dict[str, set[str]] = {}
+    for run in runs:
+        tuned = run.results.choices.get("tuned")
+        if tuned is not None:
+            budgets.setdefault(run.data, set()).add(f"{tuned['trials']} trials of {tuned['steps']} steps")
+    return budgets
 
 
 def _options(run: Run) -> dict[str, str]:

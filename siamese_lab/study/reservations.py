@@ -21,9 +21,10 @@ def reservations(findings: Findings) -> list[str]:
         )
     if some_are_tuned(study.runs) and not is_tuned(study.runs):
         told.append("Some runs are of tuned options and others are not: this is no comparison of strategies.")
-    if len(tuned_by(study.runs)) > 1:
-        listed = " and ".join(f"{trials} trials of {steps} steps" for trials, steps in sorted(tuned_by(study.runs)))
-        told.append(f"The strategies were not tuned by equal budgets, but by {listed}: this is no fair comparison.")
+    for data, budgets in tuned_by(study.runs).items():
+        if len(budgets) > 1:
+            listed = " and ".join(sorted(budgets))
+            told.append(f"On {data} strategies were not tuned by equal budgets, but by {listed}: this is not fair.")
     for each in findings.protocol.differing:
         values = "; ".join(f"{value} in {_some(places)}" for value, places in each.places.items())
         told.append(f"On {each.data} not only the strategies differ: {each.option} is {values}.")

@@ -84,7 +84,7 @@ def test_a_tuned_study_gives_each_strategy_what_suits_it(tmp_path):
     assert found.protocol.differing == []
     assert found.protocol.of_strategies["Omniglot", "hard"]["optimizer.lr"] == "0.001"
     assert kind_of_comparison(found).startswith("Tuned strategies: ")
-    assert "of 20 trials of 100 steps for every strategy" in kind_of_comparison(found)
+    assert "the same for all (Omniglot: 20 trials of 100 steps)" in kind_of_comparison(found)
     assert "tuned" not in found.protocol.fixed
     written(tmp_path, run(strategy="semi_hard"))
     mixed = find(runs.read(tmp_path), [0.5])
@@ -98,7 +98,20 @@ def test_tuning_by_unequal_budgets_is_told(tmp_path):
         each.choices["tuned"] = {"trials": trials, "steps": 100, "options": {}}
         written(tmp_path, each)
     assert "budgets that differ" in kind_of_comparison(find(runs.read(tmp_path), [0.5]))
-    assert "but by 20 trials of 100 steps and 30 trials of 100 steps" in reserved(tmp_path)
+    assert "On Omniglot strategies were not tuned by equal budgets, but by 20 trials of 100 steps and 30" in reserved(
+        tmp_path
+    )
+
+
+def test_data_sets_may_be_tuned_by_budgets_of_their_own(tmp_path):
+    for data, steps in (("digits", 100), ("omniglot", 500)):
+        each = run(data)
+        each.choices["tuned"] = {"trials": 20, "steps": steps, "options": {}}
+        written(tmp_path, each)
+    assert "(Digits: 20 trials of 100 steps; Omniglot: 20 trials of 500 steps)" in kind_of_comparison(
+        find(runs.read(tmp_path), [0.5])
+    )
+    assert reserved(tmp_path) == ""
 
 
 def test_other_code_other_machines_and_uncommitted_changes_are_told(tmp_path):
