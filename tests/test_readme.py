@@ -81,19 +81,35 @@ def test_commands_about_checkpoints_run(line: str, evaluate: Callable[..., Ended
 
 @pytest.mark.parametrize("line", USE_COMMANDS or [pytest.param("", marks=pytest.mark.skip("the README has none"))])
 def test_commands_that_use_a_network_run(line: str, call: Callable[..., Ended], own_run: Path, tmp_path: Path) -> None:
-    (tmp_path / "outputs/runs/DATE").mkdir(parents=True)
-    own_run.rename(tmp_path / "outputs/runs/DATE/RUN")
-    for seed, name in enumerate(("A.jpg", "B.jpg", "photographs/C.jpg", "photographs/D.jpg")):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / name)
+    lay_out(own_run, tmp_path)
     module, *arguments = shlex.split(line.partition("python -m ")[2])
     ended = call(importlib.import_module(module), *arguments)
     assert ended.status == 0, ended.err
 
 
+def lay_out(run: Path, folder: Path) -> None:
+    """The run and the images that the README speaks of."""
+    (folder / "outputs/runs/DATE").mkdir(parents=True)
+    run.rename(folder / "outputs/runs/DATE/RUN")
+    for seed, name in enumerate(("A.jpg", "B.jpg", "photographs/C.jpg", "photographs/D.jpg")):
+        (folder / name).parent.mkdir(exist_ok=True)
+        pixels = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+
+
+def test_the_example_of_a_trained_network_embeds_images(
+    own_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_out(own_run, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (example,) = (block for block in blocks("python") if "sl.load" in block)
+    made: dict = {}
+    exec(compile(example, "README.md", "exec"), made)
+    assert made["z_ND"].shape == (2, 128)
+
+
 def test_the_strategy_of_the_example_chooses_the_farthest() -> None:
-    (example,) = blocks("python")
+    (example,) = (block for block in blocks("python") if "@register" in block)
     try:
         exec(compile(example, "README.md", "exec"), {})
         z_BD = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.3], [-1.0, 0.1]]))
