@@ -156,7 +156,7 @@ def test_a_run_writes_histograms_pictures_and_choices_beside_its_curves(tmp_path
     values = {name: value.string_value or value.number_value for name, value in start.hparams.items()}
     assert values == {
         "data": "digits",
-        "strategy": "hard",
+        "sampler": "hard",
         "loss": "triplet",
         "margin": 0.3,
         "network": "conv4",
@@ -359,8 +359,8 @@ def choices_of(*overrides: str) -> dict:
 def test_runs_are_compared_by_the_options_of_their_strategies_too() -> None:
     told = choices_of("sampler=distance_weighted", "sampler.cutoff=1.3")
     assert {name: value for name, value in told.items() if "." in name} == {
-        "strategy.nearest": 0.5,
-        "strategy.cutoff": 1.3,
+        "sampler.nearest": 0.5,
+        "sampler.cutoff": 1.3,
     }
     assert not [name for name in choices_of("sampler=curriculum") if "." in name]  # stages are no number and no word
 

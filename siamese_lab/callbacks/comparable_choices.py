@@ -50,7 +50,7 @@ def comparable(choices: Mapping[str, Any]) -> dict[str, Any]:
     named = {
         "data": images["name"],
         "protocol": images.get("protocol") or (f"view {images['view']}" if "view" in images else None),
-        "strategy": sampler["name"],
+        "sampler": sampler["name"],
         "loss": choices["loss"]["name"],
         "margin": choices["loss"].get("margin"),
         "network": choices["network"]["name"],
@@ -59,6 +59,6 @@ def comparable(choices: Mapping[str, Any]) -> dict[str, Any]:
         "steps": choices["trainer"]["max_steps"],
         "seed": choices["seed"],
         "tuned": True if choices.get("tuned") else None,
-        **{f"strategy.{option}": sampler[option] for option in sorted(sampler.keys() - OF_ALL)},
+        **{f"sampler.{option}": sampler[option] for option in sorted(sampler.keys() - OF_ALL)},
     }
     return {name: value for name, value in named.items() if isinstance(value, (bool, int, float, str))}
