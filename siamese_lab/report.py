@@ -4,7 +4,6 @@ A study gives tables, figures and a page with the answer; ten runs of LFW's View
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from siamese_lab.json_file import write_json
 from siamese_lab.mistakes import BAD_INPUT, print_mistake
 from siamese_lab.study import figures, lfw_view2, page, runs
 from siamese_lab.study.answer import answer
@@ -149,8 +149,7 @@ def report_view2(folder: Path, console: Console) -> None:
     """Join the folds below a folder, print the table and write it."""
     joined = lfw_view2.read(folder)
     print_view2(console, joined)
-    written = folder / FILE_NAME
-    written.write_text(json.dumps([plain(each) for each in joined], indent=2) + "\n", encoding="utf-8")
+    written = write_json(folder / FILE_NAME, [plain(each) for each in joined])
     print_plainly(console, f"Written: {written}")
 
 

@@ -23,6 +23,7 @@ from siamese_lab import (
     environment,
     losses,
     networks,
+    record,
     samplers,
     summary,
     sweep,
@@ -159,7 +160,9 @@ def train(
     if config.resume is not None:
         check_resumed(images, Path(config.resume))
     module = build_module(config, images)
-    results = begin_results(config, trainer, images)
+    results = record.begin(config)
+    results.images = images.provenance()
+    results.hardware = environment.hardware(trainer.strategy.root_device, str(trainer.precision))
     history.keep_in(results, folder)
     summary.print_choices(console, results, images)
 
@@ -253,22 +256,6 @@ def check_meaning(config: DictConfig, sampler: samplers.Sampler, loss: losses.Lo
             f"loss={config.loss.name} has no meaning with sampler={config.sampler.name}, which gives "
             f"{sampler.gives.__name__}. Losses that do: {', '.join(able)}."
         )
-
-
-def begin_results(config: DictConfig, trainer: lightning.Trainer, images: data.DataModule) -> Results:
-    """All that is known before training."""
-    return Results(
-        data=config.data.name,
-        sampler=config.sampler.name,
-        loss=config.loss.name,
-        network=config.network.name,
-        seed=config.seed,
-        choices=choices.plain(config),
-        images=images.provenance(),
-        versions=environment.versions(),
-        commit=environment.commit(),
-        hardware=environment.hardware(trainer.strategy.root_device, str(trainer.precision)),
-    )
 
 
 @contextmanager

@@ -1,12 +1,12 @@
 """evaluation.json, with where its figures come from, and per_class.csv beside it."""
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from siamese_lab.evaluation.evaluation import ClassFigures, Evaluation, Protocol
+from siamese_lab.json_file import write_json
 
 SCHEMA_VERSION = 1
 FILE_NAME, CLASSES_NAME = "evaluation.json", "per_class.csv"
@@ -27,9 +27,7 @@ def write(evaluation: Evaluation, origin: Mapping[str, Any], folder: Path) -> No
         "left_out": evaluation.left_out,
         "seconds": {name: round(seconds, 3) for name, seconds in evaluation.seconds.items()},
     }
-    draft = folder / f"{FILE_NAME}.draft"
-    draft.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    draft.replace(folder / FILE_NAME)
+    write_json(folder / FILE_NAME, content, allow_nan=False)
     with (folder / CLASSES_NAME).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(ClassFigures._fields)

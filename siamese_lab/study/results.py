@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from siamese_lab.json_file import write_json
+
 SCHEMA_VERSION = 1
 FILE_NAME = "results.json"
 Status = Literal["running", "finished", "interrupted", "failed"]
@@ -56,10 +58,7 @@ class Results:
 
     def write(self, folder: Path) -> Path:
         """Write into a run's folder, never leaving half a file."""
-        place = folder / FILE_NAME
-        draft = place.with_suffix(".draft")
-        draft.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        return draft.replace(place)
+        return write_json(folder / FILE_NAME, asdict(self))
 
 
 def read(folder: Path) -> Results:

@@ -9,10 +9,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from siamese_lab import choices, environment
+from siamese_lab import choices, record
 from siamese_lab.callbacks import Interrupted
 from siamese_lab.study import results
-from siamese_lab.study.results import Results
 from siamese_lab.sweep.claim import claimed_run
 from siamese_lab.sweep.left import left_of
 
@@ -59,20 +58,9 @@ def record_failure(config: DictConfig, folder: Path, error: Exception) -> None:
     with suppress(OSError, ValueError):
         if results.read(folder).status == "failed":
             return
-    Results(
-        data=config.data.name,
-        sampler=config.sampler.name,
-        loss=config.loss.name,
-        network=config.network.name,
-        seed=config.seed,
-        choices=choices.plain(config),
-        images={},
-        versions=environment.versions(),
-        commit=environment.commit(),
-        hardware={},
-        status="failed",
-        error=f"{type(error).__name__}: {error}",
-    ).write(folder)
+    failed = record.begin(config)
+    failed.status, failed.error = "failed", f"{type(error).__name__}: {error}"
+    failed.write(folder)
 
 
 @contextmanager
