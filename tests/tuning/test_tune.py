@@ -1,6 +1,7 @@
 """`experiment=tune` finds options by equal numbers of trials, and `tuned=PATH` trains with those that won."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of two strategies, once for all tests."""
     folder = tmp_path_factory.mktemp("made")
     command = [sys.executable, "-m", "siamese_lab.train", *TUNE, f"sampler={','.join(STRATEGIES)}"]
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
+    without = {name: value for name, value in os.environ.items() if name != "SIAMESE_LAB_DATA"}  # as `command` is
+    ended = subprocess.run(command, cwd=folder, env=without, capture_output=True, text=True, timeout=400)
     assert ended.returncode == 0, ended.stderr
     for shown in ("2 tunings of 3 trials each.", "digits/random/trial=0  1/3", "digits/semi_hard/trial=2  3/3"):
         assert shown in ended.stdout
