@@ -79,7 +79,7 @@ def test_commands_about_checkpoints_run(line: str, evaluate: Callable[..., Ended
     assert "Evaluation: outputs/runs/DATE/RUN/evaluations/" in ended.out
 
 
-@pytest.mark.parametrize("line", USE_COMMANDS or [pytest.param("", marks=pytest.mark.skip("the README has none"))])
+@pytest.mark.parametrize("line", USE_COMMANDS)
 def test_commands_that_use_a_network_run(line: str, call: Callable[..., Ended], own_run: Path, tmp_path: Path) -> None:
     lay_out(own_run, tmp_path)
     module, *arguments = shlex.split(line.partition("python -m ")[2])
