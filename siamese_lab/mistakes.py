@@ -51,6 +51,8 @@ def explain(error: BaseException, command: str = "train") -> str:
     if match := re.search(r"Could not find '(\w+)/([^']*)'\s+Available options in '\w+':\n((?:\t.*\n)*)", message):
         group, name, listed = match.groups()
         return unknown_name(group, name, listed.split())
+    if match := re.search(r"Could not find 'hydra/launcher/([^']+)'", message):
+        return f'Hydra has no launcher {match[1]!r} here. Those of launcher=… come by: pip install "siamese_lab[launchers]".'
     if match := re.search(r"Could not override '([^']+)'", message):
         return unknown_option(match.group(1), command)
     if message.startswith("Config group override must be"):

@@ -17,6 +17,7 @@ MISTAKES = {
     "sampler=semihard": "There is no sampler 'semihard'. Did you mean 'semi_hard'? Available: all, batch_hard,",
     "data=omniglott": "There is no data 'omniglott'. Did you mean 'omniglot'? Available: digits,",
     "network=conv5": "There is no network 'conv5'. Did you mean 'conv4'? Available: conv4",
+    "hydra/launcher=joblibb": "Hydra has no launcher 'joblibb' here. Those of launcher=… come by: pip install",
     "samplr=hard": "There is no option 'samplr'. Did you mean 'sampler'?",
     "data.classes_per_bach=3": "There is no option 'data.classes_per_bach'. Did you mean 'data.classes_per_batch'?",
     "optimizer.lrr=1": "There is no option 'optimizer.lrr'. Did you mean 'optimizer.lr'?",
