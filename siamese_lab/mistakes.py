@@ -52,7 +52,8 @@ def explain(error: BaseException, command: str = "train") -> str:
         group, name, listed = match.groups()
         return unknown_name(group, name, listed.split())
     if match := re.search(r"Could not find 'hydra/launcher/([^']+)'", message):
-        return f'Hydra has no launcher {match[1]!r} here. Those of launcher=… come by: pip install "siamese_lab[launchers]".'
+        install = 'pip install "siamese_lab[launchers]"'
+        return f"Hydra has no launcher {match[1]!r} here. Those of launcher=… come by: {install}."
     if match := re.search(r"Could not override '([^']+)'", message):
         return unknown_option(match.group(1), command)
     if message.startswith("Config group override must be"):
