@@ -1,11 +1,11 @@
 """`experiment=tune` finds options by equal numbers of trials, and `tuned=PATH` trains with those that won."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import lightning
@@ -26,6 +26,14 @@ def but_for_times(folder: Path) -> dict:
     return content
 
 
+@pytest.fixture(scope="module", autouse=True)
+def without_data() -> Iterator[None]:
+    """No run of this module knows of a copy of data, as those of `command` do not: choices are compared."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SIAMESE_LAB_DATA", raising=False)
+        yield
+
+
 @pytest.fixture
 def untested(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody looks at test images."""
@@ -41,8 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of two strategies, once for all tests."""
     folder = tmp_path_factory.mktemp("made")
     command = [sys.executable, "-m", "siamese_lab.train", *TUNE, f"sampler={','.join(STRATEGIES)}"]
-    without = {name: value for name, value in os.environ.items() if name != "SIAMESE_LAB_DATA"}  # as `command` is
-    ended = subprocess.run(command, cwd=folder, env=without, capture_output=True, text=True, timeout=400)
+    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
     assert ended.returncode == 0, ended.stderr
     for shown in ("2 tunings of 3 trials each.", "digits/random/trial=0  1/3", "digits/semi_hard/trial=2  3/3"):
         assert shown in ended.stdout
