@@ -15,6 +15,8 @@ def build(
     embedding_dim: int = 128,
     normalize: bool = True,
     dropout: float = 0.0,
+    batch_norm: bool = False,
+    mirrored: bool = False,
     seed: int = 0,
     **options: Any,
 ) -> SiameseNetwork:
@@ -25,11 +27,13 @@ def build(
         embedding_dim: D, the dimensions of the embedding.
         normalize: whether embeddings have unit norm.
         dropout: share of the backbone's features that training leaves out.
+        batch_norm: whether the dimensions of the embedding are centred and scaled over the batch.
+        mirrored: whether an image is embedded together with its mirror image, outside training.
         seed: of dropout; initial weights come from PyTorch's own generator.
         **options: of the backbone, such as `channels` and `image_size` of its input.
 
     Raises:
         ValueError: for an unknown name or option, or images the backbone cannot take.
     """
-    backbone = registry.build(name, also=["embedding_dim", "normalize", "dropout"], **options)
-    return SiameseNetwork(backbone, embedding_dim, normalize, dropout, seed)
+    backbone = registry.build(name, also=["embedding_dim", "normalize", "dropout", "batch_norm", "mirrored"], **options)
+    return SiameseNetwork(backbone, embedding_dim, normalize, dropout, batch_norm, mirrored, seed)

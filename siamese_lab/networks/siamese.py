@@ -13,7 +13,7 @@ from siamese_lab.networks.dropout import Dropout
 
 
 class SiameseNetwork(nn.Module):
-    """Backbone → dropout → linear → unit norm, kept channels-last, which a CPU and a GPU both run faster.
+    """Backbone → dropout → linear → batch norm → unit norm, kept channels-last, which a CPU and a GPU both run faster.
 
     Args:
         backbone: images to features.
@@ -21,6 +21,11 @@ class SiameseNetwork(nn.Module):
         normalize: whether embeddings have unit norm. Where they have not, only a loss sees their length: whatever
             compares images takes their `direction`.
         dropout: share of features that training leaves out.
+        batch_norm: whether the dimensions of the embeddings, before these have unit norm, are centred and scaled over
+            the batch (the last part of the head of Deng et al. 2019, arXiv:1801.07698, §3.1). Without it all embeddings
+            of an untrained network point the same way, and training begins by turning them apart.
+        mirrored: whether an image is embedded as the mean of itself and its mirror image, outside training: for faces,
+            at twice the time.
         seed: of dropout.
     """
 
@@ -30,6 +35,8 @@ class SiameseNetwork(nn.Module):
         embedding_dim: int = 128,
         normalize: bool = True,
         dropout: float = 0.0,
+        batch_norm: bool = False,
+        mirrored: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -37,15 +44,26 @@ class SiameseNetwork(nn.Module):
             raise ValueError(f"embedding_dim must be at least 2, but is {embedding_dim}.")
         self.embedding_dim = embedding_dim
         self.normalize = normalize
+        self.mirrored = mirrored
         self.backbone = backbone
         self.dropout = Dropout(dropout, seed) if dropout else nn.Identity()
         self.embed = nn.Linear(backbone.features, embedding_dim)
+        self.batch_norm = nn.BatchNorm1d(embedding_dim) if batch_norm else nn.Identity()
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Embeddings z_BD of images (float, 0…1): float32 also under autocast, of unit norm where `normalize`."""
+        z_BD = self._embed(images_BCHW)
+        if not self.mirrored or self.training:
+            return z_BD
+        mean_BD = (z_BD + self._embed(images_BCHW.flip(3))) / 2
+        return self._of_wanted_norm(mean_BD)
+
+    def _embed(self, images_BCHW: Tensor) -> Tensor:
         features = self.dropout(self.backbone(images_BCHW.contiguous(memory_format=torch.channels_last)))
-        z_BD = self.embed(features).float()
+        return self._of_wanted_norm(self.batch_norm(self.embed(features).float()))
+
+    def _of_wanted_norm(self, z_BD: Tensor) -> Tensor:
         return F.normalize(z_BD, dim=1) if self.normalize else z_BD
 
     def direction(self, z_BD: Tensor) -> Tensor:

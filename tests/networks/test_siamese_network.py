@@ -152,6 +152,35 @@ def test_dropout_does_not_change_the_initial_weights():
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_batch_norm_turns_untrained_embeddings_apart_and_leaves_the_initial_weights():
+    plain, normed = seeded("conv4"), seeded("conv4", batch_norm=True)
+    assert all(torch.equal(weight, normed.state_dict()[name]) for name, weight in plain.state_dict().items())
+    seen = []
+    normed.batch_norm.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    z_BD = normed(images(64, size=28))
+    torch.testing.assert_close(seen[0].mean(0), torch.zeros(128), atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen[0].var(0, correction=0), torch.ones(128), atol=0.05, rtol=0)
+    assert distances.pairwise(z_BD).mean() > 2 * distances.pairwise(plain(images(64, size=28))).mean()
+
+
+def test_batch_norm_takes_an_image_by_itself_once_trained():
+    network = seeded("conv4", batch_norm=True)
+    network(images(64, size=28))
+    several, alone = network.eval()(images(size=28)), network(images(size=28)[:1])
+    torch.testing.assert_close(several[:1], alone)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_mirrored_networks_embed_an_image_and_its_mirror_image_as_one_outside_training(normalize):
+    network, plain = (seeded("conv4", normalize=normalize, mirrored=which).eval() for which in (True, False))
+    left, right = plain(images(size=28)), plain(images(size=28).flip(3))
+    mean = (left + right) / 2
+    expected = mean / mean.norm(dim=1, keepdim=True) if normalize else mean
+    torch.testing.assert_close(network(images(size=28)), expected)
+    torch.testing.assert_close(network(images(size=28).flip(3)), expected)
+    assert torch.equal(network.train()(images(size=28)), plain.train()(images(size=28)))
+
+
 @pytest.mark.parametrize("dropout", [-0.1, 1.0])
 def test_a_dropout_that_is_no_share_is_refused(dropout):
     with pytest.raises(ValueError, match=rf"at least 0 and below 1, but is {dropout}\."):
