@@ -20,7 +20,8 @@ class ClassOffsets(NamedTuple):
 
     def image(self, classes_R1: Tensor, rank_RK: Tensor) -> Tensor:
         """The images (int64) that are number `rank` of each class."""
-        return self.order_N.take(self.start_C[classes_R1] + rank_RK).long()
+        place_RK = self.start_C[classes_R1] + rank_RK
+        return self.order_N.index_select(0, place_RK.flatten()).view_as(place_RK).long()
 
 
 def class_offsets(labels_N: Tensor, class_count: int) -> ClassOffsets:
