@@ -234,22 +234,22 @@ class PKBatches:
         self._place = _Place(self._draw(), state["batches"]) if state["batches"] else None
 
 
-def _some_of(size_R: NDArray[np.int64], noise_RK: NDArray[np.float64]) -> NDArray[np.int64]:
+def _some_of(size_R: NDArray[np.signedinteger], noise_RK: NDArray[np.float64]) -> NDArray[np.signedinteger]:
     """K different numbers below each size, or as many as there are, from noise of 0…1: (K, R).
 
     By Floyd's method (Bentley & Floyd 1987, doi:10.1145/30401.315746), whose cost does not grow with the size. A number
     for all R is a row here, as what is compared then lies together.
     """
     images = noise_RK.shape[1]
-    last_KR = (size_R - images).clip(0) + np.arange(images)[:, None]
-    chosen_KR = np.multiply(noise_RK.T, last_KR + 1, order="C").astype(np.int64)
+    last_KR = (size_R - images).clip(0) + np.arange(images, dtype=size_R.dtype)[:, None]
+    chosen_KR = np.multiply(noise_RK.T, last_KR + 1, order="C").astype(size_R.dtype)
     for number in range(1, images):
         is_taken_R = (chosen_KR[:number] == chosen_KR[number]).any(0)
         np.copyto(chosen_KR[number], last_KR[number], where=is_taken_R)
     return chosen_KR
 
 
-def _random_order(size_R: NDArray[np.int64], noise_RK: NDArray[np.float32]) -> NDArray[np.int64]:
+def _random_order(size_R: NDArray[np.signedinteger], noise_RK: NDArray[np.float32]) -> NDArray[np.int64]:
     """The numbers below K in a random order; where the size is less, those below it, again and again in one order.
 
     Noise and number make up one integer, as integers are what NumPy sorts fastest.
