@@ -128,7 +128,8 @@ def _new_layout(images: int, images_per_class: int, device: torch.device) -> _La
     start_B = place_B - within_B
     around_BK = start_B[:, None] + (within_B[:, None] + onwards_K) % images_per_class
     count_B = torch.full_like(place_B, images_per_class)
-    return _Layout(place_B, within_B[1:] == 0, around_BK, start_B, count_B, torch.ones_like(around_BK, dtype=torch.bool))
+    all_BK = torch.ones_like(around_BK, dtype=torch.bool)
+    return _Layout(place_B, within_B[1:] == 0, around_BK, start_B, count_B, all_BK)
 
 
 def _inverse(order_B: Tensor, place_B: Tensor) -> Tensor:
