@@ -178,9 +178,9 @@ class PKBatches:
         before = self.generator.get_state(), self.queue
         count = max(1, AT_ONCE // (self.classes_per_batch * self.images_per_class))
         classes_R = self._next_classes(count * self.classes_per_batch)
-        images_RK = self._images_of(classes_R)
-        labels_N = classes_R.repeat_interleave(self.images_per_class)
-        self._latest = _Drawn(images_RK.view(count, -1), labels_N.view(count, -1), *before)
+        images_SB = self._images_of(classes_R).view(count, -1)
+        labels_SB = classes_R.repeat_interleave(self.images_per_class).view(count, -1)
+        self._latest = _Drawn(images_SB, labels_SB, *before)
         return self._latest
 
     def _next_classes(self, count: int) -> Tensor:
