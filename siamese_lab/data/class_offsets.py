@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class ClassOffsets(NamedTuple):
-    """The images in the order of their classes, as int32 where these suffice."""
+    """The images in the order of their classes; all as int32 where these suffice."""
 
     order_N: Tensor
     start_C: Tensor
@@ -20,7 +20,8 @@ class ClassOffsets(NamedTuple):
 
     def image(self, classes_R1: Tensor, rank_RK: Tensor) -> Tensor:
         """The images (int64) that are number `rank` of each class."""
-        return self.order_N.take(self.start_C[classes_R1] + rank_RK).long()
+        place_RK = self.start_C[classes_R1] + rank_RK
+        return self.order_N.index_select(0, place_RK.flatten()).view_as(place_RK).long()
 
 
 def class_offsets(labels_N: Tensor, class_count: int) -> ClassOffsets:
@@ -31,7 +32,7 @@ def class_offsets(labels_N: Tensor, class_count: int) -> ClassOffsets:
         order_N = torch.arange(len(labels_N), dtype=fits)
     else:
         order_N = torch.from_numpy(_stable_order(labels_N.numpy(), class_count)).to(fits)
-    return ClassOffsets(order_N, size_C.cumsum(0) - size_C, size_C)
+    return ClassOffsets(order_N, (size_C.cumsum(0) - size_C).to(fits), size_C.to(fits))
 
 
 def _stable_order(labels_N: NDArray[np.int64], class_count: int) -> NDArray[np.integer]:

@@ -145,22 +145,28 @@ class PKBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         start, self._resume_at = self._resume_at, 0
-        places = self._places(len(self) - start)
-        indices = ((place, self._images(place)) for place in places)
-        for position, (place, images_BCHW) in enumerate(self.table.fetch(indices), start + 1):
+        coming = self._coming(len(self) - start)
+        for position, ((place, labels_B, image_ids_B), images_BCHW) in enumerate(self.table.fetch(coming), start + 1):
             self.position, self._place = position, place
-            yield Batch(images_BCHW, self._labels(place), self._images(place) if self.tells_images_apart else None)
+            yield Batch(images_BCHW, labels_B, image_ids_B)
 
-    def _places(self, count: int) -> Iterator[_Place]:
-        """The next places of the stream, which is not taken further by looking ahead at them."""
+    def _coming(self, count: int) -> Iterator[tuple[tuple[_Place, Tensor, Tensor | None], Tensor]]:
+        """The next batches, whose images are still to be fetched: ((place, labels, ids if they tell), images).
+
+        The stream is not taken further by looking ahead at them.
+        """
         place = self._place
         if place is not None and place.drawn is not self._latest:
             self._rewind(place.drawn)
-        for _ in range(count):
-            if place is None or place.batches == len(place.drawn.images_SB):
-                place = _Place(self._draw(), 0)
-            place = _Place(place.drawn, place.batches + 1)
-            yield place
+        drawn, batches = place or (self._draw(), 0)
+        while True:
+            some = slice(batches, batches + count), self.part
+            for images_B, labels_B in zip(drawn.images_SB[some].unbind(), drawn.labels_SB[some].unbind(), strict=True):
+                batches, count = batches + 1, count - 1
+                yield (_Place(drawn, batches), labels_B, images_B if self.tells_images_apart else None), images_B
+            if count == 0:
+                return
+            drawn, batches = self._draw(), 0
 
     def _rewind(self, drawn: _Drawn) -> None:
         """Put the generator where it stood after these batches were drawn, as later ones were looked at ahead."""
@@ -168,19 +174,13 @@ class PKBatches:
         self.queue = drawn.queue_before
         self._draw()
 
-    def _images(self, place: _Place) -> Tensor:
-        return place.drawn.images_SB[place.batches - 1, self.part]
-
-    def _labels(self, place: _Place) -> Tensor:
-        return place.drawn.labels_SB[place.batches - 1, self.part]
-
     def _draw(self) -> _Drawn:
         before = self.generator.get_state(), self.queue
         count = max(1, AT_ONCE // (self.classes_per_batch * self.images_per_class))
         classes_R = self._next_classes(count * self.classes_per_batch)
-        images_RK = self._images_of(classes_R)
-        labels_RK = classes_R[:, None].repeat(1, self.images_per_class)
-        self._latest = _Drawn(images_RK.view(count, -1), labels_RK.view(count, -1), *before)
+        images_SB = self._images_of(classes_R).view(count, -1)
+        labels_SB = classes_R.repeat_interleave(self.images_per_class).view(count, -1)
+        self._latest = _Drawn(images_SB, labels_SB, *before)
         return self._latest
 
     def _next_classes(self, count: int) -> Tensor:
@@ -193,13 +193,12 @@ class PKBatches:
         queued = [self.queue.numpy()]
         length = len(self.queue)
         is_waiting_C = np.zeros(self.class_count, dtype=bool)
-        for fresh_C in noise.argsort(1).numpy():
+        for fresh_C in noise.numpy().argsort(1):
             waiting = length % self.classes_per_batch
             if waiting:
                 is_waiting_C[queued[-1][-waiting:]] = True
-                later_C = is_waiting_C[fresh_C]
+                fresh_C = fresh_C[is_waiting_C[fresh_C].argsort(kind="stable")]
                 is_waiting_C[:] = False
-                fresh_C = np.concatenate([fresh_C[~later_C], fresh_C[later_C]])
             queued.append(fresh_C)
             length += len(fresh_C)
         classes, self.queue = torch.from_numpy(np.concatenate(queued)).split([count, length - count])
@@ -212,10 +211,10 @@ class PKBatches:
         """
         size_R = self.offsets.size_C[classes_R].numpy()
         shape = len(classes_R), self.images_per_class
-        chosen_RK = _some_of(size_R, torch.rand(shape, generator=self.generator, dtype=torch.float64).numpy())
+        chosen_KR = _some_of(size_R, torch.rand(shape, generator=self.generator, dtype=torch.float64).numpy())
         order_RK = _random_order(size_R, torch.rand(shape, generator=self.generator).numpy())
-        rank_RK = torch.from_numpy(np.take_along_axis(chosen_RK, order_RK, 1))
-        return self.offsets.image(classes_R[:, None], rank_RK)
+        rank_RK = chosen_KR.take(order_RK * len(size_R) + np.arange(len(size_R))[:, None])
+        return self.offsets.image(classes_R[:, None], torch.from_numpy(rank_RK))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the batches still to come depend on."""
@@ -235,31 +234,33 @@ class PKBatches:
         self._place = _Place(self._draw(), state["batches"]) if state["batches"] else None
 
 
-def _some_of(size_R: NDArray[np.int64], noise_RK: NDArray[np.float64]) -> NDArray[np.int64]:
-    """K different numbers below each size, or as many as there are, from noise of 0…1.
+def _some_of(size_R: NDArray[np.signedinteger], noise_RK: NDArray[np.float64]) -> NDArray[np.signedinteger]:
+    """K different numbers below each size, or as many as there are, from noise of 0…1: (K, R).
 
     By Floyd's method (Bentley & Floyd 1987, doi:10.1145/30401.315746), whose cost does not grow with the size. A number
     for all R is a row here, as what is compared then lies together.
     """
     images = noise_RK.shape[1]
-    last_RK = (size_R[:, None] - images).clip(0) + np.arange(images)
-    last_KR = np.ascontiguousarray(last_RK.T)
-    chosen_KR = np.ascontiguousarray((noise_RK * (last_RK + 1)).astype(np.int64).T)
+    last_KR = (size_R - images).clip(0) + np.arange(images, dtype=size_R.dtype)[:, None]
+    chosen_KR = np.multiply(noise_RK.T, last_KR + 1, order="C").astype(size_R.dtype)
     for number in range(1, images):
         is_taken_R = (chosen_KR[:number] == chosen_KR[number]).any(0)
         np.copyto(chosen_KR[number], last_KR[number], where=is_taken_R)
-    return chosen_KR.T
+    return chosen_KR
 
 
-def _random_order(size_R: NDArray[np.int64], noise_RK: NDArray[np.float32]) -> NDArray[np.int64]:
+def _random_order(size_R: NDArray[np.signedinteger], noise_RK: NDArray[np.float32]) -> NDArray[np.int64]:
     """The numbers below K in a random order; where the size is less, those below it, again and again in one order.
 
     Noise and number make up one integer, as integers are what NumPy sorts fastest.
     """
     number_K = np.arange(noise_RK.shape[1])
-    key_RK = (noise_RK * 2**24).astype(np.int64)
-    key_RK[number_K >= size_R[:, None]] = 2**24
-    order_RK = np.sort(key_RK << 32 | number_K, 1) & (2**32 - 1)
-    if (size_R >= len(number_K)).all():
-        return order_RK
-    return np.take_along_axis(order_RK, number_K % size_R[:, None], 1)
+    order_RK = (noise_RK * 2**24).astype(np.int64)
+    is_short = bool((size_R < len(number_K)).any())
+    if is_short:
+        order_RK[number_K >= size_R[:, None]] = 2**24
+    order_RK <<= 32
+    order_RK |= number_K
+    order_RK.sort(1)
+    order_RK &= 2**32 - 1
+    return np.take_along_axis(order_RK, number_K % size_R[:, None], 1) if is_short else order_RK

@@ -50,8 +50,8 @@ class Choice(NamedTuple):
     def of_one(cls, positive_AR: Tensor, negative_AR: Tensor, fell_back_AR: Tensor | None = None) -> "Choice":
         """One negative per pair; without the last one no pair fell back."""
         if fell_back_AR is None:
-            fell_back_AR = torch.zeros((), dtype=torch.bool, device=negative_AR.device).expand_as(negative_AR)
-        return cls(positive_AR, negative_AR[..., None], fell_back_AR[..., None])
+            fell_back_AR = torch.zeros_like(negative_AR, dtype=torch.bool)
+        return cls(positive_AR, negative_AR.unsqueeze(2), fell_back_AR.unsqueeze(2))
 
 
 class Sampler(nn.Module, ABC):
@@ -141,8 +141,8 @@ class Sampler(nn.Module, ABC):
         """Choose, and list what was chosen."""
         choice, valid_BR = self.choose(images), images.peers.valid_BR
         positive_BR, negative_BRM, fell_back_BRM = choice
-        batch, pairs = positive_BR.shape
-        anchor_BR = torch.arange(batch, device=positive_BR.device)[:, None].expand(-1, pairs)
+        pairs = positive_BR.shape[1]
+        anchor_BR = images.peers.own_BK[:, :1].expand(-1, pairs)
         if self.images_per_class is None:
             valid_BR = valid_BR[:, :pairs]
             triplets = Triplets(anchor_BR[valid_BR], positive_BR[valid_BR], negative_BRM[valid_BR])

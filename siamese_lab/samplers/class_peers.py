@@ -73,7 +73,8 @@ def _counted(labels_B: Tensor) -> tuple[ClassRuns, Tensor, Tensor]:
     """The images of each one's class, the image itself first, as many as the largest class has; and which are valid."""
     runs = class_runs(labels_B, labels_B)
     _check_counts(runs.count_B, None)
-    place_B, count_B1 = _inverse(runs.order_C) - runs.start_B, runs.count_B[:, None]
+    place_B = _inverse(runs.order_C, torch.arange(len(labels_B), device=labels_B.device)) - runs.start_B
+    count_B1 = runs.count_B[:, None]
     onwards_K = torch.arange(int(runs.count_B.max()), device=labels_B.device)
     member_BK = runs.order_C[runs.start_B[:, None] + _around(place_B[:, None] + onwards_K, count_B1)]
     valid_BK = onwards_K < count_B1
@@ -83,8 +84,9 @@ def _counted(labels_B: Tensor) -> tuple[ClassRuns, Tensor, Tensor]:
 def _as_told(labels_B: Tensor, images_per_class: int) -> tuple[ClassRuns, Tensor, Tensor]:
     """The same where each class has K images: the sorted batch is a table of classes then, which needs no search."""
     sorted_B, order_B = labels_B.sort(stable=True)
-    _check_table(sorted_B, images_per_class)
-    layout, place_B = _layout(len(labels_B), images_per_class, labels_B.device), _inverse(order_B)
+    layout = _layout(len(labels_B), images_per_class, labels_B.device)
+    _check_table(sorted_B, images_per_class, layout.begins_B)
+    place_B = _inverse(order_B, layout.place_B)
     own_BK = order_B.take(layout.around_BK.index_select(0, place_B))
     runs = ClassRuns(order_B, layout.start_B.take(place_B), layout.count_B)
     return runs, own_BK, layout.valid_BK
@@ -93,6 +95,10 @@ def _as_told(labels_B: Tensor, images_per_class: int) -> tuple[ClassRuns, Tensor
 class _Layout(NamedTuple):
     """What all sorted batches of P classes × K images have in common."""
 
+    place_B: Tensor
+    """int64: 0, 1, 2, …"""
+    begins_B: Tensor
+    """bool, of every place but the first: whether another class begins there."""
     around_BK: Tensor
     """int64: for each place those of its class, itself first and on around."""
     start_B: Tensor
@@ -122,12 +128,13 @@ def _new_layout(images: int, images_per_class: int, device: torch.device) -> _La
     start_B = place_B - within_B
     around_BK = start_B[:, None] + (within_B[:, None] + onwards_K) % images_per_class
     count_B = torch.full_like(place_B, images_per_class)
-    return _Layout(around_BK, start_B, count_B, torch.ones_like(around_BK, dtype=torch.bool))
+    all_BK = torch.ones_like(around_BK, dtype=torch.bool)
+    return _Layout(place_B, within_B[1:] == 0, around_BK, start_B, count_B, all_BK)
 
 
-def _inverse(order_B: Tensor) -> Tensor:
-    """The place of each image in that order."""
-    return torch.empty_like(order_B).scatter_(0, order_B, torch.arange(len(order_B), device=order_B.device))
+def _inverse(order_B: Tensor, place_B: Tensor) -> Tensor:
+    """The place of each image in that order, of the places 0, 1, 2, …"""
+    return torch.empty_like(order_B).scatter_(0, order_B, place_B)
 
 
 def _next_different(positive_BR: Tensor, valid_BR: Tensor, image_ids_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,16 +153,15 @@ def _around(place: Tensor, count: Tensor) -> Tensor:
     return torch.minimum(torch.where(place >= count, place - count, place), count - 1)
 
 
-def _check_table(sorted_B: Tensor, images_per_class: int) -> None:
+def _check_table(sorted_B: Tensor, images_per_class: int, begins_B: Tensor) -> None:
     """Raise ValueError (on a GPU, and compiled, by the device) unless rows of K are each a class of its own."""
     told = f"at least 2 classes × {images_per_class} images"
     waits = sorted_B.device.type == "cpu" and not torch.compiler.is_compiling()
     if len(sorted_B) > images_per_class and len(sorted_B) % images_per_class == 0:
-        first_P, last_P = sorted_B[::images_per_class], sorted_B[images_per_class - 1 :: images_per_class]
-        as_told = (first_P == last_P).all() & (first_P[1:] != last_P[:-1]).all()
+        differs_B = sorted_B[1:] != sorted_B[:-1]
         if not waits:
-            torch._assert_async(as_told, f"A batch is not made of {told}.")
-        if not waits or as_told:
+            torch._assert_async((differs_B == begins_B).all(), f"A batch is not made of {told}.")
+        if not waits or torch.equal(differs_B, begins_B):
             return
     if not waits:
         raise ValueError(f"A batch of {len(sorted_B)} images is not made of {told}.")

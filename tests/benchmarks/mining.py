@@ -6,7 +6,7 @@ process, but for a peer that takes minutes, which is called once. The floor is w
 distances has to do: the products of all embeddings, and the largest and smallest of each row.
 
 Last, what each strategy takes within steps of the default network on 128 images, where it finds its data and its code
-no longer in the processor's caches.
+no longer in the processor's caches. `python -m tests.benchmarks.mining 4096` is the table of 4,096 images alone.
 """
 
 import resource
@@ -56,7 +56,7 @@ STRATEGIES = {
 LARGEST_FOR_PEER = {"all": 1024, "all semi_hard=true": 1024}
 """Beyond, the peer takes more memory than there is."""
 LARGEST_IN_TURNS = {"distance_weighted": 1024}
-"""Beyond, a call of the peer takes minutes."""
+"""Beyond, a call of the peer takes minutes: it is made once, and shown in brackets."""
 IN_TRAINING = 128
 """Images of a batch."""
 
@@ -147,7 +147,7 @@ def measure(images: int, repeats: int) -> dict[str, dict[str, float]]:
         for name, run in makes(*given).items():
             if not kind.startswith("peer") or images <= LARGEST_FOR_PEER.get(name, 4096):
                 contestants[kind, name] = run
-    slow = {name: contestants.pop(("peer", name)) for name, most in LARGEST_IN_TURNS.items() if images > most}
+    slow = {name: contestants.pop(("peer", name)) for name in called_once(images)}
     ours = [run for (kind, _), run in contestants.items() if not kind.startswith("peer")]
     first = {(AFTER_PEERS, ""): lambda: [run() for run in ours]}
     calls = CALLS if images <= 1024 else CALLS_IF_MANY
@@ -159,6 +159,11 @@ def measure(images: int, repeats: int) -> dict[str, dict[str, float]]:
     for name, run in slow.items():
         by_kind["peer"][name] = seconds_of(run)
     return by_kind
+
+
+def called_once(images: int) -> list[str]:
+    """The peers that are too slow to be called more often."""
+    return [name for name, most in LARGEST_IN_TURNS.items() if images > most]
 
 
 def seconds_of(run: Callable[[], object]) -> float:
@@ -187,13 +192,12 @@ def table(images: int, taken: dict[str, dict[str, float]]) -> Table:
     for ours, theirs, what in (("ours", "peer", "{}"), ("our step", "peer's step", "{}, loss and gradient")):
         for name, seconds in taken[ours].items():
             peer = taken.get(theirs, {}).get(name)
-            shown.add_row(
-                what.format(name),
-                f"{1000 * seconds:.2f}",
-                f"{seconds / least:.1f}",
-                f"{1000 * peer:.2f}" if peer else "",
-                f"{peer / seconds:.0f}" if peer else "",
-            )
+            of_peer = (f"{1000 * peer:.2f}", f"{peer / seconds:.0f}") if peer else ("", "")
+            if theirs == "peer" and name in called_once(images):
+                of_peer = tuple(f"({figure})" for figure in of_peer)
+            shown.add_row(what.format(name), f"{1000 * seconds:.2f}", f"{seconds / least:.1f}", *of_peer)
+    if called_once(images):
+        shown.caption = "In brackets: the peer was called once."
     return shown
 
 
@@ -262,14 +266,16 @@ def tiled(images: int, name: str) -> str:
 
 
 def main() -> None:
-    """Print a table for each size, the large batch in tiles, and the shares of training steps."""
+    """Print a table for each size asked for; by default also the large batch in tiles and the shares of steps."""
     torch.set_num_threads(1)
     console = Console(width=110)
-    for name in ("hard", "semi_hard", "distance_weighted"):
+    asked = [int(size) for size in sys.argv[1:]]
+    for name in () if asked else ("hard", "semi_hard", "distance_weighted"):
         console.print(tiled(32_768, name), highlight=False)
-    for images in [int(size) for size in sys.argv[1:]] or [128, 1024, 4096]:
+    for images in asked or [128, 1024, 4096]:
         console.print(table(images, measure(images, repeats=15 if images < 1000 else 5 if images < 4000 else 3)))
-    console.print(training_table(training(repeats=15)))
+    if not asked:
+        console.print(training_table(training(repeats=15)))
 
 
 if __name__ == "__main__":

@@ -177,10 +177,11 @@ def floyd(size, noise):
 @given(sizes=st.lists(st.integers(2, 9), min_size=1, max_size=9), images=st.integers(2, 6), seed=st.integers(0, 99))
 def test_images_of_a_class_are_chosen_and_put_in_order_as_by_plain_loops(sizes, images, seed):
     choice, order = np.random.default_rng(seed).random((2, len(sizes), images))
-    chosen_RK = pk_batches._some_of(np.array(sizes), choice)
+    chosen_KR = pk_batches._some_of(np.array(sizes), choice)
+    assert np.array_equal(chosen_KR, pk_batches._some_of(np.array(sizes, np.int32), choice))
     order_RK = pk_batches._random_order(np.array(sizes), order.astype(np.float32))
     for row, size in enumerate(sizes):
-        assert chosen_RK[row, :size].tolist() == floyd(size, choice[row])
+        assert chosen_KR[:size, row].tolist() == floyd(size, choice[row])
         once = sorted(range(min(size, images)), key=lambda number: order[row, number])
         assert order_RK[row].tolist() == (once * images)[:images]
 
@@ -191,8 +192,8 @@ def test_offsets_of_classes_are_those_of_a_stable_sort():
         for labels_N in (torch.randint(0, classes, (50_000,), generator=generator), torch.arange(classes)):
             order_N, start_C, size_C = class_offsets(labels_N, classes)
             assert torch.equal(order_N.long(), labels_N.argsort(stable=True))
-            assert torch.equal(size_C, labels_N.bincount(minlength=classes))
-            assert torch.equal(start_C, size_C.cumsum(0) - size_C)
+            assert torch.equal(size_C.long(), labels_N.bincount(minlength=classes))
+            assert torch.equal(start_C.long(), size_C.cumsum(0) - size_C)
 
 
 START = """
