@@ -9,9 +9,9 @@ Last, what each strategy takes within steps of the default network on 128 images
 no longer in the processor's caches. `python -m tests.benchmarks.mining 4096` is the table of 4,096 images alone.
 """
 
+import argparse
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -267,9 +267,11 @@ def tiled(images: int, name: str) -> str:
 
 def main() -> None:
     """Print a table for each size asked for; by default also the large batch in tiles and the shares of steps."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", type=int, nargs="*", metavar="B", help="images of a batch, to see these tables alone")
+    asked = parser.parse_args().sizes
     torch.set_num_threads(1)
     console = Console(width=110)
-    asked = [int(size) for size in sys.argv[1:]]
     for name in () if asked else ("hard", "semi_hard", "distance_weighted"):
         console.print(tiled(32_768, name), highlight=False)
     for images in asked or [128, 1024, 4096]:

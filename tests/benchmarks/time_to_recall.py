@@ -4,8 +4,10 @@ SIAMESE_LAB_DATA names the folder that holds it. Both train a Conv-4 with semi-h
 32 characters × 4 drawings of the same classes, 28×28 pixels, with a random affine map of each image of the same ranges.
 The usual recipe is what one finds: Conv-4 as the literature has it, torchvision's data set of PIL images, a DataLoader
 of two workers, and pytorch-metric-learning's sampler, miner and loss, in float32, in a plain loop. Here trains in the
-default run's way: the lab's own data module, network, sampler and trainer, in bfloat16 where the processor has it, with
-batch norm before the unit norm. Each has the learning rate that suits it, of 1e-3 and 3e-3.
+default run's way, over 300 steps: the lab's own data module, network, sampler, schedule and trainer, in bfloat16 where
+the processor has it, with 256 dimensions that are normed over the batch. What was tried: there a learning rate of 3e-3
+beside 1e-3 (66% and 69% after 525 steps), here a constant one (375 steps), 225 steps (72.0%), 128 dimensions (74.6%)
+and a wider network, which is as fast by steps.
 
 Every 25 steps the clock is stopped to measure Recall@1 on all 13,180 evaluation images, in float32 for both; what comes
 before the first step is not counted. Who has not reached the level after `--limit` seconds of training is stopped, and
@@ -17,7 +19,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple
@@ -57,9 +59,9 @@ CHOICES = (
     "data.rotations=false",
     "sampler=semi_hard",
     "loss=triplet",
-    "schedule=constant",
     "network.batch_norm=true",
-    "trainer.max_steps=1000000",
+    "network.embedding_dim=256",
+    "trainer.max_steps=300",
 )
 
 
@@ -142,11 +144,9 @@ def here(module: SiameseModule, images: data.DataModule, trainer_config: DictCon
         num_sanity_val_steps=0,
         limit_val_batches=0,
     )
-    try:
+    with suppress(Over):
         trainer.fit(module, datamodule=images)
-    except Over:
-        return watch.outcome
-    raise AssertionError("A million steps within the limit.")
+    return watch.outcome
 
 
 class Unpacked(datasets.Omniglot):
