@@ -90,5 +90,5 @@ def test_lfw_networks_are_refused_on_people_they_have_seen(
 
 
 def test_nothing_is_loaded_to_rebuild_a_network(tmp_path: Path) -> None:
-    place = checkpoint(tmp_path, "data=lfw", f"paths.data={tmp_path}")
-    assert load(place).network.embedding_dim == 128
+    place = checkpoint(tmp_path, "data=lfw", f"paths.data={tmp_path}", "network.embedding_dim=24")
+    assert load(place).network.embedding_dim == 24
