@@ -55,7 +55,7 @@ def safe_sqrt(x: Tensor) -> Tensor:
 
 def from_similarity(similarity: Tensor, kind: Kind = "plain") -> Tensor:
     """Distance of unit vectors from their dot product."""
-    squared = (2 - 2 * similarity).clamp_min(0)
+    squared = torch.rsub(similarity, 2, alpha=2).clamp_min(0)
     return squared if kind == "squared" else safe_sqrt(squared)
 
 

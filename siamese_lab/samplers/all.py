@@ -34,7 +34,7 @@ class AllSampler(Sampler):
         """All, unlisted."""
         peers = images.peers
         valid_BR = peers.valid_BR if peers.exchanged_BR is None else peers.valid_BR & ~peers.exchanged_BR
-        negatives_B = len(images.z_CD) - peers.runs.count_B
+        negatives_B = len(images.z_CD) - images.runs_of_batch().count_B
         return EveryTriplet(peers.positive_BR, valid_BR, peers.own_BK, negatives_B, self.semi_hard)
 
     def statistics(self) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ from siamese_lab.batch import EveryTriplet, Triplets
 from siamese_lab.samplers import statistics
 from siamese_lab.samplers.check_batch import check_embeddings, check_shapes
 from siamese_lab.samplers.class_peers import class_peers
+from siamese_lab.samplers.eager import on_eager_cpu
 from siamese_lab.samplers.noise import Noise
 from siamese_lab.samplers.tiles import Images, Room, Tile, tiles
 
@@ -231,8 +232,8 @@ def check_lists(user: str, strategies: Iterable[nn.Module]) -> None:
 
 def check_negatives(images: Images, count: int) -> None:
     """Raise ValueError unless every anchor has that many negatives within the batch."""
-    count_B = images.peers.runs.count_B
-    if count_B.device.type != "cpu" or torch.compiler.is_compiling():
+    count_B = images.runs_of_batch().count_B
+    if not on_eager_cpu(count_B.device):
         torch._assert_async((len(count_B) - count_B >= count).all(), f"Too few images for {count} negatives per pair.")
         return
     fewest = len(count_B) - int(count_B.max())

@@ -15,7 +15,7 @@ class BatchHardSampler(Sampler):
 
     def positives(self, tile: Tile) -> Tensor:
         """The farthest."""
-        return tile.s_ap_AR.masked_fill(~tile.valid_AR, torch.inf).argmin(1, keepdim=True)
+        return torch.where(tile.valid_AR, tile.s_ap_AR, torch.inf).argmin(1, keepdim=True)
 
     def score(self, candidates: Candidates) -> Tensor:
         """The nearer, the better."""

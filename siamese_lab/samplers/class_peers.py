@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from siamese_lab.samplers.eager import on_eager_cpu
+
 
 class ClassRuns(NamedTuple):
     """Where each anchor's class lies among the images in the order of their labels."""
@@ -25,7 +27,8 @@ class ClassRuns(NamedTuple):
 class ClassPeers(NamedTuple):
     """The other images of each image's class."""
 
-    runs: ClassRuns
+    runs: ClassRuns | None
+    """None where finding the peers took no sorting: see `Images.runs`."""
     positive_BR: Tensor
     """int64: the r-th other image of the class, counted onwards from the image itself and around."""
     valid_BR: Tensor
@@ -81,15 +84,27 @@ def _counted(labels_B: Tensor) -> tuple[ClassRuns, Tensor, Tensor]:
     return runs, torch.where(valid_BK, member_BK, member_BK[:, :1]), valid_BK
 
 
-def _as_told(labels_B: Tensor, images_per_class: int) -> tuple[ClassRuns, Tensor, Tensor]:
+def _as_told(labels_B: Tensor, images_per_class: int) -> tuple[ClassRuns | None, Tensor, Tensor]:
     """The same where each class has K images: the sorted batch is a table of classes then, which needs no search."""
-    sorted_B, order_B = labels_B.sort(stable=True)
     layout = _layout(len(labels_B), images_per_class, labels_B.device)
+    if _stand_together(labels_B, images_per_class):
+        return None, layout.around_BK, layout.valid_BK
+    sorted_B, order_B = labels_B.sort(stable=True)
     _check_table(sorted_B, images_per_class, layout.begins_B)
     place_B = _inverse(order_B, layout.place_B)
     own_BK = order_B.take(layout.around_BK.index_select(0, place_B))
     runs = ClassRuns(order_B, layout.start_B.take(place_B), layout.count_B)
     return runs, own_BK, layout.valid_BK
+
+
+def _stand_together(labels_B: Tensor, images_per_class: int) -> bool:
+    """Whether the batch is a table of at least two classes already, as `PKBatches` are; a GPU is not waited for."""
+    is_table = len(labels_B) > images_per_class and len(labels_B) % images_per_class == 0
+    if not (is_table and on_eager_cpu(labels_B.device)):
+        return False
+    labels = labels_B.tolist()
+    first = labels[::images_per_class]
+    return len(set(first)) == len(first) and all(labels[k::images_per_class] == first for k in range(images_per_class))
 
 
 class _Layout(NamedTuple):
@@ -111,7 +126,7 @@ class _Layout(NamedTuple):
 
 def _layout(images: int, images_per_class: int, device: torch.device) -> _Layout:
     """Made once for each size of batch on a CPU, where it would take as long as the sorting."""
-    if device.type == "cpu" and not torch.compiler.is_compiling():
+    if on_eager_cpu(device):
         return _kept_layout(images, images_per_class)
     return _new_layout(images, images_per_class, device)
 
@@ -156,7 +171,7 @@ def _around(place: Tensor, count: Tensor) -> Tensor:
 def _check_table(sorted_B: Tensor, images_per_class: int, begins_B: Tensor) -> None:
     """Raise ValueError (on a GPU, and compiled, by the device) unless rows of K are each a class of its own."""
     told = f"at least 2 classes × {images_per_class} images"
-    waits = sorted_B.device.type == "cpu" and not torch.compiler.is_compiling()
+    waits = on_eager_cpu(sorted_B.device)
     if len(sorted_B) > images_per_class and len(sorted_B) % images_per_class == 0:
         differs_B = sorted_B[1:] != sorted_B[:-1]
         if not waits:
@@ -188,7 +203,7 @@ def _check_counts(count_B: Tensor, images_per_class: int | None) -> None:
 
 
 def _check_different(different_B1: Tensor, labels_B: Tensor, images_per_class: int | None) -> None:
-    if images_per_class is not None and (labels_B.device.type != "cpu" or torch.compiler.is_compiling()):
+    if images_per_class is not None and not on_eager_cpu(labels_B.device):
         torch._assert_async(different_B1.all(), "A class of a batch is one image over and over.")
         return
     if not (different_B1.all() if images_per_class is not None else different_B1.any()):

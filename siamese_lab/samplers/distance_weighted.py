@@ -13,6 +13,7 @@ from torch import Tensor
 
 from siamese_lab.samplers import primitives
 from siamese_lab.samplers.base import Candidates, Choice, Sampler
+from siamese_lab.samplers.eager import on_eager_cpu
 from siamese_lab.samplers.registry import register
 from siamese_lab.samplers.tiles import Tile
 
@@ -73,6 +74,8 @@ class DistanceWeightedSampler(Sampler):
         weight_AN, eligible_A1 = self.weights(tile)
         u_AR, u_anywhere_AR = self.uniform_noise(tile.s_ap_AR.expand(2, -1, -1)).unbind()
         drawn_AR = primitives.draw_weighted(weight_AN, u_AR)
+        if on_eager_cpu(drawn_AR.device) and eligible_A1.all():
+            return Choice.of_one(tile.positive_AR, drawn_AR)
         anywhere_AR = tile.draw_negatives(u_anywhere_AR)
         negative_AR = torch.where(eligible_A1, drawn_AR, anywhere_AR)
         return Choice.of_one(tile.positive_AR, negative_AR, ~eligible_A1.expand_as(negative_AR))

@@ -23,7 +23,7 @@ class EasyPositiveSampler(Sampler):
 
     def positives(self, tile: Tile) -> Tensor:
         """The nearest, for all pairs."""
-        nearest_A1 = tile.s_ap_AR.masked_fill(~tile.valid_AR, -torch.inf).argmax(1, keepdim=True)
+        nearest_A1 = torch.where(tile.valid_AR, tile.s_ap_AR, -torch.inf).argmax(1, keepdim=True)
         return nearest_A1.expand_as(tile.s_ap_AR)
 
     def score(self, candidates: Candidates) -> Tensor:
@@ -38,6 +38,6 @@ class EasyPositiveSampler(Sampler):
         """As all pairs of an anchor are alike, one is enough to look at."""
         s_ap_A1 = tile.s_ap_AR[:, :1]
         width_A1 = torch.full_like(s_ap_A1, torch.inf)
-        negative_A1, found_A1 = primitives.in_window(tile.masked(torch.inf), s_ap_A1, width_A1, None, tile.spare)
+        negative_A1, is_none_A1 = primitives.in_window(tile.masked(torch.inf), s_ap_A1, width_A1, None, tile.spare)
         shape = tile.positive_AR.shape
-        return Choice.of_one(tile.positive_AR, negative_A1.expand(shape), ~found_A1.expand(shape))
+        return Choice.of_one(tile.positive_AR, negative_A1.expand(shape), is_none_A1.expand(shape))

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from siamese_lab.samplers import primitives
 from siamese_lab.samplers.base import Candidates, Choice, Sampler
-from siamese_lab.samplers.hard import nearest
 from siamese_lab.samplers.registry import register
 from siamese_lab.samplers.tiles import Tile
 
@@ -37,7 +36,7 @@ class MultiSimilaritySampler(Sampler):
     def positives(self, tile: Tile) -> Tensor:
         """The informative ones, and the farthest in place of the others."""
         s_an_A1 = tile.masked(-torch.inf).amax(1, keepdim=True)
-        s_ap_AR = tile.s_ap_AR.masked_fill(~tile.valid_AR, torch.inf)
+        s_ap_AR = torch.where(tile.valid_AR, tile.s_ap_AR, torch.inf)
         slot_R = torch.arange(s_ap_AR.shape[1], device=s_ap_AR.device)
         return torch.where(s_ap_AR < s_an_A1 + self.epsilon, slot_R, s_ap_AR.argmin(1, keepdim=True))
 
@@ -52,10 +51,9 @@ class MultiSimilaritySampler(Sampler):
         return -candidates.d_an_BB
 
     def choose_one(self, tile: Tile) -> Choice:
-        """Those that lie above the least similarity, counted and drawn from."""
-        nearest_AR = nearest(tile).negative_ARM[..., 0]
-        least_A1 = tile.s_ap_AR.amin(1, keepdim=True) - self.epsilon
-        found_AR = tile.s_AN.gather(1, nearest_AR) > least_A1
-        above_AN = primitives.signed_gap(least_A1, tile.s_AN, tile.spare_AN)
-        drawn_AR = primitives.draw_below(above_AN, primitives.ANY_NEGATIVE, self.uniform_noise(nearest_AR))
-        return Choice.of_one(tile.positive_AR, torch.where(found_AR, drawn_AR, nearest_AR), ~found_AR)
+        """Those above the least similarity: with all signs changed an endless window below the greatest."""
+        most_A1 = self.epsilon - tile.s_ap_AR.amin(1, keepdim=True)
+        width_A1, u_AR = torch.full_like(most_A1, torch.inf), self.uniform_noise(tile.s_ap_AR)
+        s_AN = tile.masked(-torch.inf).neg_()
+        negative_AR, is_none_A1 = primitives.in_window(s_AN, most_A1, width_A1, u_AR, tile.spare)
+        return Choice.of_one(tile.positive_AR, negative_AR, is_none_A1.expand_as(negative_AR))

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from siamese_lab.samplers.eager import on_eager_cpu
+
 GOLDEN = 0x9E3779B97F4A7C15
 BETWEEN_CALLS = 0xD1342543DE82EF95
 """Odd, and so far from a small multiple of `GOLDEN` that no two calls of a training share a number."""
@@ -43,10 +45,8 @@ class Noise(nn.Module):
         """Independent uniform numbers in the open interval (0, 1), float32; each call draws anew."""
         if self.key.device != device:
             self.to(device)
-        if device.type == "cpu" and not torch.compiler.is_compiling():
-            numbers = self._kept(math.prod(shape))
-        else:
-            numbers = self._numbers(self.calls, math.prod(shape))
+        count = math.prod(shape)
+        numbers = self._kept(count) if on_eager_cpu(device) else self._numbers(self.calls, count)
         self.calls.add_(1)
         return numbers.view(shape)
 

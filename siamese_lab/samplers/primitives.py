@@ -2,7 +2,8 @@
 
 A row of C columns is read as `depth` × `blocks`, both about √C; block j is the columns j, j + blocks, j + 2·blocks, … A
 pass over the row reduces every block to one number, which vectorises; the index is then looked for in the winning block
-alone, as `argmax` over a whole row costs about twenty times `amax`. Comparisons that write booleans, `masked_fill` and
+alone, as `argmax` over a whole row costs about twenty times `amax`. In a short row each column is a block, as to start
+a step costs more there than to look at all. Comparisons that write booleans, `masked_fill` and
 `where` are slow for the same reason: comparisons write numbers here, in place, and the rest is done by arithmetic.
 
 Shapes: A anchors (rows), C images (columns; a multiple of the number of blocks, see `padded`), N blocks of D columns, R
@@ -10,23 +11,24 @@ pairs or draws per anchor.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from siamese_lab.samplers.class_peers import ClassRuns
 
-ANY_NEGATIVE = -1
-"""The bound below which all negative floats lie, as integers."""
 SHORT = 128
-"""Up to so many columns a plain `argmax` is the fastest."""
+"""Up to so many columns each is a block of its own."""
 SMALLEST = torch.finfo(torch.float32).tiny
 VECTOR = 32
 """Numbers that a processor reduces at once, column by column; of what is left over it takes ten times as long."""
 
 
 def block_count(columns: int) -> int:
-    """About √C, a multiple of `VECTOR`."""
+    """About √C, a multiple of `VECTOR`; as many as columns, if these are few."""
+    if columns <= SHORT:
+        return VECTOR * math.ceil(columns / VECTOR)
     return VECTOR * max(1, round(math.sqrt(columns) / VECTOR))
 
 
@@ -44,9 +46,9 @@ def in_blocks(x_AC: Tensor) -> Tensor:
 
 def largest(x_AC: Tensor) -> Tensor:
     """`x_AC.argmax(1)`."""
-    if x_AC.shape[1] <= SHORT:
-        return x_AC.argmax(1)
     x_ADN = in_blocks(x_AC)
+    if x_ADN.shape[1] == 1:
+        return x_AC.argmax(1)
     block_A1 = x_ADN.amax(1).argmax(1, keepdim=True)
     return _column(_of_block(x_ADN, block_A1)[:, 0].argmax(1, keepdim=True), block_A1, x_ADN)[:, 0]
 
@@ -54,41 +56,53 @@ def largest(x_AC: Tensor) -> Tensor:
 def in_window(
     s_AC: Tensor, s_ap_AR: Tensor, width_AR: Tensor, u_AR: Tensor | None, spare: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """For each pair a column with s_ap − width < s < s_ap, and whether there is any.
+    """For each pair a column with s_ap − width < s < s_ap, and whether there is none.
 
     If there is none: the largest s below s_ap, and if there is none of these either, the smallest s of all. Of columns
     whose s − s_ap are rounded to the same number, any may be taken.
 
     Args:
         s_AC: similarities, +inf where the column is not to be chosen.
-        s_ap_AR: of R pairs.
-        width_AR: of the open window, above 0.
+        s_ap_AR: of R pairs, or of one (A, 1) whose window they all draw from.
+        width_AR: of the open window, above 0, of as many.
         u_AR: uniform numbers in (0, 1) for a uniform draw from the window; None takes the largest s of it.
         spare: room to work in, for A·C numbers or more; as many pairs are looked at together as it holds.
     """
     s_A1DN = in_blocks(s_AC)[:, None]
-    s_ap_AR11 = s_ap_AR[..., None, None]
-    bound_AR11 = width_AR.clamp_min(SMALLEST).neg_().view(torch.int32)[..., None, None]
-    together = max(1, min(s_ap_AR.shape[1], len(spare) // s_AC.numel()))
+    edge_AR = width_AR.clamp_min(SMALLEST).neg_().view(torch.int32)
+    together = max(1, len(spare) // s_AC.numel())
     least, inside = [], []
-    for s_ap_AG11, bound_AG11 in zip(s_ap_AR11.split(together, 1), bound_AR11.split(together, 1), strict=True):
-        shape = (len(s_AC), s_ap_AG11.shape[1], *s_A1DN.shape[2:])
-        gap_AGDN = signed_gap(s_A1DN, s_ap_AG11, spare[: math.prod(shape)].view(shape))
-        least.append(gap_AGDN.amin(2))
-        if u_AR is not None:
-            inside.append(gap_AGDN.lt_(bound_AG11).sum(2, dtype=torch.int32))
-    nearest_AR = _joined(least).min(2)
-    found_AR = nearest_AR.values < bound_AR11[..., 0, 0]
-    block_AR = nearest_AR.indices
-    if u_AR is not None:
-        drawn_AR, rank_AR = _block_of_draw(_joined(inside), u_AR)
-        block_AR = torch.where(found_AR, drawn_AR, block_AR)
-    s_ARD = _of_block(s_A1DN[:, 0], block_AR)
-    gap_ARD = signed_gap(s_ARD, s_ap_AR11[..., 0])
-    row_AR = gap_ARD.argmin(2)
-    if u_AR is not None:
-        row_AR = torch.where(found_AR, _row_of_rank(gap_ARD.lt_(bound_AR11[..., 0]), rank_AR), row_AR)
-    return _column(row_AR, block_AR, s_A1DN[:, 0]), found_AR
+    for first in range(0, s_ap_AR.shape[1], together):
+        pairs = slice(first, first + together)
+        s_ap_AG = s_ap_AR[:, pairs]
+        shape = (*s_ap_AG.shape, *s_A1DN.shape[2:])
+        gap_AGDN = signed_gap(s_A1DN, s_ap_AG[..., None, None], spare[: math.prod(shape)].view(shape))
+        if u_AR is None:
+            least.append(gap_AGDN.amin(2))
+        else:
+            least.append(gap_AGDN.flatten(2).amin(2))
+            bound_AG = _bound(edge_AR[:, pairs], least[-1])
+            inside.append(_count(gap_AGDN.lt_(bound_AG[..., None, None]), 2))
+    if u_AR is None:
+        least_AR, block_AR = _joined(least).min(2)
+    else:
+        least_AR = _joined(least)
+        drawn = _draw(_joined(inside).expand(-1, u_AR.shape[1], -1), u_AR)
+        block_AR = drawn.block_AR1[..., 0]
+    is_empty_AR = least_AR >= edge_AR
+    if s_A1DN.shape[2] == 1:
+        return block_AR, is_empty_AR
+    gap_ARD = signed_gap(_of_block(s_A1DN[:, 0], block_AR), s_ap_AR[..., None])
+    if u_AR is None:
+        row_AR = gap_ARD.argmin(2)
+    else:
+        row_AR = _row_of_rank(gap_ARD.lt_(_bound(edge_AR, least_AR)[..., None]), drawn.rank_in_block())
+    return _column(row_AR, block_AR, s_A1DN[:, 0]), is_empty_AR
+
+
+def _bound(edge: Tensor, least: Tensor) -> Tensor:
+    """Below which integers lie the gaps of the window, or, where it is empty, the least gap alone."""
+    return torch.maximum(edge, least + 1)
 
 
 def signed_gap(left: Tensor, right: Tensor, into: Tensor | None = None) -> Tensor:
@@ -101,33 +115,39 @@ def signed_gap(left: Tensor, right: Tensor, into: Tensor | None = None) -> Tenso
     return torch.sub(left, right, out=into).view(torch.int32)
 
 
-def draw_below(x_AC: Tensor, bound: int, u_AR: Tensor) -> Tensor:
-    """R uniform draws per row among the columns with x < bound; x is overwritten.
+class _Drawn(NamedTuple):
+    """A uniform draw of one among all that were counted."""
 
-    Args:
-        x_AC: int32; a row with no such column gives indices without meaning.
-        bound: what to stay below.
-        u_AR: uniform numbers in (0, 1).
-    """
-    below_ADN = in_blocks(x_AC.lt_(bound))
-    count_A1N = below_ADN.sum(1, keepdim=True, dtype=torch.int32)
-    block_AR, rank_AR = _block_of_draw(count_A1N.expand(-1, u_AR.shape[1], -1), u_AR)
-    return _column(_row_of_rank(_of_block(below_ADN, block_AR), rank_AR), block_AR, below_ADN)
+    block_AR1: Tensor
+    """Which block it falls into."""
+    rank_AR1: Tensor
+    """How many come before it, in all blocks."""
+    upto_ARN: Tensor
+    """How many lie in each block and those before it."""
+    count_ARN: Tensor
+    """How many lie in each block."""
+
+    def rank_in_block(self) -> Tensor:
+        """How many come before it in its block (A, R, 1)."""
+        return self.rank_AR1 - self.upto_ARN.gather(2, self.block_AR1) + self.count_ARN.gather(2, self.block_AR1)
 
 
-def _block_of_draw(count_ARN: Tensor, u_AR: Tensor) -> tuple[Tensor, Tensor]:
-    """The block that a uniform draw among all that were counted falls into, and its rank within that block."""
+def _draw(count_ARN: Tensor, u_AR: Tensor) -> _Drawn:
     upto_ARN = count_ARN.cumsum(2, dtype=torch.int32)
     rank_AR1 = _integer_below(upto_ARN[..., -1:], u_AR[..., None])
     block_AR1 = torch.searchsorted(upto_ARN, rank_AR1, right=True).clamp_max_(upto_ARN.shape[2] - 1)
-    before_AR1 = upto_ARN.gather(2, block_AR1) - count_ARN.gather(2, block_AR1)
-    return block_AR1[..., 0], (rank_AR1 - before_AR1)[..., 0]
+    return _Drawn(block_AR1, rank_AR1, upto_ARN, count_ARN)
 
 
-def _row_of_rank(counted_ARD: Tensor, rank_AR: Tensor) -> Tensor:
+def _count(ones: Tensor, depth: int) -> Tensor:
+    """How many ones, among ones and zeros, each block has: the sum over the dimension `depth`, as a copy."""
+    return ones.sum(depth, dtype=torch.int32) if ones.shape[depth] > 1 else ones.squeeze(depth).clone()
+
+
+def _row_of_rank(counted_ARD: Tensor, rank_AR1: Tensor) -> Tensor:
     """Where the 1 with that rank, counted from 0, stands among the ones and zeros of a block."""
     upto_ARD = counted_ARD.cumsum(2, dtype=torch.int32)
-    return torch.searchsorted(upto_ARD, rank_AR[..., None], right=True)[..., 0]
+    return torch.searchsorted(upto_ARD, rank_AR1, right=True)[..., 0]
 
 
 def draw_weighted(weight_AC: Tensor, u_AR: Tensor) -> Tensor:
@@ -138,9 +158,11 @@ def draw_weighted(weight_AC: Tensor, u_AR: Tensor) -> Tensor:
         u_AR: uniform numbers in (0, 1).
     """
     weight_ADN = in_blocks(weight_AC)
-    upto_AN = weight_ADN.sum(1).cumsum(1)
+    upto_AN = (weight_ADN.sum(1) if weight_ADN.shape[1] > 1 else weight_AC).cumsum(1)
     target_AR = _below(u_AR * upto_AN[:, -1:], upto_AN[:, -1:])
     block_AR = torch.searchsorted(upto_AN, target_AR, right=True).clamp_max_(upto_AN.shape[1] - 1)
+    if weight_ADN.shape[1] == 1:
+        return block_AR
     within_ARD = _of_block(weight_ADN, block_AR).cumsum(2)
     before_AR = torch.where(block_AR > 0, upto_AN.gather(1, (block_AR - 1).clamp_min_(0)), 0.0)
     rest_AR1 = _below((target_AR - before_AR)[..., None], within_ARD[..., -1:])
@@ -162,9 +184,15 @@ def draw_outside(runs: ClassRuns, images: Tensor | int, u_BR: Tensor) -> Tensor:
 
 
 def power_(x: Tensor, exponent: int) -> Tensor:
-    """x^exponent for exponent ≥ 0 by repeated squaring; x is overwritten. `pow` is several times slower."""
+    """x^exponent for x > 0 and exponent ≥ 0 by repeated squaring; x is overwritten. `pow` is several times slower.
+
+    2ⁿ − 1, which takes the most products, and which D = 2ⁿ⁺¹ dimensions ask for, is done as x^(2ⁿ) / x.
+    """
     if exponent == 0:
         return x.fill_(1.0)
+    if exponent > 7 and exponent & (exponent + 1) == 0:
+        once = x.clone()
+        return power_(x, exponent + 1).div_(once)
     result: Tensor | None = None
     while True:
         if exponent % 2:

@@ -63,8 +63,8 @@ class SemiHardSampler(Sampler):
         s_ap_AR = tile.s_ap_AR
         u_AR = self.uniform_noise(s_ap_AR) if self.choice == "uniform" else None
         width_AR = self._width(s_ap_AR)
-        negative_AR, found_AR = primitives.in_window(tile.masked(torch.inf), s_ap_AR, width_AR, u_AR, tile.spare)
-        return Choice.of_one(tile.positive_AR, negative_AR, ~found_AR)
+        negative_AR, is_empty_AR = primitives.in_window(tile.masked(torch.inf), s_ap_AR, width_AR, u_AR, tile.spare)
+        return Choice.of_one(tile.positive_AR, negative_AR, is_empty_AR)
 
     def _width(self, s_ap_AR: Tensor) -> Tensor:
         """The window in similarities s = 1 − d²/2: half of (d_ap + margin)² − d_ap², or of a margin of squares."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.samplers.class_peers import ClassPeers, ClassRuns, class_runs
+from siamese_lab.samplers.eager import on_eager_cpu
 from siamese_lab.samplers.primitives import draw_outside, padded
 
 TILE_ENTRIES = {"cpu": 2**21, "cuda": 2**26}
@@ -35,11 +36,16 @@ class Images(NamedTuple):
     peers: ClassPeers
     """Of the B images of the batch."""
 
+    def runs_of_batch(self) -> ClassRuns:
+        """The images of the batch in the order of their labels."""
+        labels_B = self.labels_C[: len(self.peers.own_BK)]
+        return class_runs(labels_B, labels_B) if self.peers.runs is None else self.peers.runs
+
     def runs(self) -> tuple[ClassRuns, Tensor | int]:
         """All images in the order of their labels, and how many of them may be chosen, which come first."""
         batch = len(self.peers.own_BK)
         if len(self.labels_C) == batch:
-            return self.peers.runs, batch
+            return self.runs_of_batch(), batch
         return class_runs(self.labels_C, self.labels_C[:batch]), (self.labels_C != NOBODY).sum()
 
 
@@ -114,7 +120,7 @@ class Room:
 
     def of(self, entries: int, like: Tensor) -> Tensor:
         """So many entries of the kind of `like`, with anything in them."""
-        if like.device.type != "cpu" or torch.compiler.is_compiling():
+        if not on_eager_cpu(like.device):
             return like.new_empty(entries)
         if self._kept is None or len(self._kept) < entries:
             with torch.inference_mode(False):
@@ -132,7 +138,8 @@ def tiles(images: Images, room: Room) -> Iterator[Tile]:
     barring = _Barring.of(images) if count > batch else None
     pairs = peers.positive_BR.shape[1]
     spare_entries = max(1, min(pairs, SPARE_ENTRIES // (rows * columns))) * rows * columns
-    s, spare = room.of(rows * columns + spare_entries, z_CD).split([rows * columns, spare_entries])
+    kept = room.of(rows * columns + spare_entries, z_CD)
+    s, spare = kept[: rows * columns], kept[rows * columns :]
     for start in range(0, batch, rows):
         anchors = slice(start, min(start + rows, batch))
         s_AN = s[: (anchors.stop - start) * columns].view(-1, columns)
@@ -173,7 +180,7 @@ class _Barring(NamedTuple):
     @classmethod
     def of(cls, images: Images) -> "_Barring":
         """Floats, as comparing these takes a tenth of the time if the results are floats too."""
-        runs, batch = images.peers.runs, len(images.peers.own_BK)
+        runs, batch = images.runs_of_batch(), len(images.peers.own_BK)
         sorted_B, remembered_Q = images.labels_C[:batch].take(runs.order_C), images.labels_C[batch:]
         place_Q = torch.searchsorted(sorted_B, remembered_Q)
         is_in_batch_Q = sorted_B.take(place_Q.clamp_max(batch - 1)) == remembered_Q

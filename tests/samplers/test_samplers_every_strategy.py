@@ -11,7 +11,7 @@ from sampler_oracles import Oracle, clustered_embeddings, pk_labels, random_embe
 from siamese_lab import samplers
 from siamese_lab.batch import Triplets
 from siamese_lab.samplers.class_peers import class_peers
-from siamese_lab.samplers.tiles import TILE_ENTRIES
+from siamese_lab.samplers.tiles import TILE_ENTRIES, Images
 
 LISTING = [name for name in samplers.available() if samplers.registry.classes[name].gives is Triplets]
 """All strategies but `all`, which has tests of its own."""
@@ -210,19 +210,33 @@ def test_a_repeated_image_is_never_its_own_positive(name, options, images_per_cl
 
 
 @pytest.mark.parametrize(
-    "labels", [[0] * 8, [0, 0, 1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1, 1], [0] * 8 + [1] * 4, [0, 1]]
+    "labels",
+    [
+        [0] * 8,
+        [0, 0, 1, 1, 1, 1, 1, 1],
+        [0, 0, 0, 0, 1, 1, 1],
+        [0] * 8 + [1] * 4,
+        [0] * 4 + [1] * 4 + [0] * 4,
+        [0, 1],
+    ],
 )
 def test_a_batch_that_is_no_table_of_the_told_classes_is_refused(labels):
     with pytest.raises(ValueError, match=r"told that every class of a batch has 4 images|All 8 images"):
         class_peers(torch.tensor(labels), 4)
 
 
-def test_the_positives_are_in_one_order_whether_k_is_told_or_counted():
-    labels_B = pk_labels(9, 5, seed=2)
+@pytest.mark.parametrize("together", [False, True])
+def test_the_positives_are_in_one_order_whether_k_is_told_or_counted(together):
+    mixed_B = pk_labels(9, 5, seed=2)
+    labels_B = mixed_B.unique()[torch.randperm(9, generator=torch.Generator().manual_seed(0))].repeat_interleave(5)
+    labels_B = labels_B if together else mixed_B
     told, counted = class_peers(labels_B, 5), class_peers(labels_B)
     assert torch.equal(told.positive_BR, counted.positive_BR)
     assert torch.equal(told.own_BK, counted.own_BK)
-    assert all(torch.equal(left, right) for left, right in zip(told.runs, counted.runs, strict=True))
+    assert torch.equal(told.valid_BR, counted.valid_BR)
+    assert (told.runs is None) == together
+    runs = Images(torch.zeros(45, 2), labels_B, told).runs_of_batch()
+    assert all(torch.equal(left, right) for left, right in zip(runs, counted.runs, strict=True))
 
 
 def test_a_repeated_image_gives_its_place_to_the_next_different_one():
@@ -251,12 +265,13 @@ def test_embeddings_that_are_not_unit_vectors_are_refused():
 
 @every_strategy
 def test_nan_passes_where_another_looks_for_it(name, options):
-    """In training `StopOnNonFinite` says more about it; every index must still be one of the batch."""
+    """In training `StopOnNonFinite` says more about it; every index must still be one of the pool."""
     labels_B = pk_labels(5, 3, seed=6)
     z_BD = random_embeddings(15, 8, 6)
     z_BD[4] = math.nan
-    triplets = samplers.build(name, finite_only=False, **options)(z_BD, labels_B)
-    assert all(((index >= 0) & (index < 15)).all() for index in triplets)
+    sampler = samplers.build(name, finite_only=False, **options)
+    triplets = sampler(z_BD, labels_B)
+    assert all(((index >= 0) & (index < len(sampler.pool(z_BD)))).all() for index in triplets)
 
 
 @pytest.mark.parametrize(
