@@ -1,5 +1,6 @@
 """Images → unit-norm embeddings: a backbone by name, inside the Siamese network that all of them share."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from siamese_lab.networks.backbone import Backbone
@@ -16,7 +17,7 @@ def build(
     normalize: bool = True,
     dropout: float = 0.0,
     batch_norm: bool = False,
-    mirrored: bool = False,
+    views: Sequence[str] = (),
     seed: int = 0,
     **options: Any,
 ) -> SiameseNetwork:
@@ -28,12 +29,12 @@ def build(
         normalize: whether embeddings have unit norm.
         dropout: share of the backbone's features that training leaves out.
         batch_norm: whether the dimensions of the embedding are centred and scaled over the batch.
-        mirrored: whether an image is embedded together with its mirror image, outside training.
+        views: of an image that are embedded together with it, outside training.
         seed: of dropout; initial weights come from PyTorch's own generator.
         **options: of the backbone, such as `channels` and `image_size` of its input.
 
     Raises:
         ValueError: for an unknown name or option, or images the backbone cannot take.
     """
-    backbone = registry.build(name, also=["embedding_dim", "normalize", "dropout", "batch_norm", "mirrored"], **options)
-    return SiameseNetwork(backbone, embedding_dim, normalize, dropout, batch_norm, mirrored, seed)
+    backbone = registry.build(name, also=["embedding_dim", "normalize", "dropout", "batch_norm", "views"], **options)
+    return SiameseNetwork(backbone, embedding_dim, normalize, dropout, batch_norm, views, seed)

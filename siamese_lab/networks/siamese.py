@@ -3,6 +3,8 @@
 Shapes: B images of C × H × W, D embedding dimensions.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from siamese_lab import distances
 from siamese_lab.networks.backbone import Backbone
 from siamese_lab.networks.dropout import Dropout
+from siamese_lab.networks.views import VIEWS, check_views
 
 
 class SiameseNetwork(nn.Module):
@@ -24,8 +27,8 @@ class SiameseNetwork(nn.Module):
         batch_norm: whether the dimensions of the embeddings, before these have unit norm, are centred and scaled over
             the batch (the last part of the head of Deng et al. 2019, arXiv:1801.07698, §3.1). Without it all embeddings
             of an untrained network point the same way, and training begins by turning them apart.
-        mirrored: whether an image is embedded as the mean of itself and its mirror image, outside training: for faces,
-            at twice the time.
+        views: of an image, outside training, which is embedded as the mean of itself and these, each of which takes as
+            much time again: see `views.VIEWS`.
         seed: of dropout.
     """
 
@@ -36,7 +39,7 @@ class SiameseNetwork(nn.Module):
         normalize: bool = True,
         dropout: float = 0.0,
         batch_norm: bool = False,
-        mirrored: bool = False,
+        views: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -44,7 +47,7 @@ class SiameseNetwork(nn.Module):
             raise ValueError(f"embedding_dim must be at least 2, but is {embedding_dim}.")
         self.embedding_dim = embedding_dim
         self.normalize = normalize
-        self.mirrored = mirrored
+        self.views = check_views(views)
         self.backbone = backbone
         self.dropout = Dropout(dropout, seed) if dropout else nn.Identity()
         self.embed = nn.Linear(backbone.features, embedding_dim)
@@ -54,10 +57,11 @@ class SiameseNetwork(nn.Module):
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Embeddings z_BD of images (float, 0…1): float32 also under autocast, of unit norm where `normalize`."""
         z_BD = self._embed(images_BCHW)
-        if not self.mirrored or self.training:
+        if self.training or not self.views:
             return z_BD
-        mean_BD = (z_BD + self._embed(images_BCHW.flip(3))) / 2
-        return self._of_wanted_norm(mean_BD)
+        for view in self.views:
+            z_BD = z_BD + self._embed(VIEWS[view](images_BCHW))
+        return self._of_wanted_norm(z_BD / (1 + len(self.views)))
 
     def _embed(self, images_BCHW: Tensor) -> Tensor:
         features = self.dropout(self.backbone(images_BCHW.contiguous(memory_format=torch.channels_last)))

@@ -8,6 +8,7 @@ from torch import nn
 
 from siamese_lab import distances, networks
 from siamese_lab.networks.dropout import Dropout
+from siamese_lab.networks.views import smaller
 
 SMALL = {"embedding_dim": 16, "image_size": 16, "width": 8}
 every_network = pytest.mark.parametrize("name", networks.available())
@@ -171,14 +172,32 @@ def test_batch_norm_takes_an_image_by_itself_once_trained():
 
 
 @pytest.mark.parametrize("normalize", [True, False])
-def test_mirrored_networks_embed_an_image_and_its_mirror_image_as_one_outside_training(normalize):
-    network, plain = (seeded("conv4", normalize=normalize, mirrored=which).eval() for which in (True, False))
-    left, right = plain(images(size=28)), plain(images(size=28).flip(3))
-    mean = (left + right) / 2
+def test_an_image_and_its_views_are_embedded_as_one_outside_training(normalize):
+    views = ["mirrored", "smaller"]
+    network, plain = (seeded("conv4", normalize=normalize, views=which).eval() for which in (views, []))
+    seen = images(size=28)
+    mean = (plain(seen) + plain(seen.flip(3)) + plain(smaller(seen))) / 3
     expected = mean / mean.norm(dim=1, keepdim=True) if normalize else mean
-    torch.testing.assert_close(network(images(size=28)), expected)
-    torch.testing.assert_close(network(images(size=28).flip(3)), expected)
-    assert torch.equal(network.train()(images(size=28)), plain.train()(images(size=28)))
+    torch.testing.assert_close(network(seen), expected)
+    assert torch.equal(network.train()(seen), plain.train()(seen))
+
+
+def test_a_mirror_image_is_embedded_as_the_image():
+    network = seeded("conv4", views=["mirrored"]).eval()
+    torch.testing.assert_close(network(images(size=28).flip(3)), network(images(size=28)))
+
+
+@pytest.mark.parametrize(
+    ("views", "message"), [(["larg"], r"no view 'larg'\. Did you mean 'larger'"), (["a"], r"'a'\. Available: mirrored")]
+)
+def test_views_that_are_none_are_refused(views, message):
+    with pytest.raises(ValueError, match=message):
+        networks.build("conv4", views=views)
+
+
+def test_a_view_that_comes_twice_is_refused():
+    with pytest.raises(ValueError, match=r"Each view counts once, but views are larger, larger\."):
+        networks.build("conv4", views=["larger", "larger"])
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0])

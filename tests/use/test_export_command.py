@@ -53,10 +53,12 @@ def test_an_onnx_says_what_it_is(call: Call, own_run: Path, tmp_path: Path) -> N
     assert [each.dim_value for each in shape[1:]] == [1, 16, 16]
 
 
-@pytest.mark.parametrize("network", ["resnet10", "conv4, not normalised"])
+@pytest.mark.parametrize("network", ["resnet10", "conv4, not normalised", "conv4 with views"])
 def test_every_kind_of_network_can_be_exported(network: str, call: Call, tmp_path: Path) -> None:
     if "normalised" in network:
         overrides = ["network=conv4", "network.normalize=false", "loss=n_pair", "loss.l2_penalty=0.02"]
+    elif "views" in network:
+        overrides = ["network=conv4", "network.views=[mirrored,larger,smaller]"]
     else:
         overrides = [f"network={network}", "data.image_size=32"]
     quick_run(tmp_path / "run", *overrides, "trainer.max_steps=1", "trainer.log_every_n_steps=1")
