@@ -23,11 +23,14 @@ from siamese_lab.samplers.check_batch import check_embeddings, check_shapes
 from siamese_lab.samplers.class_peers import class_peers
 from siamese_lab.samplers.eager import on_eager_cpu
 from siamese_lab.samplers.noise import Noise
-from siamese_lab.samplers.tiles import Images, Room, Tile, tiles
+from siamese_lab.samplers.tiles import SPARE_ENTRIES, Images, Room, Tile, tiles
 
 
 class Candidates(NamedTuple):
-    """What a score may depend on: one positive for each anchor, and every image as its negative."""
+    """What a score may depend on: one positive for each anchor, and every image as its negative.
+
+    An anchor may come several times, in turn with each of its positives.
+    """
 
     d_ap_B1: Tensor
     """Plain distance (0…2) from each anchor to the positive of its pair."""
@@ -185,16 +188,17 @@ class Sampler(nn.Module, ABC):
         d_an_AC = distances.from_similarity(s_AC).masked_fill_(other_AC, torch.inf)
         d_ap_AR = distances.from_similarity(tile.s_ap_AR)
         negatives, fell_back = [], []
-        for d_ap_A1 in d_ap_AR.split(1, 1):
-            candidates = Candidates(d_ap_A1, d_an_AC, tile.dimensions, d_ap_AR)
-            negative_AM, fell_back_AM = _best(
-                self.score(candidates).masked_fill(other_AC, -torch.inf),
-                self.fallback(candidates).masked_fill(other_AC, -torch.inf),
+        for d_ap_AG in d_ap_AR.split(max(1, SPARE_ENTRIES // d_an_AC.numel()), 1):
+            d_an_TC, other_TC, d_positives_TR = (_for_each(d_ap_AG, of_A) for of_A in (d_an_AC, other_AC, d_ap_AR))
+            candidates = Candidates(d_ap_AG.reshape(-1, 1), d_an_TC, tile.dimensions, d_positives_TR)
+            negative_TM, fell_back_TM = _best(
+                self.score(candidates).masked_fill(other_TC, -torch.inf),
+                self.fallback(candidates).masked_fill(other_TC, -torch.inf),
                 self.negatives,
             )
-            negatives.append(negative_AM)
-            fell_back.append(fell_back_AM)
-        return Choice(tile.positive_AR, torch.stack(negatives, 1), torch.stack(fell_back, 1))
+            negatives.append(negative_TM.view(*d_ap_AG.shape, -1))
+            fell_back.append(fell_back_TM.view(*d_ap_AG.shape, -1))
+        return Choice(tile.positive_AR, torch.cat(negatives, 1), torch.cat(fell_back, 1))
 
     def statistics(self) -> dict[str, Tensor]:
         """What the last call chose, as scalars on the device.
@@ -211,6 +215,11 @@ class Sampler(nn.Module, ABC):
     def gumbel_noise(self, like: Tensor) -> Tensor:
         """Standard Gumbel noise: the argmax of log-weights + noise is a draw from the normalised weights."""
         return self.uniform_noise(like).log_().neg_().log_().neg_()
+
+
+def _for_each(pairs_AG: Tensor, of_AX: Tensor) -> Tensor:
+    """A row for each pair of some anchors, that of its anchor."""
+    return of_AX[:, None].expand(-1, pairs_AG.shape[1], -1).reshape(-1, of_AX.shape[1])
 
 
 def _best(score_AC: Tensor, fallback_AC: Tensor, count: int) -> tuple[Tensor, Tensor]:
