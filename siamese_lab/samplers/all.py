@@ -19,13 +19,19 @@ class AllSampler(Sampler):
         semi_hard: only the triplets with d_ap < d_an < d_ap + margin, in the loss's own margin and distance.
         seed: of no effect, as nothing is drawn.
         images_per_class: see `Sampler`.
+        negatives: of no effect, as all are taken.
         finite_only: see `Sampler`.
     """
 
     gives = EveryTriplet
 
     def __init__(
-        self, semi_hard: bool = False, seed: int = 0, images_per_class: int | None = None, finite_only: bool = True
+        self,
+        semi_hard: bool = False,
+        seed: int = 0,
+        images_per_class: int | None = None,
+        negatives: int = 1,
+        finite_only: bool = True,
     ) -> None:
         super().__init__(seed, images_per_class, finite_only=finite_only)
         self.semi_hard = semi_hard

@@ -20,8 +20,7 @@ from siamese_lab import distances
 from siamese_lab.batch import EveryTriplet, Triplets
 from siamese_lab.samplers import statistics
 from siamese_lab.samplers.check_batch import check_embeddings, check_shapes
-from siamese_lab.samplers.class_peers import class_peers
-from siamese_lab.samplers.eager import on_eager_cpu
+from siamese_lab.samplers.class_peers import ClassPeers, class_peers
 from siamese_lab.samplers.noise import Noise
 from siamese_lab.samplers.tiles import SPARE_ENTRIES, Images, Room, Tile, tiles
 
@@ -159,7 +158,7 @@ class Sampler(nn.Module, ABC):
     def choose(self, images: Images) -> Choice:
         """The choice of all anchors, tile by tile."""
         if self.negatives > 1:
-            check_negatives(images, self.negatives)
+            check_negatives(images.peers, self.negatives)
         batch, choice = len(images.peers.own_BK), None
         for tile in tiles(images, self._room):
             slot_AR = self.positives(tile)
@@ -239,15 +238,12 @@ def check_lists(user: str, strategies: Iterable[nn.Module]) -> None:
             raise ValueError(f"The sampler {user!r} needs strategies that list their triplets; 'all' does not.")
 
 
-def check_negatives(images: Images, count: int) -> None:
+def check_negatives(peers: ClassPeers, count: int) -> None:
     """Raise ValueError unless every anchor has that many negatives within the batch."""
-    count_B = images.runs_of_batch().count_B
-    if not on_eager_cpu(count_B.device):
-        torch._assert_async((len(count_B) - count_B >= count).all(), f"Too few images for {count} negatives per pair.")
-        return
-    fewest = len(count_B) - int(count_B.max())
+    batch, largest_class = peers.own_BK.shape
+    fewest = batch - largest_class
     if fewest < count:
         raise ValueError(
-            f"{count} different negatives per pair were asked for, but a batch of {len(count_B)} images has only "
+            f"{count} different negatives per pair were asked for, but a batch of {batch} images has only "
             f"{fewest} for some anchors. Set sampler.negatives={fewest} or a larger data.classes_per_batch."
         )

@@ -28,7 +28,7 @@ class ClassPeers(NamedTuple):
     """The other images of each image's class."""
 
     runs: ClassRuns | None
-    """None where finding the peers took no sorting: see `Images.runs`."""
+    """None where finding the peers took no sorting: see `Images.runs_of_batch`."""
     positive_BR: Tensor
     """int64: the r-th other image of the class, counted onwards from the image itself and around."""
     valid_BR: Tensor
@@ -61,19 +61,18 @@ def class_peers(labels_B: Tensor, images_per_class: int | None = None, image_ids
         ValueError: if no class has two images, if there is only one class, if K is not what the labels say, or if
             K is told and a class is one image over and over (on a GPU the last three are device-side assertions).
     """
-    runs, own_BK, valid_BK = _counted(labels_B) if images_per_class is None else _as_told(labels_B, images_per_class)
-    positive_BR, valid_BR = own_BK[:, 1:], valid_BK[:, 1:]
-    exchanged_BR = None
-    if image_ids_B is not None:
-        exchanged_BR = image_ids_B[positive_BR] == image_ids_B[:, None]
-        positive_BR, different_B1 = _next_different(positive_BR, valid_BR, image_ids_B)
-        _check_different(different_B1, labels_B, images_per_class)
-        valid_BR = valid_BR & different_B1
-    return ClassPeers(runs, positive_BR, valid_BR, exchanged_BR, own_BK)
+    peers = _counted(labels_B) if images_per_class is None else _as_told(labels_B, images_per_class)
+    if image_ids_B is None:
+        return peers
+    exchanged_BR = image_ids_B[peers.positive_BR] == image_ids_B[:, None]
+    positive_BR, different_B1 = _next_different(peers.positive_BR, peers.valid_BR, image_ids_B)
+    _check_different(different_B1, labels_B, images_per_class)
+    valid_BR = peers.valid_BR & different_B1
+    return peers._replace(positive_BR=positive_BR, valid_BR=valid_BR, exchanged_BR=exchanged_BR)
 
 
-def _counted(labels_B: Tensor) -> tuple[ClassRuns, Tensor, Tensor]:
-    """The images of each one's class, the image itself first, as many as the largest class has; and which are valid."""
+def _counted(labels_B: Tensor) -> ClassPeers:
+    """As many for each image as the largest class has."""
     runs = class_runs(labels_B, labels_B)
     _check_counts(runs.count_B, None)
     place_B = _inverse(runs.order_C, torch.arange(len(labels_B), device=labels_B.device)) - runs.start_B
@@ -81,20 +80,21 @@ def _counted(labels_B: Tensor) -> tuple[ClassRuns, Tensor, Tensor]:
     onwards_K = torch.arange(int(runs.count_B.max()), device=labels_B.device)
     member_BK = runs.order_C[runs.start_B[:, None] + _around(place_B[:, None] + onwards_K, count_B1)]
     valid_BK = onwards_K < count_B1
-    return runs, torch.where(valid_BK, member_BK, member_BK[:, :1]), valid_BK
+    own_BK = torch.where(valid_BK, member_BK, member_BK[:, :1])
+    return ClassPeers(runs, own_BK[:, 1:], valid_BK[:, 1:], None, own_BK)
 
 
-def _as_told(labels_B: Tensor, images_per_class: int) -> tuple[ClassRuns | None, Tensor, Tensor]:
+def _as_told(labels_B: Tensor, images_per_class: int) -> ClassPeers:
     """The same where each class has K images: the sorted batch is a table of classes then, which needs no search."""
     layout = _layout(len(labels_B), images_per_class, labels_B.device)
     if _stand_together(labels_B, images_per_class):
-        return None, layout.around_BK, layout.valid_BK
+        return layout.peers
     sorted_B, order_B = labels_B.sort(stable=True)
     _check_table(sorted_B, images_per_class, layout.begins_B)
     place_B = _inverse(order_B, layout.place_B)
-    own_BK = order_B.take(layout.around_BK.index_select(0, place_B))
+    own_BK = order_B.take(layout.peers.own_BK.index_select(0, place_B))
     runs = ClassRuns(order_B, layout.start_B.take(place_B), layout.count_B)
-    return runs, own_BK, layout.valid_BK
+    return ClassPeers(runs, own_BK[:, 1:], layout.peers.valid_BR, None, own_BK)
 
 
 def _stand_together(labels_B: Tensor, images_per_class: int) -> bool:
@@ -114,14 +114,12 @@ class _Layout(NamedTuple):
     """int64: 0, 1, 2, …"""
     begins_B: Tensor
     """bool, of every place but the first: whether another class begins there."""
-    around_BK: Tensor
-    """int64: for each place those of its class, itself first and on around."""
     start_B: Tensor
     """int64: the first place of its class."""
     count_B: Tensor
     """int64: K."""
-    valid_BK: Tensor
-    """bool: all."""
+    peers: ClassPeers
+    """Of each place."""
 
 
 def _layout(images: int, images_per_class: int, device: torch.device) -> _Layout:
@@ -144,7 +142,8 @@ def _new_layout(images: int, images_per_class: int, device: torch.device) -> _La
     around_BK = start_B[:, None] + (within_B[:, None] + onwards_K) % images_per_class
     count_B = torch.full_like(place_B, images_per_class)
     all_BK = torch.ones_like(around_BK, dtype=torch.bool)
-    return _Layout(place_B, within_B[1:] == 0, around_BK, start_B, count_B, all_BK)
+    peers = ClassPeers(None, around_BK[:, 1:], all_BK[:, 1:], None, around_BK)
+    return _Layout(place_B, within_B[1:] == 0, start_B, count_B, peers)
 
 
 def _inverse(order_B: Tensor, place_B: Tensor) -> Tensor:

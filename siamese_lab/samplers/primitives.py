@@ -21,6 +21,7 @@ from siamese_lab.samplers.class_peers import ClassRuns
 SHORT = 128
 """Up to so many columns each is a block of its own."""
 SMALLEST = torch.finfo(torch.float32).tiny
+"""Width of a window."""
 VECTOR = 32
 """Numbers that a processor reduces at once, column by column; of what is left over it takes ten times as long."""
 
@@ -64,12 +65,12 @@ def in_window(
     Args:
         s_AC: similarities, +inf where the column is not to be chosen.
         s_ap_AR: of R pairs, or of one (A, 1) whose window they all draw from.
-        width_AR: of the open window, above 0, of as many.
+        width_AR: of the open window, of as many, `SMALLEST` at least.
         u_AR: uniform numbers in (0, 1) for a uniform draw from the window; None takes the largest s of it.
         spare: room to work in, for A·C numbers or more; as many pairs are looked at together as it holds.
     """
     s_A1DN = in_blocks(s_AC)[:, None]
-    edge_AR = width_AR.clamp_min(SMALLEST).neg_().view(torch.int32)
+    edge_AR = width_AR.neg().view(torch.int32)
     together = max(1, len(spare) // s_AC.numel())
     least, inside = [], []
     for first in range(0, s_ap_AR.shape[1], together):
@@ -82,7 +83,8 @@ def in_window(
         else:
             least.append(gap_AGDN.flatten(2).amin(2))
             bound_AG = _bound(edge_AR[:, pairs], least[-1])
-            inside.append(_count(gap_AGDN.lt_(bound_AG[..., None, None]), 2))
+            count_AGN = _count(gap_AGDN.lt_(bound_AG[..., None, None]), 2)
+            inside.append(count_AGN.clone() if together < s_ap_AR.shape[1] else count_AGN)
     if u_AR is None:
         least_AR, block_AR = _joined(least).min(2)
     else:
@@ -140,8 +142,8 @@ def _draw(count_ARN: Tensor, u_AR: Tensor) -> _Drawn:
 
 
 def _count(ones: Tensor, depth: int) -> Tensor:
-    """How many ones, among ones and zeros, each block has: the sum over the dimension `depth`, as a copy."""
-    return ones.sum(depth, dtype=torch.int32) if ones.shape[depth] > 1 else ones.squeeze(depth).clone()
+    """How many ones, among ones and zeros, each block has: the sum over the dimension `depth`."""
+    return ones.sum(depth, dtype=torch.int32) if ones.shape[depth] > 1 else ones.squeeze(depth)
 
 
 def _row_of_rank(counted_ARD: Tensor, rank_AR1: Tensor) -> Tensor:

@@ -69,8 +69,9 @@ class SemiHardSampler(Sampler):
     def _width(self, s_ap_AR: Tensor) -> Tensor:
         """The window in similarities s = 1 − d²/2: half of (d_ap + margin)² − d_ap², or of a margin of squares."""
         if self.distance == "squared":
-            return torch.full_like(s_ap_AR, self.margin / 2)
-        return distances.from_similarity(s_ap_AR).mul_(self.margin).add_(self.margin**2 / 2)
+            return torch.full_like(s_ap_AR, max(self.margin / 2, primitives.SMALLEST))
+        least = max(self.margin**2 / 2, primitives.SMALLEST)
+        return distances.from_similarity(s_ap_AR).mul_(self.margin).add_(least)
 
     def _in_units(self, d: Tensor) -> Tensor:
         return d.square() if self.distance == "squared" else d
