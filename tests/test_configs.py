@@ -91,7 +91,7 @@ def test_every_option_can_be_overridden_without_plus(group: str) -> None:
         }[group]
         options = set(options_of(REGISTRIES[group].classes[name])) - given_by_train
         if group == "network":
-            options |= {"embedding_dim", "normalize", "dropout", "batch_norm", "views"}
+            options |= set(networks.OPTIONS)
         assert shown == options | {"name"}, f"{group}/{name}.yaml"
 
 

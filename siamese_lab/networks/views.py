@@ -4,11 +4,12 @@ Averaging over crops and mirror images goes back to Krizhevsky et al. 2012 (doi:
 the size of the image, whose margin of 1/32 of a side is cut away or repeated. Shapes: B images of C × H × W.
 """
 
-import difflib
 from collections.abc import Callable, Iterable
 
 import torch.nn.functional as F
 from torch import Tensor
+
+from siamese_lab.registry import did_you_mean
 
 MARGIN = 1 / 32
 """Of a side, on either end of it; at least one pixel."""
@@ -39,9 +40,7 @@ def check_views(names: Iterable[str]) -> list[str]:
     names = list(names)
     for name in names:
         if name not in VIEWS:
-            close = difflib.get_close_matches(str(name), VIEWS, 1)
-            meant = f" Did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"There is no view {name!r}.{meant} Available: {', '.join(VIEWS)}.")
+            raise ValueError(f"There is no view {name!r}.{did_you_mean(name, VIEWS)} Available: {', '.join(VIEWS)}.")
     if len(set(names)) < len(names):
         raise ValueError(f"Each view counts once, but views are {', '.join(names)}.")
     return names
