@@ -217,7 +217,7 @@ def training(repeats: int) -> Training:
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = compose("train", overrides=["data=omniglot"])
     size = config.data.image_size
-    network = networks.build(**config.network, channels=1, image_size=size, seed=0)
+    network = networks.build(**config.network | {"embedding_dim": DIMENSIONS}, channels=1, image_size=size, seed=0)
     optimizer = instantiate(config.optimizer)(network.parameters())
     loss = losses.build("triplet", margin=MARGIN)
     labels_B = torch.arange(IN_TRAINING // IMAGES_PER_CLASS).repeat_interleave(IMAGES_PER_CLASS)

@@ -58,7 +58,6 @@ CHOICES = (
     "data.image_size=28",
     "data.rotations=false",
     "sampler=semi_hard",
-    "sampler.negatives=1",
     "network.views=[]",
     "loss=triplet",
     "network.batch_norm=true",
