@@ -38,6 +38,6 @@ class EasyPositiveSampler(Sampler):
         """As all pairs of an anchor are alike, one is enough to look at."""
         s_ap_A1 = tile.s_ap_AR[:, :1]
         width_A1 = torch.full_like(s_ap_A1, torch.inf)
-        negative_A1, is_none_A1 = primitives.in_window(tile.masked(torch.inf), s_ap_A1, width_A1, None, tile.spare)
+        negative_A1, is_none_A1 = primitives.nearest_in_window(tile.masked(torch.inf), s_ap_A1, width_A1, tile.spare)
         shape = tile.positive_AR.shape
         return Choice.of_one(tile.positive_AR, negative_A1.expand(shape), is_none_A1.expand(shape))

@@ -55,5 +55,5 @@ class MultiSimilaritySampler(Sampler):
         most_A1 = self.epsilon - tile.s_ap_AR.amin(1, keepdim=True)
         width_A1, u_AR = torch.full_like(most_A1, torch.inf), self.uniform_noise(tile.s_ap_AR)
         s_AN = tile.masked(-torch.inf).neg_()
-        negative_AR, is_none_A1 = primitives.in_window(s_AN, most_A1, width_A1, u_AR, tile.spare)
+        negative_AR, is_none_A1 = primitives.draw_in_window(s_AN, most_A1, width_A1, u_AR, tile.spare)
         return Choice.of_one(tile.positive_AR, negative_AR, is_none_A1.expand_as(negative_AR))

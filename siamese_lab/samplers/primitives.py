@@ -3,14 +3,15 @@
 A row of C columns is read as `depth` × `blocks`, both about √C; block j is the columns j, j + blocks, j + 2·blocks, … A
 pass over the row reduces every block to one number, which vectorises; the index is then looked for in the winning block
 alone, as `argmax` over a whole row costs about twenty times `amax`. In a short row each column is a block, as to start
-a step costs more there than to look at all. Comparisons that write booleans, `masked_fill` and
-`where` are slow for the same reason: comparisons write numbers here, in place, and the rest is done by arithmetic.
+a step costs more there than to look at all. Comparisons that write booleans, `masked_fill` and `where` are slow for the
+same reason as `argmax`: comparisons write numbers here, in place, and the rest is done by arithmetic.
 
 Shapes: A anchors (rows), C images (columns; a multiple of the number of blocks, see `padded`), N blocks of D columns, R
 pairs or draws per anchor.
 """
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -21,7 +22,7 @@ from siamese_lab.samplers.class_peers import ClassRuns
 SHORT = 128
 """Up to so many columns each is a block of its own."""
 SMALLEST = torch.finfo(torch.float32).tiny
-"""Width of a window."""
+"""The least width of a window."""
 VECTOR = 32
 """Numbers that a processor reduces at once, column by column; of what is left over it takes ten times as long."""
 
@@ -54,56 +55,73 @@ def largest(x_AC: Tensor) -> Tensor:
     return _column(_of_block(x_ADN, block_A1)[:, 0].argmax(1, keepdim=True), block_A1, x_ADN)[:, 0]
 
 
-def in_window(
-    s_AC: Tensor, s_ap_AR: Tensor, width_AR: Tensor, u_AR: Tensor | None, spare: Tensor
-) -> tuple[Tensor, Tensor]:
-    """For each pair a column with s_ap − width < s < s_ap, and whether there is none.
+def nearest_in_window(s_AC: Tensor, s_ap_AR: Tensor, width_AR: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
+    """For each pair the column with the largest s of those with s_ap − width < s < s_ap, and whether there is none.
 
     If there is none: the largest s below s_ap, and if there is none of these either, the smallest s of all. Of columns
     whose s − s_ap are rounded to the same number, any may be taken.
 
     Args:
         s_AC: similarities, +inf where the column is not to be chosen.
-        s_ap_AR: of R pairs, or of one (A, 1) whose window they all draw from.
-        width_AR: of the open window, of as many, `SMALLEST` at least.
-        u_AR: uniform numbers in (0, 1) for a uniform draw from the window; None takes the largest s of it.
+        s_ap_AR: of R pairs.
+        width_AR: of the open window, `SMALLEST` at least.
         spare: room to work in, for A·C numbers or more; as many pairs are looked at together as it holds.
     """
-    s_A1DN = in_blocks(s_AC)[:, None]
-    edge_AR = width_AR.neg().view(torch.int32)
-    together = max(1, len(spare) // s_AC.numel())
-    least, inside = [], []
-    for first in range(0, s_ap_AR.shape[1], together):
-        pairs = slice(first, first + together)
-        s_ap_AG = s_ap_AR[:, pairs]
-        shape = (*s_ap_AG.shape, *s_A1DN.shape[2:])
-        gap_AGDN = signed_gap(s_A1DN, s_ap_AG[..., None, None], spare[: math.prod(shape)].view(shape))
-        if u_AR is None:
-            least.append(gap_AGDN.amin(2))
-        else:
-            least.append(gap_AGDN.flatten(2).amin(2))
-            bound_AG = _bound(edge_AR[:, pairs], least[-1])
-            count_AGN = _count(gap_AGDN.lt_(bound_AG[..., None, None]), 2)
-            inside.append(count_AGN.clone() if together < s_ap_AR.shape[1] else count_AGN)
-    if u_AR is None:
-        least_AR, block_AR = _joined(least).min(2)
-    else:
-        least_AR = _joined(least)
-        drawn = _draw(_joined(inside).expand(-1, u_AR.shape[1], -1), u_AR)
-        block_AR = drawn.block_AR1[..., 0]
-    is_empty_AR = least_AR >= edge_AR
-    if s_A1DN.shape[2] == 1:
+    s_ADN = in_blocks(s_AC)
+    least_AR, block_AR = _joined([gap_AGDN.amin(2) for _, gap_AGDN in _gaps(s_ADN, s_ap_AR, spare)]).min(2)
+    is_empty_AR = least_AR >= _edge(width_AR)
+    if s_ADN.shape[1] == 1:
         return block_AR, is_empty_AR
-    gap_ARD = signed_gap(_of_block(s_A1DN[:, 0], block_AR), s_ap_AR[..., None])
-    if u_AR is None:
-        row_AR = gap_ARD.argmin(2)
-    else:
-        row_AR = _row_of_rank(gap_ARD.lt_(_bound(edge_AR, least_AR)[..., None]), drawn.rank_in_block())
-    return _column(row_AR, block_AR, s_A1DN[:, 0]), is_empty_AR
+    row_AR = signed_gap(_of_block(s_ADN, block_AR), s_ap_AR[..., None]).argmin(2)
+    return _column(row_AR, block_AR, s_ADN), is_empty_AR
+
+
+def draw_in_window(
+    s_AC: Tensor, s_ap_AR: Tensor, width_AR: Tensor, u_AR: Tensor, spare: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same, but a uniform draw from the window where that is not empty.
+
+    Args:
+        s_AC: see `nearest_in_window`.
+        s_ap_AR: of R pairs, or of one (A, 1) whose window they all draw from.
+        width_AR: see there, of as many.
+        u_AR: uniform numbers in (0, 1).
+        spare: see there.
+    """
+    s_ADN, edge_AR = in_blocks(s_AC), _edge(width_AR)
+    least, inside = [], []
+    for pairs, gap_AGDN in _gaps(s_ADN, s_ap_AR, spare):
+        least.append(gap_AGDN.flatten(2).amin(2))
+        inside_AGDN = gap_AGDN.lt_(_bound(edge_AR[:, pairs], least[-1])[..., None, None])
+        inside.append(_count(inside_AGDN, kept=inside_AGDN.shape[1] == s_ap_AR.shape[1]))
+    least_AR = _joined(least)
+    drawn = _draw(_joined(inside).expand(-1, u_AR.shape[1], -1), u_AR)
+    block_AR, is_empty_AR = drawn.block_AR1[..., 0], least_AR >= edge_AR
+    if s_ADN.shape[1] == 1:
+        return block_AR, is_empty_AR
+    gap_ARD = signed_gap(_of_block(s_ADN, block_AR), s_ap_AR[..., None])
+    row_AR = _row_of_rank(gap_ARD.lt_(_bound(edge_AR, least_AR)[..., None]), drawn.rank_in_block())
+    return _column(row_AR, block_AR, s_ADN), is_empty_AR
+
+
+def _gaps(s_ADN: Tensor, s_ap_AR: Tensor, spare: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Some pairs after others, and s − s_ap of these as `signed_gap`, in the room that the next ones are written to."""
+    pairs = s_ap_AR.shape[1]
+    together = max(1, min(pairs, len(spare) // s_ADN.numel()))
+    for first in range(0, pairs, together):
+        some = slice(first, first + together)
+        s_ap_AG11 = s_ap_AR[:, some, None, None]
+        shape = (*s_ap_AG11.shape[:2], *s_ADN.shape[1:])
+        yield some, signed_gap(s_ADN[:, None], s_ap_AG11, spare[: math.prod(shape)].view(shape))
+
+
+def _edge(width: Tensor) -> Tensor:
+    """The integer below which the gaps of a window of that width lie."""
+    return width.neg().view(torch.int32)
 
 
 def _bound(edge: Tensor, least: Tensor) -> Tensor:
-    """Below which integers lie the gaps of the window, or, where it is empty, the least gap alone."""
+    """The integer below which the gaps of the window lie, or, where it is empty, the least gap alone."""
     return torch.maximum(edge, least + 1)
 
 
@@ -141,9 +159,11 @@ def _draw(count_ARN: Tensor, u_AR: Tensor) -> _Drawn:
     return _Drawn(block_AR1, rank_AR1, upto_ARN, count_ARN)
 
 
-def _count(ones: Tensor, depth: int) -> Tensor:
-    """How many ones, among ones and zeros, each block has: the sum over the dimension `depth`."""
-    return ones.sum(depth, dtype=torch.int32) if ones.shape[depth] > 1 else ones.squeeze(depth)
+def _count(ones_AGDN: Tensor, kept: bool) -> Tensor:
+    """How many ones, among ones and zeros, each block has; a view where these stay and a block is one column."""
+    if kept and ones_AGDN.shape[2] == 1:
+        return ones_AGDN.squeeze(2)
+    return ones_AGDN.sum(2, dtype=torch.int32)
 
 
 def _row_of_rank(counted_ARD: Tensor, rank_AR1: Tensor) -> Tensor:

@@ -60,10 +60,12 @@ class SemiHardSampler(Sampler):
 
     def choose_one(self, tile: Tile) -> Choice:
         """As by score, on similarities, which fall as distances grow."""
-        s_ap_AR = tile.s_ap_AR
-        u_AR = self.uniform_noise(s_ap_AR) if self.choice == "uniform" else None
-        width_AR = self._width(s_ap_AR)
-        negative_AR, is_empty_AR = primitives.in_window(tile.masked(torch.inf), s_ap_AR, width_AR, u_AR, tile.spare)
+        s_AN, s_ap_AR, width_AR = tile.masked(torch.inf), tile.s_ap_AR, self._width(tile.s_ap_AR)
+        if self.choice == "nearest":
+            negative_AR, is_empty_AR = primitives.nearest_in_window(s_AN, s_ap_AR, width_AR, tile.spare)
+        else:
+            u_AR = self.uniform_noise(s_ap_AR)
+            negative_AR, is_empty_AR = primitives.draw_in_window(s_AN, s_ap_AR, width_AR, u_AR, tile.spare)
         return Choice.of_one(tile.positive_AR, negative_AR, is_empty_AR)
 
     def _width(self, s_ap_AR: Tensor) -> Tensor:

@@ -47,8 +47,12 @@ def test_in_window_agrees_with_a_loop(size, pairs, together, drawn):
     s_AC[numbers(rows, columns, seed + 1) > 0.8] = math.inf
     s_AC[:, 0] = -0.5
     s_ap_AR, width_AR = numbers(rows, pairs, seed + 2), numbers(rows, pairs, seed + 3).abs() / 4 + 0.005
-    u_AR = torch.rand(rows, pairs, generator=torch.Generator().manual_seed(seed)) if drawn else None
-    index_AR, is_empty_AR = primitives.in_window(s_AC, s_ap_AR, width_AR, u_AR, torch.empty(together * s_AC.numel()))
+    u_AR = torch.rand(rows, pairs, generator=torch.Generator().manual_seed(seed))
+    spare = torch.empty(together * s_AC.numel())
+    if drawn:
+        index_AR, is_empty_AR = primitives.draw_in_window(s_AC, s_ap_AR, width_AR, u_AR, spare)
+    else:
+        index_AR, is_empty_AR = primitives.nearest_in_window(s_AC, s_ap_AR, width_AR, spare)
     for row in range(rows):
         for pair in range(pairs):
             s, s_ap, width = s_AC[row], s_ap_AR[row, pair], width_AR[row, pair]
@@ -66,7 +70,7 @@ def test_draws_from_one_window_are_uniform(columns):
     s_AC = numbers(1, columns, seed=1).repeat(4000, 1)
     near = ((s_AC[0] < 0) & (s_AC[0] > -0.3)).nonzero()[:, 0].tolist()
     zero_A1, u_AR = torch.zeros(4000, 1), Noise(0).uniform((4000, 5), CPU)
-    drawn_AR, is_empty_A1 = primitives.in_window(s_AC, zero_A1, zero_A1 + 0.3, u_AR, torch.empty(4000 * columns))
+    drawn_AR, is_empty_A1 = primitives.draw_in_window(s_AC, zero_A1, zero_A1 + 0.3, u_AR, torch.empty(4000 * columns))
     assert not is_empty_A1.any()
     assert_frequencies(drawn_AR, {column: 1 / len(near) for column in near})
 
