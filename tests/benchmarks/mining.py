@@ -215,9 +215,9 @@ def training(repeats: int) -> Training:
     """Steps of the network, optimizer and precision of data=omniglot, with each strategy in turn."""
     register_schema()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = compose("train", overrides=["data=omniglot"])
+        config = compose("train", overrides=["data=omniglot", f"network.embedding_dim={DIMENSIONS}"])
     size = config.data.image_size
-    network = networks.build(**config.network | {"embedding_dim": DIMENSIONS}, channels=1, image_size=size, seed=0)
+    network = networks.build(**config.network, channels=1, image_size=size, seed=0)
     optimizer = instantiate(config.optimizer)(network.parameters())
     loss = losses.build("triplet", margin=MARGIN)
     labels_B = torch.arange(IN_TRAINING // IMAGES_PER_CLASS).repeat_interleave(IMAGES_PER_CLASS)

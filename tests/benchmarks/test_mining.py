@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.benchmarks.mining import FLOOR, measure
+from tests.benchmarks.mining import FLOOR, measure, training
 
 
 @pytest.fixture(scope="module")
@@ -29,3 +29,8 @@ def test_every_triplet_is_learnt_from_faster(taken, name):
 def test_no_strategy_is_far_from_the_floor(taken):
     """At this size Python's own time is most of it; an accidental B×B×B would be hundreds of times the floor."""
     assert max(taken["ours"].values()) < 40 * taken["floor"][FLOOR]
+
+
+def test_no_strategy_takes_much_of_a_training_step():
+    taken = training(repeats=3)
+    assert max(taken.selecting.values()) < 0.1 * taken.step
