@@ -6,8 +6,9 @@ The usual recipe is what one finds: Conv-4 as the literature has it, torchvision
 of two workers, and pytorch-metric-learning's sampler, miner and loss, in float32, in a plain loop. Here trains in the
 default run's way, over 350 steps: the lab's own data module, network, sampler, schedule and trainer, in bfloat16 where
 the processor has it, with 256 dimensions that are normed over the batch. What was tried: there a learning rate of 3e-3
-beside 1e-3 (66% and 69% after 525 steps), here a constant one (375 steps), 225 steps (72.0%), 300 (74.7%), 128 dimensions
-(74.6%) and wider networks at three learning rates: 15 variants by this very measure, so this side is tuned and that one hardly.
+beside 1e-3 (66% and 69% after 525 steps), here a constant one (375 steps), 225 steps (72.0%), 300 (74.7%), 128
+dimensions (74.6%) and wider networks at three learning rates: 15 variants by this very measure, so this side is tuned
+and that one hardly.
 
 Every 25 steps the clock is stopped to measure Recall@1 on all 13,180 evaluation images, in float32 for both; what comes
 before the first step is not counted. Who has not reached the level after `--limit` seconds of training is stopped, and
