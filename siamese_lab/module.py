@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import lightning
+from lightning.pytorch.plugins import Precision
+from lightning.pytorch.utilities.enums import GradClipAlgorithmType
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -123,6 +125,20 @@ class SiameseModule(lightning.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": self._make_schedule(optimizer), "interval": "step"},
         }
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip a fused optimizer's gradients too, unless they are scaled, as float16's are and bfloat16's are not.
+
+        Lightning refuses it for both.
+        """
+        precision = self.trainer.precision_plugin
+        if getattr(precision, "scaler", None) is not None:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(precision, optimizer, gradient_clip_val, algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the seconds spent in mining beside the weights."""
