@@ -54,10 +54,12 @@ LEVEL = 0.75
 EVERY = 25
 LIMIT = 1800.0
 BATCH = 128
+IMAGES_PER_CLASS = 4
 CHOICES = (
     "data=omniglot",
     "data.image_size=28",
     "data.rotations=false",
+    f"data.classes_per_batch={BATCH // IMAGES_PER_CLASS}",
     "sampler=semi_hard",
     "network.views=[]",
     "loss=triplet",
@@ -196,7 +198,7 @@ def usual_batches(root: Path, validation_alphabets: list[str]) -> Iterator[tuple
     held_out = {number for number, name in enumerate(images._characters) if name.split("/")[0] in validation_alphabets}
     kept = [index for index, (_, label) in enumerate(images._flat_character_images) if label not in held_out]
     labels = [images._flat_character_images[index][1] for index in kept]
-    sampler = MPerClassSampler(labels, m=4, batch_size=BATCH, length_before_new_iter=len(labels))
+    sampler = MPerClassSampler(labels, m=IMAGES_PER_CLASS, batch_size=BATCH, length_before_new_iter=len(labels))
     loader = DataLoader(
         torch.utils.data.Subset(images, kept),
         BATCH,
