@@ -71,7 +71,7 @@ class MemorySampler(Sampler):
     def select(self, images: Images) -> Triplets:
         """Choose from both, then remember the batch in place of the oldest."""
         self._make_room(images.z_CD)
-        z_CD = torch.cat([images.z_CD, self.remembered_QD])
+        z_CD = self._beside(images.z_CD)
         labels_C = torch.cat([images.labels_C, self.labels_Q])
         self._beside_QD = z_CD[len(images.z_CD) :]
         triplets = self.strategy.select(Images(z_CD, labels_C, images.peers))
@@ -86,6 +86,14 @@ class MemorySampler(Sampler):
     def statistics(self) -> dict[str, Tensor]:
         """The strategy's; `distinct_negatives` is of the batch and the memory together."""
         return self.strategy.statistics()
+
+    def _beside(self, z_BD: Tensor) -> Tensor:
+        """The batch and what is remembered, until the next call."""
+        images, dimensions = len(z_BD) + self.size, z_BD.shape[1]
+        z_CD = self._room.of(images * dimensions, z_BD).view(images, dimensions)
+        z_CD[: len(z_BD)] = z_BD
+        z_CD[len(z_BD) :] = self.remembered_QD
+        return z_CD
 
     def _make_room(self, z_BD: Tensor) -> None:
         dimensions = z_BD.shape[1]
