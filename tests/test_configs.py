@@ -100,6 +100,15 @@ def test_margin_and_distance_of_the_sampler_are_the_losses_own() -> None:
     assert (config.sampler.margin, config.sampler.distance) == (0.35, "squared")
 
 
+@pytest.mark.parametrize("name", ["digits", "mnist", "omniglot", "lfw"])
+def test_a_full_budget_is_the_recipes_own_steps_and_the_others_are_less(name: str) -> None:
+    own = compose(f"data={name}").trainer.max_steps
+    quick, standard, full = (
+        compose(f"data={name}", f"budget={each}").trainer.max_steps for each in ("quick", "standard", "full")
+    )
+    assert quick < standard <= full == own
+
+
 def test_automatic_precision_and_validation_are_decided_and_kept(tmp_path: Path) -> None:
     config = compose("trainer.max_steps=250", "trainer.accelerator=cpu")
     trainer = build_trainer(config.trainer, default_root_dir=tmp_path, logger=False)

@@ -22,14 +22,8 @@ def test_the_sampler_knows_how_far_training_is(tmp_path):
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("fused", [True, False])
 def test_gradients_are_clipped_to_the_norm_that_is_asked_for(limit, precision, fused, tmp_path):
-    plain = (
-        "optimizer=sgd",
-        "optimizer.lr=1",
-        "optimizer.momentum=0",
-        "optimizer.nesterov=false",
-        f"optimizer.fused={fused}",
-    )
-    step = (*plain, "optimizer.weight_decay=0", "schedule=constant", "trainer.max_steps=1")
+    plain = ("optimizer=sgd", "optimizer.lr=1", "optimizer.momentum=0", "optimizer.nesterov=false")
+    step = (*plain, "optimizer.weight_decay=0", f"optimizer.fused={fused}", "schedule=constant", "trainer.max_steps=1")
     quick_run(tmp_path, *step, f"trainer.precision={precision}", f"trainer.gradient_clip_val={limit}")
     config = compose()
     initial = dict(build_module(config, build_data(config)).named_parameters())
