@@ -11,7 +11,7 @@ def at_hand(*names: str) -> tuple[str, ...]:
     variable SIAMESE_LAB_DATA names, and among what was downloaded before.
 
     Raises:
-        ValueError: if the user's folder is not there.
+        UserError: if the user's folder is not there.
         HydraException: for a set that is not known.
     """
     return tuple(name for name in names if not data.build(**compose(f"data={name}").data, seed=0).absent())

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from siamese_lab.errors import UserError
 from siamese_lab.study import results
 
 FOLDER, SUFFIX = "checkpoints", ".ckpt"
@@ -18,22 +19,20 @@ def find(place: Path) -> Path:
     """The checkpoint that a path means: itself, or of a run's folder the one whose figures the run reports.
 
     Raises:
-        ValueError: if there is none.
+        UserError: if there is none.
     """
     place = place.expanduser()
     if not place.is_dir():
         if not place.is_file():
-            raise ValueError(
-                f"There is no checkpoint {place}. A run leaves one at {FOLDER}/last{SUFFIX} in its folder."
-            )
+            raise UserError(f"There is no checkpoint {place}. A run leaves one at {FOLDER}/last{SUFFIX} in its folder.")
         return place
     folder = place if place.name == FOLDER else place / FOLDER
     there = sorted(each.stem for each in folder.glob(f"*{SUFFIX}"))
     if not there:
-        raise ValueError(f"{place} holds no {FOLDER}/*{SUFFIX}, so it is not the folder of a run that left weights.")
+        raise UserError(f"{place} holds no {FOLDER}/*{SUFFIX}, so it is not the folder of a run that left weights.")
     reported = _reported(folder.parent)
     if reported not in there:
-        raise ValueError(
+        raise UserError(
             f"The run in {place} was to report {reported}{SUFFIX}, but has left {', '.join(there)}. "
             f"Name the file, such as {folder / there[0]}{SUFFIX}."
         )
@@ -54,17 +53,17 @@ def read(place: Path) -> dict[str, Any]:
     """What a checkpoint holds, on the CPU: tensors and plain values, never a program.
 
     Raises:
-        ValueError: for a file that cannot be read, is not whole, or holds what would have to be executed.
+        UserError: for a file that cannot be read, is not whole, or holds what would have to be executed.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickles that torch did not write, which are refused anyway
             content = torch.load(place, map_location="cpu", weights_only=True)
     except PermissionError as error:
-        raise ValueError(f"{place} cannot be read: {error.strerror}.") from error
+        raise UserError(f"{place} cannot be read: {error.strerror}.") from error
     except UnpicklingError as error:
         if (called := re.search(r"GLOBAL (\S+)|allowlisted", str(error))) is not None:
-            raise ValueError(
+            raise UserError(
                 f"{place} holds more than weights and plain values: loading it would execute "
                 f"{called[1] or 'a program'}, so it was not loaded. No checkpoint of siamese_lab does: "
                 "use one that a run has left."
@@ -76,7 +75,7 @@ def read(place: Path) -> dict[str, Any]:
     if zipfile.is_zipfile(place) and (damaged := zipfile.ZipFile(place).testzip()) is not None:
         raise _unreadable(place) from zipfile.BadZipFile(f"{damaged} is not as it was written")
     if not isinstance(content, dict):
-        raise ValueError(f"{place} holds a {type(content).__name__}, not the checkpoint of a run of siamese_lab.")
+        raise UserError(f"{place} holds a {type(content).__name__}, not the checkpoint of a run of siamese_lab.")
     return content
 
 

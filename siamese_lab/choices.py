@@ -10,6 +10,7 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from siamese_lab.errors import UserError
 from siamese_lab.registry import did_you_mean
 
 
@@ -107,7 +108,7 @@ def compose(*overrides: str) -> DictConfig:
         *overrides: as on the command line: `data=omniglot`, `trainer.max_steps=100`.
 
     Raises:
-        ValueError: for a key, added by +, that nothing would read.
+        UserError: for a key, added by +, that nothing would read.
         HydraException: for a group, a name or an option that is not there.
     """
     register_schema()
@@ -118,7 +119,7 @@ def compose(*overrides: str) -> DictConfig:
 
 
 def check_keys(config: DictConfig, schema: type = Choices) -> None:
-    """Raise ValueError for what was added by + where nothing would ever read it.
+    """Raise UserError for what was added by + where nothing would ever read it.
 
     Inside of a group the part that is built from it does the same.
     """
@@ -126,7 +127,7 @@ def check_keys(config: DictConfig, schema: type = Choices) -> None:
         known = [field.name for field in fields(allowed)]
         for key in added:
             if key not in known:
-                raise ValueError(
+                raise UserError(
                     f"There is no option {key!r}.{did_you_mean(str(key), known)} Options: {', '.join(known)}."
                 )
 

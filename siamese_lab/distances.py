@@ -13,6 +13,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from siamese_lab.errors import UserError
+
 TILE_ENTRIES = {"cpu": 2**19, "cuda": 2**26}
 """Similarities held at once: 2 MiB stays near a processor core; a GPU wants few and large steps."""
 
@@ -20,9 +22,9 @@ Kind = Literal["plain", "squared"]
 
 
 def check_kind(kind: str) -> None:
-    """Raise ValueError unless `kind` is one of the two distances."""
+    """Raise UserError unless `kind` is one of the two distances."""
     if kind not in get_args(Kind):
-        raise ValueError(f"distance must be one of {', '.join(get_args(Kind))}, but is {kind!r}.")
+        raise UserError(f"distance must be one of {', '.join(get_args(Kind))}, but is {kind!r}.")
 
 
 @contextmanager

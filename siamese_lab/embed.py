@@ -52,7 +52,7 @@ def job(options: Options) -> None:
     """Embed and write.
 
     Raises:
-        ValueError: for a checkpoint, images or a file to write that are not what they should be.
+        UserError: for a checkpoint, images or a file to write that are not what they should be.
     """
     console = Console()
     place = options.out or Path("outputs/embeddings") / f"{options.images.resolve().name}.npz"

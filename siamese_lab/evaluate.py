@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from siamese_lab import checkpoints, choices, command_line, data, environment
+from siamese_lab.errors import UserError
 from siamese_lab.evaluation import Trained, evaluate, load, pictures, projection, record
 from siamese_lab.evaluation.evaluated_data import check_fit, count_seen, with_evaluated_data
 from siamese_lab.evaluation.table import print_figures
@@ -32,12 +33,12 @@ def job(config: DictConfig) -> None:
     """One evaluation, as Hydra starts it.
 
     Raises:
-        ValueError: for a checkpoint or choices that cannot be evaluated, before any image is embedded.
+        UserError: for a checkpoint or choices that cannot be evaluated, before any image is embedded.
     """
     started = time.perf_counter()
     console = Console()
     if OmegaConf.is_missing(config, "checkpoint") or not config.checkpoint:
-        raise ValueError("Say what to evaluate: checkpoint=PATH, of a .ckpt file or of the folder of a run.")
+        raise UserError("Say what to evaluate: checkpoint=PATH, of a .ckpt file or of the folder of a run.")
     projection.check_method(config.map)
     check_folder(config.folder)
     fabric = build_fabric(config.accelerator, config.precision)
@@ -77,19 +78,19 @@ def build_fabric(accelerator: str, precision: str) -> Fabric:
     """The device and precision.
 
     Raises:
-        ValueError: for an accelerator that is not there, or a precision that is not known.
+        UserError: for an accelerator that is not there, or a precision that is not known.
     """
     check_accelerator(accelerator, "accelerator")
     if precision not in (*PRECISIONS, "auto"):
-        raise ValueError(f"precision must be auto or one of {', '.join(PRECISIONS)}, but is {precision!r}.")
+        raise UserError(f"precision must be auto or one of {', '.join(PRECISIONS)}, but is {precision!r}.")
     decided: Any = best_precision(accelerator) if precision == "auto" else precision
     return Fabric(accelerator=accelerator, devices=1, precision=decided)
 
 
 def check_folder(folder: str | None) -> None:
-    """Raise ValueError if another evaluation lies there, so that none is overwritten."""
+    """Raise UserError if another evaluation lies there, so that none is overwritten."""
     if folder is not None and (Path(folder) / record.FILE_NAME).exists():
-        raise ValueError(
+        raise UserError(
             f"There is an evaluation in {folder} already. Name another folder, or leave folder=null for a new one."
         )
 
@@ -101,7 +102,7 @@ def new_folder(config: DictConfig, checkpoint: Path) -> Iterator[Path]:
     Where the block fails before it has written anything, the folder is taken away again.
 
     Raises:
-        ValueError: if it cannot be made.
+        UserError: if it cannot be made.
     """
     beside = checkpoints.run_of(checkpoint) or Path(config.paths.outputs)
     stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.data.name}"
@@ -110,7 +111,7 @@ def new_folder(config: DictConfig, checkpoint: Path) -> Iterator[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=config.folder is not None)
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"The evaluation cannot be written to {folder} ({error.strerror}). Name another folder: folder=PATH."
         ) from error
     try:

@@ -8,6 +8,7 @@ from typing import Annotated
 from rich.console import Console
 
 from siamese_lab import checkpoints
+from siamese_lab.errors import UserError
 from siamese_lab.summary import print_plainly, short
 from siamese_lab.use.embeddings_file import about_network
 from siamese_lab.use.exported import SUFFIXES, Format, check_able, export
@@ -55,7 +56,7 @@ def job(options: Options) -> None:
     """Export, compare, and write the card.
 
     Raises:
-        ValueError: for a checkpoint or a file to write that is not what it should be, for packages that are missing,
+        UserError: for a checkpoint or a file to write that is not what it should be, for packages that are missing,
             and where the exported network computes something else.
     """
     console = Console()
@@ -63,7 +64,7 @@ def job(options: Options) -> None:
     network = load(options.checkpoint)
     place = options.out or default_place(network, options.format)
     if place.suffix != SUFFIXES[options.format]:
-        raise ValueError(f"format={options.format} is written to a {SUFFIXES[options.format]}, but out is {place}.")
+        raise UserError(f"format={options.format} is written to a {SUFFIXES[options.format]}, but out is {place}.")
     card = place.with_name(f"{place.name}.md")
     for each in (place, card):
         check_new(each, options.force)

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from siamese_lab.choices import config_folder
+from siamese_lab.errors import UserError
 from siamese_lab.overrides import option_of, quoted
 from siamese_lab.registry import did_you_mean
 
@@ -93,7 +94,7 @@ def choices_of_groups(overrides: Iterable[str]) -> list[str]:
 
 
 def check_types(config: DictConfig, overrides: Sequence[str], command: str = "train") -> None:
-    """Raise ValueError where a word stands for a number, a number for a switch, or one value for a list.
+    """Raise UserError where a word stands for a number, a number for a switch, or one value for a list.
 
     To be called in a job, as it composes the configuration anew, without what the command line says of options.
 
@@ -106,9 +107,7 @@ def check_types(config: DictConfig, overrides: Sequence[str], command: str = "tr
     for option, value in flattened(OmegaConf.to_container(config)):
         expected = expectation(shipped.get(option))
         if expected is not None and value != "auto" and not isinstance(value, expected.types):
-            raise ValueError(
-                f"{option} must be {expected.words}, like {shipped[option]}, but is {value!r}. See --help."
-            )
+            raise UserError(f"{option} must be {expected.words}, like {shipped[option]}, but is {value!r}. See --help.")
 
 
 class Expectation(NamedTuple):

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from importlib import metadata
 from typing import Any, Generic, TypeVar
 
+from siamese_lab.errors import UserError
+
 Part = TypeVar("Part")
 Registered = TypeVar("Registered", bound=type)
 
@@ -32,10 +34,10 @@ def options_of(cls: type) -> list[str]:
 
 
 def check_options(what: str, known: Sequence[str], options: Iterable[str]) -> None:
-    """Raise ValueError, about `what`, for an option that is not known."""
+    """Raise UserError, about `what`, for an option that is not known."""
     for option in options:
         if option not in known:
-            raise ValueError(
+            raise UserError(
                 f"{what} has no option {option!r}.{did_you_mean(option, known)} Its options: {', '.join(known)}."
             )
 
@@ -52,7 +54,7 @@ class Registry(Generic[Part]):
 
         def enter(cls: Registered) -> Registered:
             if name in self.classes:
-                raise ValueError(f"Two {self.kind}s are called {name!r}: {self.classes[name]} and {cls}.")
+                raise UserError(f"Two {self.kind}s are called {name!r}: {self.classes[name]} and {cls}.")
             self.classes[name] = cls
             return cls
 
@@ -65,7 +67,7 @@ class Registry(Generic[Part]):
         `siamese_lab.samplers`, so that a part is added from elsewhere too. They register as the lab's own do.
 
         Raises:
-            ValueError: for an entry point that cannot be imported.
+            UserError: for an entry point that cannot be imported.
         """
         for module in pkgutil.iter_modules(path):
             if module.name != "__main__":
@@ -75,7 +77,7 @@ class Registry(Generic[Part]):
                 entry.load()
             except (ImportError, AttributeError) as error:
                 named = f" of the package {entry.dist.name!r}" if entry.dist else ""
-                raise ValueError(
+                raise UserError(
                     f"The {self.kind} {entry.name!r}{named} cannot be loaded from {entry.value!r}: {error}."
                 ) from error
 
@@ -92,10 +94,10 @@ class Registry(Generic[Part]):
             **options: of the part.
 
         Raises:
-            ValueError: for an unknown name or an option that the part does not have; both list what there is.
+            UserError: for an unknown name or an option that the part does not have; both list what there is.
         """
         if name not in self.classes:
-            raise ValueError(
+            raise UserError(
                 f"There is no {self.kind} {name!r}.{did_you_mean(name, self.classes)} "
                 f"Available: {', '.join(self.available())}."
             )

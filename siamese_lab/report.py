@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from siamese_lab.errors import UserError
 from siamese_lab.json_file import write_json
 from siamese_lab.mistakes import BAD_INPUT, print_mistake
 from siamese_lab.study import figures, lfw_view2, page, runs
@@ -83,21 +84,21 @@ def report(folder: Path, console: Console, levels: Sequence[float] = LEVELS, com
         commit: as `siamese_lab.study.runs.read`.
 
     Raises:
-        ValueError: where there is nothing to report, for a level outside of 0…1, or a folder that cannot be written to.
+        UserError: where there is nothing to report, for a level outside of 0…1, or a folder that cannot be written to.
     """
     wrong = [level for level in levels if not 0 < level <= 1]
     if wrong:
-        raise ValueError(f"--levels are shares in 0…1, such as 0.9, but {wrong[0]:g} was given.")
+        raise UserError(f"--levels are shares in 0…1, such as 0.9, but {wrong[0]:g} was given.")
     study = runs.read(folder, commit)
     if not study.finished and not study.folds:
-        raise ValueError(nothing_in(folder, study))
+        raise UserError(nothing_in(folder, study))
     try:
         if study.folds:
             report_view2(folder, console)
         if study.finished:
             report_study(study, folder, console, levels)
     except OSError as error:
-        raise ValueError(f"The report cannot be written into {folder}: {error.strerror}.") from error
+        raise UserError(f"The report cannot be written into {folder}: {error.strerror}.") from error
 
 
 def nothing_in(folder: Path, study: Study) -> str:

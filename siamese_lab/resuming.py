@@ -5,6 +5,7 @@ from pathlib import Path
 
 from siamese_lab import checkpoints
 from siamese_lab.callbacks.stored_choices import stored_overrides
+from siamese_lab.errors import UserError
 from siamese_lab.overrides import last_value, option_of, quoted
 
 
@@ -14,14 +15,14 @@ def with_resumed_choices(arguments: Sequence[str]) -> list[str]:
     What is said now comes before what was said then. The run goes on in its own folder, if the checkpoint lies in one.
 
     Raises:
-        ValueError: if the checkpoint is not there or not the lab's.
+        UserError: if the checkpoint is not there or not the lab's.
     """
     asked = last_value("resume", arguments)
     if asked is None:
         return list(arguments)
     checkpoint = Path(asked).expanduser()
     if not checkpoint.is_file():
-        raise ValueError(f"There is no checkpoint {checkpoint} to resume. A run leaves one at checkpoints/last.ckpt.")
+        raise UserError(f"There is no checkpoint {checkpoint} to resume. A run leaves one at checkpoints/last.ckpt.")
     stored = stored_overrides(checkpoints.read(checkpoint))
     said_now = {option_of(argument) for argument in arguments}
     stored = [override for override in stored if option_of(override) not in {*said_now, "resume"}]

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from siamese_lab.errors import UserError
+
 
 def constant(optimizer: Optimizer, steps: int, warm_up: float = 0.0) -> LambdaLR:
     """The full learning rate, once warm.
@@ -19,7 +21,7 @@ def constant(optimizer: Optimizer, steps: int, warm_up: float = 0.0) -> LambdaLR
         warm_up: share of the steps over which the learning rate grows linearly, 0 ≤ share < 1.
 
     Raises:
-        ValueError: for a share that is none.
+        UserError: for a share that is none.
     """
     return warmed_up(optimizer, steps, warm_up, lambda done, warm: 1.0)
 
@@ -38,7 +40,7 @@ def step(
 ) -> LambdaLR:
     """The learning rate times `factor` once more after each of `drops`, shares of all steps; see `constant`."""
     if not all(0 < share < 1 for share in drops):
-        raise ValueError(f"schedule.drops are shares of the steps, above 0 and below 1, but are {list(drops)}.")
+        raise UserError(f"schedule.drops are shares of the steps, above 0 and below 1, but are {list(drops)}.")
     return warmed_up(
         optimizer, steps, warm_up, lambda done, warm: float(factor ** sum(done >= share * steps for share in drops))
     )
@@ -47,6 +49,6 @@ def step(
 def warmed_up(optimizer: Optimizer, steps: int, warm_up: float, after: Callable[[int, int], float]) -> LambdaLR:
     """Grow linearly to the full learning rate, then take `after`(steps done, steps of the warm-up) of it."""
     if not 0 <= warm_up < 1:
-        raise ValueError(f"schedule.warm_up is a share of the steps, at least 0 and below 1, but is {warm_up}.")
+        raise UserError(f"schedule.warm_up is a share of the steps, at least 0 and below 1, but is {warm_up}.")
     warm = min(round(warm_up * steps), steps - 1)
     return LambdaLR(optimizer, lambda done: (done + 1) / (warm + 1) if done < warm else after(done, warm))

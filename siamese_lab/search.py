@@ -6,6 +6,7 @@ from typing import Annotated
 
 from rich.console import Console
 
+from siamese_lab.errors import UserError
 from siamese_lab.summary import print_plainly, short
 from siamese_lab.use.new_file import check_new, new_file
 from siamese_lab.use.search import gallery_of, search
@@ -53,12 +54,12 @@ def job(options: Options) -> None:
     """Search, print and draw.
 
     Raises:
-        ValueError: for a checkpoint, images or a file to write that are not what they should be.
+        UserError: for a checkpoint, images or a file to write that are not what they should be.
     """
     console = Console()
     place = options.out or Path("outputs/search") / f"{options.query.stem}.png"
     if place.suffix != ".png":
-        raise ValueError(f"The picture is written to a .png, but out is {place}.")
+        raise UserError(f"The picture is written to a .png, but out is {place}.")
     check_new(place, options.force)
     network = load(options.checkpoint, accelerator=options.accelerator)
     gallery = gallery_of(network, options.folder, skip_unreadable=options.skip_unreadable, console=console)

@@ -46,6 +46,7 @@ from siamese_lab.callbacks import (
     TrainingClock,
     WeightAverage,
 )
+from siamese_lab.errors import UserError
 from siamese_lab.metrics import retrieval
 from siamese_lab.metrics.pairs import Pairs
 from siamese_lab.metrics.verification import VerificationMetrics
@@ -103,10 +104,10 @@ def tuning_of_a_strategy(config: DictConfig, folder: Path, overrides: Sequence[s
 
 
 def check_multirun(mode: RunMode | None, experiment: str) -> None:
-    """Raise ValueError for many runs that are asked for as if they were one."""
+    """Raise UserError for many runs that are asked for as if they were one."""
     if mode != RunMode.MULTIRUN:
         command = f"python -m siamese_lab.train -m experiment={experiment}"
-        raise ValueError(f"This is many runs, so it takes -m: {command}.")
+        raise UserError(f"This is many runs, so it takes -m: {command}.")
 
 
 def train(
@@ -122,7 +123,7 @@ def train(
         with_test: whether test images are looked at in the end, or only those to choose by.
 
     Raises:
-        ValueError: for choices that do not go together, before any training starts.
+        UserError: for choices that do not go together, before any training starts.
         FloatingPointError: for a loss that is not finite.
         Interrupted: after Ctrl-C or SIGTERM, with a checkpoint stored.
     """
@@ -187,12 +188,12 @@ def build_data(config: DictConfig) -> data.DataModule:
         try:
             retrieval.check_labels(part.labels_N)
         except ValueError as error:
-            raise ValueError(f"The {use} images of data={config.data.name} cannot be evaluated: {error}") from None
+            raise UserError(f"The {use} images of data={config.data.name} cannot be evaluated: {error}") from None
     return images
 
 
 def check_resumed(images: data.DataModule, checkpoint: Path) -> None:
-    """Raise ValueError where a network would go on with data that tests what it has seen."""
+    """Raise UserError where a network would go on with data that tests what it has seen."""
     state = checkpoints.read(checkpoint).get(type(images).__qualname__, {})
     if data.LEARNT in state:
         images.check_unseen(state[data.LEARNT])
@@ -230,29 +231,29 @@ def build_verification(images: data.DataModule) -> VerificationMetrics | None:
 
 
 def check_lengths(network: networks.SiameseNetwork, sampler: samplers.Sampler, loss: losses.Loss) -> None:
-    """Raise ValueError where the loss wants unit-norm embeddings and the network gives others, or the reverse."""
+    """Raise UserError where the loss wants unit-norm embeddings and the network gives others, or the reverse."""
     if sampler.remembers and not loss.of_unit_norm:
-        raise ValueError(
+        raise UserError(
             "A memory keeps embeddings at unit norm and so does not go with loss.l2_penalty: set loss.l2_penalty=null "
             "and network.normalize=true, or take a sampler without a memory."
         )
     if loss.of_unit_norm and not network.normalize:
-        raise ValueError(
+        raise UserError(
             "This loss compares unit vectors, but network.normalize=false leaves embeddings as long as they come. "
             "Set network.normalize=true, or loss=n_pair with an l2_penalty."
         )
     if network.normalize and not loss.of_unit_norm:
-        raise ValueError(
+        raise UserError(
             "An l2_penalty keeps short what network.normalize=true gives unit length anyway. "
             "Set network.normalize=false, or loss.l2_penalty=null."
         )
 
 
 def check_meaning(config: DictConfig, sampler: samplers.Sampler, loss: losses.Loss) -> None:
-    """Raise ValueError where the loss cannot learn from what the strategy selects."""
+    """Raise UserError where the loss cannot learn from what the strategy selects."""
     if sampler.gives not in loss.accepts:
         able = [name for name in losses.available() if sampler.gives in losses.registry.classes[name].accepts]
-        raise ValueError(
+        raise UserError(
             f"loss={config.loss.name} has no meaning with sampler={config.sampler.name}, which gives "
             f"{sampler.gives.__name__}. Losses that do: {', '.join(able)}."
         )

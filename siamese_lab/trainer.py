@@ -8,6 +8,8 @@ from hydra.utils import instantiate
 from lightning.pytorch.accelerators import AcceleratorRegistry
 from omegaconf import DictConfig, OmegaConf
 
+from siamese_lab.errors import UserError
+
 VALIDATIONS = 10
 
 
@@ -20,11 +22,11 @@ def build_trainer(config: DictConfig, **further: Any) -> lightning.Trainer:
         **further: what is known only when a run starts: callbacks, loggers, folders.
 
     Raises:
-        ValueError: for an accelerator that is not there, fewer than one step, or no validation within the steps.
+        UserError: for an accelerator that is not there, fewer than one step, or no validation within the steps.
     """
     check_accelerator(config.accelerator)
     if config.max_steps < 1:
-        raise ValueError(f"trainer.max_steps must be at least 1, but is {config.max_steps}.")
+        raise UserError(f"trainer.max_steps must be at least 1, but is {config.max_steps}.")
     decided = OmegaConf.to_container(config, resolve=True)
     assert isinstance(decided, dict)
     if config.precision == "auto":
@@ -32,7 +34,7 @@ def build_trainer(config: DictConfig, **further: Any) -> lightning.Trainer:
     if config.val_check_interval == "auto":
         decided["val_check_interval"] = max(1, config.max_steps // VALIDATIONS)
     if decided["val_check_interval"] > config.max_steps:
-        raise ValueError(
+        raise UserError(
             f"trainer.val_check_interval={config.val_check_interval} is more than the {config.max_steps} steps of "
             "trainer.max_steps, so no weights would be validated. Set a smaller one, or auto."
         )
@@ -42,10 +44,10 @@ def build_trainer(config: DictConfig, **further: Any) -> lightning.Trainer:
 
 
 def check_accelerator(name: str, option: str = "trainer.accelerator") -> None:
-    """Raise ValueError, about an option, unless the accelerator that it names is known and there."""
+    """Raise UserError, about an option, unless the accelerator that it names is known and there."""
     here = sorted(each for each in AcceleratorRegistry if AcceleratorRegistry[each]["accelerator"].is_available())
     if name not in (*here, "auto") and not (name == "gpu" and {"cuda", "mps"} & set(here)):
-        raise ValueError(
+        raise UserError(
             f"{option}={name} is not on this machine, which has: {', '.join(here)}. "
             f"Set {option}=auto to take the best there is."
         )

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from rich.console import Console
 
+from siamese_lab.errors import UserError
 from siamese_lab.summary import print_plainly
 from siamese_lab.use.trained_network import load
 from siamese_lab.use.words import Command
@@ -47,10 +48,10 @@ def job(options: Options) -> None:
     """Compare and decide.
 
     Raises:
-        ValueError: for a checkpoint or images that are not what they should be, and where no threshold can be chosen.
+        UserError: for a checkpoint or images that are not what they should be, and where no threshold can be chosen.
     """
     if options.threshold is not None and not 0 <= options.threshold <= 2:
-        raise ValueError(f"threshold is a distance, 0…2, but is {options.threshold}.")
+        raise UserError(f"threshold is a distance, 0…2, but is {options.threshold}.")
     network = load(options.checkpoint, accelerator=options.accelerator)
     distance = float(network.distance(options.left, options.right))
     given = options.threshold

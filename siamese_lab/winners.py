@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from siamese_lab.errors import UserError
 from siamese_lab.overrides import option_of
 from siamese_lab.study import tuned
 from siamese_lab.study.tuned import Tuned
@@ -23,7 +24,7 @@ def with_winner(config: DictConfig, hydra: Any) -> DictConfig:
         hydra: what Hydra says of it: its choices and its command line.
 
     Raises:
-        ValueError: if there is no winner, or the run was told otherwise.
+        UserError: if there is no winner, or the run was told otherwise.
     """
     if config.tuned is None:
         return config
@@ -54,33 +55,33 @@ def find(folder: Path, data: str, sampler: str) -> Tuned:
     """The winner of a strategy on a data set.
 
     Raises:
-        ValueError: if there is none.
+        UserError: if there is none.
     """
     try:
         return tuned.read(folder / data / sampler)
     except (FileNotFoundError, NotADirectoryError):
-        raise ValueError(
+        raise UserError(
             f"{folder} has no options that won for data={data} sampler={sampler}. Tune it, or the rest of it: "
             f"python -m siamese_lab.train -m experiment=tune name={folder.name} data={data} sampler={sampler}."
         ) from None
 
 
 def check_said(winner: Tuned, overrides: list[str]) -> None:
-    """Raise ValueError where the command line gives an option that was tuned."""
+    """Raise UserError where the command line gives an option that was tuned."""
     twice = sorted({option_of(override) for override in overrides} & winner.options.keys())
     if twice:
-        raise ValueError(
+        raise UserError(
             f"{twice[0]} is given on the command line, but was tuned as well. "
             f"Leave one of them out, {twice[0]}=… or tuned=…."
         )
 
 
 def check_fits(winner: Tuned, config: DictConfig) -> None:
-    """Raise ValueError where the winner was found with other parts than the run has."""
+    """Raise UserError where the winner was found with other parts than the run has."""
     then = OmegaConf.create(winner.choices)
     for name in FIXED:
         was, now = OmegaConf.select(then, name), OmegaConf.select(config, name)
         if was != now:
-            raise ValueError(
+            raise UserError(
                 f"The options of tuned={config.tuned} were found with {name}={was}, but this run has {now}."
             )

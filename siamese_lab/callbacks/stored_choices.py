@@ -5,6 +5,8 @@ from typing import Any
 
 from lightning import Callback
 
+from siamese_lab.errors import UserError
+
 FORMAT = 1
 """Of what is stored. Count up when a checkpoint can no longer be understood as before."""
 
@@ -30,7 +32,7 @@ def stored_overrides(checkpoint: Mapping[str, Any]) -> list[str]:
     """The command line in a loaded checkpoint.
 
     Raises:
-        ValueError: if the lab did not write it, or another version did.
+        UserError: if the lab did not write it, or another version did.
     """
     return list(_stored(checkpoint)["overrides"])
 
@@ -39,7 +41,7 @@ def stored_choices(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
     """The configuration in a loaded checkpoint; None in those that were written before it was stored.
 
     Raises:
-        ValueError: if the lab did not write it, or another version did.
+        UserError: if the lab did not write it, or another version did.
     """
     choices = _stored(checkpoint).get("choices")
     return None if choices is None else dict(choices)
@@ -49,11 +51,11 @@ def _stored(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     callbacks = checkpoint.get("callbacks")
     state = callbacks.get(StoredChoices.__qualname__) if isinstance(callbacks, Mapping) else None
     if not isinstance(state, Mapping) or "overrides" not in state:
-        raise ValueError(
+        raise UserError(
             "The checkpoint was not written by a run of siamese_lab, which stores its choices beside its weights."
         )
     if state.get("format", FORMAT) != FORMAT:
-        raise ValueError(
+        raise UserError(
             f"The checkpoint was written by another version of siamese_lab: its choices are of format "
             f"{state['format']}, but this version reads {FORMAT}. Use it with the version that wrote it."
         )

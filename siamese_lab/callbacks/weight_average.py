@@ -9,6 +9,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from siamese_lab.errors import UserError
 from siamese_lab.module import SiameseModule
 
 PREFIX = "network."
@@ -26,7 +27,7 @@ class WeightAverage(Callback):
 
     def __init__(self, decay: float) -> None:
         if not 0 < decay < 1:
-            raise ValueError(f"ema is the decay of the average, above 0 and below 1, or null for none, but is {decay}.")
+            raise UserError(f"ema is the decay of the average, above 0 and below 1, or null for none, but is {decay}.")
         self.decay = decay
         self.steps = 0
         self.average: dict[str, Tensor] = {}

@@ -45,7 +45,7 @@ class Augmentation:
         seed: of the stream.
 
     Raises:
-        ValueError: for a range that is none.
+        UserError: for a range that is none.
     """
 
     def __init__(

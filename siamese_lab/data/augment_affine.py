@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from siamese_lab.errors import UserError
+
 DRAWS = 6
 INTERPOLATIONS = ("bilinear", "nearest")
 
@@ -27,7 +29,7 @@ class RandomAffine:
         interpolation: `bilinear`, or `nearest`, which takes half the time but leaves edges ragged.
 
     Raises:
-        ValueError: for a range below 0, a scale of 1 and more, or an unknown interpolation.
+        UserError: for a range below 0, a scale of 1 and more, or an unknown interpolation.
     """
 
     def __init__(
@@ -40,12 +42,12 @@ class RandomAffine:
         interpolation: str = "bilinear",
     ) -> None:
         if min(rotation, scale, shear, translation) < 0 or scale >= 1 or shear >= 90:
-            raise ValueError(
+            raise UserError(
                 "Augmentation ranges must be 0 or more, scale below 1 and shear below 90°, but are "
                 f"{rotation=}, {scale=}, {shear=}, {translation=}."
             )
         if interpolation not in INTERPOLATIONS:
-            raise ValueError(
+            raise UserError(
                 f"The interpolation of an augmentation is one of {', '.join(INTERPOLATIONS)}, not {interpolation!r}."
             )
         self.ranges = (math.radians(rotation), math.radians(shear), scale, translation, translation)

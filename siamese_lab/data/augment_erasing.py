@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor
 
+from siamese_lab.errors import UserError
+
 DRAWS = 5
 SMALLEST_AREA = 0.02
 MOST_OBLONG = 3.3
@@ -22,12 +24,12 @@ class RandomErasing:
         erasing_area: largest share of an image that is erased; the smallest is 0.02.
 
     Raises:
-        ValueError: for shares that are none.
+        UserError: for shares that are none.
     """
 
     def __init__(self, erasing: float = 0.0, erasing_area: float = 0.2) -> None:
         if not (0 <= erasing <= 1 and SMALLEST_AREA <= erasing_area <= 1):
-            raise ValueError(
+            raise UserError(
                 f"erasing is a share of images, 0…1, and erasing_area one of an image, {SMALLEST_AREA}…1, "
                 f"but they are {erasing=}, {erasing_area=}."
             )

@@ -6,6 +6,8 @@ Shapes: B images, C channels, H × W pixels.
 import torch
 from torch import Tensor
 
+from siamese_lab.errors import UserError
+
 DRAWS = 2
 
 
@@ -17,12 +19,12 @@ class RandomLight:
         contrast: the same, of the contrast.
 
     Raises:
-        ValueError: for one outside 0…1.
+        UserError: for one outside 0…1.
     """
 
     def __init__(self, brightness: float = 0.0, contrast: float = 0.0) -> None:
         if not (0 <= brightness <= 1 and 0 <= contrast <= 1):
-            raise ValueError(
+            raise UserError(
                 f"The largest changes of brightness and contrast are 0…1, but are {brightness=}, {contrast=}."
             )
         self.brightness = brightness

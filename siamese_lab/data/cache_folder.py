@@ -8,6 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from siamese_lab.data.messages import announce
+from siamese_lab.errors import UserError
 
 LOCKS = ".locks"
 
@@ -23,7 +24,7 @@ def one_at_a_time(place: Path, doing: str) -> Iterator[None]:
         doing: what others are told that wait: "downloading".
 
     Raises:
-        ValueError: if nothing can be written there.
+        UserError: if nothing can be written there.
     """
     with writing_to(place.parent):
         (place.parent / LOCKS).mkdir(parents=True, exist_ok=True)
@@ -44,17 +45,17 @@ def writing_to(folder: Path) -> Iterator[None]:
     """Say of an error of the file system what to do about it.
 
     Raises:
-        ValueError: in place of OSError.
+        UserError: in place of OSError.
     """
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ValueError(
+            raise UserError(
                 f"There is no space left to write to {folder}. Free some, or set paths.cache to a folder on another "
                 "disk."
             ) from error
-        raise ValueError(
+        raise UserError(
             f"The lab keeps what it downloads and decodes in {folder}, but cannot write there "
             f"({error.strerror or error}). Set paths.cache to a folder that it may write to."
         ) from error

@@ -89,7 +89,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         """Make the three tables, each with labels that count from 0.
 
         Raises:
-            ValueError: if the data is not there, or is not what it should be.
+            UserError: if the data is not there, or is not what it should be.
         """
 
     def converted(self, image: Image.Image) -> Converted:
@@ -110,7 +110,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         return {}
 
     def check_unseen(self, learnt: Mapping[str, Any]) -> None:
-        """Raise ValueError if a network has been trained on what this set tests.
+        """Raise UserError if a network has been trained on what this set tests.
 
         By default nothing is known of that, and nothing refused.
 
@@ -131,7 +131,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         """Pairs that are to be decided by the set's own protocol, if it has any.
 
         Raises:
-            ValueError: if they are not there.
+            UserError: if they are not there.
         """
         return None
 

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from siamese_lab.data.image_files import ImageFiles
 from siamese_lab.data.messages import console
+from siamese_lab.errors import UserError
 
 CHUNK = 64
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -43,7 +44,7 @@ def decode(files: ImageFiles, convert: Convert) -> Tensor:
     """All images, uint8 (N, C, H, W), in the order of their names.
 
     Raises:
-        ValueError: for an image that cannot be read, with its name.
+        UserError: for an image that cannot be read, with its name.
     """
 
     def arrays(chunk: _Chunk) -> NDArray[np.uint8]:
@@ -108,11 +109,11 @@ def pixels(place: Path, name: str, content: bytes, convert: Convert) -> NDArray[
     """One image as (H, W, C).
 
     Raises:
-        ValueError: if it cannot be read, with its name.
+        UserError: if it cannot be read, with its name.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
             pixels_HWC = np.asarray(convert(image))
     except UNREADABLE as error:
-        raise ValueError(f"{place} holds {name}, which cannot be read as an image ({error}). Replace it.") from error
+        raise UserError(f"{place} holds {name}, which cannot be read as an image ({error}). Replace it.") from error
     return pixels_HWC if pixels_HWC.ndim == 3 else pixels_HWC[:, :, None]

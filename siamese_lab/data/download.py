@@ -14,6 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from siamese_lab.data.cache_folder import one_at_a_time, writing_to
 from siamese_lab.data.messages import console
+from siamese_lab.errors import UserError
 
 ROUNDS = 3
 """How often every mirror is asked that may yet answer."""
@@ -51,7 +52,7 @@ def download(remote: Remote, folder: Path) -> Path:
     A transfer that was cut starts anew. Of several processes one fetches and the others wait for it.
 
     Raises:
-        ValueError: if no mirror has the right file, or it cannot be written.
+        UserError: if no mirror has the right file, or it cannot be written.
     """
     target = folder / remote.name
     draft = target.with_name(f".{target.name}.part")
@@ -81,7 +82,7 @@ def _fetch_from_any(remote: Remote, draft: Path, target: Path) -> None:
             else:
                 return
     told = "; ".join(f"{url}: {reason}" for url, reason in reasons.items())
-    raise ValueError(
+    raise UserError(
         f"{remote.name} could not be downloaded ({told}). Try again later, or get the file in another way and put it "
         f"at {target}."
     )

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from siamese_lab.data.decode import Convert, pixels
 from siamese_lab.data.table import Tag
+from siamese_lab.errors import UserError
 
 ADVICE = "Or set data.skip_unreadable=true to leave out such images."
 
@@ -53,7 +54,7 @@ class FilesTable:
         """The images at each of the indices, with the tag that these came with; see `Table`.
 
         Raises:
-            ValueError: for an image that cannot be read, with its name.
+            UserError: for an image that cannot be read, with its name.
         """
         tags: deque[Tag] = deque()
 
@@ -71,7 +72,7 @@ class FilesTable:
         )
         for images_BCHW in loader:
             if isinstance(images_BCHW, str):
-                raise ValueError(f"{images_BCHW} {ADVICE}")
+                raise UserError(f"{images_BCHW} {ADVICE}")
             yield tags.popleft(), images_BCHW
 
 
@@ -94,5 +95,5 @@ class _Decoded(Dataset[Tensor | str]):
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise ValueError(f"{path} cannot be read any more ({error.strerror}).") from error
+            raise UserError(f"{path} cannot be read any more ({error.strerror}).") from error
         return pixels(self.table.place, name, content, self.table.convert)

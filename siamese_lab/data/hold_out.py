@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab.data.image_table import ImageTable
+from siamese_lab.errors import UserError
 
 
 class Parted(NamedTuple):
@@ -19,7 +20,7 @@ def hold_out_images(table: ImageTable, nth: int) -> tuple[ImageTable, ImageTable
     """Part a table in two of the same classes: the second holds every `nth` image of each class.
 
     Raises:
-        ValueError: if `nth` leaves either without images.
+        UserError: if `nth` leaves either without images.
     """
     check_nth(nth)
     order_N = table.labels_N.argsort(stable=True)
@@ -29,7 +30,7 @@ def hold_out_images(table: ImageTable, nth: int) -> tuple[ImageTable, ImageTable
     rank_N[order_N] = torch.arange(len(table)) - start_C[table.labels_N[order_N]]
     held_N = rank_N % nth == nth - 1
     if not held_N.any():
-        raise ValueError(
+        raise UserError(
             f"data.hold_out={nth} holds out one image in {nth} of each class, but the largest has {int(size_C.max())}: "
             "lower it."
         )
@@ -42,17 +43,17 @@ def hold_out_classes(size_C: Tensor, nth: int) -> Parted:
     So both have large and small classes in the same proportion. Classes of one size count in their own order.
 
     Raises:
-        ValueError: if `nth` leaves either without classes.
+        UserError: if `nth` leaves either without classes.
     """
     check_nth(nth)
     if len(size_C) < nth:
-        raise ValueError(f"data.hold_out={nth} holds out one class in {nth}, but there are {len(size_C)}: lower it.")
+        raise UserError(f"data.hold_out={nth} holds out one class in {nth}, but there are {len(size_C)}: lower it.")
     order_C = size_C.argsort(descending=True, stable=True).tolist()
     held = order_C[nth - 1 :: nth]
     return Parted(sorted(set(order_C) - set(held)), sorted(held))
 
 
 def check_nth(nth: int) -> None:
-    """Raise ValueError for a share that would hold out everything or nothing."""
+    """Raise UserError for a share that would hold out everything or nothing."""
     if nth < 2:
-        raise ValueError(f"data.hold_out is 1 in how many to hold out for validation, at least 2, but is {nth}.")
+        raise UserError(f"data.hold_out is 1 in how many to hold out for validation, at least 2, but is {nth}.")

@@ -20,6 +20,7 @@ from siamese_lab.data.hold_out import hold_out_images
 from siamese_lab.data.image_files import list_images, readable
 from siamese_lab.data.image_table import FORMAT, ImageTable, cached, check_stored
 from siamese_lab.data.sources import Sources
+from siamese_lab.errors import UserError
 
 PROTOCOLS = ("closed", "disjoint")
 SEEN, UNSEEN = range(5), range(5, 10)
@@ -64,10 +65,10 @@ def check_protocol(protocol: str) -> str:
     """The protocol, if there is one of that name.
 
     Raises:
-        ValueError: if there is none.
+        UserError: if there is none.
     """
     if protocol not in PROTOCOLS:
-        raise ValueError(f"data.protocol must be one of {', '.join(PROTOCOLS)}, but is {protocol!r}.")
+        raise UserError(f"data.protocol must be one of {', '.join(PROTOCOLS)}, but is {protocol!r}.")
     return protocol
 
 
@@ -87,7 +88,7 @@ def load_part(idx: IdxSet, part: Part, sources: Sources, cache: Path) -> ImageTa
     """All images of the training or the test file.
 
     Raises:
-        ValueError: if the files are not there, or are not the official ones.
+        UserError: if the files are not there, or are not the official ones.
     """
     images, labels = (_locate(idx, file, sources) for file in getattr(idx, part))
 
@@ -139,13 +140,13 @@ def parse_idx(place: Path, file: IdxFile) -> NDArray[np.uint8]:
     """The values of an IDX file, compressed or not.
 
     Raises:
-        ValueError: if it cannot be read, or does not hold what the official file does.
+        UserError: if it cannot be read, or does not hold what the official file does.
     """
     with readable(place):
         content = gzip.decompress(place.read_bytes()) if place.suffix == ".gz" else place.read_bytes()
     came = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if came != file.content_md5:
-        raise ValueError(
+        raise UserError(
             f"{place} should hold the official {file.name} (MD5 {file.content_md5} when decompressed), but holds "
             f"something else ({came}). Replace it, or take it away to have it downloaded."
         )

@@ -13,6 +13,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pooch
 
+from siamese_lab.errors import UserError
+
 
 @dataclass(frozen=True)
 class ImageFiles:
@@ -28,7 +30,7 @@ class ImageFiles:
         """With / between folders, sorted folder by folder.
 
         Raises:
-            ValueError: if the archive cannot be read, or has members outside of itself.
+            UserError: if the archive cannot be read, or has members outside of itself.
         """
         if self.place.is_dir():
             return tuple(name for name, _, _ in self._listed)
@@ -50,7 +52,7 @@ class ImageFiles:
         """The bytes of each file, in the order of `names`.
 
         Raises:
-            ValueError: where a file cannot be read.
+            UserError: where a file cannot be read.
         """
         if self.place.is_dir():
             for name in self.names:
@@ -90,7 +92,7 @@ class ImageFiles:
                     continue
                 stream = archive.extractfile(member) if member.isreg() else None
                 if stream is None:
-                    raise ValueError(
+                    raise UserError(
                         f"{self.place} should hold {member.name} as a plain file, but holds a link or something else "
                         "of that name. Replace the archive by the original."
                     )
@@ -116,7 +118,7 @@ class ImageFiles:
             or PureWindowsPath(name).drive
             or ".." in name.replace("\\", "/").split("/")
         ):
-            raise ValueError(
+            raise UserError(
                 f"{self.place} has a member {name!r} that points outside of the archive: it is not what its publishers "
                 "made. Replace it by the original."
             )
@@ -135,14 +137,14 @@ def readable(place: Path) -> Iterator[None]:
     """Say of an error while reading which file it is about.
 
     Raises:
-        ValueError: in place of the many that archives raise.
+        UserError: in place of the many that archives raise.
     """
     try:
         yield
     except tarfile.ReadError as error:
-        raise ValueError(
+        raise UserError(
             f"{place} should be a zip or tar archive, but cannot be read as one ({error}). "
             "It is truncated or something else: replace it."
         ) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
-        raise ValueError(f"{place} cannot be read ({error}). It is damaged or incomplete: replace it.") from error
+        raise UserError(f"{place} cannot be read ({error}). It is damaged or incomplete: replace it.") from error

@@ -23,6 +23,7 @@ from siamese_lab.data.messages import announce
 from siamese_lab.data.plain_image import PlainImage
 from siamese_lab.data.registry import register
 from siamese_lab.data.table import Table
+from siamese_lab.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 LEAST_CLASSES = 4
@@ -90,12 +91,12 @@ class ImageFolder(DataModule):
         """The images there are, without those that are left out.
 
         Raises:
-            ValueError: if there are none.
+            UserError: if there are none.
         """
         files = list_images(_folder(self.root), SUFFIXES)
         if len(self.stray) == len(files.names):
             found = "only images that lie in none" if files.names else "no images at all"
-            raise ValueError(
+            raise UserError(
                 f"{files.place} should hold a folder of images for each class ({files.place.name}/CLASS/NAME.jpg, or "
                 f"{', '.join(SUFFIXES[1:6])}, …), but holds {found}."
             )
@@ -126,7 +127,7 @@ class ImageFolder(DataModule):
         try:
             images_NCHW = decode(files, self.convert)
         except ValueError as error:
-            raise ValueError(f"{error} {ADVICE}") from error
+            raise UserError(f"{error} {ADVICE}") from error
         return ImageTable(images_NCHW, labelled.labels_N, labelled.class_names)
 
     def provenance(self) -> dict[str, str]:
@@ -160,7 +161,7 @@ class ImageFolder(DataModule):
         for each in bad:
             announce(f"Left out: {each.complaint.removesuffix(' Replace it.')}")
         if len(bad) == len(files.names):
-            raise ValueError(f"{files.place} holds {len(bad)} images, but none of them can be read.")
+            raise UserError(f"{files.place} holds {len(bad)} images, but none of them can be read.")
         return ImageFiles(files.place, SUFFIXES, files.left_out | {each.name for each in bad})
 
     def _part(self, labelled: "_Labelled") -> tuple[list[int], ...]:
@@ -169,7 +170,7 @@ class ImageFolder(DataModule):
         Those with one image are parted by themselves, as nothing can be learnt from them nor found.
 
         Raises:
-            ValueError: if there are too few.
+            UserError: if there are too few.
         """
         size_C = labelled.labels_N.bincount(minlength=len(labelled.class_names))
         shuffled_C = torch.randperm(len(size_C), generator=torch.Generator().manual_seed(self.split_seed))
@@ -188,17 +189,17 @@ class ImageFolder(DataModule):
     def _check_classes(self, count: int, several: int) -> None:
         place, needed = self.files.place, "2 to train on, 1 to validate on and 1 to test on"
         if count < LEAST_CLASSES:
-            raise ValueError(
+            raise UserError(
                 f"{place} holds {count} class{'es' * (count > 1)}, but at least {LEAST_CLASSES} are needed: {needed}."
             )
         if several < LEAST_CLASSES:
-            raise ValueError(
+            raise UserError(
                 f"Of the {count} classes in {place}, {several or 'none'} have two images or more, but at least "
                 f"{LEAST_CLASSES} must: {needed}. An image alone in its class has nothing that it could be found by."
             )
         left = len(self._cut(list(range(several)), at_least=1)[0])
         if left < 2:
-            raise ValueError(
+            raise UserError(
                 f"Of the {several} classes of two images or more in {place}, {left} would be left to train on, but 2 "
                 "are needed. Lower data.validation_share or data.test_share."
             )
@@ -221,12 +222,12 @@ def _label(names: tuple[str, ...]) -> _Labelled:
 
 def _folder(root: Path | None) -> Path:
     if root is None:
-        raise ValueError(
+        raise UserError(
             "data=image_folder reads images of your own: set data.root=FOLDER to a folder that holds one of images for "
             "each class."
         )
     if not root.is_dir():
-        raise ValueError(f"data.root is {root}, but there is no such folder.")
+        raise UserError(f"data.root is {root}, but there is no such folder.")
     return root
 
 
@@ -234,13 +235,13 @@ def _check_options(
     image_size: int, validation_share: float, test_share: float, in_memory: bool | str, workers: int | None
 ) -> None:
     if image_size < 1:
-        raise ValueError(f"data.image_size must be at least 1 pixel, but is {image_size}.")
+        raise UserError(f"data.image_size must be at least 1 pixel, but is {image_size}.")
     if not (0 < validation_share < 1 and 0 < test_share < 1 and validation_share + test_share < 1):
-        raise ValueError(
+        raise UserError(
             "data.validation_share and data.test_share are shares of the classes, above 0 and together below 1, but "
             f"are {validation_share} and {test_share}."
         )
     if str(in_memory).lower() not in IN_MEMORY:
-        raise ValueError(f"data.in_memory is one of {', '.join(IN_MEMORY)}, not {in_memory!r}.")
+        raise UserError(f"data.in_memory is one of {', '.join(IN_MEMORY)}, not {in_memory!r}.")
     if workers is not None and workers < 0:
-        raise ValueError(f"data.workers must be 0 or more, but is {workers}.")
+        raise UserError(f"data.workers must be 0 or more, but is {workers}.")

@@ -20,6 +20,7 @@ from torch import Tensor
 from siamese_lab.data.cache_folder import one_at_a_time, writing_to
 from siamese_lab.data.messages import announce
 from siamese_lab.data.table import Tag
+from siamese_lab.errors import UserError
 
 IMAGES, LABELS, MANIFEST = "images.npy", "labels.npy", "table.json"
 FORMAT = 2
@@ -31,7 +32,7 @@ class ImageTable:
     """All images of a data set or of a part of it.
 
     Raises:
-        ValueError: if the three parts do not fit together.
+        UserError: if the three parts do not fit together.
     """
 
     images_NCHW: Tensor
@@ -43,12 +44,12 @@ class ImageTable:
     def __post_init__(self) -> None:
         images, labels = self.images_NCHW, self.labels_N
         if images.ndim != 4 or images.dtype != torch.uint8 or labels.shape != images.shape[:1]:
-            raise ValueError(
+            raise UserError(
                 "An image table expects uint8 images (N, C, H, W) and labels (N,), but got "
                 f"{images.dtype} {tuple(images.shape)} and {tuple(labels.shape)}."
             )
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.class_names):
-            raise ValueError(
+            raise UserError(
                 f"Labels must be indices of the {len(self.class_names)} class names, "
                 f"but run from {int(labels.min())} to {int(labels.max())}."
             )
@@ -94,7 +95,7 @@ def cached(folder: Path, key: str, decode: Callable[[], ImageTable]) -> ImageTab
     one decodes and the others wait for it. What is there but not whole, or not the lab's, is made anew.
 
     Raises:
-        ValueError: if nothing can be written to `folder`.
+        UserError: if nothing can be written to `folder`.
     """
     place = folder / key
     table = _stored(place)

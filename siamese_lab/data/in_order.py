@@ -6,6 +6,7 @@ import torch
 
 from siamese_lab.batch import Batch
 from siamese_lab.data.table import Table
+from siamese_lab.errors import UserError
 
 
 class InOrder:
@@ -20,7 +21,7 @@ class InOrder:
 
     def __init__(self, table: Table, batch_size: int, rank: int = 0, ranks: int = 1) -> None:
         if batch_size < 1:
-            raise ValueError(f"data.eval_batch_size must be at least 1, but is {batch_size}.")
+            raise UserError(f"data.eval_batch_size must be at least 1, but is {batch_size}.")
         self.table = table
         self.batch_size = batch_size
         self.first = len(table) * rank // ranks

@@ -25,6 +25,7 @@ from siamese_lab.data.lfw_people import FOLDS, people
 from siamese_lab.data.official_pairs import OfficialPairs, official_pairs
 from siamese_lab.data.registry import register
 from siamese_lab.data.sources import Sources, packed
+from siamese_lab.errors import UserError
 from siamese_lab.registry import did_you_mean
 
 FOLDER = "lfw-py"
@@ -139,7 +140,7 @@ class Lfw(DataModule):
         threshold chosen on the other nine.
 
         Raises:
-            ValueError: for a file that is not there or not whole.
+            UserError: for a file that is not there or not whole.
         """
         if self.view == 1:
             choose, decide = self.pairs("view_1_train"), self.pairs("view_1_test")
@@ -153,10 +154,10 @@ class Lfw(DataModule):
         """The official pairs `view_1_train` (2,200), `view_1_test` (1,000) or `view_2` (6,000 in ten folds).
 
         Raises:
-            ValueError: for another name, and for a file that is not there or not whole.
+            UserError: for another name, and for a file that is not there or not whole.
         """
         if which not in PAIRS:
-            raise ValueError(f"LFW has no pairs {which!r}.{did_you_mean(which, PAIRS)} Available: {', '.join(PAIRS)}.")
+            raise UserError(f"LFW has no pairs {which!r}.{did_you_mean(which, PAIRS)} Available: {', '.join(PAIRS)}.")
         return read_pairs(self.sources.find_or_download(PAIRS[which]), people())
 
     def check_unseen(self, learnt: Mapping[str, Any]) -> None:
@@ -168,7 +169,7 @@ class Lfw(DataModule):
         if seen:
             here = part_of_lfw(self.view, self.fold)
             told = f"{self.view}" if self.fold is None else f"{self.view} data.fold={self.fold}"
-            raise ValueError(
+            raise UserError(
                 f"A network trained on {part_of_lfw(view, fold)} of LFW has seen {len(seen)} of the people that {here} "
                 f"tests, so it cannot be reported there. Train one with data.view={told}, or evaluate this one where "
                 "it belongs."
@@ -230,7 +231,7 @@ class Lfw(DataModule):
             return alignment, list_images(place, SUFFIX)
         asked = self._preferred()
         if asked.remote is None:
-            raise ValueError(
+            raise UserError(
                 f"{self.sources.absent(asked.archive)} Deep-funneled images can no longer be downloaded: put that "
                 f"archive, or a folder {asked.stem}/, there, or leave data.alignment=null to use funneled ones."
             )
@@ -272,7 +273,7 @@ class Lfw(DataModule):
 
     def _convert(self, image: Image.Image) -> Image.Image:
         if image.size != (SIDE, SIDE):
-            raise ValueError(f"it has {image.size[0]}×{image.size[1]} pixels, not {SIDE}×{SIDE}")
+            raise UserError(f"it has {image.size[0]}×{image.size[1]} pixels, not {SIDE}×{SIDE}")
         return self._middle(image)
 
     @property
@@ -302,29 +303,29 @@ def part_of_lfw(view: int, fold: int | None) -> str:
 
 
 def check_options(alignment: str | None, view: int, fold: int | None, crop: int, image_size: int) -> None:
-    """Raise ValueError for options that are not there or do not go together."""
+    """Raise UserError for options that are not there or do not go together."""
     if alignment is not None and alignment not in ALIGNMENTS:
-        raise ValueError(
+        raise UserError(
             f"data.alignment must be null or one of {', '.join(ALIGNMENTS)}, but is {alignment!r}."
             f"{did_you_mean(alignment, ALIGNMENTS)}"
         )
     if view not in (1, 2):
-        raise ValueError(f"LFW has the views 1 and 2, but data.view is {view!r}.")
+        raise UserError(f"LFW has the views 1 and 2, but data.view is {view!r}.")
     if view == 2 and fold not in range(FOLDS):
-        raise ValueError(
+        raise UserError(
             f"View 2 of LFW is one of ten folds: set data.fold=0…{FOLDS - 1}, which is {fold}. "
             "All of them: python -m siamese_lab.train -m experiment=lfw_view2."
         )
     if view == 1 and fold is not None:
-        raise ValueError(f"View 1 of LFW has no folds, but data.fold is {fold}. Set data.view=2, or data.fold=null.")
+        raise UserError(f"View 1 of LFW has no folds, but data.fold is {fold}. Set data.view=2, or data.fold=null.")
     if not 1 <= crop <= SIDE:
-        raise ValueError(f"LFW's photographs have {SIDE}×{SIDE} pixels; data.crop must be 1…{SIDE}, not {crop}.")
+        raise UserError(f"LFW's photographs have {SIDE}×{SIDE} pixels; data.crop must be 1…{SIDE}, not {crop}.")
     if image_size < 1:
-        raise ValueError(f"data.image_size must be at least 1 pixel, but is {image_size}.")
+        raise UserError(f"data.image_size must be at least 1 pixel, but is {image_size}.")
 
 
 def check_files(files: ImageFiles) -> None:
-    """Raise ValueError unless these are all the photographs, and nothing else."""
+    """Raise UserError unless these are all the photographs, and nothing else."""
     found = ["/".join(PurePosixPath(name).parts[-2:]) for name in files.names]
     expected = [name for person in people() for name in person.files()]
     if found != expected:
@@ -334,7 +335,7 @@ def check_files(files: ImageFiles) -> None:
             for names, what in ((missing, "missing"), (strange, "unknown"))
             if names
         ]
-        raise ValueError(
+        raise UserError(
             f"{files.place} should hold the {len(expected):,} photographs of {len(people()):,} people, but holds "
             f"{len(found):,} ({'; '.join(told) or 'some twice or out of order'}). It is incomplete or something else: "
             "replace it."

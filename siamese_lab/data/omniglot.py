@@ -23,6 +23,7 @@ from siamese_lab.data.ink_image import ink_image
 from siamese_lab.data.one_shot_runs import OneShotRuns, read_runs
 from siamese_lab.data.registry import register
 from siamese_lab.data.sources import Sources, packed
+from siamese_lab.errors import UserError
 from siamese_lab.registry import did_you_mean
 
 FOLDER = "omniglot-py"
@@ -74,7 +75,7 @@ class Omniglot(DataModule):
     ) -> None:
         super().__init__(**common)
         if image_size < 1:
-            raise ValueError(f"data.image_size must be at least 1 pixel, but is {image_size}.")
+            raise UserError(f"data.image_size must be at least 1 pixel, but is {image_size}.")
         self.cache = Path(cache) if cache is not None else default_cache()
         self.sources = Sources(FOLDER, root, self.cache)
         self.image_size = image_size
@@ -92,7 +93,7 @@ class Omniglot(DataModule):
         """Lake's 20 runs of within-alphabet 20-way classification: the archive, or the folder it was unpacked to.
 
         Raises:
-            ValueError: if there is none and it cannot be downloaded.
+            UserError: if there is none and it cannot be downloaded.
         """
         return self.sources.find_or_download(ONE_SHOT_RUNS, ONE_SHOT_RUNS.name.removesuffix(".zip"))
 
@@ -100,7 +101,7 @@ class Omniglot(DataModule):
         """The drawings of those runs, made as the set's other images are, and what is to be answered.
 
         Raises:
-            ValueError: as `one_shot_runs`, and for a copy that is incomplete or unreadable.
+            UserError: as `one_shot_runs`, and for a copy that is incomplete or unreadable.
         """
         return read_runs(self.one_shot_runs(), self._convert)
 
@@ -163,11 +164,11 @@ class Omniglot(DataModule):
 
 
 def check_files(files: ImageFiles, part: str) -> None:
-    """Raise ValueError unless these are all the drawings of the part, and nothing else."""
+    """Raise UserError unless these are all the drawings of the part, and nothing else."""
     drawings = Counter(character_of(name) for name in files.names)
     if len(drawings) != CHARACTERS[part] or set(drawings.values()) != {DRAWINGS}:
         expected = CHARACTERS[part]
-        raise ValueError(
+        raise UserError(
             f"{files.place} should hold {expected} characters of {DRAWINGS} drawings ({expected * DRAWINGS} images), "
             f"but holds {len(drawings)} characters and {len(files.names)} images. It is incomplete or something else: "
             "replace it by the original."
@@ -183,18 +184,18 @@ def split_by_alphabet(characters: Sequence[str], held_out: Sequence[str]) -> Par
     """Part classes into those of all other alphabets and those of `held_out`.
 
     Raises:
-        ValueError: for an alphabet that is not there, and where none or all are held out.
+        UserError: for an alphabet that is not there, and where none or all are held out.
     """
     alphabet_of = [name.split("/")[0] for name in characters]
     known = sorted(set(alphabet_of))
     for alphabet in held_out:
         if alphabet not in known:
-            raise ValueError(
+            raise UserError(
                 f"There is no background alphabet {alphabet!r}.{did_you_mean(alphabet, known)} "
                 f"Available: {', '.join(known)}."
             )
     if not 0 < len(set(held_out)) < len(known):
-        raise ValueError(
+        raise UserError(
             f"data.validation_alphabets must name between 1 and {len(known) - 1} alphabets, but has {len(held_out)}."
         )
     kept = [label for label, alphabet in enumerate(alphabet_of) if alphabet not in held_out]

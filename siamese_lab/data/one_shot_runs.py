@@ -16,6 +16,7 @@ from torch import Tensor
 from siamese_lab.data.decode import Convert, decode
 from siamese_lab.data.image_files import list_images
 from siamese_lab.data.image_table import ImageTable
+from siamese_lab.errors import UserError
 
 RUNS, WAYS = 20, 20
 ANSWERS = "class_labels.txt"
@@ -42,7 +43,7 @@ def read_runs(place: Path, convert: Convert) -> OneShotRuns:
         convert: what makes an image of the data set from a drawing.
 
     Raises:
-        ValueError: unless exactly these runs are there, and for a drawing that cannot be read.
+        UserError: unless exactly these runs are there, and for a drawing that cannot be read.
     """
     files = list_images(place)
     row_of = {_short(name): row for row, name in enumerate(files.names)}
@@ -50,7 +51,7 @@ def read_runs(place: Path, convert: Convert) -> OneShotRuns:
     known_of = dict(_answers(place))
     answered = set(known_of) == set(asked) and set(known_of.values()) == set(known)
     if not (answered and len(known) == len(asked) == RUNS * WAYS):
-        raise ValueError(
+        raise UserError(
             f"{place} should hold {RUNS} runs of {WAYS} known drawings, as many to classify and {ANSWERS}, but holds "
             f"{len(known)} and {len(asked)} drawings and {len(known_of)} answers. It is incomplete or something else: "
             "replace it by the original."

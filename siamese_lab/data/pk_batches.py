@@ -17,6 +17,7 @@ from torch import Tensor
 from siamese_lab.batch import Batch
 from siamese_lab.data.class_offsets import class_offsets
 from siamese_lab.data.table import Table
+from siamese_lab.errors import UserError
 
 AT_ONCE = 1 << 15
 """Images that are drawn at once (at least a batch), as many small draws cost more than a large one."""
@@ -57,7 +58,7 @@ class PKBatches:
         batches_per_epoch: length of an epoch.
 
     Raises:
-        ValueError: if P, K and the table do not go together.
+        UserError: if P, K and the table do not go together.
     """
 
     def __init__(
@@ -94,10 +95,10 @@ class PKBatches:
         Together they see what one process would see that has it all.
 
         Raises:
-            ValueError: if P is not a multiple of `ranks`.
+            UserError: if P is not a multiple of `ranks`.
         """
         if self.classes_per_batch % ranks:
-            raise ValueError(
+            raise UserError(
                 f"The classes of a batch are shared out among {ranks} processes, but data.classes_per_batch is "
                 f"{self.classes_per_batch}. Set it to a multiple of {ranks}."
             )
@@ -106,22 +107,22 @@ class PKBatches:
 
     def _check(self, repeats: bool, repeats_are_positives: bool, batches_per_epoch: int | None) -> None:
         if self.images_per_class < 2:
-            raise ValueError(
+            raise UserError(
                 f"P×K batches need at least 2 images per class, so that an anchor has a positive, "
                 f"but data.images_per_class is {self.images_per_class}."
             )
         if self.classes_per_batch < 2:
-            raise ValueError(
+            raise UserError(
                 f"P×K batches need at least 2 classes, so that an anchor has a negative, "
                 f"but data.classes_per_batch is {self.classes_per_batch}."
             )
         if self.classes_per_batch > self.class_count:
-            raise ValueError(
+            raise UserError(
                 f"P×K batches of {self.classes_per_batch} classes need as many to train on, but there are "
                 f"{self.class_count}. Set data.classes_per_batch={self.class_count} or less."
             )
         if batches_per_epoch is not None and batches_per_epoch < 1:
-            raise ValueError(f"data.batches_per_epoch must be at least 1, but is {batches_per_epoch}.")
+            raise UserError(f"data.batches_per_epoch must be at least 1, but is {batches_per_epoch}.")
         needed = (1 if repeats_are_positives else 2) if repeats else self.images_per_class
         short = (self.offsets.size_C < needed).nonzero().squeeze(1)
         if len(short):
@@ -131,7 +132,7 @@ class PKBatches:
                 if repeats
                 else ", data.repeats=true to show their images more than once, or a smaller data.images_per_class"
             )
-            raise ValueError(
+            raise UserError(
                 f"P×K batches need {needed} images per class, but {len(short)} of {self.class_count} classes have "
                 f"fewer, such as class {first} ({self.table.class_names[first]!r}) with "
                 f"{int(self.offsets.size_C[first])}. Set data.min_images_per_class={needed} to leave such classes "

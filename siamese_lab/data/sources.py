@@ -7,6 +7,7 @@ from pathlib import Path
 
 from siamese_lab.data.download import Remote, download
 from siamese_lab.data.messages import announce
+from siamese_lab.errors import UserError
 
 DOWNLOADS = "downloads"
 
@@ -29,10 +30,10 @@ class Sources:
         """The first of these files or folders that there is, the user's own before the downloaded.
 
         Raises:
-            ValueError: if the user's root is not there.
+            UserError: if the user's root is not there.
         """
         if self.root is not None and not self.root.is_dir():
-            raise ValueError(
+            raise UserError(
                 f"paths.data (or SIAMESE_LAB_DATA) is {self.root}, but there is no such folder. It should hold "
                 f"{self.folder}/{names[-1]}, or be left out to have it downloaded."
             )
@@ -47,7 +48,7 @@ class Sources:
         """The first of these that there is, `remote`'s own name the last of them, or else the download.
 
         Raises:
-            ValueError: if it cannot be downloaded.
+            UserError: if it cannot be downloaded.
         """
         found = self.find(*names, remote.name)
         if found is None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from siamese_lab.data.augment import to_float
 from siamese_lab.data.in_order import InOrder
 from siamese_lab.data.table import Table
+from siamese_lab.errors import UserError
 from siamese_lab.networks import SiameseNetwork
 
 
@@ -33,10 +34,10 @@ def embed(
         advance: is told of every batch how many images it had.
 
     Raises:
-        ValueError: if there are no images.
+        UserError: if there are no images.
     """
     if not len(table):
-        raise ValueError("There is nothing to evaluate: the set has no images.")
+        raise UserError("There is nothing to evaluate: the set has no images.")
     parts = []
     with evaluating(network, fabric):
         for batch in InOrder(table, batch_size):

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from siamese_lab import checkpoints, data
 from siamese_lab.choices import config_folder
+from siamese_lab.errors import UserError
 from siamese_lab.evaluation.trained import Trained, choices_of
 from siamese_lab.mistakes import searched_too
 from siamese_lab.overrides import last_value, option_of, quoted
@@ -30,7 +31,7 @@ def with_evaluated_data(arguments: Sequence[str]) -> list[str]:
     of the training.
 
     Raises:
-        ValueError: for a checkpoint that is not there, not the lab's, or without its choices.
+        UserError: for a checkpoint that is not there, not the lab's, or without its choices.
     """
     place, name = last_value("checkpoint", arguments), last_value("data", arguments)
     rest = [argument for argument in arguments if option_of(argument) != "data"]
@@ -87,7 +88,7 @@ def folders_of_then(choices: Mapping[str, Any], arguments: Sequence[str]) -> lis
 
 
 def check_fit(trained: Trained, images: data.DataModule) -> None:
-    """Raise ValueError unless the images have the form that the network was trained with."""
+    """Raise UserError unless the images have the form that the network was trained with."""
     wanted = trained.images()
     if (images.channels, images.image_size) == (wanted.channels, wanted.image_size):
         return
@@ -101,7 +102,7 @@ def check_fit(trained: Trained, images: data.DataModule) -> None:
         images.channels == wanted.channels or "colour" in known
     )
     advice = f"Add {' '.join(options)}." if fits else "Train a network for images of that form."
-    raise ValueError(
+    raise UserError(
         f"This network takes images of {form(wanted)}, as {wanted.title} has them, but "
         f"{images.title} here has {form(images)}. {advice}"
     )
@@ -122,7 +123,7 @@ def count_seen(trained: Trained, options: Mapping[str, Any], images: data.DataMo
         images: that data.
 
     Raises:
-        ValueError: if it was trained on classes that by its own split it was not, as when a folder of images is now
+        UserError: if it was trained on classes that by its own split it was not, as when a folder of images is now
             parted in another way.
     """
     then = trained.choices["data"]
@@ -135,7 +136,7 @@ def count_seen(trained: Trained, options: Mapping[str, Any], images: data.DataMo
     leaked = learnt & tested - set(at_training.splits.test.class_names)
     if leaked:
         said = " ".join(f"data.{name}={options[name]}" for name in changed)
-        raise ValueError(
+        raise UserError(
             f"The network was trained on {len(leaked):,} of the {len(tested):,} classes that would be tested with "
             f"{said}, such as {min(leaked)}, so its figures would not be those of unseen classes. "
             f"Train one with {said} to report these, or test this one as it was trained."

@@ -12,6 +12,7 @@ from torch import Tensor
 from siamese_lab.data import DataModule
 from siamese_lab.data.omniglot import Omniglot
 from siamese_lab.data.table import Table
+from siamese_lab.errors import UserError
 from siamese_lab.evaluation import protocols
 from siamese_lab.evaluation.embed import embed
 from siamese_lab.evaluation.evaluation import Evaluation
@@ -54,7 +55,7 @@ def evaluate(
         console: where to show progress; by default nowhere.
 
     Raises:
-        ValueError: for options out of range, a set without a class of two images, and embeddings that are not finite.
+        UserError: for options out of range, a set without a class of two images, and embeddings that are not finite.
     """
     check_counts(pairs, episodes)
     check_classes(images.splits.test)
@@ -72,18 +73,18 @@ def evaluate(
 
 
 def check_counts(pairs: int, episodes: int) -> None:
-    """Raise ValueError for numbers of what is drawn that make no sense."""
+    """Raise UserError for numbers of what is drawn that make no sense."""
     if pairs < 0 or pairs % 2:
-        raise ValueError(f"pairs is even, as half of them are of one class, and at least 0, but is {pairs}.")
+        raise UserError(f"pairs is even, as half of them are of one class, and at least 0, but is {pairs}.")
     if episodes < 0 or episodes == 1:
-        raise ValueError(f"episodes is 0, for none, or at least 2, for an interval, but is {episodes}.")
+        raise UserError(f"episodes is 0, for none, or at least 2, for an interval, but is {episodes}.")
 
 
 def check_classes(table: Table) -> None:
-    """Raise ValueError for images that can say nothing, before they are embedded."""
+    """Raise UserError for images that can say nothing, before they are embedded."""
     retrieval.check_labels(table.labels_N)
     if len(classes := table.labels_N.unique()) < 2:
-        raise ValueError(
+        raise UserError(
             f"All {len(table):,} test images are of one class, {table.class_names[int(classes[0])]!r}, so there is "
             "nothing to tell apart. Evaluate on a set of at least 2 classes."
         )

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 from torch import Tensor
 
+from siamese_lab.errors import UserError
+
 Method = Literal["tsne", "umap"]
 LEAST = 5
 """Images."""
@@ -19,16 +21,16 @@ NEIGHBOURS = 30
 
 
 def check_method(method: str | None) -> None:
-    """Raise ValueError for a method that is not known or not installed."""
+    """Raise UserError for a method that is not known or not installed."""
     if method is None:
         return
     if method not in get_args(Method):
-        raise ValueError(f"map must be {' or '.join(get_args(Method))}, or null for none, but is {method!r}.")
+        raise UserError(f"map must be {' or '.join(get_args(Method))}, or null for none, but is {method!r}.")
     if method == "umap":
         try:
             import umap  # noqa: F401
         except ImportError as error:
-            raise ValueError("map=umap needs UMAP: pip install umap-learn, or leave map=tsne.") from error
+            raise UserError("map=umap needs UMAP: pip install umap-learn, or leave map=tsne.") from error
 
 
 def project(z_ND: Tensor, method: Method, seed: int) -> NDArray[np.float32]:

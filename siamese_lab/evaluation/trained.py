@@ -9,6 +9,7 @@ from torch import Tensor
 
 from siamese_lab import checkpoints, data, networks
 from siamese_lab.callbacks.stored_choices import stored_choices
+from siamese_lab.errors import UserError
 from siamese_lab.study import results
 
 PREFIX = "network."
@@ -36,7 +37,7 @@ def load(place: Path) -> Trained:
     """The trained network in a checkpoint, or in the folder of a run.
 
     Raises:
-        ValueError: for what is no checkpoint of the lab's, is not whole, or would have to be executed; for choices
+        UserError: for what is no checkpoint of the lab's, is not whole, or would have to be executed; for choices
             that this version does not have, weights of another network than these describe, and weights that are not
             finite.
     """
@@ -52,7 +53,7 @@ def load(place: Path) -> Trained:
         }
         step = int(content["global_step"])
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
+        raise UserError(
             f"{checkpoint} is not whole: it lacks {error}. A run of siamese_lab stores weights, steps and choices."
         ) from error
     fill(network, weights, checkpoint)
@@ -63,19 +64,19 @@ def choices_of(content: Mapping[str, Any], checkpoint: Path) -> dict[str, Any]:
     """The choices that a checkpoint was trained with; of one that lacks them, those its run recorded beside it.
 
     Raises:
-        ValueError: if there are none, or not those that a network is rebuilt from.
+        UserError: if there are none, or not those that a network is rebuilt from.
     """
     choices = stored_choices(content)
     run = checkpoints.run_of(checkpoint)
     if choices is None and run is not None:
         choices = results.read(run).choices
     if choices is None:
-        raise ValueError(
+        raise UserError(
             f"{checkpoint} holds weights but not the choices they were trained with, and no {results.FILE_NAME} lies "
             "in the folder above its own. Leave it in the folder of its run, or train again with this version."
         )
     if lacking := [name for name in NEEDED if name not in choices]:
-        raise ValueError(
+        raise UserError(
             f"{checkpoint} is not whole: the choices in it lack {', '.join(lacking)}. "
             "Use another of its run's checkpoints."
         )
@@ -94,7 +95,7 @@ def fill(network: networks.SiameseNetwork, weights: Mapping[str, Any], checkpoin
     """Put weights into a network.
 
     Raises:
-        ValueError: if they are of another network, or not finite.
+        UserError: if they are of another network, or not finite.
     """
     wanted = network.state_dict()
     differing = [
@@ -109,7 +110,7 @@ def fill(network: networks.SiameseNetwork, weights: Mapping[str, Any], checkpoin
     if differing:
         listed = "; ".join(sorted(differing)[:SHOWN])
         more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
-        raise ValueError(
+        raise UserError(
             f"The weights in {checkpoint} are not of the network that its choices describe: {listed}{more}. "
             "Its network's code has changed since, or the file was put together from two: "
             "use the version that trained it."
@@ -120,7 +121,7 @@ def fill(network: networks.SiameseNetwork, weights: Mapping[str, Any], checkpoin
         if isinstance(each, Tensor) and each.is_floating_point() and not torch.isfinite(each).all()
     ]
     if broken:
-        raise ValueError(
+        raise UserError(
             f"The weights in {checkpoint} are not finite, in {len(broken)} of {len(weights)} tensors such as "
             f"{broken[0]}: its training diverged. Use an earlier checkpoint, or train again with a lower optimizer.lr."
         )

@@ -10,14 +10,15 @@ from typing import Literal, get_args
 from torch import Tensor, nn
 
 from siamese_lab.batch import Triplets
+from siamese_lab.errors import UserError
 
 Reduction = Literal["mean", "mean_active"]
 
 
 def check_reduction(reduction: str) -> None:
-    """Raise ValueError unless `reduction` is one of the two means."""
+    """Raise UserError unless `reduction` is one of the two means."""
     if reduction not in get_args(Reduction):
-        raise ValueError(f"reduction must be 'mean' or 'mean_active', but is {reduction!r}.")
+        raise UserError(f"reduction must be 'mean' or 'mean_active', but is {reduction!r}.")
 
 
 class Loss(nn.Module, ABC):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab.batch import Triplets
+from siamese_lab.errors import UserError
 from siamese_lab.losses.base import Loss, Reduction, check_reduction
 from siamese_lab.losses.pairs import pair_distances
 from siamese_lab.losses.registry import register
@@ -31,7 +32,7 @@ class ContrastiveLoss(Loss):
         super().__init__(**base)
         check_reduction(reduction)
         if not margin > 0:
-            raise ValueError(f"The contrastive loss needs a margin above 0, but it is {margin}.")
+            raise UserError(f"The contrastive loss needs a margin above 0, but it is {margin}.")
         self.margin = margin
         self.reduction = reduction
 

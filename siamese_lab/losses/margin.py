@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from siamese_lab import distances
 from siamese_lab.batch import Triplets
+from siamese_lab.errors import UserError
 from siamese_lab.losses.base import Loss
 from siamese_lab.losses.pairs import pair_distances
 from siamese_lab.losses.registry import register
@@ -46,13 +47,13 @@ class MarginLoss(Loss):
         distances.check_kind(distance)
         for name, value in (("margin", margin), ("beta", beta)):
             if not value > 0:
-                raise ValueError(f"The margin loss needs a {name} above 0, but it is {value}.")
+                raise UserError(f"The margin loss needs a {name} above 0, but it is {value}.")
         if not beta_lr >= 0:
-            raise ValueError(f"The margin loss needs a beta_lr of 0 or more, but it is {beta_lr}.")
+            raise UserError(f"The margin loss needs a beta_lr of 0 or more, but it is {beta_lr}.")
         if not beta_per_class:
             start = torch.tensor(beta)
         elif self.classes is None:
-            raise ValueError("beta_per_class=true needs to know how many classes there are: give classes, too.")
+            raise UserError("beta_per_class=true needs to know how many classes there are: give classes, too.")
         else:
             start = torch.full((self.classes,), beta)
         self.margin = margin
@@ -76,5 +77,5 @@ class MarginLoss(Loss):
         if not self.beta_per_class:
             return self.beta.view(1, 1)
         if labels_B is None:
-            raise ValueError("A β per class needs the labels of the batch: loss(z, triplets, labels_B).")
+            raise UserError("A β per class needs the labels of the batch: loss(z, triplets, labels_B).")
         return self.beta.index_select(0, labels_B.index_select(0, anchor_T))[:, None]

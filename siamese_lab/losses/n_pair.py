@@ -14,6 +14,7 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.batch import Triplets
+from siamese_lab.errors import UserError
 from siamese_lab.losses.base import Loss
 from siamese_lab.losses.pairs import pair_products
 from siamese_lab.losses.registry import register
@@ -33,9 +34,9 @@ class NPairLoss(Loss):
     def __init__(self, temperature: float = 0.1, l2_penalty: float | None = None, **base: Any) -> None:
         super().__init__(**base)
         if not temperature > 0:
-            raise ValueError(f"The N-pair loss needs a temperature above 0, but it is {temperature}.")
+            raise UserError(f"The N-pair loss needs a temperature above 0, but it is {temperature}.")
         if l2_penalty is not None and not l2_penalty >= 0:
-            raise ValueError(f"l2_penalty must be 0 or more, or null for unit-norm embeddings, but is {l2_penalty}.")
+            raise UserError(f"l2_penalty must be 0 or more, or null for unit-norm embeddings, but is {l2_penalty}.")
         self.temperature = temperature
         self.l2_penalty = l2_penalty
         self.of_unit_norm = l2_penalty is None
@@ -43,7 +44,7 @@ class NPairLoss(Loss):
     def forward(self, z_CD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
         """The loss of a batch; remembered embeddings have unit norm, so they do not go with an `l2_penalty`."""
         if self.l2_penalty is not None and labels_B is not None and len(z_CD) != len(labels_B):
-            raise ValueError(
+            raise UserError(
                 f"With an l2_penalty the N-pair loss takes the {len(labels_B)} embeddings of the batch alone, but got "
                 f"{len(z_CD)}: remembered ones have unit norm. Take l2_penalty=None, or a sampler without a memory."
             )

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.batch import EveryTriplet, Triplets
+from siamese_lab.errors import UserError
 from siamese_lab.losses import every_triplet
 from siamese_lab.losses.base import Loss, Reduction, check_reduction
 from siamese_lab.losses.pairs import pair_distances
@@ -45,7 +46,7 @@ class TripletLoss(Loss):
         distances.check_kind(distance)
         check_reduction(reduction)
         if not margin > 0:
-            raise ValueError(f"The triplet loss needs a margin above 0, but it is {margin}.")
+            raise UserError(f"The triplet loss needs a margin above 0, but it is {margin}.")
         self.margin = margin
         self.soft = soft
         self.distance = distance

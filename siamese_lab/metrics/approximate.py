@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from siamese_lab.errors import UserError
 from siamese_lab.metrics import ranking
 from siamese_lab.metrics.ranking import Places, Points, Queries
 
@@ -35,10 +36,10 @@ def places(
         to_find: how many each query looks for at least.
 
     Raises:
-        ValueError: if faiss is not installed, or an embedding is not finite.
+        UserError: if faiss is not installed, or an embedding is not finite.
     """
     if not (images.finite_N.all() and gallery.finite_N.all()):
-        raise ValueError('index="faiss" needs finite embeddings, but some are not. index="exact" takes them.')
+        raise UserError('index="faiss" needs finite embeddings, but some are not. index="exact" takes them.')
     name, index = _built(gallery)
     within = images is gallery
     length = min(len(gallery.z_ND), max(int(queries.relevant_Q.max()), to_find) + int(within))
@@ -62,7 +63,7 @@ def _built(gallery: Points) -> tuple[str, Any]:
     try:
         import faiss
     except ImportError:
-        raise ValueError(
+        raise UserError(
             'index="faiss" needs the package faiss, which is not installed. '
             'Install it with `pip install faiss-cpu`, or take index="exact".'
         ) from None

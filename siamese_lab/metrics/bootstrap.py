@@ -14,6 +14,8 @@ import numpy as np
 import scipy.stats
 from torch import Tensor
 
+from siamese_lab.errors import UserError
+
 DRAWN_AT_ONCE = 2**22
 """Classes: 32 MiB of indices, however many there are."""
 
@@ -39,14 +41,14 @@ def over_classes(
         level: the share of such intervals that is to hold the true mean.
 
     Raises:
-        ValueError: for shapes that do not match, a level or number that makes no interval, values that are not finite,
+        UserError: for shapes that do not match, a level or number that makes no interval, values that are not finite,
             or fewer than 2 classes.
     """
     _check(values_Q, labels_Q, resamples, level)
     _, class_Q = np.unique(labels_Q.cpu().numpy(), return_inverse=True)
     size_C = np.bincount(class_Q)
     if len(size_C) < 2:
-        raise ValueError("An interval over classes needs at least 2 classes, but all images are of one.")
+        raise UserError("An interval over classes needs at least 2 classes, but all images are of one.")
     sum_C = np.bincount(class_Q, weights=values_Q.double().cpu().numpy())
     interval = scipy.stats.bootstrap(
         (sum_C, size_C),
@@ -68,15 +70,15 @@ def _mean(sum_C: np.ndarray, size_C: np.ndarray, axis: int = -1) -> np.ndarray:
 
 def _check(values_Q: Tensor, labels_Q: Tensor, resamples: int, level: float) -> None:
     if values_Q.ndim != 1 or labels_Q.shape != values_Q.shape:
-        raise ValueError(
+        raise UserError(
             f"The bootstrap expects values (Q,) and labels (Q,), but got {tuple(values_Q.shape)} and "
             f"{tuple(labels_Q.shape)}."
         )
     if resamples < 1 or not 0 < level < 1:
-        raise ValueError(
+        raise UserError(
             f"The bootstrap needs resamples of at least 1 and a level between 0 and 1, but they are {resamples} and "
             f"{level}."
         )
     lost = int((~values_Q.isfinite()).sum())
     if lost > 0:
-        raise ValueError(f"The bootstrap expects finite values, but {lost} of {len(values_Q)} are not.")
+        raise UserError(f"The bootstrap expects finite values, but {lost} of {len(values_Q)} are not.")

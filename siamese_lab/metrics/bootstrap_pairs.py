@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from siamese_lab.errors import UserError
+
 LEAST_SHARE = 0.9
 """Of the resamples that must be able to tell a figure, for it to have an interval."""
 
@@ -51,12 +53,12 @@ def bounds_over_classes(
         For each figure of `measure` its interval.
 
     Raises:
-        ValueError: if there are no pairs of both kinds.
+        UserError: if there are no pairs of both kinds.
     """
     left_N, right_N = left_N.cpu(), right_N.cpu()
     same_N = left_N == right_N
     if bool(same_N.all()) or not bool(same_N.any()):
-        raise ValueError("An interval of figures of pairs needs pairs of one class and pairs of two.")
+        raise UserError("An interval of figures of pairs needs pairs of one class and pairs of two.")
     classes_C, renumbered = torch.cat([left_N, right_N]).unique(return_inverse=True)
     left_N, right_N = renumbered.chunk(2)
     generator = torch.Generator().manual_seed(seed)

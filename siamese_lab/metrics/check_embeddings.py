@@ -5,11 +5,13 @@ Shapes: N images, D embedding dimensions.
 
 from torch import Tensor
 
+from siamese_lab.errors import UserError
+
 
 def check_embeddings(what: str, z_ND: Tensor, labels_N: Tensor) -> None:
-    """Raise ValueError, about `what`, unless there is one label to each embedding, and all of these are finite."""
+    """Raise UserError, about `what`, unless there is one label to each embedding, and all of these are finite."""
     if z_ND.ndim != 2 or labels_N.shape != z_ND.shape[:1]:
-        raise ValueError(
+        raise UserError(
             f"{what} expects embeddings (N, D) and labels (N,), "
             f"but got {tuple(z_ND.shape)} and {tuple(labels_N.shape)}."
         )
@@ -17,10 +19,10 @@ def check_embeddings(what: str, z_ND: Tensor, labels_N: Tensor) -> None:
 
 
 def check_finite(z_ND: Tensor) -> None:
-    """Raise ValueError where an embedding is NaN or infinite, with the first image whose is."""
+    """Raise UserError where an embedding is NaN or infinite, with the first image whose is."""
     finite_N = z_ND.isfinite().all(1)
     if not finite_N.all():
-        raise ValueError(
+        raise UserError(
             f"{int((~finite_N).sum()):,} of {len(z_ND):,} embeddings are not finite, the first of them that of image "
             f"{int((~finite_N).int().argmax())}. The network has diverged: train it with a smaller learning rate, or "
             "evaluate an earlier checkpoint."

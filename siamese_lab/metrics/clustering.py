@@ -11,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 from torch import Tensor
 
+from siamese_lab.errors import UserError
 from siamese_lab.metrics.check_embeddings import check_embeddings
 
 
@@ -36,14 +37,14 @@ def nmi_ami(z_ND: Tensor, labels_N: Tensor, seed: int = 0) -> Clustering:
         seed: of the start.
 
     Raises:
-        ValueError: for embeddings that are not finite, for a single class, and where every class has one image.
+        UserError: for embeddings that are not finite, for a single class, and where every class has one image.
     """
     check_embeddings("Clustering", z_ND, labels_N)
     classes = len(labels_N.unique())
     if classes < 2:
-        raise ValueError(f"Clustering needs at least 2 classes, but all {len(labels_N):,} images are of one.")
+        raise UserError(f"Clustering needs at least 2 classes, but all {len(labels_N):,} images are of one.")
     if classes == len(labels_N):
-        raise ValueError(f"Clustering needs a class with at least 2 images, but all {classes:,} have one.")
+        raise UserError(f"Clustering needs a class with at least 2 images, but all {classes:,} have one.")
     kmeans = KMeans(classes, n_init=1, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of fewer distinct embeddings than clusters: a low score

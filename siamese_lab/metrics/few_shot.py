@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab import distances
+from siamese_lab.errors import UserError
 from siamese_lab.metrics.check_embeddings import check_embeddings, check_finite
 
 TIE = 1e-6
@@ -60,10 +61,10 @@ def one_shot(known_EWD: Tensor, asked_EQD: Tensor, answer_EQ: Tensor) -> OneShot
         answer_EQ: int64, 0…W − 1: whose class each is of.
 
     Raises:
-        ValueError: for shapes that do not match, and for embeddings that are not finite.
+        UserError: for shapes that do not match, and for embeddings that are not finite.
     """
     if known_EWD.ndim != 3 or asked_EQD.shape[:2] != answer_EQ.shape or asked_EQD.shape[::2] != known_EWD.shape[::2]:
-        raise ValueError(
+        raise UserError(
             f"one_shot expects embeddings (E, W, D) and (E, Q, D) and answers (E, Q), "
             f"but got {tuple(known_EWD.shape)}, {tuple(asked_EQD.shape)} and {tuple(answer_EQ.shape)}."
         )
@@ -88,7 +89,7 @@ def episodes(
         seed: of the draw, which is the same on every device.
 
     Raises:
-        ValueError: where too few classes have images enough, and for embeddings that are not finite.
+        UserError: where too few classes have images enough, and for embeddings that are not finite.
     """
     check_embeddings("episodes", z_ND, labels_N)
     _check_counts(ways, shots, queries, number)
@@ -98,7 +99,7 @@ def episodes(
     large_C = size_C >= images
     classes = int(large_C.sum())
     if classes < ways:
-        raise ValueError(
+        raise UserError(
             f"{ways}-way episodes of {shots} + {queries} images need {ways} classes of at least {images} images, "
             f"but of {len(size_C):,} classes {classes:,} have as many. Ask for fewer ways, shots or queries."
         )
@@ -143,4 +144,4 @@ def draw_distinct(size: Tensor, number: int, generator: torch.Generator) -> Tens
 def _check_counts(ways: int, shots: int, queries: int, number: int) -> None:
     for name, value, least in (("ways", ways, 2), ("shots", shots, 1), ("queries", queries, 1), ("number", number, 2)):
         if value < least:
-            raise ValueError(f"episodes needs {name}={least} or more, but got {value}.")
+            raise UserError(f"episodes needs {name}={least} or more, but got {value}.")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab import distances
+from siamese_lab.errors import UserError
 from siamese_lab.metrics.check_embeddings import check_embeddings
 
 COLLAPSED_BELOW = 0.05
@@ -44,7 +45,7 @@ def health(z_ND: Tensor, labels_N: Tensor) -> Health:
         labels_N: their classes.
 
     Raises:
-        ValueError: for embeddings that are not finite, and where no class has two images.
+        UserError: for embeddings that are not finite, and where no class has two images.
     """
     check_embeddings("Embedding health", z_ND, labels_N)
     aligned = alignment(z_ND, labels_N)
@@ -64,12 +65,12 @@ def alignment(z_ND: Tensor, labels_N: Tensor) -> float:
     The squared distances of n vectors among one another sum up to n Σ‖z‖² − ‖Σz‖², so no pair is looked at.
 
     Raises:
-        ValueError: where no class has two images.
+        UserError: where no class has two images.
     """
     _, class_N, size_C = labels_N.unique(return_inverse=True, return_counts=True)
     pairs = int((size_C * (size_C - 1)).sum()) // 2
     if not pairs:
-        raise ValueError(f"Alignment needs a class with at least 2 images, but all {len(labels_N):,} have one.")
+        raise UserError(f"Alignment needs a class with at least 2 images, but all {len(labels_N):,} have one.")
     z_ND = z_ND.double()
     sum_CD = z_ND.new_zeros(len(size_C), z_ND.shape[1]).index_add_(0, class_N, z_ND)
     squares_C = z_ND.new_zeros(len(size_C)).index_add_(0, class_N, z_ND.square().sum(1))

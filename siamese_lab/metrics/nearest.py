@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from siamese_lab.errors import UserError
 from siamese_lab.metrics import ranking
 from siamese_lab.metrics.ranking import Distance
 
@@ -39,16 +40,16 @@ def nearest(
         distance: what the nearest is judged by.
 
     Raises:
-        ValueError: for shapes that do not match, or a k below 1 or above what there is to find.
+        UserError: for shapes that do not match, or a k below 1 or above what there is to find.
     """
     if z_QD.ndim != 2 or gallery_z_MD.ndim != 2 or z_QD.shape[1] != gallery_z_MD.shape[1]:
-        raise ValueError(
+        raise UserError(
             f"nearest expects embeddings (Q, D) and a gallery (M, D), but got {tuple(z_QD.shape)} and "
             f"{tuple(gallery_z_MD.shape)}."
         )
     others = len(gallery_z_MD) - (leave_out_Q is not None)
     if not 1 <= k <= others:
-        raise ValueError(f"k must be 1 to {others}, the number of images that can be found, but is {k}.")
+        raise UserError(f"k must be 1 to {others}, the number of images that can be found, but is {k}.")
     queries, gallery = ranking.points(z_QD, distance), ranking.points(gallery_z_MD, distance)
     index = [
         _of_tile(queries.part(rows), gallery, k, None if leave_out_Q is None else leave_out_Q[rows])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab import distances
+from siamese_lab.errors import UserError
 from siamese_lab.metrics.check_embeddings import check_finite
 
 CHUNK_CELLS = 2**20
@@ -34,11 +35,11 @@ def pair_distances(z_MD: Tensor, pairs: Pairs) -> Tensor:
         pairs: of their rows.
 
     Raises:
-        ValueError: for embeddings that are not finite, and pairs of rows that there are not.
+        UserError: for embeddings that are not finite, and pairs of rows that there are not.
     """
     needed = 1 + max((int(row_N.max()) for row_N in pairs[:2] if len(row_N)), default=-1)
     if z_MD.ndim != 2 or len(z_MD) < needed:
-        raise ValueError(f"These pairs expect embeddings ({needed} or more, D), but got {tuple(z_MD.shape)}.")
+        raise UserError(f"These pairs expect embeddings ({needed} or more, D), but got {tuple(z_MD.shape)}.")
     check_finite(z_MD)
     chunk = max(1, CHUNK_CELLS // max(1, z_MD.shape[1]))
     sides = (row_N.to(z_MD.device).split(chunk) for row_N in pairs[:2])
@@ -57,10 +58,10 @@ def sampled_pairs(labels_M: Tensor, number: int, seed: int = 0) -> Pairs:
         On the CPU; those of one class first.
 
     Raises:
-        ValueError: for an odd number, for less than 2, and for more pairs of a kind than there are.
+        UserError: for an odd number, for less than 2, and for more pairs of a kind than there are.
     """
     if number < 2 or number % 2:
-        raise ValueError(f"Half of the sampled pairs are of one class, so their number must be even, but is {number}.")
+        raise UserError(f"Half of the sampled pairs are of one class, so their number must be even, but is {number}.")
     each = number // 2
     order_M = labels_M.cpu().argsort(stable=True)
     _, size_C = labels_M.cpu().unique(return_counts=True)
@@ -79,7 +80,7 @@ def _drawn(kind: str, first_M: Tensor, end_M: Tensor, number: int, generator: to
     upto_M = partners_M.cumsum(0)
     available = int(upto_M[-1]) if len(upto_M) else 0
     if number > available:
-        raise ValueError(
+        raise UserError(
             f"{number:,} pairs of {kind} were asked for, but these {len(first_M):,} images make {available:,}."
         )
     rank_N = distinct_integers(number, available, generator)

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from siamese_lab.errors import UserError
 from siamese_lab.metrics import approximate, ranking
 from siamese_lab.metrics.nearest import Nearest as Nearest
 from siamese_lab.metrics.nearest import nearest as nearest
@@ -79,7 +80,7 @@ def retrieve(
             not found, and as not in the way, so the figures may err either way. It is told in the result.
 
     Raises:
-        ValueError: for shapes that do not match, a K that is too small or too large, an unknown distance or index, or
+        UserError: for shapes that do not match, a K that is too small or too large, an unknown distance or index, or
             no class of two images (without a gallery) or none that the gallery has as well.
     """
     within = gallery_z_MD is None
@@ -161,34 +162,34 @@ def _check(
 ) -> None:
     for what, given, known in (("distance", distance, get_args(Distance)), ("index", index, get_args(Index))):
         if given not in known:
-            raise ValueError(f"{what} must be one of {', '.join(known)}, but is {given!r}.")
+            raise UserError(f"{what} must be one of {', '.join(known)}, but is {given!r}.")
     _check_shapes("embeddings (N, D) and labels (N,)", z_ND, labels_N)
     if gallery_z_MD is None and gallery_labels_M is None:
         return
     if gallery_z_MD is None or gallery_labels_M is None:
-        raise ValueError("A gallery needs both gallery_z_MD and gallery_labels_M, but only one of them came.")
+        raise UserError("A gallery needs both gallery_z_MD and gallery_labels_M, but only one of them came.")
     _check_shapes("a gallery of embeddings (M, D) and labels (M,)", gallery_z_MD, gallery_labels_M)
     if z_ND.shape[1] != gallery_z_MD.shape[1]:
-        raise ValueError(
+        raise UserError(
             f"Queries and gallery must have as many dimensions, but have {z_ND.shape[1]} and {gallery_z_MD.shape[1]}."
         )
 
 
 def _check_shapes(what: str, z_ND: Tensor, labels_N: Tensor) -> None:
     if z_ND.ndim != 2 or labels_N.shape != z_ND.shape[:1]:
-        raise ValueError(f"Retrieval expects {what}, but got {tuple(z_ND.shape)} and {tuple(labels_N.shape)}.")
+        raise UserError(f"Retrieval expects {what}, but got {tuple(z_ND.shape)} and {tuple(labels_N.shape)}.")
 
 
 def check_labels(labels_N: Tensor) -> None:
-    """Raise ValueError where images of these classes have no others to find, before there are embeddings."""
+    """Raise UserError where images of these classes have no others to find, before there are embeddings."""
     _check_queries(int((labels_N.unique(return_counts=True)[1] > 1).sum()), labels_N, within=True)
 
 
 def _check_k(k: Sequence[int], others: int) -> None:
     if len(k) == 0 or min(k) < 1:
-        raise ValueError(f"Every K of Recall@K must be at least 1, and there must be one, but they are {tuple(k)}.")
+        raise UserError(f"Every K of Recall@K must be at least 1, and there must be one, but they are {tuple(k)}.")
     if max(k) > others:
-        raise ValueError(
+        raise UserError(
             f"Recall@{max(k)} needs at least {max(k)} images to find, but each query has {others}. "
             "Ask for a smaller K, or evaluate on more images."
         )
@@ -196,11 +197,11 @@ def _check_k(k: Sequence[int], others: int) -> None:
 
 def _check_queries(number: int, labels_N: Tensor, within: bool) -> None:
     if number == 0 and within:
-        raise ValueError(
+        raise UserError(
             f"Retrieval needs a class with at least 2 images, but all {len(labels_N)} have one. "
             "Evaluate on a set with several images of a class."
         )
     if number == 0:
-        raise ValueError(
+        raise UserError(
             f"None of the classes of the {len(labels_N)} queries is in the gallery, so nothing can be found."
         )

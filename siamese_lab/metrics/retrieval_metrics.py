@@ -10,6 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from siamese_lab.errors import UserError
 from siamese_lab.metrics.retrieval import KS, Distance, retrieve
 
 
@@ -49,13 +50,13 @@ class RetrievalMetrics(Metric):
         """{'recall@1': …, …, 'r_precision': …, 'map@r': …, 'mrr': …}.
 
         Raises:
-            ValueError: where `retrieve` does, and if only some chunks came with ids.
+            UserError: where `retrieve` does, and if only some chunks came with ids.
         """
         z_ND, labels_N, image_ids_N = map(dim_zero_cat, (self.embeddings, self.labels, self.image_ids))
         told_N = image_ids_N >= 0
         if told_N.any():
             if not told_N.all():
-                raise ValueError("Some images came with ids and some without. Give ids with every chunk or with none.")
+                raise UserError("Some images came with ids and some without. Give ids with every chunk or with none.")
             first_M = _one_of_each(image_ids_N)
             z_ND, labels_N = z_ND[first_M], labels_N[first_M]
         able = [k for k in self.k if k < len(labels_N)] or [1]

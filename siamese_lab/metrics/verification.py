@@ -16,6 +16,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from siamese_lab.errors import UserError
 from siamese_lab.metrics.pairs import Pairs, pair_distances
 
 FARS = (1e-1, 1e-2, 1e-3)
@@ -74,7 +75,7 @@ def verify(z_MD: Tensor, choose: Pairs, decide: Pairs) -> Verification:
         decide: the pairs that are reported, none of which is among those.
 
     Raises:
-        ValueError: for embeddings that are not finite, and for pairs that are all of one kind.
+        UserError: for embeddings that are not finite, and for pairs that are all of one kind.
     """
     threshold = best_threshold(pair_distances(z_MD, choose), choose.same_N)
     return report(pair_distances(z_MD, decide), decide.same_N, threshold)
@@ -84,7 +85,7 @@ def report(distance_N: Tensor, same_N: Tensor, threshold: float) -> Verification
     """All figures of pairs whose distances are known, with a threshold that was chosen on others.
 
     Raises:
-        ValueError: for distances that are not finite, and for pairs that are all of one kind.
+        UserError: for distances that are not finite, and for pairs that are all of one kind.
     """
     curve = roc(distance_N, same_N)
     positives = int(same_N.sum())
@@ -107,7 +108,7 @@ def best_threshold(distance_N: Tensor, same_N: Tensor) -> float:
     which accepts fewest.
 
     Raises:
-        ValueError: for distances that are not finite, and for pairs that are all of one kind.
+        UserError: for distances that are not finite, and for pairs that are all of one kind.
     """
     check_pairs(distance_N, same_N)
     sorted_N, order_N = distance_N.cpu().double().sort()
@@ -130,7 +131,7 @@ def roc(distance_N: Tensor, same_N: Tensor) -> Roc:
     """Both rates at every threshold, by scikit-learn, on the CPU. Equal distances are accepted together.
 
     Raises:
-        ValueError: for distances that are not finite, and for pairs that are all of one kind.
+        UserError: for distances that are not finite, and for pairs that are all of one kind.
     """
     check_pairs(distance_N, same_N)
     scores_N = -distance_N.cpu().double().numpy()
@@ -168,18 +169,18 @@ def tar_at_far(curve: Roc, negatives: int, far: Sequence[float] = FARS) -> tuple
 
 
 def check_pairs(distance_N: Tensor, same_N: Tensor) -> None:
-    """Raise ValueError unless there are pairs of both kinds, each with a finite distance."""
+    """Raise UserError unless there are pairs of both kinds, each with a finite distance."""
     if distance_N.ndim != 1 or distance_N.shape != same_N.shape:
-        raise ValueError(
+        raise UserError(
             f"Verification expects distances and kinds of pairs, both (N,), "
             f"but got {tuple(distance_N.shape)} and {tuple(same_N.shape)}."
         )
     positives = int(same_N.sum())
     if positives in (0, len(same_N)):
         kinds = "none at all" if not len(same_N) else f"only pairs of {'one class' if positives else 'two classes'}"
-        raise ValueError(f"Verification needs pairs of one class and pairs of two, but there are {kinds}.")
+        raise UserError(f"Verification needs pairs of one class and pairs of two, but there are {kinds}.")
     if not distance_N.isfinite().all():
-        raise ValueError(
+        raise UserError(
             f"{int((~distance_N.isfinite()).sum()):,} of {len(distance_N):,} pairs have no finite distance: "
             "some embeddings are NaN or infinite."
         )

@@ -24,7 +24,7 @@ def build(name: str, seed: int = 0, **options: Any) -> SiameseNetwork:
             `image_size` of its input.
 
     Raises:
-        ValueError: for an unknown name or option, or images the backbone cannot take.
+        UserError: for an unknown name or option, or images the backbone cannot take.
     """
     of_network = {option: options.pop(option) for option in OPTIONS if option in options}
     return SiameseNetwork(registry.build(name, also=OPTIONS, **options), seed=seed, **of_network)

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from siamese_lab.errors import UserError
 from siamese_lab.networks.backbone import Backbone
 from siamese_lab.networks.registry import register
 
@@ -32,7 +33,7 @@ class Conv4(Backbone):
     ) -> None:
         super().__init__()
         if image_size < 2**BLOCKS:
-            raise ValueError(
+            raise UserError(
                 f"Conv-4 halves its images four times and so needs at least {2**BLOCKS}×{2**BLOCKS} pixels, "
                 f"but they are {image_size}×{image_size}. Set data.image_size={2**BLOCKS} or more."
             )

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from siamese_lab.device_generator import DeviceGenerator
+from siamese_lab.errors import UserError
 
 
 class Dropout(nn.Module):
@@ -19,7 +20,7 @@ class Dropout(nn.Module):
     def __init__(self, share: float, seed: int = 0) -> None:
         super().__init__()
         if not 0 < share < 1:
-            raise ValueError(f"dropout is a share of the features, at least 0 and below 1, but is {share}.")
+            raise UserError(f"dropout is a share of the features, at least 0 and below 1, but is {share}.")
         self.share = share
         self.generator = DeviceGenerator(seed)
 

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from siamese_lab.errors import UserError
 from siamese_lab.networks.backbone import Backbone
 from siamese_lab.networks.registry import register
 
@@ -22,7 +23,7 @@ class MLP(Backbone):
     def __init__(self, channels: int = 1, image_size: int = 28, width: int = 512, depth: int = 2) -> None:
         super().__init__()
         if depth < 1 or width < 1:
-            raise ValueError(f"An MLP needs a depth and a width of at least 1, but they are {depth} and {width}.")
+            raise UserError(f"An MLP needs a depth and a width of at least 1, but they are {depth} and {width}.")
         self.features = width
         widths = [channels * image_size**2, *[width] * depth]
         self.layers = nn.Sequential(nn.Flatten(), *(_layer(*ends) for ends in pairwise(widths)))

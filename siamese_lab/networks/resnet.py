@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from siamese_lab.errors import UserError
 from siamese_lab.networks.backbone import Backbone
 from siamese_lab.networks.registry import register
 
@@ -81,7 +82,7 @@ class AsImageNet(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         if channels not in (1, 3):
-            raise ValueError(
+            raise UserError(
                 f"Pretrained weights see images of 1 or 3 channels, but these have {channels}. "
                 "Set network.pretrained=false."
             )
@@ -97,9 +98,9 @@ class AsImageNet(nn.Module):
 def resolve_stem(stem: str, image_size: int, pretrained: bool) -> str:
     """What `auto` means; raises ValueError for a stem that is not known or that the weights do not fit."""
     if stem not in ("auto", "small", "imagenet"):
-        raise ValueError(f"stem must be 'auto', 'small' or 'imagenet', but is {stem!r}.")
+        raise UserError(f"stem must be 'auto', 'small' or 'imagenet', but is {stem!r}.")
     if stem == "small" and pretrained:
-        raise ValueError(
+        raise UserError(
             "Pretrained weights begin with ImageNet's 7×7 convolution, so stem='small' does not fit them. "
             "Set network.stem=imagenet or auto, or network.pretrained=false."
         )
@@ -119,13 +120,13 @@ def pretrained_weights(architecture: str) -> dict[str, Tensor]:
     """Torchvision's best ImageNet weights, downloaded once and checked.
 
     Raises:
-        ValueError: if they can be neither found nor downloaded.
+        UserError: if they can be neither found nor downloaded.
     """
     weights = models.get_model_weights(architecture).DEFAULT
     try:
         state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
-        raise ValueError(
+        raise UserError(
             f"The pretrained weights of {architecture} could not be loaded from {weights.url} ({error}). "
             f"Put that file into {torch.hub.get_dir()}/checkpoints by hand, or set network.pretrained=false."
         ) from error

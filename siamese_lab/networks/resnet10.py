@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, conv1x1, conv3x3
 
+from siamese_lab.errors import UserError
 from siamese_lab.networks.backbone import Backbone
 from siamese_lab.networks.registry import register
 
@@ -32,9 +33,9 @@ class ResNet10(Backbone):
     ) -> None:
         super().__init__()
         if stride not in (1, 2):
-            raise ValueError(f"stride must be 1 or 2, but is {stride}.")
+            raise UserError(f"stride must be 1 or 2, but is {stride}.")
         if image_size < 8 * stride:
-            raise ValueError(
+            raise UserError(
                 f"ResNet-10 with stride={stride} needs at least {8 * stride}×{8 * stride} pixels, "
                 f"but they are {image_size}×{image_size}. Set data.image_size={8 * stride} or more."
             )

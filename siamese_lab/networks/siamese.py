@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from siamese_lab import distances
+from siamese_lab.errors import UserError
 from siamese_lab.networks.backbone import Backbone
 from siamese_lab.networks.dropout import Dropout
 from siamese_lab.networks.views import VIEWS, check_views
@@ -44,7 +45,7 @@ class SiameseNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if embedding_dim < 2:
-            raise ValueError(f"embedding_dim must be at least 2, but is {embedding_dim}.")
+            raise UserError(f"embedding_dim must be at least 2, but is {embedding_dim}.")
         self.embedding_dim = embedding_dim
         self.normalize = normalize
         self.views = check_views(views)

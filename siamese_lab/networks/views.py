@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 import torch.nn.functional as F
 from torch import Tensor
 
+from siamese_lab.errors import UserError
 from siamese_lab.registry import did_you_mean
 
 MARGIN = 1 / 32
@@ -40,9 +41,9 @@ def check_views(names: Iterable[str]) -> list[str]:
     names = list(names)
     for name in names:
         if name not in VIEWS:
-            raise ValueError(f"There is no view {name!r}.{did_you_mean(name, VIEWS)} Available: {', '.join(VIEWS)}.")
+            raise UserError(f"There is no view {name!r}.{did_you_mean(name, VIEWS)} Available: {', '.join(VIEWS)}.")
     if len(set(names)) < len(names):
-        raise ValueError(f"Each view counts once, but views are {', '.join(names)}.")
+        raise UserError(f"Each view counts once, but views are {', '.join(names)}.")
     return names
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from siamese_lab import distances
 from siamese_lab.batch import EveryTriplet, Triplets
+from siamese_lab.errors import UserError
 from siamese_lab.samplers import statistics
 from siamese_lab.samplers.check_batch import check_embeddings, check_shapes
 from siamese_lab.samplers.class_peers import ClassPeers, class_peers
@@ -83,9 +84,9 @@ class Sampler(nn.Module, ABC):
     ) -> None:
         super().__init__()
         if images_per_class is not None and images_per_class < 2:
-            raise ValueError(f"A positive needs images_per_class of at least 2, but it is {images_per_class}.")
+            raise UserError(f"A positive needs images_per_class of at least 2, but it is {images_per_class}.")
         if negatives < 1:
-            raise ValueError(f"A pair needs at least 1 negative, but negatives is {negatives}.")
+            raise UserError(f"A pair needs at least 1 negative, but negatives is {negatives}.")
         self.images_per_class = images_per_class
         self.negatives = negatives
         self.finite_only = finite_only
@@ -128,7 +129,7 @@ class Sampler(nn.Module, ABC):
             image_ids_B: which images they are, where one may come twice: see `class_peers`.
 
         Raises:
-            ValueError: for shapes or devices that do not match, embeddings that are not of unit norm, a single class,
+            UserError: for shapes or devices that do not match, embeddings that are not of unit norm, a single class,
                 no positive pair, or fewer than M negatives.
         """
         check_shapes(z_BD, labels_B, image_ids_B)
@@ -231,19 +232,19 @@ def _best(score_AC: Tensor, fallback_AC: Tensor, count: int) -> tuple[Tensor, Te
 
 
 def check_lists(user: str, strategies: Iterable[nn.Module]) -> None:
-    """Raise ValueError for a strategy that does not list its triplets, which `user` needs."""
+    """Raise UserError for a strategy that does not list its triplets, which `user` needs."""
     for strategy in strategies:
         assert isinstance(strategy, Sampler)
         if strategy.gives is not Triplets:
-            raise ValueError(f"The sampler {user!r} needs strategies that list their triplets; 'all' does not.")
+            raise UserError(f"The sampler {user!r} needs strategies that list their triplets; 'all' does not.")
 
 
 def check_negatives(peers: ClassPeers, count: int) -> None:
-    """Raise ValueError unless every anchor has that many negatives within the batch."""
+    """Raise UserError unless every anchor has that many negatives within the batch."""
     batch, largest_class = peers.own_BK.shape
     fewest = batch - largest_class
     if fewest < count:
-        raise ValueError(
+        raise UserError(
             f"{count} different negatives per pair were asked for, but a batch of {batch} images has only "
             f"{fewest} for some anchors. Set sampler.negatives={fewest} or a larger data.classes_per_batch."
         )

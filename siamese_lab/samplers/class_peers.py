@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from siamese_lab.errors import UserError
 from siamese_lab.samplers.eager import on_eager_cpu
 
 
@@ -58,7 +59,7 @@ def class_peers(labels_B: Tensor, images_per_class: int | None = None, image_ids
             different image of the class takes the place; an anchor whose class has none is no anchor.
 
     Raises:
-        ValueError: if no class has two images, if there is only one class, if K is not what the labels say, or if
+        UserError: if no class has two images, if there is only one class, if K is not what the labels say, or if
             K is told and a class is one image over and over (on a GPU the last three are device-side assertions).
     """
     peers = _counted(labels_B) if images_per_class is None else _as_told(labels_B, images_per_class)
@@ -168,7 +169,7 @@ def _around(place: Tensor, count: Tensor) -> Tensor:
 
 
 def _check_table(sorted_B: Tensor, images_per_class: int, begins_B: Tensor) -> None:
-    """Raise ValueError (on a GPU, and compiled, by the device) unless rows of K are each a class of its own."""
+    """Raise UserError (on a GPU, and compiled, by the device) unless rows of K are each a class of its own."""
     told = f"at least 2 classes × {images_per_class} images"
     waits = on_eager_cpu(sorted_B.device)
     if len(sorted_B) > images_per_class and len(sorted_B) % images_per_class == 0:
@@ -178,24 +179,24 @@ def _check_table(sorted_B: Tensor, images_per_class: int, begins_B: Tensor) -> N
         if not waits or torch.equal(differs_B, begins_B):
             return
     if not waits:
-        raise ValueError(f"A batch of {len(sorted_B)} images is not made of {told}.")
+        raise UserError(f"A batch of {len(sorted_B)} images is not made of {told}.")
     _check_counts(class_runs(sorted_B, sorted_B).count_B, images_per_class)
 
 
 def _check_counts(count_B: Tensor, images_per_class: int | None) -> None:
     fewest, most = torch.stack(count_B.aminmax()).tolist()
     if images_per_class is not None and not fewest == most == images_per_class:
-        raise ValueError(
+        raise UserError(
             f"The sampler was told that every class of a batch has {images_per_class} images, but there are "
             f"classes with {sorted(set(count_B.tolist()))}. Build it with images_per_class=None for uneven batches."
         )
     if most == len(count_B):
-        raise ValueError(
+        raise UserError(
             f"All {len(count_B)} images of the batch are of one class, so there are no negatives. "
             "Batches need at least 2 classes."
         )
     if most == 1:
-        raise ValueError(
+        raise UserError(
             f"Each of the {len(count_B)} images of the batch is alone in its class, so there are no positives. "
             "P×K batches need at least 2 images per class."
         )
@@ -207,7 +208,7 @@ def _check_different(different_B1: Tensor, labels_B: Tensor, images_per_class: i
         return
     if not (different_B1.all() if images_per_class is not None else different_B1.any()):
         label = int(labels_B[~different_B1[:, 0]][0])
-        raise ValueError(
+        raise UserError(
             f"The images of class {label} are one image over and over, which has no positive. "
             "Set data.min_images_per_class=2 to leave such classes out."
         )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from siamese_lab.batch import Triplets
+from siamese_lab.errors import UserError
 from siamese_lab.samplers.base import Sampler, check_lists
 from siamese_lab.samplers.registry import build, register
 from siamese_lab.samplers.tiles import Images
@@ -28,14 +29,14 @@ class CurriculumSampler(Sampler):
         **base: see `Sampler`; of every stage.
 
     Raises:
-        ValueError: for stages that do not end one after another at 1, or that do not list triplets.
+        UserError: for stages that do not end one after another at 1, or that do not list triplets.
     """
 
     def __init__(self, stages: Sequence[Mapping[str, Any]] = STAGES, **base: Any) -> None:
         super().__init__(**base)
         self.until = [float(stage.get("until", 0)) for stage in stages]
         if self.until[-1:] != [1.0] or any(end <= start for start, end in pairwise([0.0, *self.until])):
-            raise ValueError(
+            raise UserError(
                 "Each stage of a curriculum needs an `until`, after that of the stage before and 1 for the last, "
                 f"but they are {self.until}."
             )

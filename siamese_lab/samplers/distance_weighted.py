@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from siamese_lab.errors import UserError
 from siamese_lab.samplers import primitives
 from siamese_lab.samplers.base import Candidates, Choice, Sampler
 from siamese_lab.samplers.eager import on_eager_cpu
@@ -48,11 +49,11 @@ class DistanceWeightedSampler(Sampler):
     ) -> None:
         super().__init__(**base)
         if not 0 < nearest < cutoff <= 2:
-            raise ValueError(
+            raise UserError(
                 f"Distance-weighted sampling needs 0 < nearest < cutoff ≤ 2, but nearest={nearest} and cutoff={cutoff}."
             )
         if weight_limit is not None and not weight_limit > 0:
-            raise ValueError(f"weight_limit (λ) must be above 0, but is {weight_limit}.")
+            raise UserError(f"weight_limit (λ) must be above 0, but is {weight_limit}.")
         self.nearest = nearest
         self.cutoff = cutoff
         self.log_limit = math.inf if weight_limit is None else math.log(weight_limit)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.batch import Triplets
+from siamese_lab.errors import UserError
 from siamese_lab.registry import options_of
 from siamese_lab.samplers.base import Sampler, check_lists
 from siamese_lab.samplers.registry import build, register, registry
@@ -29,7 +30,7 @@ class MemorySampler(Sampler):
         **base: see `Sampler`.
 
     Raises:
-        ValueError: for a strategy that does not list triplets.
+        UserError: for a strategy that does not list triplets.
     """
 
     remembers = True
@@ -48,7 +49,7 @@ class MemorySampler(Sampler):
     ) -> None:
         super().__init__(**base)
         if size < 1:
-            raise ValueError(f"A memory needs a size of at least 1, but it is {size}.")
+            raise UserError(f"A memory needs a size of at least 1, but it is {size}.")
         has = options_of(registry.classes[strategy]) if strategy in registry.classes else []
         window = {key: value for key, value in (("margin", margin), ("distance", distance)) if key in has}
         self.strategy = build(strategy, **(base | window | dict(options or {})))
@@ -100,7 +101,7 @@ class MemorySampler(Sampler):
         if self.remembered_QD.shape[1] == 0:
             self.remembered_QD = z_BD.new_zeros(self.size, dimensions)
         if self.remembered_QD.shape[1] != dimensions:
-            raise ValueError(
+            raise UserError(
                 f"The memory holds embeddings of {self.remembered_QD.shape[1]} dimensions, but got {dimensions}. "
                 "A sampler with a memory serves one network."
             )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from siamese_lab.errors import UserError
 from siamese_lab.samplers import primitives
 from siamese_lab.samplers.base import Candidates, Choice, Sampler
 from siamese_lab.samplers.registry import register
@@ -30,7 +31,7 @@ class MultiSimilaritySampler(Sampler):
     def __init__(self, epsilon: float = 0.1, **base: Any) -> None:
         super().__init__(**base)
         if not epsilon >= 0:
-            raise ValueError(f"Multi-similarity mining needs an epsilon of at least 0, but it is {epsilon}.")
+            raise UserError(f"Multi-similarity mining needs an epsilon of at least 0, but it is {epsilon}.")
         self.epsilon = epsilon
 
     def positives(self, tile: Tile) -> Tensor:

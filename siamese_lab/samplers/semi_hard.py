@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab import distances
+from siamese_lab.errors import UserError
 from siamese_lab.samplers import primitives
 from siamese_lab.samplers.base import Candidates, Choice, Sampler
 from siamese_lab.samplers.registry import register
@@ -37,9 +38,9 @@ class SemiHardSampler(Sampler):
     ) -> None:
         super().__init__(**base)
         if not margin > 0:
-            raise ValueError(f"The semi-hard window needs a margin above 0, but it is {margin}.")
+            raise UserError(f"The semi-hard window needs a margin above 0, but it is {margin}.")
         if choice not in ("uniform", "nearest"):
-            raise ValueError(f"choice must be 'uniform' or 'nearest', but is {choice!r}.")
+            raise UserError(f"choice must be 'uniform' or 'nearest', but is {choice!r}.")
         distances.check_kind(distance)
         self.margin = margin
         self.choice = choice

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.batch import Triplets
+from siamese_lab.errors import UserError
 from siamese_lab.samplers import Sampler
 
 BIN = 0.05
@@ -49,12 +50,12 @@ def chosen_distances(sampler: Sampler, z_BD: Tensor, labels_B: Tensor, draws: in
         draws: how many times to select.
 
     Raises:
-        ValueError: for a strategy that lists no triplets, and less than one draw.
+        UserError: for a strategy that lists no triplets, and less than one draw.
     """
     if sampler.gives is not Triplets:
-        raise ValueError("A strategy that takes every triplet chooses no distances.")
+        raise UserError("A strategy that takes every triplet chooses no distances.")
     if draws < 1:
-        raise ValueError(f"A choice takes at least 1 draw, but draws is {draws}.")
+        raise UserError(f"A choice takes at least 1 draw, but draws is {draws}.")
     found = []
     for _ in range(draws):
         triplets = sampler(z_BD, labels_B)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.batch import Triplets
+from siamese_lab.errors import UserError
 from siamese_lab.samplers import Sampler
 
 
@@ -45,14 +46,14 @@ def pick(samplers: Mapping[str, Sampler], z_BD: Tensor, labels_B: Tensor, pair: 
         draws: how many times; those that leave nothing to chance pick the same each time.
 
     Raises:
-        ValueError: for a pair that is none, less than one draw, and a strategy that does not pick from the batch alone
+        UserError: for a pair that is none, less than one draw, and a strategy that does not pick from the batch alone
             or not for that pair.
     """
     anchor, positive = pair
     if anchor == positive or labels_B[anchor] != labels_B[positive]:
-        raise ValueError(f"A pair is two images of one class, but images {anchor} and {positive} are not.")
+        raise UserError(f"A pair is two images of one class, but images {anchor} and {positive} are not.")
     if draws < 1:
-        raise ValueError(f"A pick takes at least 1 draw, but draws is {draws}.")
+        raise UserError(f"A pick takes at least 1 draw, but draws is {draws}.")
     d_B = distances.pairwise(z_BD)[anchor].cpu()
     negative_N = (labels_B != labels_B[anchor]).nonzero().squeeze(1).cpu()
     negative_N = negative_N[d_B[negative_N].argsort(stable=True)]
@@ -65,7 +66,7 @@ def pick(samplers: Mapping[str, Sampler], z_BD: Tensor, labels_B: Tensor, pair: 
 def _counts(name: str, sampler: Sampler, z_BD: Tensor, labels_B: Tensor, pair: Pair, draws: int) -> Tensor:
     """How often each image of the batch was picked."""
     if sampler.gives is not Triplets or sampler.remembers:
-        raise ValueError(f"The sampler {name!r} does not pick single negatives from the batch alone.")
+        raise UserError(f"The sampler {name!r} does not pick single negatives from the batch alone.")
     count_B = torch.zeros(len(labels_B))
     for _ in range(draws):
         triplets = sampler(z_BD, labels_B)
@@ -74,7 +75,7 @@ def _counts(name: str, sampler: Sampler, z_BD: Tensor, labels_B: Tensor, pair: P
         picked = triplets.negative_TM[of_pair_T].flatten().cpu()
         count_B.index_add_(0, picked, torch.ones(len(picked)))
     if not count_B.any():
-        raise ValueError(
+        raise UserError(
             f"The sampler {name!r} does not pair anchor {pair.anchor} with positive {pair.positive}. "
             "Choose another pair, or leave it out."
         )
@@ -90,13 +91,13 @@ def telling_pair(z_BD: Tensor, labels_B: Tensor, margin: float = 0.2) -> Pair:
         margin: width of the window beyond the positive, in plain distance.
 
     Raises:
-        ValueError: if no class has two images.
+        UserError: if no class has two images.
     """
     d_BB = distances.pairwise(z_BD)
     same_BB = labels_B[:, None] == labels_B
     anchor_T, positive_T = (same_BB.fill_diagonal_(False)).nonzero(as_tuple=True)
     if not len(anchor_T):
-        raise ValueError(f"A pair needs two images of one class, but all {len(labels_B)} images are of different ones.")
+        raise UserError(f"A pair needs two images of one class, but all {len(labels_B)} images are of different ones.")
     d_ap_T1, d_an_TB = d_BB[anchor_T, positive_T][:, None], d_BB[anchor_T]
     negative_TB = labels_B[anchor_T][:, None] != labels_B
     nearer_T = (negative_TB & (d_an_TB < d_ap_T1)).sum(1)

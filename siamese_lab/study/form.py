@@ -2,6 +2,7 @@
 
 from typing import Any, get_args
 
+from siamese_lab.errors import UserError
 from siamese_lab.study.results import Results, Status
 
 FORM: dict[str, Any] = {
@@ -21,10 +22,10 @@ FORM: dict[str, Any] = {
 
 
 def check_form(run: Results) -> None:
-    """Raise ValueError that says what is not as it should be."""
+    """Raise UserError that says what is not as it should be."""
     wrong = _what_is_wrong(run)
     if wrong is not None:
-        raise ValueError(f"It is damaged, or not of this lab: {wrong}. Delete it, and run that job again.")
+        raise UserError(f"It is damaged, or not of this lab: {wrong}. Delete it, and run that job again.")
 
 
 def _what_is_wrong(run: Results) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from siamese_lab.errors import UserError
 from siamese_lab.study import options, results
 from siamese_lab.study.results import Results
 
@@ -43,14 +44,14 @@ def read(folder: Path) -> list[View2]:
     """View 2 of each set of choices among the runs anywhere below a folder.
 
     Raises:
-        ValueError: for a folder that is not there or holds no run of View 2, and as `join`.
+        UserError: for a folder that is not there or holds no run of View 2, and as `join`.
     """
     if not folder.is_dir():
-        raise ValueError(f"There is no folder {folder}. Sweeps leave theirs at outputs/sweeps/DATE/TIME.")
+        raise UserError(f"There is no folder {folder}. Sweeps leave theirs at outputs/sweeps/DATE/TIME.")
     places = sorted(place.parent for place in folder.rglob(results.FILE_NAME))
     joined = join((place, results.read(place)) for place in places)
     if not joined:
-        raise ValueError(
+        raise UserError(
             f"{folder} holds results of {len(places)} runs, but none of LFW's View 2. "
             "Make ten: python -m siamese_lab.train -m experiment=lfw_view2."
         )
@@ -66,7 +67,7 @@ def join(runs: Iterable[tuple[Path, Results]]) -> list[View2]:
         runs: with the folder of each.
 
     Raises:
-        ValueError: where two runs of equal choices have finished one fold.
+        UserError: where two runs of equal choices have finished one fold.
     """
     groups: dict[str, dict[int, list[tuple[Path, Results]]]] = {}
     for folder, run in runs:
@@ -93,7 +94,7 @@ def _joined(runs_of_fold: Mapping[int, list[tuple[Path, Results]]]) -> View2:
         runs = runs_of_fold.get(fold, [])
         finished = [(folder, run) for folder, run in runs if run.status == "finished"]
         if len(finished) > 1:
-            raise ValueError(
+            raise UserError(
                 f"Fold {fold} of LFW's View 2 was finished twice with the same choices, in {finished[0][0]} and "
                 f"{finished[1][0]}. Report a folder that holds one of them."
             )

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from siamese_lab.errors import UserError
 from siamese_lab.json_file import write_json
 
 SCHEMA_VERSION = 1
@@ -65,22 +66,22 @@ def read(folder: Path) -> Results:
     """The results of a run's folder.
 
     Raises:
-        ValueError: if they were written by another version of the schema, or not whole.
+        UserError: if they were written by another version of the schema, or not whole.
     """
     try:
         content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{folder / FILE_NAME} is damaged ({error}). Delete it, and run that job again.") from error
+        raise UserError(f"{folder / FILE_NAME} is damaged ({error}). Delete it, and run that job again.") from error
     if not isinstance(content, dict):
-        raise ValueError(
+        raise UserError(
             f"{folder / FILE_NAME} is damaged (it holds a {type(content).__name__}). Delete it, and run that job again."
         )
     if content.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(
+        raise UserError(
             f"{folder / FILE_NAME} has schema version {content.get('schema_version')}, "
             f"but this version of siamese_lab reads {SCHEMA_VERSION}."
         )
     try:
         return Results(**content | {"history": [Point(**point) for point in content.get("history", ())]})
     except TypeError as error:
-        raise ValueError(f"{folder / FILE_NAME} was written by another version of siamese_lab: {error}.") from error
+        raise UserError(f"{folder / FILE_NAME} was written by another version of siamese_lab: {error}.") from error

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from siamese_lab.errors import UserError
 from siamese_lab.study import results
 from siamese_lab.study.form import check_form
 from siamese_lab.study.names import data_name, in_order_of_data, in_order_of_strategies, is_figure
@@ -104,10 +105,10 @@ def read(folder: Path, commit: str | None = None) -> Study:
         commit: counts only runs of the version of the code whose commit begins like this.
 
     Raises:
-        ValueError: for a folder that is not there.
+        UserError: for a folder that is not there.
     """
     if not folder.is_dir():
-        raise ValueError(f"There is no folder {folder}. Studies lie at outputs/NAME, other sweeps at outputs/sweeps.")
+        raise UserError(f"There is no folder {folder}. Studies lie at outputs/NAME, other sweeps at outputs/sweeps.")
     runs: dict[Cell, Run] = {}
     set_aside = []
     folds = 0
@@ -138,9 +139,9 @@ def _read_run(place: Path, below: str) -> Run:
         check_form(run)
         label = data_name(run)
     except OSError as error:
-        raise ValueError(f"It cannot be read: {error.strerror}.") from error
+        raise UserError(f"It cannot be read: {error.strerror}.") from error
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"It is not the results.json of a run of this lab: {error!r}.") from error
+        raise UserError(f"It is not the results.json of a run of this lab: {error!r}.") from error
     return Run(below, label, run.sampler, run.seed, run)
 
 

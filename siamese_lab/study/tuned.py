@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from siamese_lab.errors import UserError
 from siamese_lab.json_file import write_json
 
 SCHEMA_VERSION = 1
@@ -55,16 +56,16 @@ def read(folder: Path) -> Tuned:
 
     Raises:
         FileNotFoundError: where it has not come to an end.
-        ValueError: if the file was written by another version of the schema, or not whole.
+        UserError: if the file was written by another version of the schema, or not whole.
     """
     place = folder / FILE_NAME
     try:
         content = json.loads(place.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{place} is damaged ({error}). Delete it, and tune again: the trials are kept.") from error
+        raise UserError(f"{place} is damaged ({error}). Delete it, and tune again: the trials are kept.") from error
     if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(f"{place} was written by another version of siamese_lab. Tune again in another folder.")
+        raise UserError(f"{place} was written by another version of siamese_lab. Tune again in another folder.")
     try:
         return Tuned(**content | {"every_trial": [Trial(**trial) for trial in content["every_trial"]]})
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{place} was written by another version of siamese_lab: {error}.") from error
+        raise UserError(f"{place} was written by another version of siamese_lab: {error}.") from error

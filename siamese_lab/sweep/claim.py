@@ -6,6 +6,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from siamese_lab.errors import UserError
+
 LOCK = ".lock"
 
 
@@ -13,19 +15,19 @@ def claim_sweep(folder: Path) -> FileLock:
     """The folder of a sweep, for as long as this process lives or until the lock is released.
 
     Raises:
-        ValueError: if another sweep is at work in it, or it cannot be written to.
+        UserError: if another sweep is at work in it, or it cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK)
         lock.acquire(timeout=0)
     except Timeout:
-        raise ValueError(
+        raise UserError(
             f"Another sweep is at work in {folder}. Wait until it has ended and give the command again, "
             "which then does what is left, or write elsewhere: name=ANOTHER."
         ) from None
     except OSError as error:
-        raise ValueError(
+        raise UserError(
             f"The sweep cannot write to {folder} ({error.strerror}). Take another folder: paths.outputs=FOLDER."
         ) from error
     return lock

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from siamese_lab import checkpoints
 from siamese_lab.callbacks.stored_choices import stored_choices
+from siamese_lab.errors import UserError
 from siamese_lab.study import results
 from siamese_lab.study.results import Results
 
@@ -37,7 +38,7 @@ def left_of(folder: Path, choices: Mapping[str, Any], console: Console) -> Left:
         console: for warnings.
 
     Raises:
-        ValueError: if the folder holds a run of other choices.
+        UserError: if the folder holds a run of other choices.
     """
     left = read_results(folder, console)
     if left is not None:
@@ -79,11 +80,11 @@ def set_aside(place: Path, why: str, console: Console) -> None:
 
 
 def check_same(folder: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raise ValueError where a run was of other choices than these."""
+    """Raise UserError where a run was of other choices than these."""
     differing = list(differences(meaningful(there), meaningful(wanted)))
     if differing:
         more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
-        raise ValueError(
+        raise UserError(
             f"{folder} holds a run of other choices: {'; '.join(differing[:SHOWN])}{more}. "
             "Give this study a folder of its own, name=ANOTHER, or delete that run."
         )

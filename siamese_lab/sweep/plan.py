@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from siamese_lab import choices
+from siamese_lab.errors import UserError
 from siamese_lab.winners import with_winner
 
 
@@ -32,7 +33,7 @@ def plan(config: DictConfig) -> list[Planned]:
         config: of the sweep, with Hydra's own part.
 
     Raises:
-        ValueError: if two of them would write into one folder.
+        UserError: if two of them would write into one folder.
     """
     loader = GlobalHydra.instance().config_loader()
     params = [f"{name}={values}" for name, values in (config.hydra.sweeper.params or {}).items()]
@@ -58,11 +59,11 @@ def planned(config: DictConfig) -> Planned:
 
 
 def check_folders(runs: Sequence[Planned]) -> None:
-    """Raise ValueError where two runs share a folder."""
+    """Raise UserError where two runs share a folder."""
     folders = [run.folder for run in runs]
     for folder in folders:
         if folders.count(folder) > 1:
-            raise ValueError(
+            raise UserError(
                 f"{folders.count(folder)} runs of this sweep would write into {folder}, as they differ in more than "
                 "data, sampler and seed. Give each value of a further option a study of its own: name=ANOTHER."
             )

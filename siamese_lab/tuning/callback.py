@@ -8,6 +8,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from siamese_lab.errors import UserError
 from siamese_lab.mistakes import BAD_INPUT, print_mistake
 from siamese_lab.study import tuned
 from siamese_lab.study.tuned import Tuned
@@ -71,10 +72,10 @@ class Tuning(Callback):
 
 
 def check(run: Planned) -> None:
-    """Raise ValueError for a tuning that could not be done."""
+    """Raise UserError for a tuning that could not be done."""
     trials = run.choices["tuning"]["trials"]
     if trials < 1:
-        raise ValueError(f"tuning.trials must be at least 1, but is {trials}.")
+        raise UserError(f"tuning.trials must be at least 1, but is {trials}.")
     space_of(OmegaConf.create(run.choices))
 
 

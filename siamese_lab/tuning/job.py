@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from siamese_lab import choices, environment
+from siamese_lab.errors import UserError
 from siamese_lab.study.tuned import Trial, Tuned
 from siamese_lab.summary import print_plainly
 from siamese_lab.sweep.job import Train
@@ -41,7 +42,7 @@ def tune(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str
     """As `run`, which says more.
 
     Raises:
-        ValueError: for a search space of no meaning, a trial that failed for another reason than its options, or no
+        UserError: for a search space of no meaning, a trial that failed for another reason than its options, or no
             trial that did not fail.
     """
     every: list[Trial] = []
@@ -65,7 +66,7 @@ def won(config: DictConfig, folder: Path, every: list[Trial]) -> Tuned:
     """The record of a tuning that is done."""
     scored = [(trial.score, -trial.number, trial) for trial in every if trial.score is not None]
     if not scored:
-        raise ValueError(f"all {len(every)} trials have failed, the last one by {every[-1].error}")
+        raise UserError(f"all {len(every)} trials have failed, the last one by {every[-1].error}")
     score, _, winner = max(scored)
     data, sampler = folder.parts[-2:]
     return Tuned(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from siamese_lab.errors import UserError
 from siamese_lab.tuning.space import Range, Space, Values
 
 AT_RANDOM = 6
@@ -35,7 +36,7 @@ def search(
         score_of: makes the trial of a number and options, and gives its score, the higher the better; None: it failed.
 
     Raises:
-        ValueError: if Optuna is not installed.
+        UserError: if Optuna is not installed.
     """
     optuna = import_optuna()
     distributions = {name: distribution(optuna, what) for name, what in space.items()}
@@ -53,7 +54,7 @@ def import_optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise ValueError('experiment=tune needs Optuna: pip install "siamese_lab[tune]".') from error
+        raise UserError('experiment=tune needs Optuna: pip install "siamese_lab[tune]".') from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from siamese_lab.errors import UserError
 from siamese_lab.registry import check_options
 
 
@@ -14,7 +15,7 @@ class Range:
     """Numbers between two bounds, both among them.
 
     Raises:
-        ValueError: for bounds that do not bound anything.
+        UserError: for bounds that do not bound anything.
     """
 
     low: float
@@ -25,7 +26,7 @@ class Range:
     def __post_init__(self) -> None:
         if not self.low < self.high or (self.log and not self.low > 0):
             above = " above 0" if self.log else ""
-            raise ValueError(f"A range needs a low{above} that is below its high, but it is {self}.")
+            raise UserError(f"A range needs a low{above} that is below its high, but it is {self}.")
 
     def __contains__(self, value: Any) -> bool:
         return isinstance(value, (int, float)) and self.low <= value <= self.high
@@ -42,7 +43,7 @@ class Values:
 
     def __post_init__(self) -> None:
         if not self.values:
-            raise ValueError("A list of values to try needs at least one.")
+            raise UserError("A list of values to try needs at least one.")
 
     def __contains__(self, value: Any) -> bool:
         return value in self.values
@@ -59,7 +60,7 @@ def space_of(config: DictConfig) -> Space:
     """The options to vary for a configuration.
 
     Raises:
-        ValueError: for an option that there is not, for what is neither a range nor a list, where the value that the
+        UserError: for an option that there is not, for what is neither a range nor a list, where the value that the
             configuration itself has is not among those to try, or for nothing at all.
     """
     tuning = OmegaConf.to_container(config.tuning.space)
@@ -75,7 +76,7 @@ def space_of(config: DictConfig) -> Space:
             check_shipped(place, config[group][option], space[f"{group}.{option}"])
     if not space:
         named = ", ".join(f"{group}={part}" for group, part in part_of.items())
-        raise ValueError(f"tuning.space names no option of {named}, so there is nothing to tune.")
+        raise UserError(f"tuning.space names no option of {named}, so there is nothing to tune.")
     return space
 
 
@@ -91,13 +92,13 @@ def to_try(name: str, what: Any) -> Range | Values:
         return Values(tuple(what))
     if isinstance(what, Mapping) and {"low", "high"} <= what.keys() <= {"low", "high", "log"}:
         return Range(float(what["low"]), float(what["high"]), bool(what.get("log", False)))
-    raise ValueError(f"{name} must be a list of values, or {{low: …, high: …, log: true}}, but is {what!r}.")
+    raise UserError(f"{name} must be a list of values, or {{low: …, high: …, log: true}}, but is {what!r}.")
 
 
 def check_shipped(place: str, shipped: Any, tried: Range | Values) -> None:
-    """Raise ValueError where what a run has without tuning would not be tried."""
+    """Raise UserError where what a run has without tuning would not be tried."""
     if shipped not in tried:
-        raise ValueError(
+        raise UserError(
             f"The first trial is the configuration as it is, so {place} must hold {shipped}, but it is {tried}."
         )
 

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from siamese_lab import checkpoints, choices
 from siamese_lab import sweep as sweeps
+from siamese_lab.errors import UserError
 from siamese_lab.study import results
 from siamese_lab.study.results import Results
 from siamese_lab.study.tuned import Trial
@@ -36,7 +37,7 @@ def make(train: Train, config: DictConfig, place: Path, overrides: Sequence[str]
         options: to try.
 
     Raises:
-        ValueError: if it failed, but not by its options; or if its folder holds another run.
+        UserError: if it failed, but not by its options; or if its folder holds another run.
         Interrupted: by Ctrl-C or SIGTERM.
     """
     run = with_options(config, options)
@@ -47,7 +48,7 @@ def make(train: Train, config: DictConfig, place: Path, overrides: Sequence[str]
     left = read(place)
     check_same(place, left.choices, choices.plain(run))
     if not is_done(place):
-        raise ValueError(f"{place} has failed: {left.error or left.status}. The same command goes on from there.")
+        raise UserError(f"{place} has failed: {left.error or left.status}. The same command goes on from there.")
     shutil.rmtree(place / checkpoints.FOLDER, ignore_errors=True)
     return recorded(left, int(place.name.split("=")[1]), options, config.tuning.metric)
 
@@ -67,7 +68,7 @@ def read(place: Path) -> Results:
     try:
         return results.read(place)
     except OSError as error:
-        raise ValueError(f"{place} has left no results ({error.strerror}). The same command makes it again.") from error
+        raise UserError(f"{place} has left no results ({error.strerror}). The same command makes it again.") from error
 
 
 def recorded(left: Results, number: int, options: Mapping[str, Any], metric: str) -> Trial:
@@ -77,5 +78,5 @@ def recorded(left: Results, number: int, options: Mapping[str, Any], metric: str
     score = left.validation.get(metric)
     if score is None:
         known = ", ".join(name for name, value in left.validation.items() if value is not None)
-        raise ValueError(f"tuning.metric={metric} is no figure of the validation images. There are: {known}.")
+        raise UserError(f"tuning.metric={metric} is no figure of the validation images. There are: {known}.")
     return Trial(number, dict(options), "finished", score, None, left.seconds.get("total"))

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from siamese_lab.errors import UserError
 from siamese_lab.use.folder import EmbeddedFolder
 from siamese_lab.use.new_file import new_file
 from siamese_lab.use.threshold import fingerprint
@@ -37,9 +38,9 @@ class StoredEmbeddings(NamedTuple):
 
 
 def check_kind(place: Path) -> None:
-    """Raise ValueError for a file of another kind, and for a .parquet without pyarrow."""
+    """Raise UserError for a file of another kind, and for a .parquet without pyarrow."""
     if place.suffix not in (NPZ, PARQUET):
-        raise ValueError(f"Embeddings are written to a {NPZ} or a {PARQUET}, but out is {place}.")
+        raise UserError(f"Embeddings are written to a {NPZ} or a {PARQUET}, but out is {place}.")
     if place.suffix == PARQUET:
         _pyarrow()
 
@@ -61,7 +62,7 @@ def write(embedded: EmbeddedFolder, network: TrainedNetwork, place: Path) -> Non
     """Write the embeddings of a folder, by the suffix of `place`.
 
     Raises:
-        ValueError: if it cannot be written there.
+        UserError: if it cannot be written there.
     """
     about = json.dumps({"folder": str(embedded.place.absolute()), **about_network(network)}, ensure_ascii=False)
     changes = [SEPARATOR.join(each) for each in embedded.changes]
@@ -77,16 +78,16 @@ def read(place: Path) -> StoredEmbeddings:
     """Read such a file.
 
     Raises:
-        ValueError: if it is not there, damaged or something else.
+        UserError: if it is not there, damaged or something else.
     """
     if not place.is_file():
-        raise ValueError(f"There is no file {place} of embeddings. python -m siamese_lab.embed writes one.")
+        raise UserError(f"There is no file {place} of embeddings. python -m siamese_lab.embed writes one.")
     try:
         stored = _read_parquet(place) if place.suffix == PARQUET else _read_npz(place)
         if not {"folder", "weights", "checkpoint"} <= stored.about.keys():
             raise KeyError("what the network was")
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(
+        raise UserError(
             f"{place} holds no embeddings that can be read ({error}). Write it anew: python -m siamese_lab.embed."
         ) from error
     return stored
@@ -123,7 +124,7 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             "A .parquet needs pyarrow: pip install 'siamese_lab[parquet]'. Or name a .npz, which needs nothing."
         ) from error
     return pyarrow, pyarrow.parquet

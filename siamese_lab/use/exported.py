@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from siamese_lab.errors import UserError
 from siamese_lab.networks import SiameseNetwork
 
 Format = Literal["onnx", "torch"]
@@ -42,7 +43,7 @@ class Embedding(nn.Module):
 
 
 def check_able(kind: Format) -> None:
-    """Raise ValueError where a package that a format needs is not installed."""
+    """Raise UserError where a package that a format needs is not installed."""
     if kind == "onnx":
         _onnx()
 
@@ -61,7 +62,7 @@ def export(network: SiameseNetwork, shape_CHW: tuple[int, int, int], kind: Forma
         The greatest difference that any number of any embedding had.
 
     Raises:
-        ValueError: if it is above 1e-4, or a package is missing. What was written is of no use then.
+        UserError: if it is above 1e-4, or a package is missing. What was written is of no use then.
     """
     module = Embedding(network).eval()
     two_BCHW = torch.zeros(2, *shape_CHW)
@@ -76,7 +77,7 @@ def export(network: SiameseNetwork, shape_CHW: tuple[int, int, int], kind: Forma
             exported = of_torch(place)
         difference = greatest_difference(module, exported, shape_CHW)
     if not difference <= TOLERANCE:
-        raise ValueError(
+        raise UserError(
             f"The exported network gives embeddings that differ from the original's by up to {difference:.2g}, more "
             f"than {TOLERANCE:g}, so it was not kept. Try the other format, or another version of PyTorch."
         )
@@ -147,7 +148,7 @@ def _onnx() -> tuple[Any, Any]:
         import onnxruntime
         import onnxscript  # noqa: F401 (by which PyTorch writes ONNX)
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             f"format=onnx needs {error.name}: pip install 'siamese_lab[onnx]'. Or take format=torch."
         ) from error
     return onnx, onnxruntime

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from siamese_lab.data.image_files import list_images
 from siamese_lab.data.messages import announce
+from siamese_lab.errors import UserError
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.use.incoming import Taken, take_one
 from siamese_lab.use.trained_network import BATCH, TrainedNetwork
@@ -53,10 +54,10 @@ def embed_folder(
         console: where to show progress.
 
     Raises:
-        ValueError: for a folder that is not there or has no images, and for files that are none.
+        UserError: for a folder that is not there or has no images, and for files that are none.
     """
     if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, but is {batch_size}.")
+        raise UserError(f"batch_size must be at least 1, but is {batch_size}.")
     names = files_in(place)
     kept: list[str] = []
     parts: list[Tensor] = []
@@ -71,7 +72,7 @@ def embed_folder(
                 parts.append(network.embed_taken(taken))
             advance(len(some))
     if not kept:
-        raise ValueError(f"{place} holds {len(names):,} files, but none of them can be read as an image.")
+        raise UserError(f"{place} holds {len(names):,} files, but none of them can be read as an image.")
     return EmbeddedFolder(place, tuple(kept), torch.cat(parts), tuple(changes))
 
 
@@ -79,13 +80,13 @@ def files_in(place: Path) -> tuple[str, ...]:
     """The names of all files in a folder but hidden ones, sorted folder by folder.
 
     Raises:
-        ValueError: if there is no such folder, or nothing in it.
+        UserError: if there is no such folder, or nothing in it.
     """
     if not place.is_dir():
-        raise ValueError(f"There is no folder {place}{', but a file' * place.exists()}. Name one that holds images.")
+        raise UserError(f"There is no folder {place}{', but a file' * place.exists()}. Name one that holds images.")
     names = tuple(name for name in list_images(place, "").names if not any(map(_is_hidden, name.split("/"))))
     if not names:
-        raise ValueError(f"The folder {place} holds no files, so there are no images in it.")
+        raise UserError(f"The folder {place} holds no files, so there are no images in it.")
     return names
 
 
@@ -103,7 +104,7 @@ def _read(
     if bad and not skip:
         listed = "\n  ".join(bad[:SHOWN])
         more = f"\n  and {len(bad) - SHOWN:,} more" if len(bad) > SHOWN else ""
-        raise ValueError(
+        raise UserError(
             f"Of the first {before + len(names):,} files in {place}, {len(bad):,} cannot be read as images:\n"
             f"  {listed}{more}\n"
             "Set skip_unreadable=true to leave out such files."

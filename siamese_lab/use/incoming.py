@@ -19,6 +19,7 @@ from siamese_lab.data import DataModule
 from siamese_lab.data.any_image import Converted
 from siamese_lab.data.augment import to_float
 from siamese_lab.data.decode import UNREADABLE
+from siamese_lab.errors import UserError
 
 OneImage: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | Tensor"
 Images: TypeAlias = "OneImage | Iterable[OneImage]"
@@ -48,7 +49,7 @@ def each_of(images: Images) -> Iterator[OneImage]:
     """One after the other; of a batch of tensors or arrays, its members.
 
     Raises:
-        ValueError: for what holds no images.
+        UserError: for what holds no images.
     """
     if isinstance(images, (str, os.PathLike, Image.Image)):
         yield images
@@ -57,7 +58,7 @@ def each_of(images: Images) -> Iterator[OneImage]:
     elif isinstance(images, Iterable):
         yield from images
     else:
-        raise ValueError(f"Images are {KINDS}, or several of these, but here is {kind_of(images)}.")
+        raise UserError(f"Images are {KINDS}, or several of these, but here is {kind_of(images)}.")
 
 
 def take(images: Iterable[OneImage], form: DataModule) -> Taken:
@@ -68,7 +69,7 @@ def take(images: Iterable[OneImage], form: DataModule) -> Taken:
         form: the data whose images these are to be like.
 
     Raises:
-        ValueError: for a file that is not there or is no image, with its name; for arrays and tensors of another form.
+        UserError: for a file that is not there or is no image, with its name; for arrays and tensors of another form.
     """
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         made = list(threads.map(lambda image: take_one(image, form), images))
@@ -79,7 +80,7 @@ def take_one(image: OneImage, form: DataModule) -> tuple[Tensor, tuple[str, ...]
     """An image as float32 0…1, (C, H, W), and what that changed.
 
     Raises:
-        ValueError: as `take`.
+        UserError: as `take`.
     """
     if isinstance(image, Tensor):
         return checked(image, form), ()
@@ -93,7 +94,7 @@ def convert(image: OneImage, form: DataModule) -> Converted:
     """An image that is no tensor, as the images of `form` are.
 
     Raises:
-        ValueError: if it cannot be read, or is something else.
+        UserError: if it cannot be read, or is something else.
     """
     if isinstance(image, Image.Image):
         return _converted("An image of Pillow's", image, form.converted)
@@ -101,19 +102,19 @@ def convert(image: OneImage, form: DataModule) -> Converted:
         return form.converted(image_of_array(image))
     if isinstance(image, (str, os.PathLike)):
         return read_image(Path(image), form.converted)
-    raise ValueError(f"An image is {KINDS}, but here is {kind_of(image)}.")
+    raise UserError(f"An image is {KINDS}, but here is {kind_of(image)}.")
 
 
 def read_image(path: Path, convert: Conversion) -> Converted:
     """The image in a file, converted.
 
     Raises:
-        ValueError: if there is none, or it cannot be read.
+        UserError: if there is none, or it cannot be read.
     """
     if path.is_dir():
-        raise ValueError(f"{path} is a folder, where an image was expected. Name the files in it.")
+        raise UserError(f"{path} is a folder, where an image was expected. Name the files in it.")
     if not path.exists():
-        raise ValueError(f"There is no image {path}.")
+        raise UserError(f"There is no image {path}.")
     try:
         opened = Image.open(path)
     except UNREADABLE as error:
@@ -124,7 +125,7 @@ def read_image(path: Path, convert: Conversion) -> Converted:
 
 def _converted(name: str, image: Image.Image, convert: Conversion) -> Converted:
     if 0 in image.size:
-        raise ValueError(f"{name} has {image.width}×{image.height} pixels, so there is nothing to see.")
+        raise UserError(f"{name} has {image.width}×{image.height} pixels, so there is nothing to see.")
     try:
         return convert(image)
     except UNREADABLE as error:
@@ -140,12 +141,12 @@ def image_of_array(array: NDArray[np.uint8]) -> Image.Image:
     """An array as an image of Pillow's: H×W or H×W×1 is grey; of three channels colour, of four with transparency.
 
     Raises:
-        ValueError: for other shapes and types.
+        UserError: for other shapes and types.
     """
     shape = array.shape
     fits = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
     if array.dtype != np.uint8 or not fits or 0 in shape:
-        raise ValueError(
+        raise UserError(
             f"An array of an image is uint8, H×W or H×W×C with 1, 3 or 4 channels, but this one is {array.dtype}, "
             f"{'×'.join(map(str, shape)) or 'a number'}."
         )
@@ -156,11 +157,11 @@ def checked(image_CHW: Tensor, form: DataModule) -> Tensor:
     """A tensor that is what the network sees, as float32 0…1.
 
     Raises:
-        ValueError: if it is not.
+        UserError: if it is not.
     """
     wanted = (form.channels, form.image_size, form.image_size)
     if image_CHW.shape != wanted:
-        raise ValueError(
+        raise UserError(
             f"A tensor is taken as the network sees it: (C, H, W) = {wanted} for images of {form.title}, but this one "
             f"is {tuple(image_CHW.shape)}. Images of another form are converted when handed over as files, as Pillow's "
             "or as arrays."
@@ -168,7 +169,7 @@ def checked(image_CHW: Tensor, form: DataModule) -> Tensor:
     if image_CHW.dtype == torch.uint8:
         return to_float(image_CHW)
     if not image_CHW.is_floating_point() or not bool(((image_CHW >= 0) & (image_CHW <= 1)).all()):
-        raise ValueError(
+        raise UserError(
             "A tensor of an image is uint8 0…255 or float 0…1, but this one is "
             f"{str(image_CHW.dtype).removeprefix('torch.')}, {image_CHW.min():g}…{image_CHW.max():g}."
         )

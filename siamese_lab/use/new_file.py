@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from siamese_lab.errors import UserError
+
 
 def check_new(place: Path, force: bool, option: str = "out") -> None:
-    """Raise ValueError where a file lies there already and `force` does not allow to write over it."""
+    """Raise UserError where a file lies there already and `force` does not allow to write over it."""
     if place.is_dir():
-        raise ValueError(f"{place} is a folder, but {option} names the file to write.")
+        raise UserError(f"{place} is a folder, but {option} names the file to write.")
     if place.exists() and not force:
-        raise ValueError(f"There is a file {place} already. Name another ({option}=…), or overwrite it: force=true.")
+        raise UserError(f"There is a file {place} already. Name another ({option}=…), or overwrite it: force=true.")
 
 
 @contextmanager
@@ -18,14 +20,14 @@ def new_file(place: Path, option: str = "out") -> Iterator[Path]:
     """Where to write to: a draft beside the place, which becomes the file when the block ends well.
 
     Raises:
-        ValueError: if nothing can be written there.
+        UserError: if nothing can be written there.
     """
     draft = place.with_name(f"{place.stem}.draft{place.suffix}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         draft.touch()
     except OSError as error:
-        raise ValueError(f"{place} cannot be written ({error.strerror}). Name another file: {option}=PATH.") from error
+        raise UserError(f"{place} cannot be written ({error.strerror}). Name another file: {option}=PATH.") from error
     try:
         yield draft
         draft.replace(place)

@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from siamese_lab.errors import UserError
 from siamese_lab.metrics.nearest import nearest
 from siamese_lab.use import embeddings_file
 from siamese_lab.use.folder import embed_folder
@@ -41,14 +42,14 @@ def gallery_of(
     """The images of a folder, embedded now, or those of a file that `siamese_lab.embed` wrote.
 
     Raises:
-        ValueError: as `embed_folder` and `embeddings_file.read`; for embeddings by another network.
+        UserError: as `embed_folder` and `embeddings_file.read`; for embeddings by another network.
     """
     if place.is_dir() or place.suffix not in (embeddings_file.NPZ, embeddings_file.PARQUET):
         embedded = embed_folder(network, place, skip_unreadable=skip_unreadable, console=console)
         return Gallery(place, embedded.names, embedded.z_ND)
     stored = embeddings_file.read(place)
     if stored.about["weights"] != fingerprint(network.network):
-        raise ValueError(
+        raise UserError(
             f"{place} is of another network ({stored.about['checkpoint']}), whose distances from those of "
             "this one mean nothing. Embed the folder anew: python -m siamese_lab.embed."
         )
@@ -59,15 +60,15 @@ def search(network: TrainedNetwork, query: Path, gallery: Gallery, k: int) -> li
     """The k nearest, the nearest first, fewer where there are not as many; the query itself is not among them.
 
     Raises:
-        ValueError: for a query that is no image, for k below 1, and where there is nothing but the query.
+        UserError: for a query that is no image, for k below 1, and where there is nothing but the query.
     """
     if k < 1:
-        raise ValueError(f"k must be at least 1, but is {k}.")
+        raise UserError(f"k must be at least 1, but is {k}.")
     z_1D = network.embed(query)
     itself = _place_of(query, gallery)
     left = len(gallery.names) - (itself is not None)
     if not left:
-        raise ValueError(f"{gallery.place} holds no image but the query.")
+        raise UserError(f"{gallery.place} holds no image but the query.")
     leave_out = None if itself is None else torch.tensor([itself])
     found = nearest(z_1D, gallery.z_ND, min(k, left), leave_out)
     names = [gallery.names[index] for index in found.index_Qk[0].tolist()]

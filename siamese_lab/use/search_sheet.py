@@ -28,7 +28,7 @@ def draw_search(query: Path, hits: Sequence[Hit], threshold: float | None) -> Fi
         threshold: the distance up to which an image is taken to be of the query's class; None marks none.
 
     Raises:
-        ValueError: for a file that is not there any more.
+        UserError: for a file that is not there any more.
     """
     columns = min(COLUMNS, len(hits))
     rows = -(-len(hits) // columns)

@@ -25,6 +25,7 @@ from torch import Tensor
 from siamese_lab import checkpoints
 from siamese_lab.data import DataModule
 from siamese_lab.data.messages import announce
+from siamese_lab.errors import UserError
 from siamese_lab.evaluation.embed import embed
 from siamese_lab.evaluation.protocols import draw
 from siamese_lab.evaluation.trained import Trained
@@ -77,7 +78,7 @@ def threshold_of(trained: Trained, images: DataModule, fabric: Fabric) -> Thresh
     """The threshold of a network: the stored one, or one that is chosen now and stored.
 
     Raises:
-        ValueError: where the data is not here, or makes no pairs to choose by; for a stored one of another version.
+        UserError: where the data is not here, or makes no pairs to choose by; for a stored one of another version.
     """
     if (stored := stored_threshold(trained)) is not None:
         return stored
@@ -94,7 +95,7 @@ def stored_threshold(trained: Trained) -> Threshold | None:
     """The threshold that was once chosen for these very weights, if one was.
 
     Raises:
-        ValueError: if it is damaged, or another version wrote it.
+        UserError: if it is damaged, or another version wrote it.
     """
     stored = read(place_of(trained.checkpoint))
     return stored if stored is not None and stored.weights == fingerprint(trained.network) else None
@@ -124,7 +125,7 @@ def choose(trained: Trained, images: DataModule, fabric: Fabric) -> Threshold:
         fabric: the device.
 
     Raises:
-        ValueError: where the data is not here, or makes no pairs to choose by.
+        UserError: where the data is not here, or makes no pairs to choose by.
     """
     chosen, measured = halves(drawn_pairs(trained.network, images, fabric))
     threshold = best_threshold(*chosen)
@@ -148,13 +149,13 @@ def drawn_pairs(network: SiameseNetwork, images: DataModule, fabric: Fabric) -> 
     """Pairs of validation images, half of them of one class.
 
     Raises:
-        ValueError: where there are less than two of each kind.
+        UserError: where there are less than two of each kind.
     """
     table = images.splits.validation
     z_ND = network.direction(embed(network, table, fabric))
     drawn = draw(z_ND, table.labels_N, DRAWN, seed=0)
     if drawn is None or len(drawn.pairs.same_N) < 4:
-        raise ValueError(
+        raise UserError(
             f"A threshold is chosen on pairs of validation images, but the {len(table):,} of {images.title} make too "
             "few of one class and of two. Give one: threshold=0.8, or .same(a, b, threshold=0.8)."
         )
@@ -196,17 +197,17 @@ def read(place: Path) -> Threshold | None:
     """The stored threshold; None if there is none.
 
     Raises:
-        ValueError: if it is damaged, or another version wrote it.
+        UserError: if it is damaged, or another version wrote it.
     """
     if not place.is_file():
         return None
     try:
         content: Mapping[str, Any] = json.loads(place.read_text(encoding="utf-8"))
         if content["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
+            raise UserError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
         return Threshold(**{name: value for name, value in content.items() if name != "schema_version"})
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
+        raise UserError(
             f"{place} is damaged or of another version of siamese_lab ({error}). Delete it, and the threshold is "
             "chosen anew."
         ) from error

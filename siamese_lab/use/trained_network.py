@@ -15,6 +15,7 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.data import DataModule
+from siamese_lab.errors import UserError
 from siamese_lab.evaluation.embed import evaluating
 from siamese_lab.evaluation.trained import Trained
 from siamese_lab.evaluation.trained import load as load_trained
@@ -39,7 +40,7 @@ def load(
             where they were at the training.
 
     Raises:
-        ValueError: for what is no checkpoint of the lab's, is not whole, or would have to be executed; see
+        UserError: for what is no checkpoint of the lab's, is not whole, or would have to be executed; see
             `siamese_lab.evaluation.load`.
 
     >>> import siamese_lab as sl
@@ -85,7 +86,7 @@ class TrainedNetwork:
             batch_size: so many are decoded and embedded at a time.
 
         Raises:
-            ValueError: for no images, for what is none, and for tensors and arrays of another form.
+            UserError: for no images, for what is none, and for tensors and arrays of another form.
 
         >>> import siamese_lab as sl
         >>> network = sl.load("outputs/runs/mine")
@@ -93,10 +94,10 @@ class TrainedNetwork:
         torch.Size([5, 128])
         """
         if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, but is {batch_size}.")
+            raise UserError(f"batch_size must be at least 1, but is {batch_size}.")
         parts = [self.embed_taken(taken) for taken in self.taken(each_of(images), batch_size)]
         if not parts:
-            raise ValueError("There are no images to embed.")
+            raise UserError("There are no images to embed.")
         return torch.cat(parts)
 
     def distance(self, left: Images, right: Images) -> Tensor:
@@ -107,7 +108,7 @@ class TrainedNetwork:
             right: as many, or one for all.
 
         Raises:
-            ValueError: as `embed`, and where there is another number of them.
+            UserError: as `embed`, and where there is another number of them.
 
         >>> import siamese_lab as sl
         >>> bool(sl.load("outputs/runs/mine").distance(["a.png", "b.png"], "a.png")[1] > 0)
@@ -115,7 +116,7 @@ class TrainedNetwork:
         """
         left_ND, right_ND = self.embed(left), self.embed(right)
         if len(left_ND) != len(right_ND) and 1 not in (len(left_ND), len(right_ND)):
-            raise ValueError(
+            raise UserError(
                 f"Images are compared one by one, or all with a single one, but here are {len(left_ND)} and "
                 f"{len(right_ND)}."
             )
@@ -130,7 +131,7 @@ class TrainedNetwork:
             threshold: the greatest distance that is accepted; by default `self.threshold`, which tells its errors.
 
         Raises:
-            ValueError: as `distance`, and as `self.threshold`.
+            UserError: as `distance`, and as `self.threshold`.
 
         >>> import siamese_lab as sl
         >>> network = sl.load("outputs/runs/mine")
@@ -149,7 +150,7 @@ class TrainedNetwork:
         It is read from `threshold.json` beside the run, or else chosen on the data of the training and stored there.
 
         Raises:
-            ValueError: where the data is not here, or makes no pairs to choose by.
+            UserError: where the data is not here, or makes no pairs to choose by.
         """
         return threshold_of(self.trained, self.images, self.fabric)
 

@@ -18,6 +18,7 @@ from types import UnionType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from siamese_lab.command_line import hush
+from siamese_lab.errors import UserError
 from siamese_lab.mistakes import BAD_INPUT, print_mistake
 from siamese_lab.registry import did_you_mean
 
@@ -95,12 +96,12 @@ class Command(Generic[Options]):
         """The options that a command line gives.
 
         Raises:
-            ValueError: for too many words or too few, an option that is not there, is missing, or has another type.
+            UserError: for too many words or too few, an option that is not there, is missing, or has another type.
         """
         plain, named = self._options()
         words = [word for word in given if not is_option(word)]
         if len(words) != len(plain):
-            raise ValueError(
+            raise UserError(
                 f"{self.module} takes {' '.join(self.words) or 'only NAME=VALUE'}, but was given "
                 f"{' '.join(words) or 'no words'}. {SEE} A file whose name has a = is written ./NAME."
             )
@@ -108,13 +109,13 @@ class Command(Generic[Options]):
         known = {each.name: each for each in named}
         for name, _, value in (word.partition("=") for word in given if is_option(word)):
             if name not in known:
-                raise ValueError(
+                raise UserError(
                     f"There is no option {name!r}.{did_you_mean(name, known)} Options: {', '.join(known)}. {SEE}"
                 )
             values[known[name].field] = value_of(value, known[name])
         for each in named:
             if each.default is MISSING and each.field not in values:
-                raise ValueError(f"Say {each.name}=…, {each.text}. {SEE}")
+                raise UserError(f"Say {each.name}=…, {each.text}. {SEE}")
         return self.schema(**values)
 
     def _options(self) -> tuple[list[Option], list[Option]]:
@@ -146,7 +147,7 @@ def value_of(text: str, option: Option) -> Any:
     """A value of the option's kind: a path, a number, true or false, a word of several, or null where that may be.
 
     Raises:
-        ValueError: if it is none.
+        UserError: if it is none.
     """
     kind, name = option.kind, option.name
     text = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
@@ -157,17 +158,17 @@ def value_of(text: str, option: Option) -> Any:
     if get_origin(kind) is Literal:
         known = get_args(kind)
         if text not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}, but is {text!r}.{did_you_mean(text, known)}")
+            raise UserError(f"{name} must be one of {', '.join(known)}, but is {text!r}.{did_you_mean(text, known)}")
         return text
     if kind is bool:
         if text.lower() not in ("true", "false"):
-            raise ValueError(f"{name} must be true or false, but is {text!r}.")
+            raise UserError(f"{name} must be true or false, but is {text!r}.")
         return text.lower() == "true"
     if kind in (int, float):
         try:
             return kind(text)
         except ValueError:
-            raise ValueError(f"{name} must be a {'whole ' * (kind is int)}number, but is {text!r}.") from None
+            raise UserError(f"{name} must be a {'whole ' * (kind is int)}number, but is {text!r}.") from None
     if not text:
-        raise ValueError(f"{name} is empty. {SEE}")
+        raise UserError(f"{name} is empty. {SEE}")
     return kind(text).expanduser() if kind is Path else kind(text)
