@@ -76,7 +76,11 @@ def place(config: DictConfig) -> Placement:
     if processes == 1:
         return Placement.alone()
     if os.environ.get("SLURM_STEP_NUM_TASKS") == str(processes):
-        return Placement(processes, SLURMEnvironment(auto_requeue=False), int(os.environ["SLURM_PROCID"]))
+        try:
+            environment = SLURMEnvironment(auto_requeue=False)
+        except RuntimeError as error:
+            raise UserError(str(error)) from error
+        return Placement(processes, environment, int(os.environ["SLURM_PROCID"]))
     if nodes > 1:
         raise UserError(
             f"trainer.num_nodes={nodes} needs torchrun or srun to start {processes} processes on {nodes} machines, but "
