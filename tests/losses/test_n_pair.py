@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import compose
-from loss_outputs import output_of, value_of
+from loss_outputs import value_of
 from pytorch_metric_learning.distances import DotProductSimilarity
 from pytorch_metric_learning.losses import NPairsLoss, NTXentLoss
 
