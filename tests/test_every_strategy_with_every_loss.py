@@ -28,12 +28,12 @@ def test_a_step_gives_finite_gradients_everywhere(sampler, loss, digits):
     module = build_module(compose(f"sampler={sampler}", f"loss={loss}", "network.width=16"), images)
     for images_BCHW, labels_B, _ in batches:
         z_BD = module.network(to_float(images_BCHW))
-        triplets = module.sampler(z_BD.detach(), labels_B)
-        value = module.loss(module.sampler.pool(z_BD), triplets, labels_B)
+        selection = module.sampler.mine(z_BD.detach(), labels_B)
+        value, statistics, _ = module.loss(selection, z_BD, labels_B)
         value.backward()
         assert value.isfinite()
         assert value > 0
-        assert 0 < module.loss.statistics()["active_share"] <= 1
+        assert 0 < statistics["active_share"] <= 1
     learnt = [*module.network.parameters(), *module.loss.parameters()]
     assert all(each.grad.isfinite().all() for each in learnt)
     assert any(each.grad.any() for each in learnt)
@@ -51,7 +51,7 @@ def test_free_lengths_are_mined_and_compared_by_direction(digits):
     module = build_module(compose(*free, "sampler.negatives=5"), images)
     z_BD = module.network(to_float(batch.images_BCHW))
     assert (z_BD.norm(dim=1) - 1).abs().max() > 0.01
-    triplets = module.sampler(module.network.direction(z_BD.detach()), batch.labels_B)
-    assert triplets.negative_TM.shape[1] == 5
-    module.loss(module.sampler.pool(z_BD), triplets, batch.labels_B).backward()
+    selection = module.sampler.mine(module.network.direction(z_BD.detach()), batch.labels_B)
+    assert selection.triplets.negative_TM.shape[1] == 5
+    module.loss(selection, z_BD, batch.labels_B).value.backward()
     assert all(torch.isfinite(each.grad).all() for each in module.network.parameters())

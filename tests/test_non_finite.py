@@ -17,7 +17,7 @@ def test_it_says_which_step_and_which_triplets_and_keeps_the_last_good_checkpoin
 ) -> None:
     training_step = SiameseModule.training_step
 
-    def one_bad_image(self: SiameseModule, batch, batch_idx: int) -> torch.Tensor:
+    def one_bad_image(self: SiameseModule, batch, batch_idx: int) -> dict:
         if self.global_step + 1 == STEP:
             batch.images_BCHW[7] = torch.nan
             self.network.eval()  # so that batch norm does not spread it

@@ -136,18 +136,18 @@ class _Bar:
             TransferSpeedColumn(),
             TimeRemainingColumn(compact=True),
         )
-        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.task = self.progress.add_task("", total=None)
-        self.progress.start()
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.task = self._bar.add_task("", total=None)
+        self._bar.start()
 
     def update(self, count: int) -> None:
         """So many bytes more."""
-        self.progress.update(self.task, advance=count, total=self.total)
+        self._bar.update(self.task, advance=count, total=self.total)
 
     def reset(self) -> None:
         """From the start."""
-        self.progress.reset(self.task, total=self.total)
+        self._bar.reset(self.task, total=self.total)
 
     def close(self) -> None:
         """Take the bar away."""
-        self.progress.stop()
+        self._bar.stop()

@@ -29,7 +29,7 @@ class ClassPeers(NamedTuple):
     """The other images of each image's class."""
 
     runs: ClassRuns | None
-    """None where finding the peers took no sorting: see `Images.runs_of_batch`."""
+    """None where finding the peers took no sorting: see `MiningInputs.runs_of_batch`."""
     positive_BR: Tensor
     """int64: the r-th other image of the class, counted onwards from the image itself and around."""
     valid_BR: Tensor
