@@ -7,6 +7,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from siamese_lab.batch import Triplets
+from siamese_lab.errors import NonFiniteLossError
 from siamese_lab.module import SiameseModule, Step
 
 SHOWN = 3
@@ -29,7 +30,7 @@ class StopOnNonFinite(Callback):
     def _check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, SiameseModule)
         if not pl_module.last.loss.isfinite():
-            raise FloatingPointError(describe(pl_module.last, trainer.global_step))
+            raise NonFiniteLossError(describe(pl_module.last, trainer.global_step))
 
 
 def describe(step: Step, number: int) -> str:
