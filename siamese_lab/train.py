@@ -11,7 +11,6 @@ import lightning
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
@@ -27,6 +26,7 @@ from siamese_lab import (
     samplers,
     summary,
     sweep,
+    targets,
     tuning,
 )
 from siamese_lab.callbacks import (
@@ -46,6 +46,7 @@ from siamese_lab.callbacks import (
     TrainingClock,
     WeightAverage,
 )
+from siamese_lab.disk import disk_errors
 from siamese_lab.errors import UserError
 from siamese_lab.metrics import retrieval
 from siamese_lab.metrics.pairs import Pairs
@@ -84,6 +85,11 @@ def job(config: DictConfig) -> None:
     except Interrupted as interrupted:
         summary.print_interrupted(console, interrupted.checkpoint)
         raise SystemExit(128 + interrupted.number) from None
+    except UserError:
+        raise
+    except Exception as bug:  # also in what comes before training
+        record.failure(config, folder, bug)
+        raise
     summary.print_outcome(console, results, folder)
 
 
@@ -124,7 +130,7 @@ def train(
 
     Raises:
         UserError: for choices that do not go together, before any training starts.
-        FloatingPointError: for a loss that is not finite.
+        NonFiniteLossError: for a loss that is not finite.
         Interrupted: after Ctrl-C or SIGTERM, with a checkpoint stored.
     """
     started = time.perf_counter()
@@ -150,7 +156,7 @@ def train(
             LastCheckpoint(last),
             StopOnSignal(last, console),
         ],
-        logger=instantiate(config.logger, save_dir=folder) if config.logger else False,
+        logger=targets.build("logger", config.logger, save_dir=folder) if config.logger else False,
         default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -187,7 +193,7 @@ def build_data(config: DictConfig) -> data.DataModule:
     for use, part in (("validation", images.splits.validation), ("test", images.splits.test)):
         try:
             retrieval.check_labels(part.labels_N)
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"The {use} images of data={config.data.name} cannot be evaluated: {error}") from None
     return images
 
@@ -213,8 +219,8 @@ def build_module(config: DictConfig, images: data.DataModule) -> SiameseModule:
         network,
         sampler,
         loss,
-        instantiate(config.optimizer),
-        instantiate(config.schedule),
+        targets.Deferred("optimizer", config.optimizer),
+        targets.Deferred("schedule", config.schedule),
         build_verification(images),
     )
 
@@ -261,20 +267,22 @@ def check_meaning(config: DictConfig, sampler: samplers.Sampler, loss: losses.Lo
 
 @contextmanager
 def recorded(results: Results, folder: Path) -> Iterator[None]:
-    """Keep results.json true to how the block goes."""
-    results.write(folder)
+    """Record the outcome of the block in results.json."""
+    with disk_errors(folder, "paths.outputs"):
+        results.write(folder)
     try:
-        yield
+        with disk_errors(folder, "paths.outputs"):
+            yield
         results.status = "finished"
     except (Interrupted, KeyboardInterrupt):
         results.status = "interrupted"
         raise
     except BaseException as error:
-        results.status = "failed"
-        results.error = f"{type(error).__name__}: {error}"
+        results.fail(error)
         raise
     finally:
-        results.write(folder)
+        with disk_errors(folder, "paths.outputs"):
+            results.write(folder)
 
 
 def seconds(training: float, mining: float, steps: int) -> dict[str, float]:

@@ -4,10 +4,10 @@ from typing import Any
 
 import lightning
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch.accelerators import AcceleratorRegistry
 from omegaconf import DictConfig, OmegaConf
 
+from siamese_lab import targets
 from siamese_lab.errors import UserError
 
 VALIDATIONS = 10
@@ -38,8 +38,9 @@ def build_trainer(config: DictConfig, **further: Any) -> lightning.Trainer:
             f"trainer.val_check_interval={config.val_check_interval} is more than the {config.max_steps} steps of "
             "trainer.max_steps, so no weights would be validated. Set a smaller one, or auto."
         )
-    trainer = instantiate(decided, **further)
-    assert isinstance(trainer, lightning.Trainer)
+    trainer = targets.build("trainer", OmegaConf.create(decided), **further)
+    if not isinstance(trainer, lightning.Trainer):
+        raise UserError(f"trainer._target_ must be lightning.Trainer or a subclass, but is {decided['_target_']}.")
     return trainer
 
 

@@ -7,6 +7,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from siamese_lab.batch import Triplets
+from siamese_lab.errors import NonFiniteLossError
 from siamese_lab.module import SiameseModule, StepOutput
 
 SHOWN = 3
@@ -32,7 +33,7 @@ class StopOnNonFinite(Callback):
 
     def _check(self, trainer: Trainer) -> None:
         if self._step is not None and not self._step.loss.isfinite():
-            raise FloatingPointError(describe(self._step, trainer.global_step))
+            raise NonFiniteLossError(describe(self._step, trainer.global_step))
 
 
 def describe(step: StepOutput, number: int) -> str:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from siamese_lab.data.cache_folder import one_at_a_time, writing_to
 from siamese_lab.data.messages import console
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError
 
 ROUNDS = 3
 """How often every mirror is asked that may yet answer."""
@@ -82,7 +82,7 @@ def _fetch_from_any(remote: Remote, draft: Path, target: Path) -> None:
             else:
                 return
     told = "; ".join(f"{url}: {reason}" for url, reason in reasons.items())
-    raise UserError(
+    raise ResourceError(
         f"{remote.name} could not be downloaded ({told}). Try again later, or get the file in another way and put it "
         f"at {target}."
     )

@@ -136,7 +136,7 @@ class _UnderWay:
         """The pairs that the set's protocol names, where it names some."""
         try:
             official = self.images.official_pairs
-        except ValueError as error:
+        except UserError as error:
             self.evaluation.left_out["verification_official"] = str(error)
             return
         if official is not None:
@@ -155,7 +155,7 @@ class _UnderWay:
             return
         try:
             runs = self.images.one_shot()
-        except ValueError as error:
+        except UserError as error:
             self.evaluation.left_out["one_shot_lake"] = str(error)
             return
         z_MD = self.directions("one-shot runs", runs.table)
