@@ -1,9 +1,11 @@
-"""What flows through a training step: the images of a batch, and the triplets chosen from it.
+"""The values that flow through a training step: a batch, the selection from it, and the distances of its triplets.
 
-Shapes: B images, C channels, H × W pixels, T (anchor, positive) pairs, M negatives per pair, K images of a class,
-R = K − 1.
+Shapes: B images, C channels or candidates, H × W pixels, D embedding dimensions, T (anchor, positive) pairs, M
+negatives per pair, K images of a class, R = K − 1.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from torch import Tensor
@@ -21,7 +23,7 @@ class Batch(NamedTuple):
 
 
 class Triplets(NamedTuple):
-    """Indices (int64), one row per (anchor, positive) pair, into what `Sampler.pool` gives: the batch, as a rule."""
+    """Indices (int64) into `Selection.candidates_CD`, one row per (anchor, positive) pair."""
 
     anchor_T: Tensor
     positive_T: Tensor
@@ -46,3 +48,35 @@ class EveryTriplet(NamedTuple):
     def number(self) -> Tensor:
         """How many triplets there are, on the device."""
         return (self.valid_BR.sum(1) * self.negatives_B).sum()
+
+
+NO_STATISTICS: Mapping[str, Tensor] = MappingProxyType({})
+
+
+class Selection(NamedTuple):
+    """The result of mining one batch: all that a loss and an observer of the step need to know about it."""
+
+    triplets: Triplets | EveryTriplet
+    candidates_CD: Tensor
+    """Unit vectors that the indices of the triplets point into, without gradient: the batch, then remembered images."""
+    fallback_TM: Tensor | None = None
+    """bool: True where no candidate was eligible and the fallback chose; None where triplets are unlisted."""
+    statistics: Mapping[str, Tensor] = NO_STATISTICS
+    """Scalars that only this strategy reports, such as the stage of a curriculum."""
+
+    def listed(self) -> Triplets:
+        """Return the listed triplets.
+
+        Raises:
+            ValueError: if the triplets are unlisted.
+        """
+        if not isinstance(self.triplets, Triplets):
+            raise ValueError(f"This needs listed triplets, but the sampler returned {type(self.triplets).__name__}.")
+        return self.triplets
+
+
+class PairDistances(NamedTuple):
+    """Distances of the listed triplets: plain (0…2), unless squared ones were asked for."""
+
+    d_ap_T1: Tensor
+    d_an_TM: Tensor

@@ -3,7 +3,7 @@
 Shapes: B images, D embedding dimensions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import lightning
@@ -13,23 +13,43 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from siamese_lab.batch import Batch, EveryTriplet, Triplets
-from siamese_lab.losses import Loss
+from siamese_lab.batch import Batch, PairDistances, Selection
+from siamese_lab.losses import Loss, LossOutput
+from siamese_lab.losses.pairs import selected_distances
 from siamese_lab.metrics import RetrievalMetrics
 from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.networks import SiameseNetwork
 from siamese_lab.parameter_groups import parameter_groups
 from siamese_lab.samplers import Sampler
+from siamese_lab.samplers.statistics import describe
 from siamese_lab.stopwatch import Stopwatch
 
 
-class Step(NamedTuple):
-    """What the last training step saw and did, for callbacks to look at."""
+def gather(module: lightning.LightningModule, x_B: Tensor) -> Tensor:
+    """Return the rows of all processes, in the order of their ranks; a gradient flows back to each of them."""
+    if module.trainer.world_size == 1:
+        return x_B
+    every_RB = module.all_gather(x_B, sync_grads=x_B.requires_grad)
+    assert isinstance(every_RB, Tensor)
+    return every_RB.flatten(0, 1)
+
+
+class StepOutput(NamedTuple):
+    """The values of one training step that callbacks look at, without gradients."""
 
     z_BD: Tensor
+    """Embeddings of the batch, of all processes together."""
     labels_B: Tensor
-    triplets: Triplets | EveryTriplet
+    selection: Selection
     loss: Tensor
+    loss_statistics: Mapping[str, Tensor]
+    distances: PairDistances | None
+    """Plain distances of the listed triplets; None if they are unlisted."""
+
+    @property
+    def active_share(self) -> Tensor | None:
+        """Share of triplets with a loss above 0; None if the loss does not report it."""
+        return self.loss_statistics.get("active_share")
 
 
 class SiameseModule(lightning.LightningModule):
@@ -37,14 +57,12 @@ class SiameseModule(lightning.LightningModule):
 
     Args:
         network: images → embeddings.
-        sampler: embeddings, labels → triplets.
-        loss: embeddings, triplets → scalar.
+        sampler: embeddings, labels → selection.
+        loss: selection, embeddings → scalar.
         optimizer: makes the optimizer from groups of parameters.
         schedule: makes the learning-rate schedule, one step of which follows each training step.
         verification: decides the official pairs of the data, where it has some, when the network is tested.
     """
-
-    last: Step
 
     def __init__(
         self,
@@ -66,26 +84,33 @@ class SiameseModule(lightning.LightningModule):
         self._make_optimizer = optimizer
         self._make_schedule = schedule
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One batch through the way of the data."""
-        self.sampler.progress = self.global_step / max(1, self.trainer.max_steps)
-        z_BD = self.network(batch.images_BCHW)
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Embed a batch, select triplets and compute their loss.
+
+        Returns:
+            `loss`, which Lightning differentiates, and `step`, a `StepOutput` for callbacks.
+        """
+        progress = self.global_step / max(1, self.trainer.max_steps)
+        z_BD = gather(self, self.network(batch.images_BCHW))
+        labels_B = gather(self, batch.labels_B)
+        image_ids_B = None if batch.image_ids_B is None else gather(self, batch.image_ids_B)
         with self.mining.running(z_BD.device):
-            triplets = self.sampler(self.network.direction(z_BD.detach()), batch.labels_B, batch.image_ids_B)
-        loss: Tensor = self.loss(self.sampler.pool(z_BD), triplets, batch.labels_B)
-        self.last = Step(z_BD.detach(), batch.labels_B, triplets, loss.detach())
+            selection = self.sampler.mine(self.network.direction(z_BD.detach()), labels_B, image_ids_B, progress)
+        output: LossOutput = self.loss(selection, z_BD, labels_B)
+        distances = output.distances or selected_distances(selection)
+        step = StepOutput(z_BD.detach(), labels_B, selection, output.value.detach(), output.statistics, distances)
         if self.is_logged(self.global_step + 1):
-            self._log_step()
-        return loss
+            self._log_step(step)
+        return {"loss": output.value, "step": step}
 
     def is_logged(self, step: int) -> bool:
-        """Whether the logger wants the figures of this step, the first of which is 1."""
+        """Return whether the logger wants the figures of this step, counted from 1."""
         return bool(step % self.trainer.log_every_n_steps == 0)  # type: ignore[attr-defined]
 
-    def _log_step(self) -> None:
-        selection = self.sampler.statistics() | self.loss.statistics()
-        self.log_dict({f"train/{name}": value for name, value in selection.items()})
-        self.log("train/loss", self.last.loss)
+    def _log_step(self, step: StepOutput) -> None:
+        statistics = {**describe(step.selection, step.distances), **step.loss_statistics}
+        self.log_dict({f"train/{name}": value for name, value in statistics.items()})
+        self.log("train/loss", step.loss)
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         self.log("train/mining_ms", 1000 * self.mining.latest())
 

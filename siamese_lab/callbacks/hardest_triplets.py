@@ -11,10 +11,10 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from siamese_lab.batch import Batch
-from siamese_lab.callbacks.event_writer import event_writer
+from siamese_lab.callbacks.event_writer import event_writer, writes_events
 from siamese_lab.callbacks.selected import Hardest, hardest_negatives
 from siamese_lab.callbacks.triplet_sheet import draw
-from siamese_lab.module import SiameseModule
+from siamese_lab.module import SiameseModule, gather
 
 SHOWN = 6
 """Triplets in a picture."""
@@ -43,8 +43,9 @@ class HardestTriplets(Callback):
     ) -> None:
         """Look, if this step is logged."""
         assert isinstance(pl_module, SiameseModule)
-        if pl_module.is_logged(trainer.global_step) and event_writer(trainer) is not None:
-            found = of_batch(hardest_negatives(pl_module), batch.images_BCHW)
+        if pl_module.is_logged(trainer.global_step) and writes_events(trainer):
+            images_BCHW = gather(pl_module, batch.images_BCHW)  # a collective call: every process takes part
+            found = of_batch(hardest_negatives(outputs["step"]), images_BCHW)
             self._kept = found if self._kept is None else hardest_of(self._kept, found)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -51,10 +51,10 @@ class History(Callback):
 
         self._record = record
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         """Count the triplets, and keep what is logged on the device."""
         assert isinstance(pl_module, SiameseModule)
-        triplets = pl_module.last.triplets
+        triplets = outputs["step"].selection.triplets
         self._triplets = self._triplets + (
             triplets.negative_TM.numel() if isinstance(triplets, Triplets) else triplets.number()
         )

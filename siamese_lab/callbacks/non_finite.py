@@ -7,32 +7,35 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from siamese_lab.batch import Triplets
-from siamese_lab.module import SiameseModule, Step
+from siamese_lab.module import SiameseModule, StepOutput
 
 SHOWN = 3
 
 
 class StopOnNonFinite(Callback):
-    """Looks at the loss of every step on a CPU, and each time the run logs on a GPU, where looking makes it wait."""
+    """Checks the loss of every step on a CPU, and of logged steps on a GPU, where the check makes the host wait."""
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Look, if it is time to."""
+    def __init__(self) -> None:
+        self._last: StepOutput | None = None
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """Check the loss, if it is time to."""
         assert isinstance(pl_module, SiameseModule)
+        self._last = outputs["step"]
         if pl_module.device.type == "cpu" or pl_module.is_logged(trainer.global_step):
-            self._check(trainer, pl_module)
+            self._check(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Look before the weights can be kept as the best."""
+        """Check before the weights can be kept as the best."""
         if trainer.state.fn == "fit":
-            self._check(trainer, pl_module)
+            self._check(trainer)
 
-    def _check(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, SiameseModule)
-        if not pl_module.last.loss.isfinite():
-            raise FloatingPointError(describe(pl_module.last, trainer.global_step))
+    def _check(self, trainer: Trainer) -> None:
+        if self._last is not None and not self._last.loss.isfinite():
+            raise FloatingPointError(describe(self._last, trainer.global_step))
 
 
-def describe(step: Step, number: int) -> str:
+def describe(step: StepOutput, number: int) -> str:
     """Say which step and which triplets a non-finite loss came from."""
     broken_B = ~step.z_BD.isfinite().all(1)
     cause = (
@@ -46,11 +49,11 @@ def describe(step: Step, number: int) -> str:
     )
 
 
-def _triplets_of(step: Step, broken_B: Tensor) -> str:
+def _triplets_of(step: StepOutput, broken_B: Tensor) -> str:
     """How many of the listed triplets hold a broken embedding, and the first few of them."""
-    if not isinstance(step.triplets, Triplets):
+    if not isinstance(step.selection.triplets, Triplets):
         return ""
-    anchor_T, positive_T, negative_TM = step.triplets
+    anchor_T, positive_T, negative_TM = step.selection.triplets
     remembered = int(negative_TM.max()) + 1 - len(broken_B)
     broken_C = torch.cat([broken_B, broken_B.new_zeros(max(0, remembered))])
     broken_T = broken_C[anchor_T] | broken_C[positive_T] | broken_C[negative_TM].any(1)
@@ -62,6 +65,6 @@ def _triplets_of(step: Step, broken_B: Tensor) -> str:
     )
 
 
-def _classes(step: Step, images: tuple[int, int]) -> str:
+def _classes(step: StepOutput, images: tuple[int, int]) -> str:
     labels_B = step.labels_B.tolist()
     return " and ".join(str(labels_B[image]) if image < len(labels_B) else "(remembered)" for image in images)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from siamese_lab.module import SiameseModule
+from siamese_lab.module import StepOutput
 
 REFRESH_SECONDS = 0.2
 """Reading the loss makes a GPU wait, so it is read seldom."""
@@ -28,6 +28,7 @@ class Progress(Callback):
         self._training: TaskID | None = None
         self._evaluation: TaskID | None = None
         self._drawn = 0.0
+        self._last: StepOutput | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Start to draw."""
@@ -56,18 +57,23 @@ class Progress(Callback):
             done = trainer.global_step
             self._training = self._bar.add_task("Training", total=trainer.max_steps, completed=done, figures="")
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         """Move the bar."""
+        self._last = outputs["step"]
         if self._bar is None or self._training is None or time.monotonic() - self._drawn < REFRESH_SECONDS:
             return
         self._drawn = time.monotonic()
-        self._bar.update(self._training, completed=trainer.global_step, figures=self._figures(pl_module))
+        self._bar.update(self._training, completed=trainer.global_step, figures=self._figures())
 
-    def _figures(self, pl_module: LightningModule) -> str:
-        assert isinstance(pl_module, SiameseModule)
-        active = pl_module.loss.statistics()["active_share"]
-        figures = f"loss {float(pl_module.last.loss):.4f}  active {float(active):.0%}"
-        return figures if self.recall is None else f"{figures}  Recall@1 {self.recall:.1%}"
+    def _figures(self) -> str:
+        figures = []
+        if self._last is not None:
+            figures.append(f"loss {float(self._last.loss):.4f}")
+            if self._last.active_share is not None:
+                figures.append(f"active {float(self._last.active_share):.0%}")
+        if self.recall is not None:
+            figures.append(f"Recall@1 {self.recall:.1%}")
+        return "  ".join(figures)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print a line, which also stays in a log file."""
@@ -76,7 +82,7 @@ class Progress(Callback):
             self.recall = float(trainer.callback_metrics["validation/recall@1"])
             width = len(str(trainer.max_steps))
             step = f"step {trainer.global_step:>{width}}/{trainer.max_steps}"
-            self._bar.console.print(f"{step}  {self._figures(pl_module)}", highlight=False)
+            self._bar.console.print(f"{step}  {self._figures()}", highlight=False)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the evaluation's bar away."""

@@ -1,6 +1,6 @@
-"""What the last training step selected, in plain distances (0…2) between unit vectors.
+"""Describe the selection of a training step by plain distances (0…2) between unit vectors.
 
-Shapes: B images, C images that could be chosen, D embedding dimensions, T (anchor, positive) pairs, M negatives per
+Shapes: B images, C candidates, D embedding dimensions, T (anchor, positive) pairs, M negatives per
 pair, R pairs per anchor.
 """
 
@@ -10,16 +10,8 @@ import torch
 from torch import Tensor
 
 from siamese_lab import distances
-from siamese_lab.batch import Triplets
-from siamese_lab.losses.pairs import pair_distances
-from siamese_lab.module import SiameseModule
-
-
-class Distances(NamedTuple):
-    """Of all triplets of a step; without a list of these, of every pair that one is made of."""
-
-    d_ap: Tensor
-    d_an: Tensor
+from siamese_lab.batch import EveryTriplet, PairDistances
+from siamese_lab.module import StepOutput
 
 
 class Hardest(NamedTuple):
@@ -34,38 +26,35 @@ class Hardest(NamedTuple):
     """inf where there is no negative within the batch."""
 
 
-def selected_distances(module: SiameseModule) -> Distances:
-    """d_ap of the pairs and d_an of all their negatives."""
-    step = module.last
-    if isinstance(step.triplets, Triplets):
-        d_ap_T1, d_an_TM = pair_distances(_pool(module), step.triplets)
-        return Distances(d_ap_T1.flatten(), d_an_TM.flatten())
-    d_BB = distances.pairwise(_pool(module))
-    d_ap_BR = d_BB.gather(1, step.triplets.positive_BR)
-    return Distances(d_ap_BR[step.triplets.valid_BR], d_BB[step.labels_B[:, None] != step.labels_B])
+def step_distances(step: StepOutput) -> PairDistances:
+    """Return the distances of all triplets; of unlisted ones, those of every positive pair and every negative pair."""
+    if step.distances is not None:
+        return step.distances
+    triplets, d_BB = _every(step), distances.pairwise(step.selection.candidates_CD)
+    d_ap_BR = d_BB.gather(1, triplets.positive_BR)
+    return PairDistances(d_ap_BR[triplets.valid_BR], d_BB[step.labels_B[:, None] != step.labels_B])
 
 
-def hardest_negatives(module: SiameseModule) -> Hardest:
-    """Each pair with the nearest of its negatives that lie in the batch, without making a GPU wait.
+def hardest_negatives(step: StepOutput) -> Hardest:
+    """Return each pair with its nearest negative from the batch, without making a GPU wait for the host.
 
-    Of triplets that are not listed: each anchor with its farthest positive and its nearest negative, taken or not.
+    Unlisted triplets: each anchor with its farthest positive and its nearest negative.
     """
-    step = module.last
-    if isinstance(step.triplets, Triplets):
-        anchor_T, positive_T, negative_TM = step.triplets
-        d_ap_T1, d_an_TM = pair_distances(_pool(module), step.triplets)
+    if step.distances is not None:
+        anchor_T, positive_T, negative_TM = step.selection.listed()
+        d_ap_T1, d_an_TM = step.distances
         remembered_TM = negative_TM >= len(step.labels_B)
         d_an_T, nearest_T = d_an_TM.masked_fill(remembered_TM, torch.inf).min(1)
         negative_T = negative_TM.gather(1, nearest_T[:, None])[:, 0].clamp_max(len(step.labels_B) - 1)
         return Hardest(anchor_T, positive_T, negative_T, d_ap_T1[:, 0], d_an_T)
-    d_BB = distances.pairwise(_pool(module))
-    d_ap_BR = d_BB.gather(1, step.triplets.positive_BR).masked_fill(~step.triplets.valid_BR, -torch.inf)
+    triplets, d_BB = _every(step), distances.pairwise(step.selection.candidates_CD)
+    d_ap_BR = d_BB.gather(1, triplets.positive_BR).masked_fill(~triplets.valid_BR, -torch.inf)
     d_ap_B, farthest_B = d_ap_BR.max(1)
-    positive_B = step.triplets.positive_BR.gather(1, farthest_B[:, None])[:, 0]
+    positive_B = triplets.positive_BR.gather(1, farthest_B[:, None])[:, 0]
     d_an_B, negative_B = d_BB.masked_fill(step.labels_B[:, None] == step.labels_B, torch.inf).min(1)
     return Hardest(torch.arange(len(d_BB), device=d_BB.device), positive_B, negative_B, d_ap_B, d_an_B)
 
 
-def _pool(module: SiameseModule) -> Tensor:
-    """The unit vectors (C×D) that the triplets' indices point into."""
-    return module.sampler.pool(module.network.direction(module.last.z_BD))
+def _every(step: StepOutput) -> EveryTriplet:
+    assert isinstance(step.selection.triplets, EveryTriplet)
+    return step.selection.triplets

@@ -1,18 +1,37 @@
-"""The base of all losses: embeddings and triplets in, a scalar and its statistics out.
+"""The base of all losses: a selection and the embeddings of its batch in, a scalar and its statistics out.
 
-Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
-M negatives per pair.
+Shapes: B images of the batch, C candidates (the batch, then remembered images), D embedding dimensions, T (anchor,
+positive) pairs, M negatives per pair.
 """
 
 from abc import ABC, abstractmethod
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, get_args
 
 from torch import Tensor, nn
 
-from siamese_lab.batch import Triplets
+from siamese_lab.batch import NO_STATISTICS, PairDistances, Selection, Triplets
 from siamese_lab.errors import UserError
 
 Reduction = Literal["mean", "mean_active"]
+
+
+class LossOutput(NamedTuple):
+    """The result of a loss for one batch."""
+
+    value: Tensor
+    """Scalar that back-propagates."""
+    statistics: Mapping[str, Tensor] = NO_STATISTICS
+    """Scalars on the device, logged under `train/`; `active_share`, the share of non-zero terms, is displayed."""
+    distances: PairDistances | None = None
+    """Plain distances of the listed triplets, if the loss computed them; the training step computes them otherwise."""
+
+
+class Reduced(NamedTuple):
+    """Terms reduced to a scalar, and what is known about them."""
+
+    value: Tensor
+    statistics: dict[str, Tensor]
 
 
 def check_reduction(reduction: str) -> None:
@@ -22,14 +41,14 @@ def check_reduction(reduction: str) -> None:
 
 
 class Loss(nn.Module, ABC):
-    """A scalar that back-propagates into the embeddings, and into what the loss itself learns.
+    """A scalar that back-propagates into the embeddings and into the loss's own parameters.
 
     Args:
-        classes: how many are trained on, for a loss that learns something about each; labels count from 0.
+        classes: number of training classes, for a loss that learns something about each; labels count from 0.
     """
 
     accepts: tuple[type, ...] = (Triplets,)
-    """What it can learn from, one of which must be what the sampler `gives`; `all` gives `EveryTriplet`."""
+    """Kinds of triplets that the loss can learn from; a sampler `gives` one kind, and `all` gives `EveryTriplet`."""
     of_unit_norm = True
     """Whether embeddings must lie on the unit sphere."""
     learning_rate: float | None = None
@@ -38,25 +57,20 @@ class Loss(nn.Module, ABC):
     def __init__(self, classes: int | None = None) -> None:
         super().__init__()
         self.classes = classes
-        self._statistics: dict[str, Tensor] = {}
 
     @abstractmethod
-    def forward(self, z_CD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
-        """The loss of a batch: float32, or float64 of float64 embeddings.
+    def forward(self, selection: Selection, z_BD: Tensor, labels_B: Tensor | None = None) -> LossOutput:
+        """Compute the loss of a batch: float32, or float64 if the embeddings are float64.
 
         Args:
-            z_CD: embeddings that triplets point into (see `Sampler.pool`), of unit norm where `of_unit_norm`.
-            triplets: as a sampler selects them.
-            labels_B: the images' classes, for losses that tell classes apart.
+            selection: the result of `Sampler.mine` for this batch.
+            z_BD: embeddings of the batch, with their gradient; of unit norm where `of_unit_norm`.
+            labels_B: int64 class labels, for losses that tell classes apart.
         """
 
-    def reduce(self, terms: Tensor, reduction: Reduction = "mean") -> Tensor:
-        """The mean over all terms, or over those above 0, noting the share of these; exactly 0 where there are none."""
-        active = terms.detach() > 0
-        self._statistics = {"active_share": active.sum() / max(1, active.numel())}
-        count = active.sum().clamp_min(1) if reduction == "mean_active" else max(1, active.numel())
-        return terms.sum() / count
 
-    def statistics(self) -> dict[str, Tensor]:
-        """Of the last call, as scalars on the device; at least `active_share`, the share of non-zero terms."""
-        return self._statistics
+def reduce(terms: Tensor, reduction: Reduction = "mean") -> Reduced:
+    """Return the mean over all terms or over those above 0, and the share of terms above 0; exactly 0 without any."""
+    active = terms.detach() > 0
+    count = active.sum().clamp_min(1) if reduction == "mean_active" else max(1, active.numel())
+    return Reduced(terms.sum() / count, {"active_share": active.sum() / max(1, active.numel())})

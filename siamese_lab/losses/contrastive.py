@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from siamese_lab.batch import Triplets
+from siamese_lab.batch import Selection
 from siamese_lab.errors import UserError
-from siamese_lab.losses.base import Loss, Reduction, check_reduction
-from siamese_lab.losses.pairs import pair_distances
+from siamese_lab.losses.base import Loss, LossOutput, Reduction, check_reduction, reduce
+from siamese_lab.losses.pairs import pair_distances, plain
 from siamese_lab.losses.registry import register
 
 
@@ -36,9 +36,10 @@ class ContrastiveLoss(Loss):
         self.margin = margin
         self.reduction = reduction
 
-    def forward(self, z_CD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
-        """The loss of a batch."""
-        d_ap_T1, d_an_TM = pair_distances(z_CD, triplets)
-        pull_T1 = d_ap_T1.square() / 2
-        push_TM = (self.margin - d_an_TM).relu().square() / 2
-        return self.reduce(torch.stack([pull_T1.expand_as(push_TM), push_TM]), self.reduction)
+    def forward(self, selection: Selection, z_BD: Tensor, labels_B: Tensor | None = None) -> LossOutput:
+        """Compute the loss of a batch."""
+        pairs = pair_distances(selection, z_BD)
+        pull_T1 = pairs.d_ap_T1.square() / 2
+        push_TM = (self.margin - pairs.d_an_TM).relu().square() / 2
+        value, statistics = reduce(torch.stack([pull_T1.expand_as(push_TM), push_TM]), self.reduction)
+        return LossOutput(value, statistics, plain(pairs, "plain"))

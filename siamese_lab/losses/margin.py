@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from siamese_lab import distances
-from siamese_lab.batch import Triplets
+from siamese_lab.batch import Selection
 from siamese_lab.errors import UserError
-from siamese_lab.losses.base import Loss
-from siamese_lab.losses.pairs import pair_distances
+from siamese_lab.losses.base import Loss, LossOutput, reduce
+from siamese_lab.losses.pairs import pair_distances, plain
 from siamese_lab.losses.registry import register
 
 
@@ -62,20 +62,20 @@ class MarginLoss(Loss):
         self.distance = distance
         self.beta = nn.Parameter(start)
 
-    def forward(self, z_CD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
-        """The loss of a batch; `labels_B` only matter to a β per class."""
-        d_ap_T1, d_an_TM = pair_distances(z_CD, triplets, self.distance)
-        beta_T1 = self.beta_of(triplets.anchor_T, labels_B)
-        too_far_T1 = (d_ap_T1 - beta_T1 + self.margin).relu()
-        too_near_TM = (beta_T1 - d_an_TM + self.margin).relu()
-        loss = self.reduce(torch.stack([too_far_T1.expand_as(too_near_TM), too_near_TM]), "mean_active")
-        self._statistics["beta_mean"] = self.beta.detach().mean()
-        return loss
+    def forward(self, selection: Selection, z_BD: Tensor, labels_B: Tensor | None = None) -> LossOutput:
+        """Compute the loss of a batch; `labels_B` only matter to a β per class."""
+        pairs = pair_distances(selection, z_BD, self.distance)
+        beta_T1 = self.beta_of(selection.listed().anchor_T, labels_B)
+        too_far_T1 = (pairs.d_ap_T1 - beta_T1 + self.margin).relu()
+        too_near_TM = (beta_T1 - pairs.d_an_TM + self.margin).relu()
+        value, statistics = reduce(torch.stack([too_far_T1.expand_as(too_near_TM), too_near_TM]), "mean_active")
+        statistics["beta_mean"] = self.beta.detach().mean()
+        return LossOutput(value, statistics, plain(pairs, self.distance))
 
     def beta_of(self, anchor_T: Tensor, labels_B: Tensor | None) -> Tensor:
         """β of each anchor (T, 1), or the one of all (1, 1)."""
         if not self.beta_per_class:
             return self.beta.view(1, 1)
         if labels_B is None:
-            raise UserError("A β per class needs the labels of the batch: loss(z, triplets, labels_B).")
+            raise UserError("A β per class needs the labels of the batch: loss(selection, z_BD, labels_B).")
         return self.beta.index_select(0, labels_B.index_select(0, anchor_T))[:, None]

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamese_lab import distances
-from siamese_lab.batch import Triplets
+from siamese_lab.batch import PairDistances, Selection
 from siamese_lab.errors import UserError
-from siamese_lab.losses.base import Loss
-from siamese_lab.losses.pairs import pair_products
+from siamese_lab.losses.base import Loss, LossOutput, reduce
+from siamese_lab.losses.pairs import pair_similarities
 from siamese_lab.losses.registry import register
 
 
@@ -41,16 +41,19 @@ class NPairLoss(Loss):
         self.l2_penalty = l2_penalty
         self.of_unit_norm = l2_penalty is None
 
-    def forward(self, z_CD: Tensor, triplets: Triplets, labels_B: Tensor | None = None) -> Tensor:
-        """The loss of a batch; remembered embeddings have unit norm, so they do not go with an `l2_penalty`."""
-        if self.l2_penalty is not None and labels_B is not None and len(z_CD) != len(labels_B):
+    def forward(self, selection: Selection, z_BD: Tensor, labels_B: Tensor | None = None) -> LossOutput:
+        """Compute the loss of a batch; an `l2_penalty` excludes remembered embeddings, which have unit norm."""
+        candidates = len(selection.candidates_CD)
+        if self.l2_penalty is not None and candidates != len(z_BD):
             raise UserError(
-                f"With an l2_penalty the N-pair loss takes the {len(labels_B)} embeddings of the batch alone, but got "
-                f"{len(z_CD)}: remembered ones have unit norm. Take l2_penalty=None, or a sampler without a memory."
+                f"With an l2_penalty the N-pair loss takes the {len(z_BD)} embeddings of the batch alone, but got "
+                f"{candidates}: remembered ones have unit norm. Set loss.l2_penalty=null, or use a sampler without a "
+                "memory."
             )
-        s_ap_T1, s_an_TM = pair_products(z_CD, triplets)
-        odds_T = ((s_an_TM - s_ap_T1) / self.temperature).logsumexp(1)
-        cross_entropy = self.reduce(F.softplus(odds_T))
-        if self.l2_penalty is None:
-            return cross_entropy
-        return cross_entropy + self.l2_penalty * distances.dot(z_CD, z_CD).mean()
+        pairs = pair_similarities(selection, z_BD)
+        odds_T = ((pairs.s_an_TM - pairs.s_ap_T1) / self.temperature).logsumexp(1)
+        value, statistics = reduce(F.softplus(odds_T))
+        if self.l2_penalty is not None:
+            return LossOutput(value + self.l2_penalty * distances.dot(z_BD, z_BD).mean(), statistics)
+        plain_pairs = PairDistances(*(distances.from_similarity(each.detach()) for each in pairs))
+        return LossOutput(value, statistics, plain_pairs)

@@ -1,40 +1,62 @@
-"""The pairs of a batch's triplets: how far, or how alike, anchor and positive and anchor and negatives are.
+"""Compare the pairs of the chosen triplets: anchor with positive, and anchor with negatives.
 
-On a CPU the gradients of `index_select`, unlike indexing's, add up in a fixed order.
+On a CPU the gradients of `index_select`, unlike those of indexing, add up in a fixed order.
 
-Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
-M negatives per pair.
+Shapes: C candidates (the batch, then remembered images), D embedding dimensions, T (anchor, positive) pairs, M
+negatives per pair.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from siamese_lab import distances
-from siamese_lab.batch import Triplets
+from siamese_lab.batch import PairDistances, Selection, Triplets
 
 
-class Pairs(NamedTuple):
-    """One number for each pair, so shaped that the two broadcast to one for each triplet."""
+class PairSimilarities(NamedTuple):
+    """Dot products of the pairs, shaped so that the two broadcast to one number for each triplet."""
 
-    positive_T1: Tensor
-    negative_TM: Tensor
-
-
-def pair_distances(z_CD: Tensor, triplets: Triplets, kind: distances.Kind = "plain") -> Pairs:
-    """Distances d_ap and d_an of unit-norm embeddings."""
-    return compare(z_CD, triplets, lambda left, right: distances.rowwise(left, right, kind))
+    s_ap_T1: Tensor
+    s_an_TM: Tensor
 
 
-def pair_products(z_CD: Tensor, triplets: Triplets) -> Pairs:
-    """Dot products of embeddings of any length."""
-    return compare(z_CD, triplets, distances.dot)
+def candidates_with_gradient(selection: Selection, z_BD: Tensor) -> Tensor:
+    """Return the C×D embeddings that triplets point into: the batch with its gradient, then remembered ones."""
+    remembered_QD = selection.candidates_CD[len(z_BD) :]
+    return torch.cat([z_BD, remembered_QD.to(z_BD.dtype)]) if len(remembered_QD) else z_BD
 
 
-def compare(z_CD: Tensor, triplets: Triplets, measure: Callable[[Tensor, Tensor], Tensor]) -> Pairs:
-    """What `measure` gives for anchors (T, 1, D) and their positives (T, 1, D) and negatives (T, M, D)."""
+def pair_distances(selection: Selection, z_BD: Tensor, kind: distances.Kind = "plain") -> PairDistances:
+    """Return the distances d_ap and d_an of the listed triplets of unit-norm embeddings."""
+    return PairDistances(*_compare(selection, z_BD, lambda left, right: distances.rowwise(left, right, kind)))
+
+
+def pair_similarities(selection: Selection, z_BD: Tensor) -> PairSimilarities:
+    """Return the dot products s_ap and s_an of the listed triplets of embeddings of any length."""
+    return PairSimilarities(*_compare(selection, z_BD, distances.dot))
+
+
+def plain(pairs: PairDistances, kind: distances.Kind) -> PairDistances:
+    """Return plain distances without gradient from distances of any kind."""
+    if kind == "plain":
+        return PairDistances(*(each.detach() for each in pairs))
+    return PairDistances(*(each.detach().sqrt() for each in pairs))
+
+
+def selected_distances(selection: Selection) -> PairDistances | None:
+    """Return the plain distances of the candidates in a selection, without gradient; None if triplets are unlisted."""
+    if not isinstance(selection.triplets, Triplets):
+        return None
+    return pair_distances(selection, selection.candidates_CD)
+
+
+def _compare(selection: Selection, z_BD: Tensor, measure: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Apply `measure` to anchors (T, 1, D) with their positives (T, 1, D) and with their negatives (T, M, D)."""
+    triplets, z_CD = selection.listed(), candidates_with_gradient(selection, z_BD)
     anchor_T1D = z_CD.index_select(0, triplets.anchor_T)[:, None]
     positive_T1D = z_CD.index_select(0, triplets.positive_T)[:, None]
     negative_TMD = z_CD.index_select(0, triplets.negative_TM.flatten()).unflatten(0, triplets.negative_TM.shape)
-    return Pairs(measure(anchor_T1D, positive_T1D), measure(anchor_T1D, negative_TMD))
+    return measure(anchor_T1D, positive_T1D), measure(anchor_T1D, negative_TMD)

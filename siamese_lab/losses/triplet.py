@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamese_lab import distances
-from siamese_lab.batch import EveryTriplet, Triplets
+from siamese_lab.batch import EveryTriplet, Selection, Triplets
 from siamese_lab.errors import UserError
 from siamese_lab.losses import every_triplet
-from siamese_lab.losses.base import Loss, Reduction, check_reduction
-from siamese_lab.losses.pairs import pair_distances
+from siamese_lab.losses.base import Loss, LossOutput, Reduction, check_reduction, reduce
+from siamese_lab.losses.pairs import pair_distances, plain
 from siamese_lab.losses.registry import register
 
 
@@ -52,30 +52,34 @@ class TripletLoss(Loss):
         self.distance = distance
         self.reduction = reduction
 
-    def forward(self, z_CD: Tensor, triplets: Triplets | EveryTriplet, labels_B: Tensor | None = None) -> Tensor:
-        """The loss of a batch."""
-        if isinstance(triplets, EveryTriplet):
-            return self.of_every(z_CD, triplets)
-        d_ap_T1, d_an_TM = pair_distances(z_CD, triplets, self.distance)
-        return self.reduce(self.terms(d_ap_T1 - d_an_TM), self.reduction)
+    def forward(self, selection: Selection, z_BD: Tensor, labels_B: Tensor | None = None) -> LossOutput:
+        """Compute the loss of a batch, over the listed triplets or over every triplet."""
+        if isinstance(selection.triplets, EveryTriplet):
+            return self.over_every(z_BD, selection.triplets)
+        pairs = pair_distances(selection, z_BD, self.distance)
+        value, statistics = reduce(self.terms(pairs.d_ap_T1 - pairs.d_an_TM), self.reduction)
+        return LossOutput(value, statistics, plain(pairs, self.distance))
 
     def terms(self, excess_TM: Tensor) -> Tensor:
-        """The loss of each triplet, from d_ap − d_an."""
+        """Compute the loss of each triplet from d_ap − d_an."""
         if self.soft:
             return F.softplus(excess_TM)
         return (excess_TM + self.margin).relu()
 
-    def of_every(self, z_BD: Tensor, triplets: EveryTriplet) -> Tensor:
-        """The mean as chosen over every triplet, noting both; "mean" is over those taken, all or the semi-hard ones."""
+    def over_every(self, z_BD: Tensor, triplets: EveryTriplet) -> LossOutput:
+        """Return the chosen mean over every triplet, and both means as statistics.
+
+        "mean" is over the triplets taken: all of them, or the semi-hard ones.
+        """
         terms = every_triplet.Terms(self.margin, self.soft, self.distance)
         total = every_triplet.total(z_BD, triplets, terms)
         means = {
             "mean": (total.sum / total.taken.clamp_min(1)).float(),
             "mean_active": (total.sum / total.active.clamp_min(1)).float(),
         }
-        self._statistics = {
+        statistics = {
             "active_share": (total.active / total.all).float(),
             "mean_of_all": means["mean"].detach(),
             "mean_of_active": means["mean_active"].detach(),
         }
-        return means[self.reduction]
+        return LossOutput(means[self.reduction], statistics)

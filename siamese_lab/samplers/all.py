@@ -3,12 +3,10 @@
 They are not listed: there are P·K·(K−1)·(P−1)·K of them. The loss goes through them tile by tile.
 """
 
-from torch import Tensor
-
-from siamese_lab.batch import EveryTriplet
+from siamese_lab.batch import EveryTriplet, Selection
 from siamese_lab.samplers.base import Sampler
 from siamese_lab.samplers.registry import register
-from siamese_lab.samplers.tiles import Images
+from siamese_lab.samplers.tiles import MiningInputs
 
 
 @register("all")
@@ -36,13 +34,10 @@ class AllSampler(Sampler):
         super().__init__(seed, images_per_class, finite_only=finite_only)
         self.semi_hard = semi_hard
 
-    def select(self, images: Images) -> EveryTriplet:
-        """All, unlisted."""
-        peers = images.peers
+    def select(self, inputs: MiningInputs) -> Selection:
+        """Describe all triplets without listing them."""
+        peers = inputs.peers
         valid_BR = peers.valid_BR if peers.exchanged_BR is None else peers.valid_BR & ~peers.exchanged_BR
-        negatives_B = len(images.z_CD) - images.runs_of_batch().count_B
-        return EveryTriplet(peers.positive_BR, valid_BR, peers.own_BK, negatives_B, self.semi_hard)
-
-    def statistics(self) -> dict[str, Tensor]:
-        """None but the loss's own, which are of every triplet."""
-        return {}
+        negatives_B = len(inputs.z_CD) - inputs.runs_of_batch().count_B
+        every = EveryTriplet(peers.positive_BR, valid_BR, peers.own_BK, negatives_B, self.semi_hard)
+        return Selection(every, inputs.z_CD)

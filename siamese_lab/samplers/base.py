@@ -17,13 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from siamese_lab import distances
-from siamese_lab.batch import EveryTriplet, Triplets
+from siamese_lab.batch import EveryTriplet, Selection, Triplets
 from siamese_lab.errors import UserError
-from siamese_lab.samplers import statistics
 from siamese_lab.samplers.check_batch import check_embeddings, check_shapes
 from siamese_lab.samplers.class_peers import ClassPeers, class_peers
 from siamese_lab.samplers.noise import Noise
-from siamese_lab.samplers.tiles import SPARE_ENTRIES, Images, Room, Tile, tiles
+from siamese_lab.samplers.tiles import SPARE_ENTRIES, MiningInputs, Room, Tile, tiles
 
 
 class Candidates(NamedTuple):
@@ -73,7 +72,7 @@ class Sampler(nn.Module, ABC):
     gives: type = Triplets
     """What a call returns: `Triplets`, or `EveryTriplet`, which not every loss takes (see `Loss.accepts`)."""
     remembers = False
-    """Whether negatives may come from a memory of past embeddings, which keeps them at unit norm (see `pool`)."""
+    """Whether negatives may come from a memory of past embeddings, which the memory keeps at unit norm."""
 
     def __init__(
         self,
@@ -91,18 +90,7 @@ class Sampler(nn.Module, ABC):
         self.negatives = negatives
         self.finite_only = finite_only
         self.noise = Noise(seed)
-        self._last: tuple[Triplets, Tensor, Tensor] | None = None
-        self._progress = 0.0
         self._room = Room()
-
-    @property
-    def progress(self) -> float:
-        """Share of the training that is done (0…1); the training step sets it before each call."""
-        return self._progress
-
-    @progress.setter
-    def progress(self, share: float) -> None:
-        self._progress = share
 
     def score(self, candidates: Candidates) -> Tensor:
         """Score each image as the negative of each anchor (B×B): the highest is chosen, −inf is not eligible.
@@ -119,49 +107,54 @@ class Sampler(nn.Module, ABC):
         """Which of an anchor's positives its pairs take, int64 slots (A, R); None is each one once."""
         return None
 
-    @torch.no_grad()
     def forward(self, z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None = None) -> Triplets | EveryTriplet:
-        """Choose the triplets of a batch.
+        """Return the triplets of a batch alone: `mine(…).triplets` at the start of training."""
+        return self.mine(z_BD, labels_B, image_ids_B).triplets
+
+    @torch.no_grad()
+    def mine(
+        self, z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None = None, progress: float = 0.0
+    ) -> Selection:
+        """Select the triplets of a batch.
 
         Args:
-            z_BD: unit-norm embeddings of any floating type; distances are taken in float32.
-            labels_B: their int64 classes.
-            image_ids_B: which images they are, where one may come twice: see `class_peers`.
+            z_BD: unit-norm embeddings of any floating type; distances are computed in float32.
+            labels_B: int64 class labels.
+            image_ids_B: int64 ids of the images, if one image may come twice: see `class_peers`.
+            progress: share of the training that is done (0…1).
 
         Raises:
-            UserError: for shapes or devices that do not match, embeddings that are not of unit norm, a single class,
-                no positive pair, or fewer than M negatives.
+            ValueError: if shapes, types or devices do not match.
+            UserError: if an embedding is not of unit norm, or the batch has a single class, no positive pair, or fewer
+                than M negatives for an anchor.
         """
         check_shapes(z_BD, labels_B, image_ids_B)
         z_BD = z_BD.detach().float()
         check_embeddings(z_BD, self.finite_only)
-        return self.select(Images(z_BD, labels_B, class_peers(labels_B, self.images_per_class, image_ids_B)))
+        peers = class_peers(labels_B, self.images_per_class, image_ids_B)
+        return self.select(MiningInputs(z_BD, labels_B, peers, progress))
 
-    def pool(self, z_BD: Tensor) -> Tensor:
-        """The embeddings (C×D) that the last call's indices point into: those of the batch, unless said otherwise."""
-        return z_BD
-
-    def select(self, images: Images) -> Triplets | EveryTriplet:
-        """Choose, and list what was chosen."""
-        choice, valid_BR = self.choose(images), images.peers.valid_BR
+    def select(self, inputs: MiningInputs) -> Selection:
+        """Choose negatives for every anchor and list the triplets."""
+        choice, valid_BR = self.choose(inputs), inputs.peers.valid_BR
         positive_BR, negative_BRM, fell_back_BRM = choice
         pairs = positive_BR.shape[1]
-        anchor_BR = images.peers.own_BK[:, :1].expand(-1, pairs)
+        anchor_BR = inputs.peers.own_BK[:, :1].expand(-1, pairs)
         if self.images_per_class is None:
             valid_BR = valid_BR[:, :pairs]
             triplets = Triplets(anchor_BR[valid_BR], positive_BR[valid_BR], negative_BRM[valid_BR])
-            fell_back_BRM = fell_back_BRM[valid_BR]
+            fallback_TM = fell_back_BRM[valid_BR]
         else:
             triplets = Triplets(anchor_BR.flatten(), positive_BR.flatten(), negative_BRM.flatten(0, 1))
-        self._last = (triplets, fell_back_BRM, images.z_CD)
-        return triplets
+            fallback_TM = fell_back_BRM.flatten(0, 1)
+        return Selection(triplets, inputs.z_CD, fallback_TM)
 
-    def choose(self, images: Images) -> Choice:
-        """The choice of all anchors, tile by tile."""
+    def choose(self, inputs: MiningInputs) -> Choice:
+        """Choose for all anchors, tile by tile."""
         if self.negatives > 1:
-            check_negatives(images.peers, self.negatives)
-        batch, choice = len(images.peers.own_BK), None
-        for tile in tiles(images, self._room):
+            check_negatives(inputs.peers, self.negatives)
+        batch, choice = len(inputs.peers.own_BK), None
+        for tile in tiles(inputs, self._room):
             slot_AR = self.positives(tile)
             if slot_AR is not None:
                 tile = tile.with_positives(slot_AR)
@@ -175,7 +168,7 @@ class Sampler(nn.Module, ABC):
                 each_B[tile.anchors] = each_A
         assert choice is not None
         # Where embeddings are nan no comparison holds, and the index may be one of the padding.
-        return choice._replace(negative_ARM=choice.negative_ARM.clamp_max(len(images.z_CD) - 1))
+        return choice._replace(negative_ARM=choice.negative_ARM.clamp_max(len(inputs.z_CD) - 1))
 
     def choose_one(self, tile: Tile) -> Choice:
         """One negative for each pair: the best by score, or the same found faster."""
@@ -199,14 +192,6 @@ class Sampler(nn.Module, ABC):
             negatives.append(negative_TM.view(*d_ap_AG.shape, -1))
             fell_back.append(fell_back_TM.view(*d_ap_AG.shape, -1))
         return Choice(tile.positive_AR, torch.cat(negatives, 1), torch.cat(fell_back, 1))
-
-    def statistics(self) -> dict[str, Tensor]:
-        """What the last call chose, as scalars on the device.
-
-        `fallback_share` of triplets, `violating_share` of those with d_an < d_ap, mean and quantiles of the plain
-        distances d_ap and d_an, and `distinct_negatives`, the share of images chosen at least once.
-        """
-        return {} if self._last is None else statistics.describe(*self._last)
 
     def uniform_noise(self, like: Tensor) -> Tensor:
         """Independent uniform noise in 0…1 from the sampler's own random numbers."""

@@ -8,13 +8,13 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from siamese_lab.batch import Triplets
+from siamese_lab.batch import Selection
 from siamese_lab.errors import UserError
 from siamese_lab.samplers.base import Sampler, check_lists
 from siamese_lab.samplers.registry import build, register
-from siamese_lab.samplers.tiles import Images
+from siamese_lab.samplers.tiles import MiningInputs
 
 STAGES = ({"name": "random", "until": 0.1}, {"name": "semi_hard", "until": 0.7}, {"name": "hard", "until": 1.0})
 
@@ -44,39 +44,16 @@ class CurriculumSampler(Sampler):
         self.strategies = nn.ModuleList(build(**(base | of_stage)) for of_stage in options)
         check_lists("curriculum", self.strategies)
         self.remembers = any(strategy.remembers for strategy in self.strategies)
-        self.stage = 0
 
-    @property
-    def current(self) -> Sampler:
-        """The strategy of this stage."""
-        strategy = self.strategies[self.stage]
+    def stage(self, progress: float) -> int:
+        """Return the number of the stage at this share of the training, counted from 0."""
+        return min(sum(progress >= end for end in self.until), len(self.until) - 1)
+
+    def select(self, inputs: MiningInputs) -> Selection:
+        """Select as the strategy of the current stage does, and report the stage."""
+        stage = self.stage(inputs.progress)
+        strategy = self.strategies[stage]
         assert isinstance(strategy, Sampler)
-        return strategy
-
-    @property
-    def progress(self) -> float:
-        """Share of the training that is done (0…1); a compiled step is compiled anew only where the stage changes."""
-        return self._progress
-
-    @progress.setter
-    def progress(self, share: float) -> None:
-        self._progress = share
-        self.stage = min(sum(share >= end for end in self.until), len(self.until) - 1)
-        self.current.progress = share
-
-    def select(self, images: Images) -> Triplets:
-        """As the current strategy does."""
-        triplets = self.current.select(images)
-        assert isinstance(triplets, Triplets)
-        return triplets
-
-    def pool(self, z_BD: Tensor) -> Tensor:
-        """The current strategy's."""
-        return self.current.pool(z_BD)
-
-    def statistics(self) -> dict[str, Tensor]:
-        """The current strategy's, and the number of the stage."""
-        statistics = self.current.statistics()
-        if not statistics:
-            return {}
-        return statistics | {"stage": torch.full_like(statistics["fallback_share"], self.stage)}
+        selection = strategy.select(inputs)
+        number = torch.full((), float(stage), device=inputs.z_CD.device)
+        return selection._replace(statistics={**selection.statistics, "stage": number})

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from siamese_lab import distances
-from siamese_lab.batch import Triplets
+from siamese_lab.batch import Selection
 from siamese_lab.errors import UserError
 from siamese_lab.registry import options_of
 from siamese_lab.samplers.base import Sampler, check_lists
 from siamese_lab.samplers.registry import build, register, registry
-from siamese_lab.samplers.tiles import NOBODY, Images
+from siamese_lab.samplers.tiles import NOBODY, MiningInputs
 
 
 @register("memory")
@@ -58,43 +58,15 @@ class MemorySampler(Sampler):
         self.register_buffer("remembered_QD", torch.zeros(size, 0))
         self.register_buffer("labels_Q", torch.full((size,), NOBODY))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
-        self._beside_QD = self.remembered_QD
 
-    @property
-    def progress(self) -> float:
-        """Share of the training that is done (0…1)."""
-        return self.strategy.progress
-
-    @progress.setter
-    def progress(self, share: float) -> None:
-        self.strategy.progress = share
-
-    def select(self, images: Images) -> Triplets:
-        """Choose from both, then remember the batch in place of the oldest."""
-        self._make_room(images.z_CD)
-        z_CD = self._beside(images.z_CD)
-        labels_C = torch.cat([images.labels_C, self.labels_Q])
-        self._beside_QD = z_CD[len(images.z_CD) :]
-        triplets = self.strategy.select(Images(z_CD, labels_C, images.peers))
-        self._remember(images.z_CD, images.labels_C)
-        assert isinstance(triplets, Triplets)
-        return triplets
-
-    def pool(self, z_BD: Tensor) -> Tensor:
-        """The batch, followed by what was remembered when its triplets were chosen."""
-        return torch.cat([z_BD, self._beside_QD.to(z_BD.dtype)])
-
-    def statistics(self) -> dict[str, Tensor]:
-        """The strategy's; `distinct_negatives` is of the batch and the memory together."""
-        return self.strategy.statistics()
-
-    def _beside(self, z_BD: Tensor) -> Tensor:
-        """The batch and what is remembered, until the next call."""
-        images, dimensions = len(z_BD) + self.size, z_BD.shape[1]
-        z_CD = self._room.of(images * dimensions, z_BD).view(images, dimensions)
-        z_CD[: len(z_BD)] = z_BD
-        z_CD[len(z_BD) :] = self.remembered_QD
-        return z_CD
+    def select(self, inputs: MiningInputs) -> Selection:
+        """Select among the batch and the memory, then store the batch in place of the oldest entries."""
+        self._make_room(inputs.z_CD)
+        z_CD = torch.cat([inputs.z_CD, self.remembered_QD])
+        labels_C = torch.cat([inputs.labels_C, self.labels_Q])
+        selection = self.strategy.select(inputs._replace(z_CD=z_CD, labels_C=labels_C))
+        self._remember(inputs.z_CD, inputs.labels_C)
+        return selection
 
     def _make_room(self, z_BD: Tensor) -> None:
         dimensions = z_BD.shape[1]

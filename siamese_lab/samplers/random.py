@@ -5,7 +5,7 @@ from torch import Tensor
 from siamese_lab.samplers import primitives
 from siamese_lab.samplers.base import Candidates, Choice, Sampler
 from siamese_lab.samplers.registry import register
-from siamese_lab.samplers.tiles import Images
+from siamese_lab.samplers.tiles import MiningInputs
 
 
 @register("random")
@@ -16,10 +16,10 @@ class RandomSampler(Sampler):
         """Noise alone."""
         return self.uniform_noise(candidates.d_an_BB)
 
-    def choose(self, images: Images) -> Choice:
+    def choose(self, inputs: MiningInputs) -> Choice:
         """One negative needs no similarities, only a place among the images of other classes."""
         if self.negatives > 1:
-            return super().choose(images)
-        positive_BR = images.peers.positive_BR
+            return super().choose(inputs)
+        positive_BR = inputs.peers.positive_BR
         u_BR = self.uniform_noise(positive_BR)
-        return Choice.of_one(positive_BR, primitives.draw_outside(*images.runs(), u_BR))
+        return Choice.of_one(positive_BR, primitives.draw_outside(*inputs.runs(), u_BR))

@@ -1,31 +1,44 @@
-"""What a step's selection looked like, as scalars on the device, computed when they are asked for.
+"""Statistics of one selection, as scalars on the device.
 
-Shapes: C images that could be chosen, D embedding dimensions, T pairs, M negatives per pair, Q quantiles.
+Shapes: C candidates, T pairs, M negatives per pair, Q quantiles.
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from siamese_lab import distances
-from siamese_lab.batch import Triplets
+from siamese_lab.batch import PairDistances, Selection, Triplets
 
 QUANTILES = (0.1, 0.5, 0.9)
 
 
-def describe(triplets: Triplets, fell_back: Tensor, z_CD: Tensor) -> dict[str, Tensor]:
-    """Shares of fallbacks (bool, of all negatives), of violations, of distinct negatives; how d_ap and d_an spread."""
-    anchor_TD = z_CD[triplets.anchor_T]
-    d_ap_T = distances.rowwise(anchor_TD, z_CD[triplets.positive_T])
-    d_an_TM = distances.rowwise(anchor_TD[:, None], z_CD[triplets.negative_TM])
-    chosen_C = torch.zeros(len(z_CD), device=z_CD.device).index_fill_(0, triplets.negative_TM.flatten(), 1.0)
+def describe(selection: Selection, distances: PairDistances | None) -> Mapping[str, Tensor]:
+    """Describe a selection by numbers, none of which makes a GPU wait for the host.
+
+    Args:
+        selection: the result of `Sampler.mine`.
+        distances: of its listed triplets; None if they are unlisted.
+
+    Returns:
+        The strategy's own statistics and, for listed triplets, `fallback_share`, `violating_share` (d_an < d_ap), mean
+        and quantiles of the plain distances d_ap and d_an, and `distinct_negatives`, the share of candidates that
+        were chosen at least once.
+    """
+    triplets, candidates_CD, fallback_TM, own = selection
+    if distances is None or fallback_TM is None or not isinstance(triplets, Triplets):
+        return own
+    d_ap_T1, d_an_TM = distances
+    chosen_C = torch.zeros(len(candidates_CD), device=candidates_CD.device)
+    chosen_C.index_fill_(0, triplets.negative_TM.flatten(), 1.0)
     return {
-        "fallback_share": fell_back.float().mean(),
-        "violating_share": (d_an_TM < d_ap_T[:, None]).float().mean(),
+        "fallback_share": fallback_TM.float().mean(),
+        "violating_share": (d_an_TM < d_ap_T1).float().mean(),
         "distinct_negatives": chosen_C.mean(),
-        **spread("d_ap", d_ap_T),
+        **spread("d_ap", d_ap_T1.flatten()),
         **spread("d_an", d_an_TM.flatten()),
+        **own,
     }
 
 

@@ -26,8 +26,8 @@ NOBODY = torch.iinfo(torch.int64).max
 """The label of a place that holds no image to choose."""
 
 
-class Images(NamedTuple):
-    """The anchors of a step, and the images that their negatives are chosen from."""
+class MiningInputs(NamedTuple):
+    """The anchors of a step and the candidates for their negatives."""
 
     z_CD: Tensor
     """Unit-norm float32: the batch, followed by what is remembered beside it, if anything."""
@@ -35,6 +35,8 @@ class Images(NamedTuple):
     """int64."""
     peers: ClassPeers
     """Of the B images of the batch."""
+    progress: float = 0.0
+    """Share of the training that is done (0…1)."""
 
     def runs_of_batch(self) -> ClassRuns:
         """The images of the batch in the order of their labels."""
@@ -67,7 +69,7 @@ class Tile(NamedTuple):
     """+inf where a remembered image, if there are any, is no negative of the anchor, else −inf."""
     anchors: slice
     """Which rows of the batch."""
-    source: Images
+    source: MiningInputs
 
     @property
     def images(self) -> int:
@@ -128,14 +130,14 @@ class Room:
         return self._kept[:entries]
 
 
-def tiles(images: Images, room: Room) -> Iterator[Tile]:
+def tiles(inputs: MiningInputs, room: Room) -> Iterator[Tile]:
     """All anchors of a batch, tile by tile; a tile is overwritten by the next one."""
-    z_CD, _, peers = images
+    z_CD, peers = inputs.z_CD, inputs.peers
     batch, count = len(peers.own_BK), len(z_CD)
     columns = padded(count)
     z_ND = z_CD if columns == count else F.pad(z_CD, (0, 0, 0, columns - count))
     rows = min(batch, distances.tile_rows(columns, z_CD.device, TILE_ENTRIES))
-    barring = _Barring.of(images) if count > batch else None
+    barring = _Barring.of(inputs) if count > batch else None
     pairs = peers.positive_BR.shape[1]
     spare_entries = max(1, min(pairs, SPARE_ENTRIES // (rows * columns))) * rows * columns
     kept = room.of(rows * columns + spare_entries, z_CD)
@@ -154,7 +156,7 @@ def tiles(images: Images, room: Room) -> Iterator[Tile]:
             peers.own_BK[anchors],
             None if barring is None else barring.of_anchors(anchors),
             anchors,
-            images,
+            inputs,
         )
 
 
@@ -178,10 +180,10 @@ class _Barring(NamedTuple):
     """½ where there is no image, else −½."""
 
     @classmethod
-    def of(cls, images: Images) -> "_Barring":
+    def of(cls, inputs: MiningInputs) -> "_Barring":
         """Floats, as comparing these takes a tenth of the time if the results are floats too."""
-        runs, batch = images.runs_of_batch(), len(images.peers.own_BK)
-        sorted_B, remembered_Q = images.labels_C[:batch].take(runs.order_C), images.labels_C[batch:]
+        runs, batch = inputs.runs_of_batch(), len(inputs.peers.own_BK)
+        sorted_B, remembered_Q = inputs.labels_C[:batch].take(runs.order_C), inputs.labels_C[batch:]
         place_Q = torch.searchsorted(sorted_B, remembered_Q)
         is_in_batch_Q = sorted_B.take(place_Q.clamp_max(batch - 1)) == remembered_Q
         class_Q = torch.where(is_in_batch_Q, place_Q, -1).float()

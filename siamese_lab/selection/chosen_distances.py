@@ -15,6 +15,7 @@ from torch import Tensor
 from siamese_lab import distances
 from siamese_lab.batch import Triplets
 from siamese_lab.errors import UserError
+from siamese_lab.losses.pairs import pair_distances
 from siamese_lab.samplers import Sampler
 
 BIN = 0.05
@@ -58,11 +59,8 @@ def chosen_distances(sampler: Sampler, z_BD: Tensor, labels_B: Tensor, draws: in
         raise UserError(f"A choice takes at least 1 draw, but draws is {draws}.")
     found = []
     for _ in range(draws):
-        triplets = sampler(z_BD, labels_B)
-        assert isinstance(triplets, Triplets)
-        pool_CD = sampler.pool(z_BD)
-        d_TM = distances.rowwise(pool_CD[triplets.anchor_T][:, None], pool_CD[triplets.negative_TM])
-        found.append(d_TM.flatten())
+        selection = sampler.mine(z_BD, labels_B)
+        found.append(pair_distances(selection, z_BD).d_an_TM.flatten())
     return torch.cat(found)
 
 
