@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from siamese_lab import metrics
 from siamese_lab.choices import Choices, check_keys, config_folder, register_schema
 from siamese_lab.mistakes import BAD_INPUT, check_types, print_mistake
 from siamese_lab.resuming import with_resumed_choices
@@ -37,6 +38,7 @@ def run(
     os.environ[FULL_ERROR] = "1"  # so that Hydra raises what it would otherwise print
     hush()
     register_schema()
+    OmegaConf.register_new_resolver("extra_metrics", extra_metrics, replace=True)
 
     def checked_job(config: DictConfig) -> None:
         hush()  # in processes of their own, too
@@ -57,6 +59,11 @@ def run(
         raise SystemExit(BAD_INPUT) from None
     finally:
         os.environ.pop(FULL_ERROR) if asked is None else os.environ.update({FULL_ERROR: asked})
+
+
+def extra_metrics() -> str:
+    """Return the names of all registered metrics, which `--help` shows."""
+    return ", ".join(metrics.available())
 
 
 def hush() -> None:

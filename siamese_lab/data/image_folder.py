@@ -53,8 +53,8 @@ class ImageFolder(DataModule):
     title = "Image folder"
     order = 60
     limitations = (
-        "Where the images of the folder show people, this network must not be used to identify them, to decide anything "
-        "about them, or for surveillance.",
+        "Where the images of the folder show people, this network must not be used to identify them, to decide "
+        "anything about them, or for surveillance.",
     )
 
     def __init__(
