@@ -1,6 +1,7 @@
-"""Time spent in one part of a step, without making a GPU wait for the host."""
+"""Measure the time spent in one part of a step, without making the host wait for a GPU."""
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +18,7 @@ class Stopwatch:
     def __init__(self, seconds: float = 0.0) -> None:
         self._seconds = seconds
         self._latest = 0.0
-        self._pending: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self._pending: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
 
     @contextmanager
     def running(self, device: torch.device) -> Iterator[None]:
@@ -35,15 +36,19 @@ class Stopwatch:
             self._seconds += self._latest
 
     def seconds(self) -> float:
-        """Total so far; on a GPU this waits for the last block to end."""
-        for start, end in self._pending:
-            end.synchronize()
-            self._latest = start.elapsed_time(end) / 1000
-            self._seconds += self._latest
-        self._pending.clear()
+        """Return the total so far; on a GPU this waits for the last block to end."""
+        if self._pending:
+            self._pending[-1][1].synchronize()
+        self._count_finished()
         return self._seconds
 
     def latest(self) -> float:
-        """Seconds of the last block alone; on a GPU this waits for it to end."""
-        self.seconds()
+        """Return the seconds of the last block that has finished; on a GPU this does not wait for later ones."""
+        self._count_finished()
         return self._latest
+
+    def _count_finished(self) -> None:
+        while self._pending and self._pending[0][1].query():
+            start, end = self._pending.popleft()
+            self._latest = start.elapsed_time(end) / 1000
+            self._seconds += self._latest
