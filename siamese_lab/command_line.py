@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from siamese_lab import metrics
 from siamese_lab.choices import Choices, check_keys, config_folder, register_schema
 from siamese_lab.command_line_errors import (
     FULL_ERROR,
@@ -45,6 +46,7 @@ def run(
     os.environ[FULL_ERROR] = "1"  # Hydra then raises what it would otherwise print
     hush()
     register_schema()
+    OmegaConf.register_new_resolver("extra_metrics", extra_metrics, replace=True)
 
     jobs = 0
 
@@ -77,6 +79,11 @@ def run(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         os.environ.pop(FULL_ERROR) if before is None else os.environ.update({FULL_ERROR: before})
+
+
+def extra_metrics() -> str:
+    """Return the names of all registered metrics, which `--help` shows."""
+    return ", ".join(metrics.available())
 
 
 def hush() -> None:

@@ -3,7 +3,7 @@
 Shapes: B images, D embedding dimensions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import lightning
@@ -62,6 +62,7 @@ class SiameseModule(lightning.LightningModule):
         optimizer: makes the optimizer from groups of parameters.
         schedule: makes the learning-rate schedule, one step of which follows each training step.
         verification: decides the official pairs of the data, where it has some, when the network is tested.
+        extra_metrics: names of registered metrics to compute beside retrieval, in validation and test.
     """
 
     def __init__(
@@ -72,13 +73,14 @@ class SiameseModule(lightning.LightningModule):
         optimizer: Callable[[list[dict[str, Any]]], Optimizer],
         schedule: Callable[[Optimizer], LRScheduler],
         verification: VerificationMetrics | None = None,
+        extra_metrics: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.network = network
         self.sampler = sampler
         self.loss = loss
-        self.validation_retrieval = RetrievalMetrics()
-        self.test_retrieval = RetrievalMetrics()
+        self.validation_retrieval = RetrievalMetrics(extra=extra_metrics)
+        self.test_retrieval = RetrievalMetrics(extra=extra_metrics)
         self.verification = verification
         self.mining = Stopwatch()
         self._make_optimizer = optimizer

@@ -169,6 +169,7 @@ def train(
     module = build_module(config, images)
     results = record.begin(config)
     results.images = images.provenance()
+    results.data_set = images.describe().recorded()
     results.hardware = environment.hardware(trainer.strategy.root_device, str(trainer.precision))
     history.keep_in(results, folder)
     summary.print_choices(console, results, images)
@@ -222,6 +223,7 @@ def build_module(config: DictConfig, images: data.DataModule) -> SiameseModule:
         targets.Deferred("optimizer", config.optimizer),
         targets.Deferred("schedule", config.schedule),
         build_verification(images),
+        config.metrics.extra,
     )
 
 

@@ -359,7 +359,8 @@ def test_a_run_that_failed_does_not_say_that_it_ended_well(tmp_path: Path, monke
 def choices_of(*overrides: str) -> dict:
     from siamese_lab import choices
 
-    return comparable(choices.plain(compose(*overrides)))
+    config = compose(*overrides)
+    return comparable(choices.plain(config), build(**config.data).protocol)
 
 
 def test_runs_are_compared_by_the_options_of_their_strategies_too() -> None:
@@ -373,7 +374,7 @@ def test_runs_are_compared_by_the_options_of_their_strategies_too() -> None:
 
 def test_what_runs_are_compared_by_says_the_protocol_where_there_is_one() -> None:
     assert choices_of("data=mnist")["protocol"] == "disjoint"
-    assert choices_of("data=lfw")["protocol"] == "view 1"
+    assert choices_of("data=lfw")["protocol"] == "View 1"
     assert not {"protocol", "margin"} & set(choices_of("data=omniglot", "loss=n_pair"))
 
 

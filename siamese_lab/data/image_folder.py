@@ -19,6 +19,7 @@ from siamese_lab.data.decode import decode, find_unreadable, unreadable
 from siamese_lab.data.files_table import ADVICE, FilesTable
 from siamese_lab.data.image_files import ImageFiles, list_images
 from siamese_lab.data.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
+from siamese_lab.data.info import DataSetInfo
 from siamese_lab.data.messages import announce
 from siamese_lab.data.plain_image import PlainImage
 from siamese_lab.data.registry import register
@@ -50,6 +51,11 @@ class ImageFolder(DataModule):
     """
 
     title = "Image folder"
+    order = 60
+    limitations = (
+        "Where the images of the folder show people, this network must not be used to identify them, to decide "
+        "anything about them, or for surveillance.",
+    )
 
     def __init__(
         self,
@@ -129,6 +135,11 @@ class ImageFolder(DataModule):
         except UserError as error:
             raise ResourceError(f"{error} {ADVICE}") from error
         return ImageTable(images_NCHW, labelled.labels_N, labelled.class_names)
+
+    def describe(self) -> DataSetInfo:
+        """Name the folder in the title, as every folder is a set by itself."""
+        described = super().describe()
+        return described if self.root is None else described._replace(title=f"Images of {self.root.resolve().name}")
 
     def provenance(self) -> dict[str, str]:
         """The folder, and whether its images are in memory."""

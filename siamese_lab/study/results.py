@@ -57,6 +57,8 @@ class Results:
     """A point for each validation, while it runs too."""
     seconds_of_history: list[float] = field(default_factory=list)
     """Of training, without validation, up to each point."""
+    data_set: dict[str, Any] | None = None
+    """The description of the data set, as `DataModule.describe` gives it; None in results of earlier versions."""
     schema_version: int = SCHEMA_VERSION
 
     def fail(self, error: BaseException) -> None:

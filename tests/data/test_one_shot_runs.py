@@ -119,7 +119,7 @@ def test_an_unreadable_drawing_is_named(folder):
 def test_the_real_drawings_are_made_as_those_of_the_set(omniglot_root, real_cache, image_size):
     """All 800 are drawings of the evaluation set too, pixel by pixel."""
     module = data.build("omniglot", root=omniglot_root, cache=real_cache, image_size=image_size)
-    runs = module.one_shot()
+    runs = module.one_shot
     assert runs.table.images_NCHW.shape == (800, 1, image_size, image_size)
     assert torch.equal(runs.answer_EQ.sort(1).values, torch.arange(20).expand(20, 20))
     drawings = {image.numpy().tobytes() for image in module.splits.test.images_NCHW}
