@@ -88,11 +88,15 @@ def extra_metrics() -> str:
 
 def hush() -> None:
     """Leave out what Lightning says about itself; its warnings about training stay."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for package in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(package).setLevel(logging.WARNING)
     for noise in (
         "does not have many workers",
         "Checkpoint directory .* exists",
         "GPU available but not used",
         "LeafSpec",
+        "sync_dist=True",  # every process logs figures of the whole batch
+        r"devices=1, num_nodes=1",  # padding is never evaluated
+        r"torch\.distributed\.nn\.functional\.\w+ is deprecated",
     ):
         warnings.filterwarnings("ignore", f".*{noise}.*")
