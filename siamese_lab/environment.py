@@ -33,12 +33,13 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return ended.stdout.strip()
 
 
-def hardware(device: torch.device, precision: str) -> dict[str, Any]:
-    """The device a run trained on, and how.
+def hardware(device: torch.device, precision: str, processes: int = 1) -> dict[str, Any]:
+    """Describe the device that a run trained on, and how it trained.
 
     Args:
         device: the model's.
         precision: Lightning's name of it, such as "bf16-mixed".
+        processes: how many trained together, each with as many threads.
     """
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
@@ -46,6 +47,7 @@ def hardware(device: torch.device, precision: str) -> dict[str, Any]:
         "precision": precision,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "processes": processes,
     }
 
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 
 def write_json(place: Path, content: Any, allow_nan: bool = True) -> Path:
@@ -11,6 +12,10 @@ def write_json(place: Path, content: Any, allow_nan: bool = True) -> Path:
     Raises:
         UserError: for NaN, where none is allowed.
     """
-    draft = place.with_name(f"{place.name}.draft")
-    draft.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=allow_nan) + "\n", encoding="utf-8")
-    return draft.replace(place)
+    written = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=allow_nan) + "\n"
+    draft = place.with_name(f"{place.name}.{uuid4().hex}.draft")  # another process may write the same file now
+    try:
+        draft.write_text(written, encoding="utf-8")
+        return draft.replace(place)
+    finally:
+        draft.unlink(missing_ok=True)

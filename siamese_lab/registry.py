@@ -76,7 +76,7 @@ class Registry(Generic[Part]):
 
         def enter(cls: Registered) -> Registered:
             if name in self.classes:
-                raise UserError(f"Two {self.kind}s are called {name!r}: {self.classes[name]} and {cls}.")
+                raise ValueError(f"Two {self.kind}s are called {name!r}: {self.classes[name]} and {cls}.")
             self.classes[name] = cls
             return cls
 

@@ -4,7 +4,6 @@ A study gives tables, figures and a page with the answer; the folds of a protoco
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from siamese_lab.errors import UserError
+from siamese_lab.command_line_errors import user_errors_as_messages, wants_tracebacks
+from siamese_lab.disk import FULL, REFUSED
+from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.json_file import write_json
-from siamese_lab.mistakes import BAD_INPUT, print_mistake
 from siamese_lab.study import figures, folds, page, runs
 from siamese_lab.study.answer import answer
 from siamese_lab.study.findings import Findings, find
@@ -45,11 +45,8 @@ examples:
 def main() -> None:
     """The command: exit status 2 where there is nothing to report."""
     arguments = parser().parse_args()
-    try:
+    with user_errors_as_messages(tracebacks=wants_tracebacks()):
         report(arguments.folder, Console(), arguments.levels, arguments.commit)
-    except Exception as error:
-        print_mistake(error)
-        sys.exit(BAD_INPUT)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -98,7 +95,9 @@ def report(folder: Path, console: Console, levels: Sequence[float] = LEVELS, com
         if study.finished:
             report_study(study, folder, console, levels)
     except OSError as error:
-        raise UserError(f"The report cannot be written into {folder}: {error.strerror}.") from error
+        if error.errno not in (*FULL, *REFUSED):
+            raise
+        raise ResourceError(f"The report cannot be written into {folder}: {error.strerror}.") from error
 
 
 def nothing_in(folder: Path, study: Study) -> str:

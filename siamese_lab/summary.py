@@ -30,10 +30,24 @@ def print_choices(console: Console, results: Results, images: "DataModule") -> N
         "network": _named(results.network, choices["network"]),
         "training": f"{trainer['max_steps']:,} steps of {images.classes_per_batch} classes × {images.images_per_class} "
         f"images, {optimizer} {choices['optimizer']['lr']:g}, {schedule}, seed {results.seed}",
-        "device": f"{results.hardware['device']}, {results.hardware['precision']}",
+        **_accumulation(trainer.get("accumulate_grad_batches", 1)),
+        "device": f"{results.hardware['device']}, {results.hardware['precision']}"
+        + _processes(results.hardware.get("processes", 1)),
     }.items():
         table.add_row(f"[cyan]{name}[/]", what)
     console.print(table, highlight=False)
+
+
+def _accumulation(batches: int) -> dict[str, str]:
+    if batches == 1:
+        return {}
+    return {
+        "": f"A step adds up the gradients of {batches} batches. Triplets are chosen within each: no further negatives."
+    }
+
+
+def _processes(processes: int) -> str:
+    return "" if processes == 1 else f", {processes} processes"
 
 
 def _named(name: str, options: dict[str, Any]) -> str:

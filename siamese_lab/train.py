@@ -1,6 +1,8 @@
 """Train a Siamese network with one strategy: `python -m siamese_lab.train [GROUP=NAME] [OPTION=VALUE] …`."""
 
+import copy
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,8 +13,7 @@ import lightning
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from siamese_lab import (
@@ -21,12 +22,14 @@ from siamese_lab import (
     command_line,
     data,
     environment,
+    launch,
     losses,
     networks,
     record,
     samplers,
     summary,
     sweep,
+    targets,
     tuning,
 )
 from siamese_lab.callbacks import (
@@ -46,11 +49,16 @@ from siamese_lab.callbacks import (
     TrainingClock,
     WeightAverage,
 )
+from siamese_lab.data.pk_batches import check_shared
+from siamese_lab.disk import disk_errors
 from siamese_lab.errors import UserError
+from siamese_lab.launch import Member
 from siamese_lab.metrics import retrieval
 from siamese_lab.metrics.pairs import Pairs
 from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.module import SiameseModule
+from siamese_lab.placement import Placement, place
+from siamese_lab.study import results as stored
 from siamese_lab.study.results import Results
 from siamese_lab.trainer import build_trainer
 from siamese_lab.winners import with_winner
@@ -84,6 +92,11 @@ def job(config: DictConfig) -> None:
     except Interrupted as interrupted:
         summary.print_interrupted(console, interrupted.checkpoint)
         raise SystemExit(128 + interrupted.number) from None
+    except UserError:
+        raise
+    except Exception as bug:  # also in what comes before training
+        record.failure(config, folder, bug)
+        raise
     summary.print_outcome(console, results, folder)
 
 
@@ -122,11 +135,66 @@ def train(
         console: where progress is shown.
         with_test: whether test images are looked at in the end, or only those to choose by.
 
+    With several processes, each one trains on its part of every batch, and together they run the same experiment as
+    one process.
+
     Raises:
         UserError: for choices that do not go together, before any training starts.
-        FloatingPointError: for a loss that is not finite.
+        NonFiniteLossError: for a loss that is not finite.
         Interrupted: after Ctrl-C or SIGTERM, with a checkpoint stored.
+        ProcessDied: if one of several processes was killed.
     """
+    placement = place(config.trainer)
+    if placement.environment is None:
+        return train_in_processes(config, folder, overrides, console, with_test, placement.processes)
+    return train_here(config, folder, overrides, console, with_test, placement)
+
+
+def train_in_processes(
+    config: DictConfig, folder: Path, overrides: Sequence[str], console: Console, with_test: bool, processes: int
+) -> Results:
+    """Start processes that train together, and return what they have left. See `train`."""
+    check_shared(config.data.get("classes_per_batch", processes), processes)
+    resolved = copy.deepcopy(config)
+    OmegaConf.resolve(resolved)
+    place_of_results = folder / stored.FILE_NAME
+    before = place_of_results.stat().st_mtime_ns if place_of_results.exists() else None
+    try:
+        launch.start(train_as_member, (resolved, folder, overrides, with_test), processes, console)
+    except BaseException as error:
+        if place_of_results.exists() and place_of_results.stat().st_mtime_ns != before:
+            # A process that was killed wrote nothing, and one that lost the others only knows that it lost them.
+            left = stored.read(folder)
+            record_end(left, error)
+            left.write(folder)
+        raise
+    return stored.read(folder)
+
+
+def train_as_member(
+    config: DictConfig, folder: Path, overrides: Sequence[str], with_test: bool, console: Console, member: Member
+) -> None:
+    """Train as one of several processes that were started for it. See `train`."""
+    command_line.hush()
+    choices.register_schema()
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(choices.cores_for(member.processes))
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # else Lightning decides anew
+    train_here(config, folder, overrides, console, with_test, Placement.of(member), member)
+
+
+def train_here(
+    config: DictConfig,
+    folder: Path,
+    overrides: Sequence[str],
+    console: Console,
+    with_test: bool,
+    placement: Placement,
+    member: Member | None = None,
+) -> Results:
+    """Train in this process, alone or as one of several. See `train`."""
     started = time.perf_counter()
     clock = TrainingClock()
     history = History(clock)
@@ -134,6 +202,7 @@ def train(
     last = folder / "checkpoints" / "last.ckpt"
     trainer = build_trainer(
         config.trainer,
+        placement,
         callbacks=[
             StopOnNonFinite(),
             clock,
@@ -148,9 +217,9 @@ def train(
             EmbeddingProjector(folder),
             best,
             LastCheckpoint(last),
-            StopOnSignal(last, console),
+            StopOnSignal(last, console, None if member is None else member.shared),
         ],
-        logger=instantiate(config.logger, save_dir=folder) if config.logger else False,
+        logger=targets.build("logger", config.logger, save_dir=folder) if config.logger else False,
         default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -158,17 +227,18 @@ def train(
         check_val_every_n_epoch=None,
     )
     images = build_data(config)
+    check_shared(images.classes_per_batch, trainer.world_size)
     if config.resume is not None:
         check_resumed(images, Path(config.resume))
     module = build_module(config, images)
     results = record.begin(config)
     results.images = images.provenance()
     results.data_set = images.describe().recorded()
-    results.hardware = environment.hardware(trainer.strategy.root_device, str(trainer.precision))
+    results.hardware = environment.hardware(trainer.strategy.root_device, str(trainer.precision), trainer.world_size)
     history.keep_in(results, folder)
     summary.print_choices(console, results, images)
 
-    with recorded(results, folder):
+    with recorded(results, folder, trainer.is_global_zero):
         try:
             trainer.fit(module, datamodule=images, ckpt_path=config.resume, weights_only=True)
             trainer.save_checkpoint(last)
@@ -188,7 +258,7 @@ def build_data(config: DictConfig) -> data.DataModule:
     for use, part in (("validation", images.splits.validation), ("test", images.splits.test)):
         try:
             retrieval.check_labels(part.labels_N)
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"The {use} images of data={config.data.name} cannot be evaluated: {error}") from None
     return images
 
@@ -214,8 +284,8 @@ def build_module(config: DictConfig, images: data.DataModule) -> SiameseModule:
         network,
         sampler,
         loss,
-        instantiate(config.optimizer),
-        instantiate(config.schedule),
+        targets.Deferred("optimizer", config.optimizer),
+        targets.Deferred("schedule", config.schedule),
         build_verification(images),
         config.metrics.extra,
     )
@@ -262,21 +332,31 @@ def check_meaning(config: DictConfig, sampler: samplers.Sampler, loss: losses.Lo
 
 
 @contextmanager
-def recorded(results: Results, folder: Path) -> Iterator[None]:
-    """Keep results.json true to how the block goes."""
-    results.write(folder)
+def recorded(results: Results, folder: Path, writes: bool = True) -> Iterator[None]:
+    """Record the outcome of the block in results.json, in the one process that writes it."""
+    if writes:
+        with disk_errors(folder, "paths.outputs"):
+            results.write(folder)
+        results.write(folder)
     try:
-        yield
+        with disk_errors(folder, "paths.outputs"):
+            yield
         results.status = "finished"
-    except (Interrupted, KeyboardInterrupt):
-        results.status = "interrupted"
-        raise
     except BaseException as error:
-        results.status = "failed"
-        results.error = f"{type(error).__name__}: {error}"
+        record_end(results, error)
         raise
     finally:
-        results.write(folder)
+        if writes:
+            with disk_errors(folder, "paths.outputs"):
+                results.write(folder)
+
+
+def record_end(results: Results, error: BaseException) -> None:
+    """Record that a run ended by an exception: interrupted by the user, or failed."""
+    if isinstance(error, (Interrupted, KeyboardInterrupt)):
+        results.status = "interrupted"
+    else:
+        results.fail(error)
 
 
 def seconds(training: float, mining: float, steps: int) -> dict[str, float]:
@@ -299,7 +379,7 @@ def evaluate(
     with_test: bool,
 ) -> None:
     """Validate, and test if asked to, with the weights of a checkpoint."""
-    chosen = torch.load(checkpoint, weights_only=True)
+    chosen = torch.load(checkpoint, map_location="cpu", weights_only=True)
     module.load_state_dict(chosen["state_dict"])
     results.tested_step = chosen["global_step"]
     results.validation = figures_of(trainer.validate(module, datamodule=images, verbose=False)[0])

@@ -4,29 +4,38 @@ from typing import Any
 
 import lightning
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch.accelerators import AcceleratorRegistry
+from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
+from lightning.pytorch.strategies import DDPStrategy
+from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from siamese_lab import targets
+from siamese_lab.batch_norm import SynchronizeBatchNorm
 from siamese_lab.errors import UserError
+from siamese_lab.placement import Placement
 
 VALIDATIONS = 10
 
 
-def build_trainer(config: DictConfig, **further: Any) -> lightning.Trainer:
-    """A trainer as configured.
+def build_trainer(config: DictConfig, placement: Placement | None = None, **further: Any) -> lightning.Trainer:
+    """Build a trainer as configured.
 
     Args:
         config: the group `trainer`. `precision: auto` is bfloat16 autocast where the device computes in it, else
             float32; `val_check_interval: auto` validates ten times, evenly over the run.
+        placement: the processes that train; None is this process alone.
         **further: what is known only when a run starts: callbacks, loggers, folders.
 
     Raises:
         UserError: for an accelerator that is not there, fewer than one step, or no validation within the steps.
     """
     check_accelerator(config.accelerator)
+    accumulated = config.get("accumulate_grad_batches", 1)
     if config.max_steps < 1:
         raise UserError(f"trainer.max_steps must be at least 1, but is {config.max_steps}.")
+    if accumulated < 1:
+        raise UserError(f"trainer.accumulate_grad_batches must be at least 1, but is {accumulated}.")
     decided = OmegaConf.to_container(config, resolve=True)
     assert isinstance(decided, dict)
     if config.precision == "auto":
@@ -38,9 +47,28 @@ def build_trainer(config: DictConfig, **further: Any) -> lightning.Trainer:
             f"trainer.val_check_interval={config.val_check_interval} is more than the {config.max_steps} steps of "
             "trainer.max_steps, so no weights would be validated. Set a smaller one, or auto."
         )
-    trainer = instantiate(decided, **further)
-    assert isinstance(trainer, lightning.Trainer)
+    if isinstance(decided["val_check_interval"], int):
+        decided["val_check_interval"] *= accumulated  # Lightning counts batches here, of which a step takes several
+    arguments = placed(placement or Placement.alone(), config.accelerator) | further
+    trainer = targets.build("trainer", OmegaConf.create(decided), **arguments)
+    if not isinstance(trainer, lightning.Trainer):
+        raise UserError(f"trainer._target_ must be lightning.Trainer or a subclass, but is {decided['_target_']}.")
     return trainer
+
+
+def placed(placement: Placement, accelerator: str) -> dict[str, Any]:
+    """Return the arguments of a trainer that say in which processes it trains, and synchronize batch norms."""
+    assert placement.environment is not None
+    if placement.processes == 1:
+        # Lightning has read it from the environment, where a job scheduler may have set it.
+        rank_zero_only.rank = 0  # type: ignore[attr-defined]
+        return {"strategy": "auto", "plugins": [placement.environment]}
+    on_cpu = accelerator == "cpu" or not torch.cuda.is_available()
+    return {
+        "strategy": DDPStrategy(broadcast_buffers=False),
+        "plugins": [placement.environment, SynchronizeBatchNorm() if on_cpu else TorchSyncBatchNorm()],
+        "use_distributed_sampler": False,
+    }
 
 
 def check_accelerator(name: str, option: str = "trainer.accelerator") -> None:

@@ -21,4 +21,5 @@ class BestCheckpoint(ModelCheckpoint):
     def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
         """Whether to keep the weights: also when they are just as good."""
         equal = current is not None and self.best_model_score is not None and bool(current == self.best_model_score)
-        return equal or super().check_monitor_top_k(trainer, current)
+        # All processes have to take the same way, as the other one waits for all of them.
+        return trainer.strategy.reduce_boolean_decision(equal) or super().check_monitor_top_k(trainer, current)

@@ -22,6 +22,7 @@ from siamese_lab.data.one_shot import OneShot
 from siamese_lab.data.pk_batches import PKBatches
 from siamese_lab.data.plain_image import PlainImage
 from siamese_lab.data.table import Table
+from siamese_lab.errors import UserError
 from siamese_lab.registry import check_options, options_of
 
 LEARNT = "learnt"
@@ -197,8 +198,9 @@ class DataModule(lightning.LightningDataModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Load the data and check that P×K batches can be drawn from it, before anything else starts."""
-        assert self.batches
-        assert self.official_pairs is None or len(self.official_pairs.decide.same_M)
+        _ = self.batches  # raises for options that the data cannot meet
+        if self.official_pairs is not None and not len(self.official_pairs.decide.same_M):
+            raise UserError(f"The protocol of {self.title} names official pairs, but their list is empty.")
 
     def train_dataloader(self) -> PKBatches:
         """P×K batches without end, an epoch at a time."""

@@ -24,7 +24,7 @@ from siamese_lab.data.messages import announce
 from siamese_lab.data.plain_image import PlainImage
 from siamese_lab.data.registry import register
 from siamese_lab.data.table import Table
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError, UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 LEAST_CLASSES = 4
@@ -132,8 +132,8 @@ class ImageFolder(DataModule):
     def _decode(self, files: ImageFiles, labelled: "_Labelled") -> ImageTable:
         try:
             images_NCHW = decode(files, self.convert)
-        except ValueError as error:
-            raise UserError(f"{error} {ADVICE}") from error
+        except UserError as error:
+            raise ResourceError(f"{error} {ADVICE}") from error
         return ImageTable(images_NCHW, labelled.labels_N, labelled.class_names)
 
     def describe(self) -> DataSetInfo:
@@ -238,7 +238,7 @@ def _folder(root: Path | None) -> Path:
             "each class."
         )
     if not root.is_dir():
-        raise UserError(f"data.root is {root}, but there is no such folder.")
+        raise ResourceError(f"data.root is {root}, but there is no such folder.")
     return root
 
 

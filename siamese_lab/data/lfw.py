@@ -26,7 +26,7 @@ from siamese_lab.data.lfw_people import FOLDS, people
 from siamese_lab.data.official_pairs import OfficialPairs, RowPairs, official_pairs
 from siamese_lab.data.registry import register
 from siamese_lab.data.sources import Sources, packed
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.registry import did_you_mean
 
 FOLDER = "lfw-py"
@@ -222,7 +222,7 @@ class Lfw(DataModule):
             try:
                 check_files(files)
                 found += unreadable(files, self._convert)
-            except ValueError as error:
+            except UserError as error:
                 found.append(str(error))
             found += check_stored(self.cache / self._key(files))
         for listed in PAIRS.values():
@@ -232,7 +232,7 @@ class Lfw(DataModule):
                 continue
             try:
                 read_pairs(place, people())
-            except ValueError as error:
+            except UserError as error:
                 found.append(str(error))
         return found
 
@@ -248,7 +248,7 @@ class Lfw(DataModule):
             return alignment, list_images(place, SUFFIX)
         asked = self._preferred()
         if asked.remote is None:
-            raise UserError(
+            raise ResourceError(
                 f"{self.sources.absent(asked.archive)} Deep-funneled images can no longer be downloaded: put that "
                 f"archive, or a folder {asked.stem}/, there, or leave data.alignment=null to use funneled ones."
             )
@@ -352,7 +352,7 @@ def check_files(files: ImageFiles) -> None:
             for names, what in ((missing, "missing"), (strange, "unknown"))
             if names
         ]
-        raise UserError(
+        raise ResourceError(
             f"{files.place} should hold the {len(expected):,} photographs of {len(people()):,} people, but holds "
             f"{len(found):,} ({'; '.join(told) or 'some twice or out of order'}). It is incomplete or something else: "
             "replace it."

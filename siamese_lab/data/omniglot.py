@@ -25,7 +25,7 @@ from siamese_lab.data.one_shot import OneShot
 from siamese_lab.data.one_shot_runs import read_runs
 from siamese_lab.data.registry import register
 from siamese_lab.data.sources import Sources, packed
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.registry import did_you_mean
 
 FOLDER = "omniglot-py"
@@ -138,7 +138,7 @@ class Omniglot(DataModule):
             try:
                 check_files(files, part)
                 found += unreadable(files, self._convert)
-            except ValueError as error:
+            except UserError as error:
                 found.append(str(error))
             found += check_stored(self.cache / self._key(part, files))
         return found
@@ -172,7 +172,7 @@ def check_files(files: ImageFiles, part: str) -> None:
     drawings = Counter(character_of(name) for name in files.names)
     if len(drawings) != CHARACTERS[part] or set(drawings.values()) != {DRAWINGS}:
         expected = CHARACTERS[part]
-        raise UserError(
+        raise ResourceError(
             f"{files.place} should hold {expected} characters of {DRAWINGS} drawings ({expected * DRAWINGS} images), "
             f"but holds {len(drawings)} characters and {len(files.names)} images. It is incomplete or something else: "
             "replace it by the original."

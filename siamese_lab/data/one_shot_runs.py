@@ -15,7 +15,7 @@ from siamese_lab.data.decode import Convert, decode
 from siamese_lab.data.image_files import list_images
 from siamese_lab.data.image_table import ImageTable
 from siamese_lab.data.one_shot import OneShot
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError
 
 RUNS, WAYS = 20, 20
 ANSWERS = "class_labels.txt"
@@ -45,7 +45,7 @@ def read_runs(place: Path, convert: Convert) -> OneShot:
     known_of = dict(_answers(place))
     answered = set(known_of) == set(asked) and set(known_of.values()) == set(known)
     if not (answered and len(known) == len(asked) == RUNS * WAYS):
-        raise UserError(
+        raise ResourceError(
             f"{place} should hold {RUNS} runs of {WAYS} known drawings, as many to classify and {ANSWERS}, but holds "
             f"{len(known)} and {len(asked)} drawings and {len(known_of)} answers. It is incomplete or something else: "
             "replace it by the original."

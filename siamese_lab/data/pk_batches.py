@@ -39,6 +39,15 @@ class _Place(NamedTuple):
     batches: int
 
 
+def check_shared(classes_per_batch: int, processes: int) -> None:
+    """Raise UserError unless the classes of a batch can be shared out equally among several processes."""
+    if classes_per_batch % processes:
+        raise UserError(
+            f"The {classes_per_batch} classes of a batch (data.classes_per_batch) cannot be shared out equally among "
+            f"{processes} processes (trainer.devices). Make the first a multiple of the second."
+        )
+
+
 class PKBatches:
     """An epoch draws as many images as the table holds, unless told otherwise; the next one goes on where it ended.
 
@@ -97,11 +106,7 @@ class PKBatches:
         Raises:
             UserError: if P is not a multiple of `ranks`.
         """
-        if self.classes_per_batch % ranks:
-            raise UserError(
-                f"The classes of a batch are shared out among {ranks} processes, but data.classes_per_batch is "
-                f"{self.classes_per_batch}. Set it to a multiple of {ranks}."
-            )
+        check_shared(self.classes_per_batch, ranks)
         share = self.classes_per_batch // ranks * self.images_per_class
         self.part = slice(rank * share, (rank + 1) * share)
 

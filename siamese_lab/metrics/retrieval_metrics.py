@@ -10,7 +10,6 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from siamese_lab.errors import UserError
 from siamese_lab.metrics import registry
 from siamese_lab.metrics.retrieval import KS, Distance, retrieve
 
@@ -63,7 +62,7 @@ class RetrievalMetrics(Metric):
         told_N = image_ids_N >= 0
         if told_N.any():
             if not told_N.all():
-                raise UserError("Some images came with ids and some without. Give ids with every chunk or with none.")
+                raise ValueError("Some images came with ids and some without. Give ids with every chunk or with none.")
             first_M = _one_of_each(image_ids_N)
             z_ND, labels_N = z_ND[first_M], labels_N[first_M]
         able = [k for k in self.k if k < len(labels_N)] or [1]

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from siamese_lab import distributed
 from siamese_lab.device_generator import DeviceGenerator
 from siamese_lab.errors import UserError
 
@@ -25,10 +26,17 @@ class Dropout(nn.Module):
         self.generator = DeviceGenerator(seed)
 
     def forward(self, features: Tensor) -> Tensor:
-        """The features that are kept."""
+        """Return the features that are kept.
+
+        Every process draws for the whole batch and takes its own part, so the dropped features do not depend on the
+        number of processes.
+        """
         if not self.training:
             return features
-        noise = torch.rand(features.shape, device=features.device, generator=self.generator.on(features.device))
+        whole = len(features) * distributed.processes(), *features.shape[1:]
+        noise = distributed.own_part(
+            torch.rand(whole, device=features.device, generator=self.generator.on(features.device))
+        )
         return features * (noise >= self.share) / (1 - self.share)
 
     def get_extra_state(self) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def read(folder: Path, commit: str | None = None) -> Study:
         below = place.relative_to(folder).as_posix()
         try:
             run = _read_run(place, below)
-        except ValueError as error:
+        except UserError as error:
             set_aside.append(SetAside(below, str(error)))
             continue
         cell = Cell(run.data, run.strategy, run.seed)

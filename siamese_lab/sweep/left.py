@@ -15,6 +15,10 @@ from siamese_lab.study.results import Results
 
 OF_NO_MEANING = ("paths", "logger", "resume", "threads", "name")
 """Choices that change no figure of a run: where files lie, and who computes when."""
+PROCESSES = ("trainer.devices", "trainer.strategy", "trainer.num_nodes")
+"""Choices of how many processes compute, which change figures by rounding only."""
+ADDED = {"trainer.accumulate_grad_batches": 1}
+"""Options that older runs do not mention, with the value that these runs had."""
 FOLDERS = ("root", "cache")
 """Likewise, of the data."""
 SHOWN = 3
@@ -52,7 +56,7 @@ def left_of(folder: Path, choices: Mapping[str, Any], console: Console) -> Left:
         return Left("all")
     try:
         stored = stored_choices(checkpoints.read(checkpoint))
-    except ValueError as error:
+    except UserError as error:
         set_aside(checkpoint, str(error), console)
         return Left("all")
     check_same(folder, stored or {}, choices)
@@ -65,7 +69,7 @@ def read_results(folder: Path, console: Console) -> Results | None:
         return None
     try:
         return results.read(folder)
-    except ValueError as error:
+    except UserError as error:
         set_aside(folder / results.FILE_NAME, str(error), console)
         return None
 
@@ -93,7 +97,8 @@ def check_same(folder: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]
 def meaningful(choices: Mapping[str, Any]) -> dict[str, Any]:
     """The choices that a run's figures depend on, by dotted names."""
     named = dict(leaves({key: value for key, value in choices.items() if key not in OF_NO_MEANING}))
-    return {name: value for name, value in named.items() if name not in [f"data.{folder}" for folder in FOLDERS]}
+    left_out = *(f"data.{folder}" for folder in FOLDERS), *PROCESSES
+    return ADDED | {name: value for name, value in named.items() if name not in left_out}
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -204,7 +204,7 @@ def read(place: Path) -> Threshold | None:
     try:
         content: Mapping[str, Any] = json.loads(place.read_text(encoding="utf-8"))
         if content["schema_version"] != SCHEMA_VERSION:
-            raise UserError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
+            raise ValueError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
         return Threshold(**{name: value for name, value in content.items() if name != "schema_version"})
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
