@@ -7,13 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sampler_oracles import Oracle, clustered_embeddings, pk_labels, random_embeddings, rows, statistics_of
+from shipped import SAMPLERS
 
 from siamese_lab import samplers
 from siamese_lab.batch import Triplets
 from siamese_lab.samplers.class_peers import class_peers
 from siamese_lab.samplers.tiles import TILE_ENTRIES, MiningInputs
 
-LISTING = [name for name in samplers.available() if samplers.registry.classes[name].gives is Triplets]
+LISTING = [name for name in SAMPLERS if samplers.registry.classes[name].gives is Triplets]
 """All strategies but `all`, which has tests of its own."""
 VARIANTS = [(name, {}) for name in LISTING] + [
     ("memory", {"strategy": "hard", "size": 7}),
