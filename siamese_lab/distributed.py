@@ -1,16 +1,12 @@
-"""Several processes that train on one batch: which of them this is, and how their parts become the whole batch.
+"""Processes that train together: which of them this is, and what they decide together.
 
-Every process holds an equal part of the batch, in the order of the ranks. Without several processes, the part is the
-whole, and every function here returns its input.
-
-Shapes: B images of a process, W images of the whole batch, D embedding dimensions.
+Every process holds an equal part of each batch, in the order of the ranks. A process that trains alone holds all of it.
 """
 
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from lightning import LightningModule
 from torch import Tensor
 
 
@@ -27,46 +23,6 @@ def processes() -> int:
 def is_initialized() -> bool:
     """Return whether this process has joined a group of processes."""
     return dist.is_available() and dist.is_initialized()
-
-
-def gather_batch(
-    module: LightningModule, z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Put the parts of all processes together, in the order of the ranks.
-
-    Gradients of the embeddings are summed over the processes on their way back, because every process computes the loss
-    of the whole batch. DistributedDataParallel averages the gradients of the weights, so they end up as those of one
-    process that holds the whole batch.
-
-    Args:
-        module: the Lightning module in training.
-        z_BD: embeddings of this process, with or without a gradient.
-        labels_B: their classes.
-        image_ids_B: their images, on every process or on none.
-
-    Returns:
-        Embeddings (W, D), labels (W) and image ids (W) of the whole batch, equal on every process.
-    """
-    return (
-        gather(module, z_BD, with_gradient=True),
-        gather(module, labels_B),
-        None if image_ids_B is None else gather(module, image_ids_B),
-    )
-
-
-def gather(module: LightningModule, part: Tensor, with_gradient: bool = False) -> Tensor:
-    """Concatenate a tensor of all processes along its first dimension; every process has to call this.
-
-    Args:
-        module: the Lightning module in training.
-        part: a tensor with one shape on every process.
-        with_gradient: whether the gradient flows back to the process that holds the part.
-    """
-    if processes() == 1:
-        return part
-    parts = module.all_gather(part, sync_grads=with_gradient)
-    assert isinstance(parts, Tensor)
-    return parts.flatten(0, 1)
 
 
 def own_part(whole: Tensor) -> Tensor:

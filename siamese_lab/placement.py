@@ -23,6 +23,13 @@ class Placement(NamedTuple):
     processes: int
     environment: ClusterEnvironment | None
     """Tells Lightning of them; None if they are still to be started."""
+    rank: int = 0
+    """The number of this process."""
+
+    @property
+    def is_launched(self) -> bool:
+        """Whether torchrun or srun has started the processes, each with the whole command line."""
+        return self.processes > 1 and isinstance(self.environment, (TorchElasticEnvironment, SLURMEnvironment))
 
     @classmethod
     def alone(cls) -> "Placement":
@@ -32,7 +39,7 @@ class Placement(NamedTuple):
     @classmethod
     def of(cls, member: Member) -> "Placement":
         """Return the place of a process that the lab has started."""
-        return cls(member.processes, LocalEnvironment(member))
+        return cls(member.processes, LocalEnvironment(member), member.rank)
 
 
 def place(config: DictConfig) -> Placement:
@@ -61,11 +68,19 @@ def place(config: DictConfig) -> Placement:
                 f"torchrun has started {started} processes, but trainer.devices={config.devices} and "
                 f"trainer.num_nodes={nodes} ask for {processes}. Set them to what torchrun starts, or leave it out."
             )
-        return Placement.alone() if processes == 1 else Placement(processes, TorchElasticEnvironment())
+        return (
+            Placement.alone()
+            if processes == 1
+            else Placement(processes, TorchElasticEnvironment(), int(os.environ["RANK"]))
+        )
     if processes == 1:
         return Placement.alone()
     if os.environ.get("SLURM_STEP_NUM_TASKS") == str(processes):
-        return Placement(processes, SLURMEnvironment(auto_requeue=False))
+        try:
+            environment = SLURMEnvironment(auto_requeue=False)
+        except RuntimeError as error:
+            raise UserError(str(error)) from error
+        return Placement(processes, environment, int(os.environ["SLURM_PROCID"]))
     if nodes > 1:
         raise UserError(
             f"trainer.num_nodes={nodes} needs torchrun or srun to start {processes} processes on {nodes} machines, but "

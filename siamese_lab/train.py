@@ -4,6 +4,7 @@ import copy
 import math
 import os
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import lightning
 import torch
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -87,6 +89,8 @@ def job(config: DictConfig) -> None:
         check_multirun(hydra.mode, "study")
         run_of_a_study(config, folder, hydra.overrides.task)
         return
+    if place(config.trainer).is_launched:
+        console = console_of_launched(place(config.trainer), hydra)
     try:
         results = train(config, folder, hydra.overrides.task, console)
     except Interrupted as interrupted:
@@ -98,6 +102,24 @@ def job(config: DictConfig) -> None:
         record.failure(config, folder, bug)
         raise
     summary.print_outcome(console, results, folder)
+
+
+def console_of_launched(placement: Placement, hydra: HydraConf) -> Console:
+    """Return the console of a process that torchrun or srun has started; only the first process prints.
+
+    Raises:
+        UserError: for a sweep, and without a folder that all processes know.
+    """
+    if hydra.mode == RunMode.MULTIRUN:
+        raise UserError("A sweep starts its processes itself. Start it without torchrun and srun.")
+    if not any(override.startswith("hydra.run.dir=") for override in hydra.overrides.hydra):
+        raise UserError(
+            f"torchrun or srun has started {placement.processes} processes, which need one folder: "
+            "name it by hydra.run.dir=FOLDER."
+        )
+    if placement.rank:
+        warnings.simplefilter("ignore")
+    return Console(quiet=placement.rank > 0)
 
 
 def run_of_a_study(config: DictConfig, folder: Path, overrides: Sequence[str]) -> None:

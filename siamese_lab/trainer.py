@@ -65,7 +65,7 @@ def placed(placement: Placement, accelerator: str) -> dict[str, Any]:
         return {"strategy": "auto", "plugins": [placement.environment]}
     on_cpu = accelerator == "cpu" or not torch.cuda.is_available()
     return {
-        "strategy": DDPStrategy(broadcast_buffers=False),
+        "strategy": DDPStrategy(forward_sync_buffers=False),
         "plugins": [placement.environment, SynchronizeBatchNorm() if on_cpu else TorchSyncBatchNorm()],
         "use_distributed_sampler": False,
     }

@@ -1,0 +1,284 @@
+"""Several processes run the experiment of one, from the command line: figures, files, signals, resuming, studies."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Ended, compose
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from siamese_lab.errors import UserError
+from siamese_lab.placement import place
+
+TRAIN = (sys.executable, "-m", "siamese_lab.train", "threads=1", "trainer.accelerator=cpu", "trainer.precision=32-true")
+# A small learning rate, as rounding would soon be magnified: one process with two threads already leaves one with one.
+STEADY = ("optimizer=sgd", "optimizer.lr=3e-3", "data.classes_per_batch=6", "trainer.log_every_n_steps=1")
+# Not semi_hard: one distance at an end of its window, and rounding decides which negative is drawn.
+MEMORY = ("sampler=memory", "sampler.strategy=hard", "sampler.size=96")
+EVERYTHING = ("network.batch_norm=true", "network.dropout=0.2", *MEMORY)
+LIMIT = 240
+"""Seconds for a run; a test that is reached by it has found processes that wait for one another."""
+
+
+def run(*arguments: str, cwd: Path, environment: dict[str, str] | None = None) -> Ended:
+    ended = subprocess.run(
+        [*TRAIN, *arguments],
+        cwd=cwd,
+        env=os.environ | (environment or {}),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        start_new_session=True,
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def results(folder: Path) -> dict:
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of the last checkpoint but the counters: the network, the loss, the memory."""
+    state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    return {name: each for name, each in state.items() if isinstance(each, torch.Tensor)}
+
+
+def greatest_difference(one: Path, other: Path) -> float:
+    ours, theirs = weights(one), weights(other)
+    assert ours.keys() == theirs.keys()
+    return max(float((ours[name].double() - theirs[name].double()).abs().max()) for name in ours)
+
+
+def scalars(folder: Path) -> dict[str, list[float]]:
+    """What was logged of training at every step; the distances of the triplets tell these apart."""
+    every = EventAccumulator(str(folder), {"scalars": 0}).Reload()
+    names = [name for name in every.Tags()["scalars"] if name.startswith("train/") and name != "train/mining_ms"]
+    return {name: [event.value for event in every.Scalars(name)] for name in names}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone")
+    ended = run(
+        *STEADY, *EVERYTHING, "trainer.max_steps=6", "trainer.val_check_interval=2", "hydra.run.dir=run", cwd=folder
+    )
+    assert ended.status == 0, ended.err
+    return folder / "run"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("devices", "strategy"),
+    [pytest.param(2, "ddp", id="two by ddp"), pytest.param(3, "ddp_spawn", id="three by ddp_spawn")],
+)
+def test_they_run_the_experiment_of_one(devices: int, strategy: str, alone: Path, tmp_path: Path) -> None:
+    options = f"trainer.devices={devices}", f"trainer.strategy={strategy}", "data.eval_batch_size=50"
+    steps = "trainer.max_steps=6", "trainer.val_check_interval=2", "hydra.run.dir=run"
+    ended = run(*STEADY, *EVERYTHING, *steps, *options, cwd=tmp_path)
+    assert ended.status == 0, ended.err
+    together = tmp_path / "run"
+    ours, theirs = scalars(alone), scalars(together)
+    assert ours.keys() == theirs.keys() and len(ours["train/loss"]) == 6
+    for name, values in ours.items():
+        assert theirs[name] == pytest.approx(values, abs=1e-5 if name == "train/loss" else 5e-5), name
+    assert greatest_difference(alone, together) < 1e-4
+    one, several = results(alone), results(together)
+    assert several["status"] == "finished" and several["hardware"]["processes"] == devices
+    assert [point["triplets"] for point in one["history"]] == [point["triplets"] for point in several["history"]]
+    for figures in ("validation", "test"):
+        assert several[figures] == pytest.approx(one[figures], abs=5e-3)
+    assert ended.out.count("Results:") == 1 and ended.out.count("┏") == 1
+    assert len(re.findall(r"^step ", ended.out, re.MULTILINE)) == 3
+    assert not re.search(r"[Ww]arn|recommended|deprecated|rank", ended.err), ended.err
+    assert len(list(together.glob("events*"))) == len(list(alone.glob("events*")))
+    assert sorted(each.name for each in together.iterdir() if not each.name.startswith("events")) == sorted(
+        each.name for each in alone.iterdir() if not each.name.startswith("events")
+    )
+
+
+def test_classes_that_cannot_be_shared_out_are_refused_before_processes_start(command: Callable[..., Ended]) -> None:
+    ended = command("data.classes_per_batch=4", "trainer.devices=3", "trainer.accelerator=cpu")
+    assert ended.status == 2
+    assert re.search(r"4 classes.*classes_per_batch.*3 processes.*trainer\.devices", ended.err.replace("\n", " "))
+    assert "Traceback" not in ended.err
+
+
+def test_other_strategies_and_unstarted_nodes_are_refused() -> None:
+    with pytest.raises(UserError, match=r"trainer\.strategy=fsdp.*auto, ddp, ddp_spawn"):
+        place(compose("trainer.devices=2", "trainer.strategy=fsdp").trainer)
+    with pytest.raises(UserError, match=r"trainer\.num_nodes=2.*torchrun or srun.*4 processes"):
+        place(compose("trainer.devices=2", "trainer.num_nodes=2", "trainer.accelerator=cpu").trainer)
+
+
+def test_devices_that_are_not_there_are_refused() -> None:
+    with pytest.raises(UserError, match=r"trainer\.devices=-1"):
+        place(compose("trainer.devices=-1", "trainer.accelerator=cpu").trainer)
+
+
+def test_processes_of_a_launcher_are_recognized(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = compose("trainer.devices=2", "trainer.accelerator=cpu").trainer
+    for name, value in {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_NTASKS": "2"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="ntasks-per-node=2"):
+        place(config)
+    monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
+    assert (place(config).is_launched, place(config).rank) == (True, 1)
+    assert not place(compose("trainer.devices=3", "trainer.accelerator=cpu").trainer).is_launched
+    assert not place(compose().trainer).is_launched
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert (place(config).is_launched, place(config).rank) == (True, 1)
+    with pytest.raises(UserError, match=r"torchrun has started 2 processes.*ask for 1"):
+        place(compose().trainer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "SLURM_PROCID": "3"},
+        {"SLURM_NTASKS": "2", "SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NODELIST": "n1"}
+        | {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"},
+    ],
+    ids=["a rank", "a job of two tasks"],
+)
+def test_variables_of_a_job_scheduler_do_one_process_no_harm(variables: dict[str, str], tmp_path: Path) -> None:
+    ended = run("trainer.max_steps=2", "hydra.run.dir=run", cwd=tmp_path, environment=variables)
+    assert ended.status == 0, ended.err
+    assert results(tmp_path / "run")["status"] == "finished" and "Results:" in ended.out
+    assert list((tmp_path / "run").glob("events.out.*"))
+
+
+# --- Signals ---------------------------------------------------------------------------------------------------------
+
+
+class Started:
+    """A run of two processes, one class each, that has made a few steps."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder / "run"
+        self.log = folder / "log"
+        command = [*TRAIN, *STEADY, "data.classes_per_batch=2", "trainer.devices=2", "trainer.val_check_interval=5"]
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, *options, f"hydra.run.dir={self.folder}"], stdout=log, stderr=log, start_new_session=True
+            )
+        until = time.monotonic() + LIMIT
+        while not (self.folder / "checkpoints/last.ckpt").exists():
+            assert self.process.poll() is None and time.monotonic() < until, self.log.read_text()
+            time.sleep(0.1)
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True).stdout
+        rows = [line.split(None, 2) for line in listed.splitlines()]
+        self.ranks = [
+            int(pid) for pid, parent, args in rows if int(parent) == self.process.pid and "spawn_main" in args
+        ]
+        assert len(self.ranks) == 2
+
+    def ended(self) -> Ended:
+        """How it ended; nothing of it may be left."""
+        try:
+            status = self.process.wait(60)
+            until = time.monotonic() + 30
+            while (left := [pid for pid in self.ranks if is_alive(pid)]) and time.monotonic() < until:
+                time.sleep(0.1)
+            assert not left
+        finally:
+            for pid in filter(is_alive, [self.process.pid, *self.ranks]):
+                os.kill(pid, signal.SIGKILL)
+        return Ended(status, self.log.read_text(), "")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return bool(shown) and not shown.startswith("Z")
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_all_and_one_process_goes_on_from_there(tmp_path: Path) -> None:
+    started = Started(tmp_path, "trainer.max_steps=2000")
+    os.killpg(started.process.pid, signal.SIGINT)  # as a terminal does: to all processes of the group
+    ended = started.ended()
+    left = results(started.folder)
+    assert (ended.status, left["status"], left["error"]) == (130, "interrupted", None), ended.out
+    assert "Traceback" not in ended.out and ended.out.count("Interrupted. To go on:") == 1
+    stopped = torch.load(started.folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
+    assert stopped == left["steps"] >= 5
+
+    total = f"trainer.max_steps={stopped + 10}"
+    resumed = run(f"resume={started.folder}/checkpoints/last.ckpt", "trainer.devices=1", total, cwd=tmp_path)
+    assert resumed.status == 0, resumed.err
+    assert (results(started.folder)["status"], results(started.folder)["steps"]) == ("finished", stopped + 10)
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_goes_on_as_the_first_would(tmp_path: Path) -> None:
+    """One process makes 2 steps, two go on to 4, one again to 6: together what one did by itself."""
+    constant = *STEADY, *EVERYTHING, "schedule=constant", "trainer.val_check_interval=2"
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert run(*constant, "trainer.max_steps=6", f"hydra.run.dir={whole}", cwd=tmp_path).status == 0
+    assert run(*constant, "trainer.max_steps=2", f"hydra.run.dir={parts}", cwd=tmp_path).status == 0
+    for devices, steps in ((2, 4), (1, 6)):
+        options = f"trainer.devices={devices}", f"trainer.max_steps={steps}"
+        ended = run(f"resume={parts}/checkpoints/last.ckpt", *options, cwd=tmp_path)
+        assert ended.status == 0, ended.err
+    assert greatest_difference(whole, parts) < 1e-4
+    ours, theirs = results(whole), results(parts)
+    assert [point["step"] for point in theirs["history"]] == [2, 4, 6]
+    for one, other in zip(ours["history"], theirs["history"], strict=True):
+        assert one["triplets"] == other["triplets"]
+        assert one["train"] == pytest.approx(other["train"], abs=5e-5)
+
+
+@pytest.mark.slow
+def test_a_signal_to_the_first_process_reaches_the_others(tmp_path: Path) -> None:
+    started = Started(tmp_path, "trainer.max_steps=2000")
+    os.kill(started.process.pid, signal.SIGTERM)
+    ended = started.ended()
+    assert (ended.status, results(started.folder)["status"]) == (143, "interrupted"), ended.out
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_run_and_is_named(tmp_path: Path) -> None:
+    started = Started(tmp_path, "trainer.max_steps=2000")
+    os.kill(started.ranks[1], signal.SIGKILL)
+    ended = started.ended()
+    left = results(started.folder)
+    assert (ended.status, left["status"]) == (1, "failed")
+    assert re.search(r"rank 1 of 2 was killed by SIGKILL", left["error"])
+
+
+@pytest.mark.slow
+def test_the_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    started = Started(tmp_path, "trainer.max_steps=2000")
+    os.kill(started.process.pid, signal.SIGKILL)
+    started.ended()
+    assert results(started.folder)["status"] == "interrupted"
+
+
+# --- Many runs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_study_and_a_tuning_of_runs_of_two_processes(tmp_path: Path) -> None:
+    short = "~logger", "data=digits", "sampler=random", "trainer.devices=2", "trainer.max_steps=4", "paths.outputs=out"
+    study = run("-m", "experiment=study", "name=s", "seed=0,1", *short, cwd=tmp_path)
+    assert study.status == 0, study.out + study.err
+    for seed in (0, 1):
+        folder = tmp_path / f"out/s/digits/random/seed={seed}"
+        assert (results(folder)["status"], results(folder)["hardware"]["processes"]) == ("finished", 2)
+        assert (folder / "run.log").read_text(encoding="utf-8").count("step 4/4") == 1
+    assert "step 4/4" not in study.out
+
+    tuning = run("-m", "experiment=tune", "tuning.trials=1", *short, cwd=tmp_path)
+    assert tuning.status == 0, tuning.out + tuning.err
+    assert results(tmp_path / "out/tune/digits/random/trial=0")["hardware"]["processes"] == 2
+    assert json.loads((tmp_path / "out/tune/digits/random/tuned.json").read_text())["score"] > 0
