@@ -5,7 +5,6 @@ negatives per pair, K images of a class, R = K − 1.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 from torch import Tensor
@@ -50,7 +49,8 @@ class EveryTriplet(NamedTuple):
         return (self.valid_BR.sum(1) * self.negatives_B).sum()
 
 
-NO_STATISTICS: Mapping[str, Tensor] = MappingProxyType({})
+NO_STATISTICS: Mapping[str, Tensor] = {}
+"""A plain dictionary, as torch.compile does not take a mapping proxy in every step."""
 
 
 class Selection(NamedTuple):

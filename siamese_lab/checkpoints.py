@@ -79,8 +79,8 @@ def read(place: Path) -> dict[str, Any]:
     return content
 
 
-def _unreadable(place: Path) -> ValueError:
-    return ValueError(
+def _unreadable(place: Path) -> UserError:
+    return UserError(
         f"{place} is no checkpoint that can be read: it is truncated, damaged or something else. "
         f"Copy it anew, or use another of its run's {FOLDER}/."
     )

@@ -11,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from siamese_lab.errors import UserError
+from siamese_lab.installed_configs import search_installed_packages
 from siamese_lab.registry import did_you_mean
 
 
@@ -23,6 +24,14 @@ class Paths:
     cache: str | None = None
     """Where decoded images are kept; null is the user's cache folder."""
     outputs: str = "outputs"
+
+
+@dataclass
+class Metrics:
+    """What is measured in validation and test."""
+
+    extra: list[str] = field(default_factory=list)
+    """Names of registered metrics to compute beside retrieval."""
 
 
 class Tested(Enum):
@@ -44,6 +53,7 @@ class Choices:
     schedule: dict[str, Any] = MISSING
     trainer: dict[str, Any] = MISSING
     logger: dict[str, Any] | None = None
+    metrics: Metrics = field(default_factory=Metrics)
     ema: float | None = None
     """Decay of the moving average of the weights that is evaluated; null evaluates the weights themselves."""
     paths: Paths = field(default_factory=Paths)
@@ -83,8 +93,12 @@ class EvaluationChoices:
 
 
 def register_schema() -> None:
-    """Let YAML files refer to the schemas as `choices` and `evaluation_choices`, and to `${cores_for:THREADS}`."""
+    """Let YAML files refer to the schemas as `choices` and `evaluation_choices`, and to `${cores_for:THREADS}`.
+
+    Configs of installed packages join the lab's own.
+    """
     OmegaConf.register_new_resolver("cores_for", cores_for, replace=True)
+    search_installed_packages()
     ConfigStore.instance().store(name="choices", node=Choices)
     ConfigStore.instance().store(name="evaluation_choices", node=EvaluationChoices)
 

@@ -1,4 +1,9 @@
-"""The error that a user can correct."""
+"""The errors that a user can correct, and whose fault a failed run is."""
+
+from typing import Literal
+
+Fault = Literal["options", "resource", "bug"]
+"""What a run failed by: its own options or training, a resource of the machine, or a bug."""
 
 
 class UserError(ValueError):
@@ -7,3 +12,21 @@ class UserError(ValueError):
     The message says what is wrong, which value was received, what was expected, and how to correct it. Commands print
     the message alone and exit with status 2. Every other exception is a bug and keeps its traceback.
     """
+
+
+class NonFiniteLossError(UserError):
+    """Raised when training diverged: the loss is NaN or infinite, or embeddings are NaN, infinite or zero."""
+
+
+class ResourceError(UserError):
+    """Raised when a file, folder, disk, download or package is missing or unusable, whatever the options of training.
+
+    A tuning stops at this error, because other options would not help and the same options may work later.
+    """
+
+
+def fault_of(error: BaseException) -> Fault:
+    """Return whose fault an error is."""
+    if isinstance(error, ResourceError):
+        return "resource"
+    return "options" if isinstance(error, UserError) else "bug"

@@ -3,7 +3,7 @@
 Shapes: B images, D embedding dimensions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import lightning
@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from siamese_lab.batch import Batch, PairDistances, Selection
+from siamese_lab.distributed import gather_batch
 from siamese_lab.losses import Loss, LossOutput
 from siamese_lab.losses.pairs import selected_distances
 from siamese_lab.metrics import RetrievalMetrics
@@ -23,15 +24,6 @@ from siamese_lab.parameter_groups import parameter_groups
 from siamese_lab.samplers import Sampler
 from siamese_lab.samplers.statistics import describe
 from siamese_lab.stopwatch import Stopwatch
-
-
-def gather(module: lightning.LightningModule, x_B: Tensor) -> Tensor:
-    """Return the rows of all processes, in the order of their ranks; a gradient flows back to each of them."""
-    if module.trainer.world_size == 1:
-        return x_B
-    every_RB = module.all_gather(x_B, sync_grads=x_B.requires_grad)
-    assert isinstance(every_RB, Tensor)
-    return every_RB.flatten(0, 1)
 
 
 class StepOutput(NamedTuple):
@@ -62,6 +54,7 @@ class SiameseModule(lightning.LightningModule):
         optimizer: makes the optimizer from groups of parameters.
         schedule: makes the learning-rate schedule, one step of which follows each training step.
         verification: decides the official pairs of the data, where it has some, when the network is tested.
+        extra_metrics: names of registered metrics to compute beside retrieval, in validation and test.
     """
 
     def __init__(
@@ -72,13 +65,14 @@ class SiameseModule(lightning.LightningModule):
         optimizer: Callable[[list[dict[str, Any]]], Optimizer],
         schedule: Callable[[Optimizer], LRScheduler],
         verification: VerificationMetrics | None = None,
+        extra_metrics: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.network = network
         self.sampler = sampler
         self.loss = loss
-        self.validation_retrieval = RetrievalMetrics()
-        self.test_retrieval = RetrievalMetrics()
+        self.validation_retrieval = RetrievalMetrics(extra=extra_metrics)
+        self.test_retrieval = RetrievalMetrics(extra=extra_metrics)
         self.verification = verification
         self.mining = Stopwatch()
         self._make_optimizer = optimizer
@@ -91,9 +85,8 @@ class SiameseModule(lightning.LightningModule):
             `loss`, which Lightning differentiates, and `step`, a `StepOutput` for callbacks.
         """
         progress = self.global_step / max(1, self.trainer.max_steps)
-        z_BD = gather(self, self.network(batch.images_BCHW))
-        labels_B = gather(self, batch.labels_B)
-        image_ids_B = None if batch.image_ids_B is None else gather(self, batch.image_ids_B)
+        z_BD = self.network(batch.images_BCHW)
+        z_BD, labels_B, image_ids_B = gather_batch(self, z_BD, batch.labels_B, batch.image_ids_B)
         with self.mining.running(z_BD.device):
             selection = self.sampler.mine(self.network.direction(z_BD.detach()), labels_B, image_ids_B, progress)
         output: LossOutput = self.loss(selection, z_BD, labels_B)

@@ -1,13 +1,18 @@
-"""The record of a run before it trains: what it chose, with which code."""
+"""The record of a run before it trains, and of a run that failed before it trained."""
+
+from contextlib import suppress
+from pathlib import Path
 
 from omegaconf import DictConfig
 
 from siamese_lab import choices, environment
+from siamese_lab.errors import UserError
+from siamese_lab.study import results
 from siamese_lab.study.results import Results
 
 
 def begin(config: DictConfig) -> Results:
-    """All that is known from the configuration alone; images and hardware are still to be told."""
+    """Return what the configuration alone tells of a run; images and hardware are filled in later."""
     return Results(
         data=config.data.name,
         sampler=config.sampler.name,
@@ -20,3 +25,18 @@ def begin(config: DictConfig) -> Results:
         commit=environment.commit(),
         hardware={},
     )
+
+
+def failure(config: DictConfig, folder: Path, error: Exception) -> None:
+    """Mark the run in a folder as failed. What the run recorded before stays.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        error: the error that ended the run.
+    """
+    failed = begin(config)
+    with suppress(OSError, UserError):
+        failed = results.read(folder)
+    failed.fail(error)
+    failed.write(folder)

@@ -42,6 +42,28 @@ def check_options(what: str, known: Sequence[str], options: Iterable[str]) -> No
             )
 
 
+def import_parts(kind: str, package: str, path: Iterable[str]) -> None:
+    """Import every module of a package except its command, then the modules that installed packages name.
+
+    An installed package names modules under the entry point group of the package's name, such as
+    `siamese_lab.samplers`. Every module registers its parts when it is imported.
+
+    Raises:
+        UserError: for an entry point that cannot be imported.
+    """
+    for module in pkgutil.iter_modules(path):
+        if module.name != "__main__":
+            importlib.import_module(f"{package}.{module.name}")
+    for entry in metadata.entry_points(group=package):
+        try:
+            entry.load()
+        except (ImportError, AttributeError) as error:
+            named = f" of the package {entry.dist.name!r}" if entry.dist else ""
+            raise UserError(
+                f"The {kind} {entry.name!r}{named} cannot be loaded from {entry.value!r}: {error}."
+            ) from error
+
+
 class Registry(Generic[Part]):
     """Names → classes of one kind of part, such as samplers."""
 
@@ -54,32 +76,15 @@ class Registry(Generic[Part]):
 
         def enter(cls: Registered) -> Registered:
             if name in self.classes:
-                raise UserError(f"Two {self.kind}s are called {name!r}: {self.classes[name]} and {cls}.")
+                raise ValueError(f"Two {self.kind}s are called {name!r}: {self.classes[name]} and {cls}.")
             self.classes[name] = cls
             return cls
 
         return enter
 
     def discover(self, package: str, path: list[str]) -> None:
-        """Import every module of a package but its command, so that a part is added by adding its file.
-
-        Then those that installed packages name under the entry point group of the package's name, such as
-        `siamese_lab.samplers`, so that a part is added from elsewhere too. They register as the lab's own do.
-
-        Raises:
-            UserError: for an entry point that cannot be imported.
-        """
-        for module in pkgutil.iter_modules(path):
-            if module.name != "__main__":
-                importlib.import_module(f"{package}.{module.name}")
-        for entry in metadata.entry_points(group=package):
-            try:
-                entry.load()
-            except (ImportError, AttributeError) as error:
-                named = f" of the package {entry.dist.name!r}" if entry.dist else ""
-                raise UserError(
-                    f"The {self.kind} {entry.name!r}{named} cannot be loaded from {entry.value!r}: {error}."
-                ) from error
+        """Import all parts of this kind: see `import_parts`."""
+        import_parts(self.kind, package, path)
 
     def available(self) -> tuple[str, ...]:
         """All names, sorted."""

@@ -1,10 +1,9 @@
 """What the runs of a folder come to: `python -m siamese_lab.report FOLDER`.
 
-A study gives tables, figures and a page with the answer; ten runs of LFW's View 2 give one line of a table.
+A study gives tables, figures and a page with the answer; the folds of a protocol give one line of a table.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,20 +11,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from siamese_lab.errors import UserError
+from siamese_lab.command_line_errors import user_errors_as_messages, wants_tracebacks
+from siamese_lab.disk import FULL, REFUSED
+from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.json_file import write_json
-from siamese_lab.mistakes import BAD_INPUT, print_mistake
-from siamese_lab.study import figures, lfw_view2, page, runs
+from siamese_lab.study import figures, folds, page, runs
 from siamese_lab.study.answer import answer
 from siamese_lab.study.findings import Findings, find
-from siamese_lab.study.lfw_view2 import View2
+from siamese_lab.study.folds import Joined
 from siamese_lab.study.reaching import LEVELS
 from siamese_lab.study.reservations import reservations
 from siamese_lab.study.runs import Study
 from siamese_lab.study.tables import Tables, table, tabulate
 from siamese_lab.summary import print_plainly, short
 
-FILE_NAME = "lfw_view2.json"
+FILE_NAME = "folds.json"
 DESCRIPTION = """\
 Say what the runs of a folder come to. Reads every results.json below it, and nothing else.
 
@@ -33,7 +33,7 @@ Of a study (strategies on data sets, each with several seeds) it writes into the
   report.html   the answer, the tables, the figures and the protocol on one page
   tables/       means with 95% intervals, differences from random sampling, ranks, times, as CSV, Markdown and LaTeX
   figures/      recall1_comparison and the course of training, as PNG and SVG
-Of LFW's View 2 it joins the ten folds into lfw_view2.json.
+It joins the folds of a protocol, such as the ten of LFW's View 2, into folds.json.
 """
 EXAMPLES = """\
 examples:
@@ -45,11 +45,8 @@ examples:
 def main() -> None:
     """The command: exit status 2 where there is nothing to report."""
     arguments = parser().parse_args()
-    try:
+    with user_errors_as_messages(tracebacks=wants_tracebacks()):
         report(arguments.folder, Console(), arguments.levels, arguments.commit)
-    except Exception as error:
-        print_mistake(error)
-        sys.exit(BAD_INPUT)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,7 +75,7 @@ def report(folder: Path, console: Console, levels: Sequence[float] = LEVELS, com
     """Say what the runs below a folder come to, and write it there.
 
     Args:
-        folder: of a study, or of the folds of View 2, or of both.
+        folder: of a study, or of the folds of a protocol, or of both.
         console: where the headline is shown.
         levels: of validation Recall@1, whose reaching is timed.
         commit: as `siamese_lab.study.runs.read`.
@@ -94,11 +91,13 @@ def report(folder: Path, console: Console, levels: Sequence[float] = LEVELS, com
         raise UserError(nothing_in(folder, study))
     try:
         if study.folds:
-            report_view2(folder, console)
+            report_folds(folder, console)
         if study.finished:
             report_study(study, folder, console, levels)
     except OSError as error:
-        raise UserError(f"The report cannot be written into {folder}: {error.strerror}.") from error
+        if error.errno not in (*FULL, *REFUSED):
+            raise
+        raise ResourceError(f"The report cannot be written into {folder}: {error.strerror}.") from error
 
 
 def nothing_in(folder: Path, study: Study) -> str:
@@ -146,19 +145,21 @@ def print_headline(console: Console, findings: Findings, tables: Tables) -> None
         console.print(f"Note: {reservation}", highlight=False, markup=False, style="yellow")
 
 
-def report_view2(folder: Path, console: Console) -> None:
-    """Join the folds below a folder, print the table and write it."""
-    joined = lfw_view2.read(folder)
-    print_view2(console, joined)
+def report_folds(folder: Path, console: Console) -> None:
+    """Join the folds below a folder, print a table for each data set and write them."""
+    joined = folds.read(folder)
+    for data in dict.fromkeys(each.data for each in joined):
+        print_folds(console, [each for each in joined if each.data == data])
     written = write_json(folder / FILE_NAME, [plain(each) for each in joined])
     print_plainly(console, f"Written: {written}")
 
 
-def print_view2(console: Console, joined: Sequence[View2]) -> None:
-    """A row for each set of choices, with what is missing below."""
-    names = lfw_view2.differing(joined)
+def print_folds(console: Console, joined: Sequence[Joined]) -> None:
+    """Print a row for each set of choices on one data set, with what is missing below."""
+    names = folds.differing(joined)
     figures = list(dict.fromkeys(figure for each in joined for figure in each.estimates)) or ["accuracy"]
-    table = Table(title="LFW, View 2: mean ± standard error of ten folds, in per cent", title_justify="left")
+    title = f"{joined[0].data}: mean ± standard error of {joined[0].folds} folds, in per cent"
+    table = Table(title=title, title_justify="left")
     for column in (*names, "folds"):
         table.add_column(column)
     for figure in figures:
@@ -174,9 +175,9 @@ def print_view2(console: Console, joined: Sequence[View2]) -> None:
             print_plainly(console, f"{label}: fold {fold} is missing ({reason}).")
 
 
-def plain(view2: View2) -> dict[str, object]:
-    """As it is written."""
-    return view2._asdict() | {"estimates": {name: each._asdict() for name, each in view2.estimates.items()}}
+def plain(joined: Joined) -> dict[str, object]:
+    """Return the joined runs as JSON holds them."""
+    return joined._asdict() | {"estimates": {name: each._asdict() for name, each in joined.estimates.items()}}
 
 
 if __name__ == "__main__":

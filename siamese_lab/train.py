@@ -15,7 +15,6 @@ import torch
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -32,6 +31,7 @@ from siamese_lab import (
     samplers,
     summary,
     sweep,
+    targets,
     tuning,
 )
 from siamese_lab.callbacks import (
@@ -52,6 +52,7 @@ from siamese_lab.callbacks import (
     WeightAverage,
 )
 from siamese_lab.data.pk_batches import check_shared
+from siamese_lab.disk import disk_errors
 from siamese_lab.errors import UserError
 from siamese_lab.launch import Member
 from siamese_lab.metrics import retrieval
@@ -95,6 +96,11 @@ def job(config: DictConfig) -> None:
     except Interrupted as interrupted:
         summary.print_interrupted(console, interrupted.checkpoint)
         raise SystemExit(128 + interrupted.number) from None
+    except UserError:
+        raise
+    except Exception as bug:  # also in what comes before training
+        record.failure(config, folder, bug)
+        raise
     summary.print_outcome(console, results, folder)
 
 
@@ -156,7 +162,7 @@ def train(
 
     Raises:
         UserError: for choices that do not go together, before any training starts.
-        FloatingPointError: for a loss that is not finite.
+        NonFiniteLossError: for a loss that is not finite.
         Interrupted: after Ctrl-C or SIGTERM, with a checkpoint stored.
         ProcessDied: if one of several processes was killed.
     """
@@ -181,7 +187,7 @@ def train_in_processes(
         if place_of_results.exists() and place_of_results.stat().st_mtime_ns != before:
             # A process that was killed wrote nothing, and one that lost the others only knows that it lost them.
             left = stored.read(folder)
-            left.status, left.error = ended_by(error)
+            record_end(left, error)
             left.write(folder)
         raise
     return stored.read(folder)
@@ -235,7 +241,7 @@ def train_here(
             LastCheckpoint(last),
             StopOnSignal(last, console, None if member is None else member.shared),
         ],
-        logger=instantiate(config.logger, save_dir=folder) if config.logger else False,
+        logger=targets.build("logger", config.logger, save_dir=folder) if config.logger else False,
         default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -249,6 +255,7 @@ def train_here(
     module = build_module(config, images)
     results = record.begin(config)
     results.images = images.provenance()
+    results.data_set = images.describe().recorded()
     results.hardware = environment.hardware(trainer.strategy.root_device, str(trainer.precision), trainer.world_size)
     history.keep_in(results, folder)
     summary.print_choices(console, results, images)
@@ -273,7 +280,7 @@ def build_data(config: DictConfig) -> data.DataModule:
     for use, part in (("validation", images.splits.validation), ("test", images.splits.test)):
         try:
             retrieval.check_labels(part.labels_N)
-        except ValueError as error:
+        except UserError as error:
             raise UserError(f"The {use} images of data={config.data.name} cannot be evaluated: {error}") from None
     return images
 
@@ -299,9 +306,10 @@ def build_module(config: DictConfig, images: data.DataModule) -> SiameseModule:
         network,
         sampler,
         loss,
-        instantiate(config.optimizer),
-        instantiate(config.schedule),
+        targets.Deferred("optimizer", config.optimizer),
+        targets.Deferred("schedule", config.schedule),
         build_verification(images),
+        config.metrics.extra,
     )
 
 
@@ -347,25 +355,30 @@ def check_meaning(config: DictConfig, sampler: samplers.Sampler, loss: losses.Lo
 
 @contextmanager
 def recorded(results: Results, folder: Path, writes: bool = True) -> Iterator[None]:
-    """Keep results.json true to how the block goes, in the one process that writes it."""
+    """Record the outcome of the block in results.json, in the one process that writes it."""
     if writes:
+        with disk_errors(folder, "paths.outputs"):
+            results.write(folder)
         results.write(folder)
     try:
-        yield
+        with disk_errors(folder, "paths.outputs"):
+            yield
         results.status = "finished"
     except BaseException as error:
-        results.status, results.error = ended_by(error)
+        record_end(results, error)
         raise
     finally:
         if writes:
-            results.write(folder)
+            with disk_errors(folder, "paths.outputs"):
+                results.write(folder)
 
 
-def ended_by(error: BaseException) -> tuple[stored.Status, str | None]:
-    """Return the status of a run that ended by an exception, and the reason if it failed."""
+def record_end(results: Results, error: BaseException) -> None:
+    """Record that a run ended by an exception: interrupted by the user, or failed."""
     if isinstance(error, (Interrupted, KeyboardInterrupt)):
-        return "interrupted", None
-    return "failed", f"{type(error).__name__}: {error}"
+        results.status = "interrupted"
+    else:
+        results.fail(error)
 
 
 def seconds(training: float, mining: float, steps: int) -> dict[str, float]:

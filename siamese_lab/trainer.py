@@ -4,13 +4,13 @@ from typing import Any
 
 import lightning
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from lightning.pytorch.strategies import DDPStrategy
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from siamese_lab import targets
 from siamese_lab.batch_norm import SynchronizeBatchNorm
 from siamese_lab.errors import UserError
 from siamese_lab.placement import Placement
@@ -49,8 +49,10 @@ def build_trainer(config: DictConfig, placement: Placement | None = None, **furt
         )
     if isinstance(decided["val_check_interval"], int):
         decided["val_check_interval"] *= accumulated  # Lightning counts batches here, of which a step takes several
-    trainer = instantiate(decided | placed(placement or Placement.alone(), config.accelerator), **further)
-    assert isinstance(trainer, lightning.Trainer)
+    arguments = placed(placement or Placement.alone(), config.accelerator) | further
+    trainer = targets.build("trainer", OmegaConf.create(decided), **arguments)
+    if not isinstance(trainer, lightning.Trainer):
+        raise UserError(f"trainer._target_ must be lightning.Trainer or a subclass, but is {decided['_target_']}.")
     return trainer
 
 

@@ -1,6 +1,7 @@
 """Every shipped configuration composes and builds, and the registries and the folders hold the same names."""
 
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import yaml
 from conftest import compose
 from hydra.utils import instantiate
 from PIL import Image
+from shipped import BY_GROUP
 
 from siamese_lab import data, losses, networks, samplers
 from siamese_lab.choices import EvaluationChoices, config_folder
@@ -74,14 +76,34 @@ def test_the_options_of_an_evaluation_are_those_of_its_schema() -> None:
 @pytest.mark.parametrize("group", REGISTRIES)
 def test_registry_and_folder_hold_the_same_names(group: str) -> None:
     """Beside them the folder may hold further choices of what is registered, such as mnist_closed."""
-    shipped = {path.stem: compose(f"{group}={path.stem}")[group].name for path in (FOLDER / group).glob("*.yaml")}
-    assert set(shipped.values()) == set(REGISTRIES[group].available())
-    assert all(shipped[name] == name for name in REGISTRIES[group].available())
+    chosen = {path.stem: compose(f"{group}={path.stem}")[group].name for path in (FOLDER / group).glob("*.yaml")}
+    assert set(BY_GROUP[group]) <= set(chosen.values()) <= set(REGISTRIES[group].available())
+    assert all(chosen[name] == name for name in BY_GROUP[group])
+
+
+def test_options_of_every_part_have_the_defaults_of_their_classes() -> None:
+    for file, cls, own in (
+        ("every_network", networks.SiameseNetwork, {"backbone", "seed"}),
+        ("every_sampler", samplers.Sampler, {"seed", "images_per_class", "finite_only"}),
+        ("every_data", data.DataModule, {"seed"}),
+    ):
+        parameters = signature(cls.__init__).parameters.values()
+        defaults = {each.name: each.default for each in parameters if each.name not in {"self", *own}}
+        shown = yaml.safe_load((FOLDER / f"{file}.yaml").read_text(encoding="utf-8"))
+        assert {name: tuple(value) if isinstance(value, list) else value for name, value in shown.items()} == defaults
+
+
+@pytest.mark.parametrize("group", ["network", "sampler"])
+def test_a_part_needs_only_its_own_options(group: str) -> None:
+    for name in BY_GROUP[group]:
+        shown = yaml.safe_load((FOLDER / group / f"{name}.yaml").read_text(encoding="utf-8"))
+        every = yaml.safe_load((FOLDER / f"every_{group}.yaml").read_text(encoding="utf-8"))
+        assert not [option for option in shown if option in every and shown[option] == every[option]]
 
 
 @pytest.mark.parametrize("group", REGISTRIES)
 def test_every_option_can_be_overridden_without_plus(group: str) -> None:
-    for name in REGISTRIES[group].available():
+    for name in BY_GROUP[group]:
         shown = set(compose(f"{group}={name}")[group])
         given_by_train = {
             "sampler": {"seed", "images_per_class", "finite_only"},

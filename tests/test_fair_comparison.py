@@ -21,7 +21,7 @@ def seen_by(strategy: str, tmp_path, monkeypatch: pytest.MonkeyPatch, seed: int 
     batches: list[Batch] = []
     step = SiameseModule.training_step
 
-    def watched(self: SiameseModule, batch: Batch, batch_idx: int) -> torch.Tensor:
+    def watched(self: SiameseModule, batch: Batch, batch_idx: int) -> dict:
         batches.append(batch)
         return step(self, batch, batch_idx)
 

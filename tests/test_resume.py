@@ -22,7 +22,7 @@ SILENT = Console(quiet=True)
 def interrupt_after(step: int, number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
     training_step = SiameseModule.training_step
 
-    def then_signal(self: SiameseModule, batch, batch_idx: int) -> torch.Tensor:
+    def then_signal(self: SiameseModule, batch, batch_idx: int) -> dict:
         if self.global_step + 1 == step:
             os.kill(os.getpid(), number)
         return training_step(self, batch, batch_idx)

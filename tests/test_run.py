@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import compose, last_weights, quick_run
+from shipped import SAMPLERS
 
 from siamese_lab import samplers
 from siamese_lab.data import build
@@ -119,7 +120,7 @@ def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:
     assert [event.step for event in events.Scalars("train/loss")] == [1, 3, 5]
 
 
-@pytest.mark.parametrize("strategy", samplers.available())
+@pytest.mark.parametrize("strategy", SAMPLERS)
 def test_every_strategy_learns_digits(strategy: str, tmp_path: Path) -> None:
     left = quick_run(tmp_path, f"sampler={strategy}", "trainer.max_steps=150")
     losses = [float(row["train/loss"]) for row in logged_rows(tmp_path) if row["train/loss"]]

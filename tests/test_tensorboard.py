@@ -23,11 +23,12 @@ from siamese_lab.callbacks import Interrupted, hardest_triplets
 from siamese_lab.callbacks.comparable_choices import comparable
 from siamese_lab.callbacks.embedding_projector import evenly, sheet, thumbnails
 from siamese_lab.callbacks.hardest_triplets import SHOWN, hardest_of, of_batch
-from siamese_lab.callbacks.selected import hardest_negatives, selected_distances
+from siamese_lab.callbacks.selected import hardest_negatives, step_distances
 from siamese_lab.callbacks.triplet_sheet import draw
 from siamese_lab.data import build
 from siamese_lab.data.image_table import ImageTable
-from siamese_lab.module import SiameseModule, Step
+from siamese_lab.losses.pairs import selected_distances
+from siamese_lab.module import SiameseModule, StepOutput
 from siamese_lab.resuming import with_resumed_choices
 from siamese_lab.train import build_data, build_module, train
 
@@ -44,24 +45,26 @@ def distance(z_CD: torch.Tensor, i: int, j: int) -> float:
     return math.dist(z_CD[i].double().tolist(), z_CD[j].double().tolist())
 
 
-def stepped(sampler: str, *overrides: str) -> SiameseModule:
-    """A module that has seen two batches, of the last of which the strategy selected."""
+def stepped(sampler: str, *overrides: str) -> StepOutput:
+    """The output of the second of two steps, as callbacks get it."""
     config = compose(f"sampler={sampler}", "data.classes_per_batch=3", "data.images_per_class=4", *overrides)
     images = build_data(config)
     module = build_module(config, images).train()
     for batch in itertools.islice(images.batches, 2):
         with torch.no_grad():
             z_BD = module.network(batch.images_BCHW.float() / 255)
-        triplets = module.sampler(module.network.direction(z_BD), batch.labels_B, batch.image_ids_B)
-        module.last = Step(z_BD, batch.labels_B, triplets, torch.zeros(()))
-    return module
+        selection = module.sampler.mine(module.network.direction(z_BD), batch.labels_B, batch.image_ids_B)
+        value, statistics, distances = module.loss(selection, z_BD, batch.labels_B)
+        distances = distances or selected_distances(selection)
+        step = StepOutput(z_BD, batch.labels_B, selection, value.detach(), statistics, distances)
+    return step
 
 
-def listed(module: SiameseModule) -> list[tuple[int, int, int]]:
+def listed(step: StepOutput) -> list[tuple[int, int, int]]:
     """All triplets of the last step, by plain loops."""
-    triplets = module.last.triplets
+    triplets = step.selection.triplets
     if isinstance(triplets, EveryTriplet):
-        labels = module.last.labels_B.tolist()
+        labels = step.labels_B.tolist()
         places = range(len(labels))
         return [
             (a, p, n)
@@ -81,11 +84,12 @@ def listed(module: SiameseModule) -> list[tuple[int, int, int]]:
 
 @pytest.mark.parametrize("strategy", samplers.available())
 def test_the_distances_are_those_of_the_selected_triplets(strategy: str) -> None:
-    module = stepped(strategy)
-    z_CD = module.sampler.pool(module.last.z_BD)
-    d_ap, d_an = selected_distances(module)
-    pairs = [(a, p) for a, p, _ in listed(module)]
-    negatives = [(a, n) for a, _, n in listed(module)]
+    step = stepped(strategy)
+    z_CD = step.selection.candidates_CD
+    assert torch.equal(z_CD[: len(step.z_BD)], step.z_BD)
+    d_ap, d_an = (each.flatten() for each in step_distances(step))
+    pairs = [(a, p) for a, p, _ in listed(step)]
+    negatives = [(a, n) for a, _, n in listed(step)]
     if strategy == "all":  # which are not listed, so each pair and each negative of an anchor comes once
         pairs, negatives = list(set(pairs)), list(set(negatives))
     assert sorted(d_ap.tolist()) == pytest.approx(sorted(distance(z_CD, *pair) for pair in pairs), abs=1e-3)
@@ -93,23 +97,23 @@ def test_the_distances_are_those_of_the_selected_triplets(strategy: str) -> None
 
 
 def test_embeddings_of_any_length_are_compared_by_direction() -> None:
-    module = stepped("hard", "loss=n_pair", "loss.l2_penalty=0.001", "network.normalize=false")
-    assert not torch.allclose(module.last.z_BD.norm(dim=1), torch.ones(()), atol=0.1)
-    d_ap, d_an = selected_distances(module)
-    unit_BD = torch.nn.functional.normalize(module.last.z_BD, dim=1)
-    assert d_ap.tolist() == pytest.approx([distance(unit_BD, a, p) for a, p, _ in listed(module)], abs=1e-3)
-    assert d_an.tolist() == pytest.approx([distance(unit_BD, a, n) for a, _, n in listed(module)], abs=1e-3)
+    step = stepped("hard", "loss=n_pair", "loss.l2_penalty=0.001", "network.normalize=false")
+    assert not torch.allclose(step.z_BD.norm(dim=1), torch.ones(()), atol=0.1)
+    d_ap, d_an = (each.flatten() for each in step_distances(step))
+    unit_BD = torch.nn.functional.normalize(step.z_BD, dim=1)
+    assert d_ap.tolist() == pytest.approx([distance(unit_BD, a, p) for a, p, _ in listed(step)], abs=1e-3)
+    assert d_an.tolist() == pytest.approx([distance(unit_BD, a, n) for a, _, n in listed(step)], abs=1e-3)
 
 
 @pytest.mark.parametrize("strategy", [*samplers.available(), "random sampler.negatives=3"])
 def test_the_hardest_of_a_batch_are_those_that_loops_find(strategy: str) -> None:
-    module = stepped(*strategy.split())
-    batch = len(module.last.labels_B)
-    z_CD = module.sampler.pool(module.last.z_BD)
+    step = stepped(*strategy.split())
+    batch = len(step.labels_B)
+    z_CD = step.selection.candidates_CD
     images_BCHW = torch.arange(batch).float().view(-1, 1, 1, 1)
-    kept = of_batch(hardest_negatives(module), images_BCHW)
+    kept = of_batch(hardest_negatives(step), images_BCHW)
 
-    excess = {(a, p, n): distance(z_CD, a, p) - distance(z_CD, a, n) for a, p, n in listed(module) if n < batch}
+    excess = {(a, p, n): distance(z_CD, a, p) - distance(z_CD, a, n) for a, p, n in listed(step) if n < batch}
     of_anchor = [max(e for (a, _, _), e in excess.items() if a == anchor) for anchor in {a for a, _, _ in excess}]
     wanted = sorted(of_anchor, reverse=True)[:SHOWN]
     there = (kept.d_ap_K - kept.d_an_K).isfinite()
@@ -121,13 +125,13 @@ def test_the_hardest_of_a_batch_are_those_that_loops_find(strategy: str) -> None
 
 
 def test_negatives_that_are_only_remembered_have_no_picture() -> None:
-    module = stepped("memory", "sampler.strategy=random", "sampler.size=12")
-    negative_TM = torch.full_like(module.last.triplets.negative_TM, 13)
-    negative_TM[5] = int(
-        (module.last.labels_B != module.last.labels_B[module.last.triplets.anchor_T[5]]).int().argmax()
-    )
-    module.last = module.last._replace(triplets=module.last.triplets._replace(negative_TM=negative_TM))
-    kept = of_batch(hardest_negatives(module), torch.zeros(12, 1, 2, 2))
+    step = stepped("memory", "sampler.strategy=random", "sampler.size=12")
+    triplets, labels_B = step.selection.listed(), step.labels_B
+    negative_TM = torch.full_like(triplets.negative_TM, 13)
+    negative_TM[5] = int((labels_B != labels_B[triplets.anchor_T[5]]).int().argmax())
+    selection = step.selection._replace(triplets=triplets._replace(negative_TM=negative_TM))
+    step = step._replace(selection=selection, distances=selected_distances(selection))
+    kept = of_batch(hardest_negatives(step), torch.zeros(12, 1, 2, 2))
     assert (kept.d_ap_K - kept.d_an_K).isfinite().tolist() == [True] + [False] * (SHOWN - 1)
 
 
@@ -172,13 +176,14 @@ def test_a_run_writes_histograms_pictures_and_choices_beside_its_curves(tmp_path
 
 def test_the_histogram_is_of_the_step_before_the_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[float, float]] = []
-    step = SiameseModule.training_step
+    training_step = SiameseModule.training_step
 
-    def watched(self: SiameseModule, batch, batch_idx: int) -> torch.Tensor:
-        loss = step(self, batch, batch_idx)
-        d = [distance(self.last.z_BD, a, n) for a, _, n in listed(self)]
+    def watched(self: SiameseModule, batch, batch_idx: int) -> dict:
+        outputs = training_step(self, batch, batch_idx)
+        step = outputs["step"]
+        d = [distance(step.z_BD, a, n) for a, _, n in listed(step)]
         seen.append((min(d), max(d)))
-        return loss
+        return outputs
 
     monkeypatch.setattr(SiameseModule, "training_step", watched)
     quick_run(tmp_path, *SHOWN_IN_BOARD)
@@ -192,12 +197,13 @@ def test_the_picture_is_of_the_logged_steps_since_the_validation_before(
     """Six steps, of which 2, 4 and 6 are logged and 3 and 6 followed by a validation: of 2, then of 4 and 6."""
     seen: list[float] = []
     drawn: list[list[float]] = []
-    step = SiameseModule.training_step
+    training_step = SiameseModule.training_step
 
-    def watched(self: SiameseModule, batch, batch_idx: int) -> torch.Tensor:
-        loss = step(self, batch, batch_idx)
-        seen.append(max(distance(self.last.z_BD, a, p) - distance(self.last.z_BD, a, n) for a, p, n in listed(self)))
-        return loss
+    def watched(self: SiameseModule, batch, batch_idx: int) -> dict:
+        outputs = training_step(self, batch, batch_idx)
+        step = outputs["step"]
+        seen.append(max(distance(step.z_BD, a, p) - distance(step.z_BD, a, n) for a, p, n in listed(step)))
+        return outputs
 
     def watched_draw(d_ap_K, d_an_K, images_K3CHW):
         drawn.append((d_ap_K - d_an_K).tolist())
@@ -353,7 +359,8 @@ def test_a_run_that_failed_does_not_say_that_it_ended_well(tmp_path: Path, monke
 def choices_of(*overrides: str) -> dict:
     from siamese_lab import choices
 
-    return comparable(choices.plain(compose(*overrides)))
+    config = compose(*overrides)
+    return comparable(choices.plain(config), build(**config.data).protocol)
 
 
 def test_runs_are_compared_by_the_options_of_their_strategies_too() -> None:
@@ -367,7 +374,7 @@ def test_runs_are_compared_by_the_options_of_their_strategies_too() -> None:
 
 def test_what_runs_are_compared_by_says_the_protocol_where_there_is_one() -> None:
     assert choices_of("data=mnist")["protocol"] == "disjoint"
-    assert choices_of("data=lfw")["protocol"] == "view 1"
+    assert choices_of("data=lfw")["protocol"] == "View 1"
     assert not {"protocol", "margin"} & set(choices_of("data=omniglot", "loss=n_pair"))
 
 

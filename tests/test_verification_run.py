@@ -13,10 +13,9 @@ from conftest import compose, last_weights, quick_run
 from rich.console import Console
 
 from siamese_lab import data, summary
-from siamese_lab.data import lfw_pairs
 from siamese_lab.data.digits import Digits
 from siamese_lab.data.image_table import ImageTable
-from siamese_lab.data.official_pairs import OfficialPairs, official_pairs
+from siamese_lab.data.official_pairs import OfficialPairs, RowPairs, official_pairs
 from siamese_lab.metrics.pairs import Pairs, sampled_pairs
 from siamese_lab.metrics.verification import verify
 from siamese_lab.train import build_module
@@ -44,9 +43,8 @@ def pairs_of_digits(images: Digits) -> OfficialPairs:
         ("any",),
     )
     choose, decide = (sampled_pairs(table.labels_N, PAIRS) for table in (train, test))
-    fold_M = torch.zeros(PAIRS, dtype=torch.int64)
     shifted = decide._replace(left_N=decide.left_N + len(train), right_N=decide.right_N + len(train))
-    return official_pairs("digits", both, *(lfw_pairs.Pairs(*pairs, fold_M) for pairs in (choose, shifted)))
+    return official_pairs("digits", both, RowPairs(*choose), RowPairs(*shifted))
 
 
 @pytest.fixture(autouse=True)

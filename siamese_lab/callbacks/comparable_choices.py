@@ -25,16 +25,17 @@ class ComparableChoices(Callback):
     """
 
     def __init__(self, choices: Mapping[str, Any], folder: Path) -> None:
-        self.values = comparable(choices)
+        self.choices = choices
         self.name = "/".join(folder.absolute().parts[-3:])
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the choices; a resumed run writes the same again."""
+        values = comparable(self.choices, trainer.datamodule.protocol)  # type: ignore[attr-defined]
         for logger in trainer.loggers:
-            logger.log_hyperparams(self.values)  # which is what its hparams.yaml then says
+            logger.log_hyperparams(values)  # which is what its hparams.yaml then says
         writer = event_writer(trainer)
         if writer is not None:
-            writer._get_file_writer().add_summary(hparams_pb(self.values, trial_id=self.name))
+            writer._get_file_writer().add_summary(hparams_pb(values, trial_id=self.name))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write that training ended."""
@@ -44,12 +45,17 @@ class ComparableChoices(Callback):
             writer._get_file_writer().add_summary(success)
 
 
-def comparable(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """What runs are compared by; without what a data set, a loss or a strategy does not have."""
+def comparable(choices: Mapping[str, Any], protocol: str | None) -> dict[str, Any]:
+    """Return what runs are compared by, without what a data set, a loss or a strategy does not have.
+
+    Args:
+        choices: the whole configuration, as plain values.
+        protocol: of the data set, as `DataModule.protocol` names it.
+    """
     images, sampler = choices["data"], choices["sampler"]
     named = {
         "data": images["name"],
-        "protocol": images.get("protocol") or (f"view {images['view']}" if "view" in images else None),
+        "protocol": protocol,
         "sampler": sampler["name"],
         "loss": choices["loss"]["name"],
         "margin": choices["loss"].get("margin"),

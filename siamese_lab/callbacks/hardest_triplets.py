@@ -14,7 +14,8 @@ from siamese_lab.batch import Batch
 from siamese_lab.callbacks.event_writer import event_writer, writes_events
 from siamese_lab.callbacks.selected import Hardest, hardest_negatives
 from siamese_lab.callbacks.triplet_sheet import draw
-from siamese_lab.module import SiameseModule, gather
+from siamese_lab.distributed import gather
+from siamese_lab.module import SiameseModule
 
 SHOWN = 6
 """Triplets in a picture."""

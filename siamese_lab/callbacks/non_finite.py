@@ -7,6 +7,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from siamese_lab.batch import Triplets
+from siamese_lab.errors import NonFiniteLossError
 from siamese_lab.module import SiameseModule, StepOutput
 
 SHOWN = 3
@@ -16,12 +17,12 @@ class StopOnNonFinite(Callback):
     """Checks the loss of every step on a CPU, and of logged steps on a GPU, where the check makes the host wait."""
 
     def __init__(self) -> None:
-        self._last: StepOutput | None = None
+        self._step: StepOutput | None = None
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         """Check the loss, if it is time to."""
         assert isinstance(pl_module, SiameseModule)
-        self._last = outputs["step"]
+        self._step = outputs["step"]
         if pl_module.device.type == "cpu" or pl_module.is_logged(trainer.global_step):
             self._check(trainer)
 
@@ -31,8 +32,8 @@ class StopOnNonFinite(Callback):
             self._check(trainer)
 
     def _check(self, trainer: Trainer) -> None:
-        if self._last is not None and not self._last.loss.isfinite():
-            raise FloatingPointError(describe(self._last, trainer.global_step))
+        if self._step is not None and not self._step.loss.isfinite():
+            raise NonFiniteLossError(describe(self._step, trainer.global_step))
 
 
 def describe(step: StepOutput, number: int) -> str:

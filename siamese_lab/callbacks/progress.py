@@ -28,7 +28,7 @@ class Progress(Callback):
         self._training: TaskID | None = None
         self._evaluation: TaskID | None = None
         self._drawn = 0.0
-        self._last: StepOutput | None = None
+        self._step: StepOutput | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Start to draw."""
@@ -59,7 +59,7 @@ class Progress(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         """Move the bar."""
-        self._last = outputs["step"]
+        self._step = outputs["step"]
         if self._bar is None or self._training is None or time.monotonic() - self._drawn < REFRESH_SECONDS:
             return
         self._drawn = time.monotonic()
@@ -67,10 +67,10 @@ class Progress(Callback):
 
     def _figures(self) -> str:
         figures = []
-        if self._last is not None:
-            figures.append(f"loss {float(self._last.loss):.4f}")
-            if self._last.active_share is not None:
-                figures.append(f"active {float(self._last.active_share):.0%}")
+        if self._step is not None:
+            figures.append(f"loss {float(self._step.loss):.4f}")
+            if self._step.active_share is not None:
+                figures.append(f"active {float(self._step.active_share):.0%}")
         if self.recall is not None:
             figures.append(f"Recall@1 {self.recall:.1%}")
         return "  ".join(figures)

@@ -1,7 +1,8 @@
 """The data sets: files in, class-balanced P×K batches out."""
 
-from siamese_lab.data.datamodule import LEARNT, DataModule
+from siamese_lab.data.datamodule import LEARNT, DataModule, Splits
+from siamese_lab.data.image_table import ImageTable
 from siamese_lab.data.registry import available, build, register, registry
 
 registry.discover(__name__, __path__)
-__all__ = ["LEARNT", "DataModule", "available", "build", "register"]
+__all__ = ["LEARNT", "DataModule", "ImageTable", "Splits", "available", "build", "register"]

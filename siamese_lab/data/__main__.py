@@ -13,8 +13,8 @@ from rich.table import Table
 
 from siamese_lab import data
 from siamese_lab.choices import check_keys, config_folder, register_schema
+from siamese_lab.command_line_errors import check_types, user_errors_as_messages, wants_tracebacks
 from siamese_lab.data.sheets import write_sheets
-from siamese_lab.mistakes import BAD_INPUT, check_types, print_mistake
 
 BAD_COPY = 1
 
@@ -39,18 +39,23 @@ def main() -> None:
     console, statuses = Console(), {0}
     for name in names:
         try:
-            config = compose(name, options)
-            images = data.build(**config.data, seed=config.seed)
-            if asked.verify:
-                statuses.add(verify(console, name, images))
-                continue
-            prepare(console, name, images)
-            if asked.show:
-                show(console, images, Path(config.paths.outputs) / "data" / name)
-        except Exception as error:
-            print_mistake(error)
-            statuses.add(BAD_INPUT)
+            with user_errors_as_messages(tracebacks=wants_tracebacks()):
+                statuses.add(run(console, name, options, asked.verify, asked.show))
+        except SystemExit as ended:  # the other sets can still be prepared
+            statuses.add(int(ended.code or 0))
     sys.exit(max(statuses))
+
+
+def run(console: Console, name: str, options: Sequence[str], only_verify: bool, with_sheets: bool) -> int:
+    """Verify or prepare one data set, and return the exit status."""
+    config = compose(name, options)
+    images = data.build(**config.data, seed=config.seed)
+    if only_verify:
+        return verify(console, name, images)
+    prepare(console, name, images)
+    if with_sheets:
+        show(console, images, Path(config.paths.outputs) / "data" / name)
+    return 0
 
 
 def compose(name: str, options: Sequence[str]) -> DictConfig:

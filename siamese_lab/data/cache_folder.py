@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from siamese_lab.data.messages import announce
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError
 
 LOCKS = ".locks"
 
@@ -51,11 +51,11 @@ def writing_to(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
+            raise ResourceError(
                 f"There is no space left to write to {folder}. Free some, or set paths.cache to a folder on another "
                 "disk."
             ) from error
-        raise UserError(
+        raise ResourceError(
             f"The lab keeps what it downloads and decodes in {folder}, but cannot write there "
             f"({error.strerror or error}). Set paths.cache to a folder that it may write to."
         ) from error

@@ -15,11 +15,14 @@ from siamese_lab.batch import Batch
 from siamese_lab.data.any_image import Converted
 from siamese_lab.data.augment import Augmentation, to_float
 from siamese_lab.data.in_order import InOrder
+from siamese_lab.data.info import CrossValidation, DataSetInfo
 from siamese_lab.data.messages import announce
 from siamese_lab.data.official_pairs import OfficialPairs
+from siamese_lab.data.one_shot import OneShot
 from siamese_lab.data.pk_batches import PKBatches
 from siamese_lab.data.plain_image import PlainImage
 from siamese_lab.data.table import Table
+from siamese_lab.errors import UserError
 from siamese_lab.registry import check_options, options_of
 
 LEARNT = "learnt"
@@ -58,6 +61,18 @@ class DataModule(lightning.LightningDataModule, ABC):
 
     title: str = "Images"
     """The name of the set where people read it."""
+    order: int = 100
+    """Place of the set in tables and figures, lowest first."""
+    notes: tuple[str, ...] = ()
+    """Sentences that the report shows as notes on the figures of the set."""
+    limitations: tuple[str, ...] = ()
+    """Paragraphs that the model card of a network trained on the set repeats."""
+    compared: tuple[str, ...] = ()
+    """Entries of `provenance` that must agree between runs that are compared."""
+    protocol: str | None = None
+    """Names the use of the images where the set has several uses; figures of two protocols do not compare."""
+    cross_validation: CrossValidation | None = None
+    """The fold that is tested, where the figure of the set is the mean over folds."""
     channels: int
     image_size: int
 
@@ -126,9 +141,24 @@ class DataModule(lightning.LightningDataModule, ABC):
         """Read the whole copy and say what is wrong with it, a sentence each; without downloading anything."""
         return []
 
+    def describe(self) -> DataSetInfo:
+        """Return the description that a run records; nothing is loaded."""
+        return DataSetInfo(self.title, self.protocol, self.order, self.notes, self.compared, self.cross_validation)
+
     @cached_property
     def official_pairs(self) -> OfficialPairs | None:
-        """Pairs that are to be decided by the set's own protocol, if it has any.
+        """Return the pairs that the set's own protocol wants to be decided, if it has any.
+
+        Runs and evaluations report them beside all other figures.
+
+        Raises:
+            UserError: if they are not there.
+        """
+        return None
+
+    @cached_property
+    def one_shot(self) -> OneShot | None:
+        """Return the one-shot runs that the set's own protocol defines, if it has any; evaluations report them.
 
         Raises:
             UserError: if they are not there.
@@ -168,8 +198,9 @@ class DataModule(lightning.LightningDataModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Load the data and check that P×K batches can be drawn from it, before anything else starts."""
-        assert self.batches
-        assert self.official_pairs is None or len(self.official_pairs.decide.same_M)
+        _ = self.batches  # raises for options that the data cannot meet
+        if self.official_pairs is not None and not len(self.official_pairs.decide.same_M):
+            raise UserError(f"The protocol of {self.title} names official pairs, but their list is empty.")
 
     def train_dataloader(self) -> PKBatches:
         """P×K batches without end, an epoch at a time."""

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from siamese_lab.data.image_files import ImageFiles
 from siamese_lab.data.messages import console
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError, UserError
 
 CHUNK = 64
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -76,7 +76,7 @@ def find_unreadable(files: ImageFiles, convert: Convert) -> list[Unreadable]:
         for name, content in zip(*chunk, strict=True):
             try:
                 pixels(files.place, name, content, convert)
-            except ValueError as error:
+            except UserError as error:
                 found.append(Unreadable(name, str(error)))
         return found
 
@@ -105,6 +105,16 @@ def _chunks(files: ImageFiles) -> Iterator[_Chunk]:
         yield _Chunk(some, list(islice(contents, len(some))))
 
 
+def loads(content: bytes) -> bool:
+    """Return whether Pillow can read the whole image in the content of a file."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+    except UNREADABLE:
+        return False
+    return True
+
+
 def pixels(place: Path, name: str, content: bytes, convert: Convert) -> NDArray[np.uint8]:
     """One image as (H, W, C).
 
@@ -115,5 +125,7 @@ def pixels(place: Path, name: str, content: bytes, convert: Convert) -> NDArray[
         with Image.open(io.BytesIO(content)) as image:
             pixels_HWC = np.asarray(convert(image))
     except UNREADABLE as error:
-        raise UserError(f"{place} holds {name}, which cannot be read as an image ({error}). Replace it.") from error
+        if not isinstance(error, UserError) and loads(content):
+            raise  # the image is whole, so the conversion is wrong
+        raise ResourceError(f"{place} holds {name}, which cannot be read as an image ({error}). Replace it.") from error
     return pixels_HWC if pixels_HWC.ndim == 3 else pixels_HWC[:, :, None]

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from siamese_lab.data.cache_folder import one_at_a_time, writing_to
 from siamese_lab.data.messages import console
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError
 
 ROUNDS = 3
 """How often every mirror is asked that may yet answer."""
@@ -82,7 +82,7 @@ def _fetch_from_any(remote: Remote, draft: Path, target: Path) -> None:
             else:
                 return
     told = "; ".join(f"{url}: {reason}" for url, reason in reasons.items())
-    raise UserError(
+    raise ResourceError(
         f"{remote.name} could not be downloaded ({told}). Try again later, or get the file in another way and put it "
         f"at {target}."
     )
@@ -136,18 +136,18 @@ class _Bar:
             TransferSpeedColumn(),
             TimeRemainingColumn(compact=True),
         )
-        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.task = self.progress.add_task("", total=None)
-        self.progress.start()
+        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.task = self._bar.add_task("", total=None)
+        self._bar.start()
 
     def update(self, count: int) -> None:
         """So many bytes more."""
-        self.progress.update(self.task, advance=count, total=self.total)
+        self._bar.update(self.task, advance=count, total=self.total)
 
     def reset(self) -> None:
         """From the start."""
-        self.progress.reset(self.task, total=self.total)
+        self._bar.reset(self.task, total=self.total)
 
     def close(self) -> None:
         """Take the bar away."""
-        self.progress.stop()
+        self._bar.stop()

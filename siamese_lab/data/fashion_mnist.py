@@ -39,4 +39,5 @@ class FashionMnist(IdxDataModule):
     """Ten kinds of clothing, shoes and bags."""
 
     title = "Fashion-MNIST"
+    order = 30
     official = FASHION_MNIST

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from siamese_lab.data.decode import Convert, pixels
 from siamese_lab.data.table import Tag
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError, UserError
 
 ADVICE = "Or set data.skip_unreadable=true to leave out such images."
 
@@ -72,7 +72,7 @@ class FilesTable:
         )
         for images_BCHW in loader:
             if isinstance(images_BCHW, str):
-                raise UserError(f"{images_BCHW} {ADVICE}")
+                raise ResourceError(f"{images_BCHW} {ADVICE}")
             yield tags.popleft(), images_BCHW
 
 
@@ -86,7 +86,7 @@ class _Decoded(Dataset[Tensor | str]):
         table = self.table
         try:
             read = [self._pixels(table.names[row]) for row in rows]
-        except ValueError as error:
+        except UserError as error:
             return str(error)
         return torch.from_numpy(np.ascontiguousarray(np.stack(read).transpose(0, 3, 1, 2)))
 
@@ -95,5 +95,5 @@ class _Decoded(Dataset[Tensor | str]):
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise UserError(f"{path} cannot be read any more ({error.strerror}).") from error
+            raise ResourceError(f"{path} cannot be read any more ({error.strerror}).") from error
         return pixels(self.table.place, name, content, self.table.convert)

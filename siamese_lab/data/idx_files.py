@@ -20,7 +20,7 @@ from siamese_lab.data.hold_out import hold_out_images
 from siamese_lab.data.image_files import list_images, readable
 from siamese_lab.data.image_table import FORMAT, ImageTable, cached, check_stored
 from siamese_lab.data.sources import Sources
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError, UserError
 
 PROTOCOLS = ("closed", "disjoint")
 SEEN, UNSEEN = range(5), range(5, 10)
@@ -129,7 +129,7 @@ def problems(idx: IdxSet, sources: Sources, cache: Path) -> list[str]:
             places.append(place)
             try:
                 parse_idx(place, file)
-            except ValueError as error:
+            except UserError as error:
                 found.append(str(error))
         if len(places) == len(IdxPart._fields):
             found += check_stored(cache / _key(idx, part, *places))
@@ -146,7 +146,7 @@ def parse_idx(place: Path, file: IdxFile) -> NDArray[np.uint8]:
         content = gzip.decompress(place.read_bytes()) if place.suffix == ".gz" else place.read_bytes()
     came = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if came != file.content_md5:
-        raise UserError(
+        raise ResourceError(
             f"{place} should hold the official {file.name} (MD5 {file.content_md5} when decompressed), but holds "
             f"something else ({came}). Replace it, or take it away to have it downloaded."
         )

@@ -40,7 +40,7 @@ class IdxDataModule(DataModule):
         super().__init__(**common)
         self.cache = Path(cache) if cache is not None else default_cache()
         self.sources = Sources(self.official.folder, root, self.cache)
-        self.protocol = idx_files.check_protocol(protocol)
+        self.protocol: str = idx_files.check_protocol(protocol)
         self.hold_out = hold_out
 
     def load(self) -> Splits:

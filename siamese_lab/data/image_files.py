@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pooch
 
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class ImageFiles:
                     continue
                 stream = archive.extractfile(member) if member.isreg() else None
                 if stream is None:
-                    raise UserError(
+                    raise ResourceError(
                         f"{self.place} should hold {member.name} as a plain file, but holds a link or something else "
                         "of that name. Replace the archive by the original."
                     )
@@ -118,7 +118,7 @@ class ImageFiles:
             or PureWindowsPath(name).drive
             or ".." in name.replace("\\", "/").split("/")
         ):
-            raise UserError(
+            raise ResourceError(
                 f"{self.place} has a member {name!r} that points outside of the archive: it is not what its publishers "
                 "made. Replace it by the original."
             )
@@ -142,9 +142,9 @@ def readable(place: Path) -> Iterator[None]:
     try:
         yield
     except tarfile.ReadError as error:
-        raise UserError(
+        raise ResourceError(
             f"{place} should be a zip or tar archive, but cannot be read as one ({error}). "
             "It is truncated or something else: replace it."
         ) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
-        raise UserError(f"{place} cannot be read ({error}). It is damaged or incomplete: replace it.") from error
+        raise ResourceError(f"{place} cannot be read ({error}). It is damaged or incomplete: replace it.") from error

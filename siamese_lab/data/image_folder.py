@@ -19,11 +19,12 @@ from siamese_lab.data.decode import decode, find_unreadable, unreadable
 from siamese_lab.data.files_table import ADVICE, FilesTable
 from siamese_lab.data.image_files import ImageFiles, list_images
 from siamese_lab.data.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
+from siamese_lab.data.info import DataSetInfo
 from siamese_lab.data.messages import announce
 from siamese_lab.data.plain_image import PlainImage
 from siamese_lab.data.registry import register
 from siamese_lab.data.table import Table
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError, UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 LEAST_CLASSES = 4
@@ -50,6 +51,11 @@ class ImageFolder(DataModule):
     """
 
     title = "Image folder"
+    order = 60
+    limitations = (
+        "Where the images of the folder show people, this network must not be used to identify them, to decide "
+        "anything about them, or for surveillance.",
+    )
 
     def __init__(
         self,
@@ -126,9 +132,14 @@ class ImageFolder(DataModule):
     def _decode(self, files: ImageFiles, labelled: "_Labelled") -> ImageTable:
         try:
             images_NCHW = decode(files, self.convert)
-        except ValueError as error:
-            raise UserError(f"{error} {ADVICE}") from error
+        except UserError as error:
+            raise ResourceError(f"{error} {ADVICE}") from error
         return ImageTable(images_NCHW, labelled.labels_N, labelled.class_names)
+
+    def describe(self) -> DataSetInfo:
+        """Name the folder in the title, as every folder is a set by itself."""
+        described = super().describe()
+        return described if self.root is None else described._replace(title=f"Images of {self.root.resolve().name}")
 
     def provenance(self) -> dict[str, str]:
         """The folder, and whether its images are in memory."""
@@ -227,7 +238,7 @@ def _folder(root: Path | None) -> Path:
             "each class."
         )
     if not root.is_dir():
-        raise UserError(f"data.root is {root}, but there is no such folder.")
+        raise ResourceError(f"data.root is {root}, but there is no such folder.")
     return root
 
 

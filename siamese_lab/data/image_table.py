@@ -20,7 +20,7 @@ from torch import Tensor
 from siamese_lab.data.cache_folder import one_at_a_time, writing_to
 from siamese_lab.data.messages import announce
 from siamese_lab.data.table import Tag
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError
 
 IMAGES, LABELS, MANIFEST = "images.npy", "labels.npy", "table.json"
 FORMAT = 2
@@ -44,12 +44,12 @@ class ImageTable:
     def __post_init__(self) -> None:
         images, labels = self.images_NCHW, self.labels_N
         if images.ndim != 4 or images.dtype != torch.uint8 or labels.shape != images.shape[:1]:
-            raise UserError(
+            raise ValueError(
                 "An image table expects uint8 images (N, C, H, W) and labels (N,), but got "
                 f"{images.dtype} {tuple(images.shape)} and {tuple(labels.shape)}."
             )
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.class_names):
-            raise UserError(
+            raise ValueError(
                 f"Labels must be indices of the {len(self.class_names)} class names, "
                 f"but run from {int(labels.min())} to {int(labels.max())}."
             )
@@ -109,7 +109,11 @@ def cached(folder: Path, key: str, decode: Callable[[], ImageTable]) -> ImageTab
                 with writing_to(folder):
                     _store(made, place)
                 table = _stored(place)
-                assert table is not None, f"{place} was stored but cannot be read"
+                if table is None:
+                    raise ResourceError(
+                        f"{place} was written but cannot be read back. Check that disk, or set paths.cache to a folder "
+                        "on another one."
+                    )
     return table
 
 

@@ -20,12 +20,13 @@ from siamese_lab.data.download import Remote
 from siamese_lab.data.hold_out import check_nth, hold_out_classes
 from siamese_lab.data.image_files import ImageFiles, list_images
 from siamese_lab.data.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
+from siamese_lab.data.info import CrossValidation
 from siamese_lab.data.lfw_pairs import Pairs, read_pairs
 from siamese_lab.data.lfw_people import FOLDS, people
-from siamese_lab.data.official_pairs import OfficialPairs, official_pairs
+from siamese_lab.data.official_pairs import OfficialPairs, RowPairs, official_pairs
 from siamese_lab.data.registry import register
 from siamese_lab.data.sources import Sources, packed
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.registry import did_you_mean
 
 FOLDER = "lfw-py"
@@ -72,6 +73,16 @@ PAIRS = {
 }
 
 
+FACES = (
+    "This network was trained on Labeled Faces in the Wild, photographs of public figures taken from news of the early "
+    "2000s, most of them of men, of adults and of light skin. Its errors are known for such photographs only, and must "
+    "be expected to be more frequent for everyone else. **It must not be used** to identify or to authenticate people, "
+    "to decide anything about a person (access, work, credit, policing, migration), for surveillance, or to infer who "
+    "someone is, their sex, age, origin, health or state of mind. It shows what strategies of selecting training "
+    "samples do; that is all it is for."
+)
+
+
 @register("lfw")
 class Lfw(DataModule):
     """LFW from a copy in torchvision's layout, archived or unpacked, or else downloaded (funneled).
@@ -92,6 +103,9 @@ class Lfw(DataModule):
     """
 
     title = "LFW"
+    order = 50
+    limitations = (FACES,)
+    compared = ("alignment",)
 
     def __init__(
         self,
@@ -114,6 +128,8 @@ class Lfw(DataModule):
         self.asked_alignment = alignment
         self.view = view
         self.fold = fold
+        self.protocol = f"View {view}"
+        self.cross_validation = None if fold is None else CrossValidation(fold, FOLDS, "fold", f"view_{view}/")
         self.hold_out = hold_out
         self.crop = crop
         self.image_size = image_size
@@ -148,7 +164,8 @@ class Lfw(DataModule):
             all_pairs = self.pairs("view_2")
             decided_M = all_pairs.fold_M == self.fold
             choose, decide = (Pairs(*(each[part] for each in all_pairs)) for part in (~decided_M, decided_M))
-        return official_pairs(f"view_{self.view}", self.everyone, choose, decide)
+        without_folds = (RowPairs(each.first_M, each.second_M, each.same_M) for each in (choose, decide))
+        return official_pairs(f"view_{self.view}", self.everyone, *without_folds)
 
     def pairs(self, which: str) -> Pairs:
         """The official pairs `view_1_train` (2,200), `view_1_test` (1,000) or `view_2` (6,000 in ten folds).
@@ -205,7 +222,7 @@ class Lfw(DataModule):
             try:
                 check_files(files)
                 found += unreadable(files, self._convert)
-            except ValueError as error:
+            except UserError as error:
                 found.append(str(error))
             found += check_stored(self.cache / self._key(files))
         for listed in PAIRS.values():
@@ -215,7 +232,7 @@ class Lfw(DataModule):
                 continue
             try:
                 read_pairs(place, people())
-            except ValueError as error:
+            except UserError as error:
                 found.append(str(error))
         return found
 
@@ -231,7 +248,7 @@ class Lfw(DataModule):
             return alignment, list_images(place, SUFFIX)
         asked = self._preferred()
         if asked.remote is None:
-            raise UserError(
+            raise ResourceError(
                 f"{self.sources.absent(asked.archive)} Deep-funneled images can no longer be downloaded: put that "
                 f"archive, or a folder {asked.stem}/, there, or leave data.alignment=null to use funneled ones."
             )
@@ -335,7 +352,7 @@ def check_files(files: ImageFiles) -> None:
             for names, what in ((missing, "missing"), (strange, "unknown"))
             if names
         ]
-        raise UserError(
+        raise ResourceError(
             f"{files.place} should hold the {len(expected):,} photographs of {len(people()):,} people, but holds "
             f"{len(found):,} ({'; '.join(told) or 'some twice or out of order'}). It is incomplete or something else: "
             "replace it."

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab.data.lfw_people import Person
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError
 
 
 class Pairs(NamedTuple):
@@ -47,9 +47,9 @@ def read_pairs(place: Path, people: Sequence[Person]) -> Pairs:
         *folds, each = (int(number) for number in header.split())
         (count,) = folds or (1,)
     except ValueError:
-        raise UserError(f"{place} should begin with the number of its pairs, but begins with {header!r}.") from None
+        raise ResourceError(f"{place} should begin with the number of its pairs, but begins with {header!r}.") from None
     if len(lines) != 2 * each * count:
-        raise UserError(
+        raise ResourceError(
             f"{place} should hold {2 * each * count} pairs by its first line, but holds {len(lines)}. "
             "It is incomplete: replace it."
         )
@@ -58,14 +58,14 @@ def read_pairs(place: Path, people: Sequence[Person]) -> Pairs:
 
     def row(name: str, number: str, line: str) -> int:
         if name not in images or not number.isdecimal() or not 1 <= int(number) <= images[name]:
-            raise UserError(f"{place} names image {number} of {name!r} in the line {line!r}, but there is none.")
+            raise ResourceError(f"{place} names image {number} of {name!r} in the line {line!r}, but there is none.")
         return starts[name] + int(number) - 1
 
     first, second, same = [], [], []
     for line in lines:
         words = line.split()
         if len(words) not in (3, 4):
-            raise UserError(f"{place} should have 3 or 4 words in a line, but has {line!r}.")
+            raise ResourceError(f"{place} should have 3 or 4 words in a line, but has {line!r}.")
         first.append(row(words[0], words[1], line))
         second.append(row(words[-2] if len(words) == 4 else words[0], words[-1], line))
         same.append(len(words) == 3)

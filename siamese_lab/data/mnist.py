@@ -28,4 +28,5 @@ class Mnist(IdxDataModule):
     """The digits 0–9."""
 
     title = "MNIST"
+    order = 20
     official = MNIST

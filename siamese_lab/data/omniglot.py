@@ -6,6 +6,7 @@ evaluation set (659 characters, 13,180 images) are tested.
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,10 +21,11 @@ from siamese_lab.data.hold_out import Parted
 from siamese_lab.data.image_files import ImageFiles, list_images
 from siamese_lab.data.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
 from siamese_lab.data.ink_image import ink_image
-from siamese_lab.data.one_shot_runs import OneShotRuns, read_runs
+from siamese_lab.data.one_shot import OneShot
+from siamese_lab.data.one_shot_runs import read_runs
 from siamese_lab.data.registry import register
 from siamese_lab.data.sources import Sources, packed
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.registry import did_you_mean
 
 FOLDER = "omniglot-py"
@@ -62,6 +64,7 @@ class Omniglot(DataModule):
     """
 
     title = "Omniglot"
+    order = 40
     channels = 1
 
     def __init__(
@@ -97,7 +100,8 @@ class Omniglot(DataModule):
         """
         return self.sources.find_or_download(ONE_SHOT_RUNS, ONE_SHOT_RUNS.name.removesuffix(".zip"))
 
-    def one_shot(self) -> OneShotRuns:
+    @cached_property
+    def one_shot(self) -> OneShot:
         """The drawings of those runs, made as the set's other images are, and what is to be answered.
 
         Raises:
@@ -134,7 +138,7 @@ class Omniglot(DataModule):
             try:
                 check_files(files, part)
                 found += unreadable(files, self._convert)
-            except ValueError as error:
+            except UserError as error:
                 found.append(str(error))
             found += check_stored(self.cache / self._key(part, files))
         return found
@@ -168,7 +172,7 @@ def check_files(files: ImageFiles, part: str) -> None:
     drawings = Counter(character_of(name) for name in files.names)
     if len(drawings) != CHARACTERS[part] or set(drawings.values()) != {DRAWINGS}:
         expected = CHARACTERS[part]
-        raise UserError(
+        raise ResourceError(
             f"{files.place} should hold {expected} characters of {DRAWINGS} drawings ({expected * DRAWINGS} images), "
             f"but holds {len(drawings)} characters and {len(files.names)} images. It is incomplete or something else: "
             "replace it by the original."

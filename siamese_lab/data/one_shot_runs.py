@@ -8,35 +8,29 @@ Shapes: E runs, W characters of a run, Q drawings to classify in a run.
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from siamese_lab.data.decode import Convert, decode
 from siamese_lab.data.image_files import list_images
 from siamese_lab.data.image_table import ImageTable
-from siamese_lab.errors import UserError
+from siamese_lab.data.one_shot import OneShot
+from siamese_lab.errors import ResourceError
 
 RUNS, WAYS = 20, 20
 ANSWERS = "class_labels.txt"
 
 
-class OneShotRuns(NamedTuple):
-    """All runs."""
-
-    table: ImageTable
-    """The 800 drawings. Those of one character in a run are of one class, named by the drawing that is known."""
-    known_EW: Tensor
-    """int64: the rows of the drawings that are known."""
-    asked_EQ: Tensor
-    """int64: the rows of those to classify."""
-    answer_EQ: Tensor
-    """int64, 0…W − 1: which of the known each is to be given to."""
+HOW = (
+    f"{RUNS} runs of {WAYS}-way classification within an alphabet, drawn by two people (Lake et al. 2015). Not to be "
+    "compared with random episodes, which are easier."
+)
 
 
-def read_runs(place: Path, convert: Convert) -> OneShotRuns:
-    """The runs of an archive or folder.
+def read_runs(place: Path, convert: Convert) -> OneShot:
+    """Read the runs of an archive or folder.
+
+    Drawings of one character in a run are of one class, named by the drawing that is known.
 
     Args:
         place: `all_runs.zip`, or what was unpacked from it.
@@ -51,7 +45,7 @@ def read_runs(place: Path, convert: Convert) -> OneShotRuns:
     known_of = dict(_answers(place))
     answered = set(known_of) == set(asked) and set(known_of.values()) == set(known)
     if not (answered and len(known) == len(asked) == RUNS * WAYS):
-        raise UserError(
+        raise ResourceError(
             f"{place} should hold {RUNS} runs of {WAYS} known drawings, as many to classify and {ANSWERS}, but holds "
             f"{len(known)} and {len(asked)} drawings and {len(known_of)} answers. It is incomplete or something else: "
             "replace it by the original."
@@ -61,7 +55,9 @@ def read_runs(place: Path, convert: Convert) -> OneShotRuns:
     labels_N = torch.tensor([label_of[name] for name in row_of])
     known_EW, asked_EQ = (torch.tensor([row_of[name] for name in names]).view(RUNS, WAYS) for names in (known, asked))
     table = ImageTable(decode(files, convert), labels_N, tuple(known))
-    return OneShotRuns(table, known_EW, asked_EQ, labels_N[asked_EQ] - labels_N[known_EW[:, :1]])
+    return OneShot(
+        "lake", "Lake's runs", HOW, table, known_EW, asked_EQ, labels_N[asked_EQ] - labels_N[known_EW[:, :1]]
+    )
 
 
 def _answers(place: Path) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from siamese_lab.data.download import Remote, download
 from siamese_lab.data.messages import announce
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError
 
 DOWNLOADS = "downloads"
 
@@ -33,7 +33,7 @@ class Sources:
             UserError: if the user's root is not there.
         """
         if self.root is not None and not self.root.is_dir():
-            raise UserError(
+            raise ResourceError(
                 f"paths.data (or SIAMESE_LAB_DATA) is {self.root}, but there is no such folder. It should hold "
                 f"{self.folder}/{names[-1]}, or be left out to have it downloaded."
             )

@@ -11,9 +11,9 @@ from omegaconf import OmegaConf
 
 from siamese_lab import checkpoints, data
 from siamese_lab.choices import config_folder
+from siamese_lab.command_line_errors import searched_too
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation.trained import Trained, choices_of
-from siamese_lab.mistakes import searched_too
 from siamese_lab.overrides import last_value, option_of, quoted
 from siamese_lab.registry import options_of
 

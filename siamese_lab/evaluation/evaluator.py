@@ -10,7 +10,6 @@ from rich.console import Console
 from torch import Tensor
 
 from siamese_lab.data import DataModule
-from siamese_lab.data.omniglot import Omniglot
 from siamese_lab.data.table import Table
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation import protocols
@@ -64,7 +63,7 @@ def evaluate(
     if pairs:
         under_way.verify_drawn(pairs)
     under_way.verify_official()
-    under_way.classify_by_lake()
+    under_way.classify_official_runs()
     if episodes:
         under_way.classify_at_random(episodes)
     under_way.cluster()
@@ -136,7 +135,7 @@ class _UnderWay:
         """The pairs that the set's protocol names, where it names some."""
         try:
             official = self.images.official_pairs
-        except ValueError as error:
+        except UserError as error:
             self.evaluation.left_out["verification_official"] = str(error)
             return
         if official is not None:
@@ -149,19 +148,16 @@ class _UnderWay:
         self.evaluation.protocols[name] = verified.protocol
         self.evaluation.curves[verified.protocol.title] = verified.curve
 
-    def classify_by_lake(self) -> None:
-        """Lake's runs, which only Omniglot has."""
-        if not isinstance(self.images, Omniglot):
-            return
+    def classify_official_runs(self) -> None:
+        """Classify the one-shot runs that the set's protocol defines, if it defines some."""
         try:
-            runs = self.images.one_shot()
-        except ValueError as error:
-            self.evaluation.left_out["one_shot_lake"] = str(error)
+            runs = self.images.one_shot
+        except UserError as error:
+            self.evaluation.left_out["one_shot_official"] = str(error)
             return
-        z_MD = self.directions("one-shot runs", runs.table)
-        self.evaluation.protocols["one_shot_lake"] = protocols.lake(
-            z_MD[runs.known_EW], z_MD[runs.asked_EQ], runs.answer_EQ.to(z_MD.device), self.seed
-        )
+        if runs is not None:
+            z_MD = self.directions("one-shot runs", runs.table)
+            self.evaluation.protocols[f"one_shot_{runs.name}"] = protocols.official_one_shot(runs, z_MD, self.seed)
 
     def classify_at_random(self, number: int) -> None:
         """Episodes of every kind for which there are images enough."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab.data.official_pairs import OfficialPairs
+from siamese_lab.data.one_shot import OneShot
 from siamese_lab.evaluation.evaluation import ClassFigures, Figure, Protocol
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics import bootstrap, clustering, few_shot, health
@@ -159,14 +160,14 @@ def official_verification(official: OfficialPairs, z_MD: Tensor, seed: int, stag
     )
 
 
-def lake(known_EWD: Tensor, asked_EQD: Tensor, answer_EQ: Tensor, seed: int) -> Protocol:
-    """Lake's twenty one-shot runs, with an interval over runs."""
-    error_E = few_shot.one_shot(known_EWD, asked_EQD, answer_EQ).error_E.cpu()
+def official_one_shot(runs: OneShot, z_MD: Tensor, seed: int) -> Protocol:
+    """Measure the one-shot runs that a data set's protocol defines, with an interval over runs."""
+    answer_EQ = runs.answer_EQ.to(z_MD.device)
+    error_E = few_shot.one_shot(z_MD[runs.known_EW], z_MD[runs.asked_EQ], answer_EQ).error_E.cpu()
     interval = bootstrap.over_classes(error_E, torch.arange(len(error_E)), seed=seed)
     return Protocol(
-        "One-shot, Lake's runs",
-        f"{len(error_E)} runs of {known_EWD.shape[1]}-way classification within an alphabet, drawn by two people "
-        "(Lake et al. 2015). Not to be compared with random episodes, which are easier.",
+        f"One-shot, {runs.title}",
+        runs.how,
         {"error": Figure(*interval)},
         "runs",
         {"runs": len(error_E)},

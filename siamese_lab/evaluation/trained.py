@@ -43,19 +43,19 @@ def load(place: Path) -> Trained:
     """
     checkpoint = checkpoints.find(place)
     content = checkpoints.read(checkpoint)
+    choices = choices_of(content, checkpoint)
     try:
-        choices = choices_of(content, checkpoint)
-        network = network_of(choices)
         weights = {
             name.removeprefix(PREFIX): tensor
             for name, tensor in content["state_dict"].items()
             if name.startswith(PREFIX)
         }
         step = int(content["global_step"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{checkpoint} is not whole: it lacks {error}. A run of siamese_lab stores weights, steps and choices."
         ) from error
+    network = network_of(choices)
     fill(network, weights, checkpoint)
     return Trained(network, choices, step, checkpoint)
 
@@ -75,12 +75,17 @@ def choices_of(content: Mapping[str, Any], checkpoint: Path) -> dict[str, Any]:
             f"{checkpoint} holds weights but not the choices they were trained with, and no {results.FILE_NAME} lies "
             "in the folder above its own. Leave it in the folder of its run, or train again with this version."
         )
-    if lacking := [name for name in NEEDED if name not in choices]:
+    if lacking := [name for name in NEEDED if name not in choices or is_unnamed(name, choices[name])]:
         raise UserError(
             f"{checkpoint} is not whole: the choices in it lack {', '.join(lacking)}. "
             "Use another of its run's checkpoints."
         )
     return choices
+
+
+def is_unnamed(group: str, options: Any) -> bool:
+    """Return whether the options of a group of parts do not say which part they are of."""
+    return group in ("data", "network") and not (isinstance(options, Mapping) and "name" in options)
 
 
 def network_of(choices: Mapping[str, Any]) -> networks.SiameseNetwork:

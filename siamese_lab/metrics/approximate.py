@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.metrics import ranking
 from siamese_lab.metrics.ranking import Places, Points, Queries
 
@@ -63,7 +63,7 @@ def _built(gallery: Points) -> tuple[str, Any]:
     try:
         import faiss
     except ImportError:
-        raise UserError(
+        raise ResourceError(
             'index="faiss" needs the package faiss, which is not installed. '
             'Install it with `pip install faiss-cpu`, or take index="exact".'
         ) from None

@@ -41,7 +41,7 @@ def over_classes(
         level: the share of such intervals that is to hold the true mean.
 
     Raises:
-        UserError: for shapes that do not match, a level or number that makes no interval, values that are not finite,
+        ValueError: for shapes that do not match, a level or number that makes no interval, values that are not finite,
             or fewer than 2 classes.
     """
     _check(values_Q, labels_Q, resamples, level)
@@ -70,15 +70,15 @@ def _mean(sum_C: np.ndarray, size_C: np.ndarray, axis: int = -1) -> np.ndarray:
 
 def _check(values_Q: Tensor, labels_Q: Tensor, resamples: int, level: float) -> None:
     if values_Q.ndim != 1 or labels_Q.shape != values_Q.shape:
-        raise UserError(
+        raise ValueError(
             f"The bootstrap expects values (Q,) and labels (Q,), but got {tuple(values_Q.shape)} and "
             f"{tuple(labels_Q.shape)}."
         )
     if resamples < 1 or not 0 < level < 1:
-        raise UserError(
+        raise ValueError(
             f"The bootstrap needs resamples of at least 1 and a level between 0 and 1, but they are {resamples} and "
             f"{level}."
         )
     lost = int((~values_Q.isfinite()).sum())
     if lost > 0:
-        raise UserError(f"The bootstrap expects finite values, but {lost} of {len(values_Q)} are not.")
+        raise ValueError(f"The bootstrap expects finite values, but {lost} of {len(values_Q)} are not.")

@@ -9,9 +9,9 @@ from siamese_lab.errors import UserError
 
 
 def check_embeddings(what: str, z_ND: Tensor, labels_N: Tensor) -> None:
-    """Raise UserError, about `what`, unless there is one label to each embedding, and all of these are finite."""
+    """Raise ValueError, about `what`, unless each embedding has one label, and UserError unless all are finite."""
     if z_ND.ndim != 2 or labels_N.shape != z_ND.shape[:1]:
-        raise UserError(
+        raise ValueError(
             f"{what} expects embeddings (N, D) and labels (N,), "
             f"but got {tuple(z_ND.shape)} and {tuple(labels_N.shape)}."
         )

@@ -61,10 +61,11 @@ def one_shot(known_EWD: Tensor, asked_EQD: Tensor, answer_EQ: Tensor) -> OneShot
         answer_EQ: int64, 0…W − 1: whose class each is of.
 
     Raises:
-        UserError: for shapes that do not match, and for embeddings that are not finite.
+        ValueError: for shapes that do not match.
+        UserError: for embeddings that are not finite.
     """
     if known_EWD.ndim != 3 or asked_EQD.shape[:2] != answer_EQ.shape or asked_EQD.shape[::2] != known_EWD.shape[::2]:
-        raise UserError(
+        raise ValueError(
             f"one_shot expects embeddings (E, W, D) and (E, Q, D) and answers (E, Q), "
             f"but got {tuple(known_EWD.shape)}, {tuple(asked_EQD.shape)} and {tuple(answer_EQ.shape)}."
         )

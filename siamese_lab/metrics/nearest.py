@@ -40,10 +40,11 @@ def nearest(
         distance: what the nearest is judged by.
 
     Raises:
-        UserError: for shapes that do not match, or a k below 1 or above what there is to find.
+        ValueError: for shapes that do not match.
+        UserError: for a k below 1 or above what there is to find.
     """
     if z_QD.ndim != 2 or gallery_z_MD.ndim != 2 or z_QD.shape[1] != gallery_z_MD.shape[1]:
-        raise UserError(
+        raise ValueError(
             f"nearest expects embeddings (Q, D) and a gallery (M, D), but got {tuple(z_QD.shape)} and "
             f"{tuple(gallery_z_MD.shape)}."
         )

@@ -39,7 +39,7 @@ def pair_distances(z_MD: Tensor, pairs: Pairs) -> Tensor:
     """
     needed = 1 + max((int(row_N.max()) for row_N in pairs[:2] if len(row_N)), default=-1)
     if z_MD.ndim != 2 or len(z_MD) < needed:
-        raise UserError(f"These pairs expect embeddings ({needed} or more, D), but got {tuple(z_MD.shape)}.")
+        raise ValueError(f"These pairs expect embeddings ({needed} or more, D), but got {tuple(z_MD.shape)}.")
     check_finite(z_MD)
     chunk = max(1, CHUNK_CELLS // max(1, z_MD.shape[1]))
     sides = (row_N.to(z_MD.device).split(chunk) for row_N in pairs[:2])

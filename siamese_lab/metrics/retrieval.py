@@ -80,7 +80,8 @@ def retrieve(
             not found, and as not in the way, so the figures may err either way. It is told in the result.
 
     Raises:
-        UserError: for shapes that do not match, a K that is too small or too large, an unknown distance or index, or
+        ValueError: for shapes that do not match.
+        UserError: for a K that is too small or too large, an unknown distance or index, or
             no class of two images (without a gallery) or none that the gallery has as well.
     """
     within = gallery_z_MD is None
@@ -167,17 +168,17 @@ def _check(
     if gallery_z_MD is None and gallery_labels_M is None:
         return
     if gallery_z_MD is None or gallery_labels_M is None:
-        raise UserError("A gallery needs both gallery_z_MD and gallery_labels_M, but only one of them came.")
+        raise ValueError("A gallery needs both gallery_z_MD and gallery_labels_M, but only one of them came.")
     _check_shapes("a gallery of embeddings (M, D) and labels (M,)", gallery_z_MD, gallery_labels_M)
     if z_ND.shape[1] != gallery_z_MD.shape[1]:
-        raise UserError(
+        raise ValueError(
             f"Queries and gallery must have as many dimensions, but have {z_ND.shape[1]} and {gallery_z_MD.shape[1]}."
         )
 
 
 def _check_shapes(what: str, z_ND: Tensor, labels_N: Tensor) -> None:
     if z_ND.ndim != 2 or labels_N.shape != z_ND.shape[:1]:
-        raise UserError(f"Retrieval expects {what}, but got {tuple(z_ND.shape)} and {tuple(labels_N.shape)}.")
+        raise ValueError(f"Retrieval expects {what}, but got {tuple(z_ND.shape)} and {tuple(labels_N.shape)}.")
 
 
 def check_labels(labels_N: Tensor) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from siamese_lab.errors import UserError
+from siamese_lab.metrics import registry
 from siamese_lab.metrics.retrieval import KS, Distance, retrieve
 
 
@@ -25,6 +25,10 @@ class RetrievalMetrics(Metric):
     Args:
         k: the K's of Recall@K, which is NaN for those K that are more than there are images to find.
         distance: as `retrieve` takes it.
+        extra: names of registered metrics to compute of the same images; see `siamese_lab.metrics.registry`.
+
+    Raises:
+        UserError: for an extra metric that is not registered.
     """
 
     full_state_update = False
@@ -32,8 +36,9 @@ class RetrievalMetrics(Metric):
     labels: list[Tensor]
     image_ids: list[Tensor]
 
-    def __init__(self, k: Sequence[int] = KS, distance: Distance = "cosine") -> None:
+    def __init__(self, k: Sequence[int] = KS, distance: Distance = "cosine", extra: Sequence[str] = ()) -> None:
         super().__init__()
+        self.extra = registry.check_names(extra)
         self.k = tuple(k)
         self.distance: Distance = distance
         self.add_state("embeddings", default=[], dist_reduce_fx="cat")
@@ -47,22 +52,27 @@ class RetrievalMetrics(Metric):
         self.image_ids.append(torch.full_like(labels_B, -1) if image_ids_B is None else image_ids_B)
 
     def compute(self) -> dict[str, Tensor]:
-        """{'recall@1': …, …, 'r_precision': …, 'map@r': …, 'mrr': …}.
+        """{'recall@1': …, …, 'r_precision': …, 'map@r': …, 'mrr': …}, then the figures of the extra metrics.
 
         Raises:
             UserError: where `retrieve` does, and if only some chunks came with ids.
+            ValueError: if an extra metric returns a figure of a name that is there already.
         """
         z_ND, labels_N, image_ids_N = map(dim_zero_cat, (self.embeddings, self.labels, self.image_ids))
         told_N = image_ids_N >= 0
         if told_N.any():
             if not told_N.all():
-                raise UserError("Some images came with ids and some without. Give ids with every chunk or with none.")
+                raise ValueError("Some images came with ids and some without. Give ids with every chunk or with none.")
             first_M = _one_of_each(image_ids_N)
             z_ND, labels_N = z_ND[first_M], labels_N[first_M]
         able = [k for k in self.k if k < len(labels_N)] or [1]
         figures = retrieve(z_ND, labels_N, able, distance=self.distance).figures()
         unable = z_ND.new_tensor(torch.nan)
-        return {f"recall@{k}": figures.pop(f"recall@{k}", unable) for k in self.k} | figures
+        of_retrieval = {f"recall@{k}": figures.pop(f"recall@{k}", unable) for k in self.k} | figures
+        more = registry.compute(self.extra, z_ND, labels_N)
+        if twice := of_retrieval.keys() & more.keys():
+            raise ValueError(f"Extra metrics return {', '.join(sorted(twice))}, which retrieval returns already.")
+        return of_retrieval | more
 
 
 def _one_of_each(image_ids_N: Tensor) -> Tensor:

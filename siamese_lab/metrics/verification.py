@@ -171,7 +171,7 @@ def tar_at_far(curve: Roc, negatives: int, far: Sequence[float] = FARS) -> tuple
 def check_pairs(distance_N: Tensor, same_N: Tensor) -> None:
     """Raise UserError unless there are pairs of both kinds, each with a finite distance."""
     if distance_N.ndim != 1 or distance_N.shape != same_N.shape:
-        raise UserError(
+        raise ValueError(
             f"Verification expects distances and kinds of pairs, both (N,), "
             f"but got {tuple(distance_N.shape)} and {tuple(same_N.shape)}."
         )

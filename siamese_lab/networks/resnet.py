@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.networks.backbone import Backbone
 from siamese_lab.networks.registry import register
 
@@ -96,7 +96,7 @@ class AsImageNet(nn.Module):
 
 
 def resolve_stem(stem: str, image_size: int, pretrained: bool) -> str:
-    """What `auto` means; raises ValueError for a stem that is not known or that the weights do not fit."""
+    """Return what `auto` means. Raise UserError for a stem that is unknown or that the weights do not fit."""
     if stem not in ("auto", "small", "imagenet"):
         raise UserError(f"stem must be 'auto', 'small' or 'imagenet', but is {stem!r}.")
     if stem == "small" and pretrained:
@@ -126,7 +126,7 @@ def pretrained_weights(architecture: str) -> dict[str, Tensor]:
     try:
         state: dict[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
-        raise UserError(
+        raise ResourceError(
             f"The pretrained weights of {architecture} could not be loaded from {weights.url} ({error}). "
             f"Put that file into {torch.hub.get_dir()}/checkpoints by hand, or set network.pretrained=false."
         ) from error

@@ -65,8 +65,10 @@ class SiameseNetwork(nn.Module):
         return self._of_wanted_norm(z_BD / (1 + len(self.views)))
 
     def _embed(self, images_BCHW: Tensor) -> Tensor:
+        images_BCHW = images_BCHW.to(self.embed.weight.dtype)  # trainer.precision=64-true has weights in float64
         features = self.dropout(self.backbone(images_BCHW.contiguous(memory_format=torch.channels_last)))
-        return self._of_wanted_norm(self.batch_norm(self.embed(features).float()))
+        z_BD = self.embed(features)
+        return self._of_wanted_norm(self.batch_norm(z_BD.to(torch.promote_types(z_BD.dtype, torch.float32))))
 
     def _of_wanted_norm(self, z_BD: Tensor) -> Tensor:
         return F.normalize(z_BD, dim=1) if self.normalize else z_BD

@@ -37,7 +37,7 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {view.__name__: view for view in 
 
 
 def check_views(names: Iterable[str]) -> list[str]:
-    """The names as a list; ValueError for one that is no view, or comes twice."""
+    """The names as a list; UserError for one that is no view, or comes twice."""
     names = list(names)
     for name in names:
         if name not in VIEWS:

@@ -29,7 +29,7 @@ class ClassPeers(NamedTuple):
     """The other images of each image's class."""
 
     runs: ClassRuns | None
-    """None where finding the peers took no sorting: see `Images.runs_of_batch`."""
+    """None where finding the peers took no sorting: see `MiningInputs.runs_of_batch`."""
     positive_BR: Tensor
     """int64: the r-th other image of the class, counted onwards from the image itself and around."""
     valid_BR: Tensor
@@ -169,7 +169,7 @@ def _around(place: Tensor, count: Tensor) -> Tensor:
 
 
 def _check_table(sorted_B: Tensor, images_per_class: int, begins_B: Tensor) -> None:
-    """Raise UserError (on a GPU, and compiled, by the device) unless rows of K are each a class of its own."""
+    """Raise ValueError (on a GPU, and compiled, by the device) unless rows of K are each a class of its own."""
     told = f"at least 2 classes × {images_per_class} images"
     waits = on_eager_cpu(sorted_B.device)
     if len(sorted_B) > images_per_class and len(sorted_B) % images_per_class == 0:
@@ -179,24 +179,24 @@ def _check_table(sorted_B: Tensor, images_per_class: int, begins_B: Tensor) -> N
         if not waits or torch.equal(differs_B, begins_B):
             return
     if not waits:
-        raise UserError(f"A batch of {len(sorted_B)} images is not made of {told}.")
+        raise ValueError(f"A batch of {len(sorted_B)} images is not made of {told}.")
     _check_counts(class_runs(sorted_B, sorted_B).count_B, images_per_class)
 
 
 def _check_counts(count_B: Tensor, images_per_class: int | None) -> None:
     fewest, most = torch.stack(count_B.aminmax()).tolist()
     if images_per_class is not None and not fewest == most == images_per_class:
-        raise UserError(
+        raise ValueError(
             f"The sampler was told that every class of a batch has {images_per_class} images, but there are "
             f"classes with {sorted(set(count_B.tolist()))}. Build it with images_per_class=None for uneven batches."
         )
     if most == len(count_B):
-        raise UserError(
+        raise ValueError(
             f"All {len(count_B)} images of the batch are of one class, so there are no negatives. "
             "Batches need at least 2 classes."
         )
     if most == 1:
-        raise UserError(
+        raise ValueError(
             f"Each of the {len(count_B)} images of the batch is alone in its class, so there are no positives. "
             "P×K batches need at least 2 images per class."
         )

@@ -47,7 +47,7 @@ class CurriculumSampler(Sampler):
 
     def stage(self, progress: float) -> int:
         """Return the number of the stage at this share of the training, counted from 0."""
-        return min(sum(progress >= end for end in self.until), len(self.until) - 1)
+        return next((number for number, end in enumerate(self.until) if progress < end), len(self.until) - 1)
 
     def select(self, inputs: MiningInputs) -> Selection:
         """Select as the strategy of the current stage does, and report the stage."""

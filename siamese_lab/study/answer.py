@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from siamese_lab.study.circumstances import commits
 from siamese_lab.study.comparison import BASELINE, Comparison
 from siamese_lab.study.findings import HEADLINE, Findings
-from siamese_lab.study.names import in_order_of_data, in_order_of_strategies
+from siamese_lab.study.names import each_once, in_order_of_strategies
 from siamese_lab.study.ranks import Ranks
 from siamese_lab.study.tables import cells
 
@@ -42,7 +42,7 @@ def _beside_random(compared: Sequence[Comparison]) -> str:
         )
     separated = [each for each in compared if each.separated]
     if not separated:
-        data = in_order_of_data(each.data for each in compared)
+        data = each_once(each.data for each in compared)
         where = data[0] if len(data) == 1 else f"any of {len(data)} data sets"
         return f"By test Recall@1 the data do not separate any strategy from random sampling on {where}."
     told = []

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from siamese_lab.study import statistics
-from siamese_lab.study.names import in_order_of_data, in_order_of_strategies
+from siamese_lab.study.names import each_once, in_order_of_strategies
 from siamese_lab.study.statistics import ALPHA, Difference, Estimate
 
 BASELINE = "random"
@@ -29,15 +29,19 @@ class Comparison(NamedTuple):
 
 
 def of_metric(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The value of each data set, strategy (both in the index) and seed (in the columns); NaN where there is none."""
+    """Return the value of each data set and strategy (index) and seed (columns); NaN where there is none.
+
+    Data sets keep the order in which `figures` lists them.
+    """
     chosen = figures[figures["metric"] == metric]
-    return chosen.pivot(index=["data", "strategy"], columns="seed", values="value")
+    values = chosen.pivot(index=["data", "strategy"], columns="seed", values="value")
+    return values.reindex(pd.MultiIndex.from_frame(chosen[["data", "strategy"]].drop_duplicates()))
 
 
 def cells(values: pd.DataFrame) -> list[tuple[str, str]]:
     """The data sets and strategies that there are figures of, in order, of what `of_metric` gives."""
     data, strategies = (values.index.get_level_values(level) for level in ("data", "strategy"))
-    grid = product(in_order_of_data(data), in_order_of_strategies(strategies))
+    grid = product(each_once(data), in_order_of_strategies(strategies))
     return [cell for cell in grid if cell in values.index]
 
 

@@ -34,6 +34,8 @@ def _what_is_wrong(run: Results) -> str | None:
             return f"{name} is {getattr(run, name)!r}"
     if run.status not in get_args(Status):
         return f"status is {run.status!r}"
+    if not isinstance(run.data_set, (dict, type(None))):
+        return f"data_set is {run.data_set!r}"
     if not isinstance(run.choices.get("data"), dict):
         return "choices has no data"
     tuned = run.choices.get("tuned")

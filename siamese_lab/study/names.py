@@ -1,23 +1,12 @@
-"""How data sets, strategies and figures are written for people, and in what order they stand."""
+"""How strategies and figures are written for people, and in what order they stand."""
 
 import re
 from collections.abc import Iterable
-from pathlib import PureWindowsPath
-
-from siamese_lab.study.results import Results
 
 METRICS = {"r_precision": "R-Precision", "map@r": "MAP@R"} | {
     name: name.upper() for name in ("mrr", "auc", "eer", "nmi", "ami")
 }
 """Those that are not written as their names begin."""
-DATA = {
-    "digits": "Digits",
-    "mnist": "MNIST",
-    "fashion_mnist": "Fashion-MNIST",
-    "omniglot": "Omniglot",
-    "lfw": "LFW",
-    "image_folder": "Images of",
-}
 STRATEGIES = ("random", "hard", "semi_hard", "distance_weighted")
 """Those of the lab's question, from the baseline on; others follow by name."""
 COUNTS = ("threshold", "positives", "negatives")
@@ -32,32 +21,14 @@ def metric_name(metric: str) -> str:
     return ", ".join([told, *(each.capitalize().replace("_", " ") for each in protocol)])
 
 
-def data_name(run: Results) -> str:
-    """Of the images and the protocol they are used by, as figures of two protocols are not comparable."""
-    options = run.choices["data"]
-    name = DATA.get(run.data, run.data)
-    if run.data == "image_folder":
-        return f"{name} {PureWindowsPath(options['root']).name}"
-    if "protocol" in options:
-        return f"{name}, {options['protocol']}"
-    if "view" in options:
-        return f"{name}, View {options['view']}"
-    return name
-
-
 def in_order_of_strategies(names: Iterable[str]) -> list[str]:
     """Each once."""
     return sorted(set(names), key=lambda name: (STRATEGIES.index(name) if name in STRATEGIES else 99, name))
 
 
-def in_order_of_data(names: Iterable[str]) -> list[str]:
-    """Each once, easy sets first."""
-    known = list(DATA.values())
-
-    def place(name: str) -> tuple[int, str]:
-        return next((number for number, each in enumerate(known) if name.startswith(each)), len(known)), name
-
-    return sorted(set(names), key=place)
+def each_once(names: Iterable[str]) -> list[str]:
+    """Return each name once, in the order of first appearance; `runs.figures` lists data sets as tables show them."""
+    return list(dict.fromkeys(names))
 
 
 def is_figure(metric: str) -> bool:

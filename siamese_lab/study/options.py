@@ -17,6 +17,7 @@ ASIDE = (
     "budget",
     "tuned",
     "tuning",
+    "metrics",
 )
 """Where files lie, what is shown, how jobs are started, and what has set options that are told by themselves."""
 

@@ -76,9 +76,9 @@ def tuned_by(runs: Iterable[Run]) -> dict[str, set[str]]:
 
 def _options(run: Run) -> dict[str, str]:
     results = run.results
-    alignment = {"images.alignment": results.images["alignment"]} if "alignment" in results.images else {}
+    images = {f"images.{name}": value for name, value in run.data_set.compared.items()}
     precision = {"hardware.precision": results.hardware.get("precision")} if results.hardware else {}
-    told = named(results, APART) | alignment | precision
+    told = named(results, APART) | images | precision
     return {
         name.removesuffix(f".{BUILT}"): str(value).rsplit(".", 1)[-1] if name.endswith(BUILT) else written(value)
         for name, value in told.items()

@@ -16,7 +16,7 @@ import pandas as pd
 import scipy.stats
 from numpy.typing import NDArray
 
-from siamese_lab.study.names import in_order_of_data, in_order_of_strategies
+from siamese_lab.study.names import each_once, in_order_of_strategies
 from siamese_lab.study.statistics import ALPHA
 
 PERMUTATIONS = 20_000
@@ -68,7 +68,7 @@ def rank(values: pd.DataFrame, more_is_better: bool = True) -> Ranks | None:
         more_is_better: whether rank 1 is of the highest mean.
     """
     strategies = in_order_of_strategies(values.index.get_level_values("strategy"))
-    data = in_order_of_data(values.index.get_level_values("data"))
+    data = each_once(values.index.get_level_values("data"))
     means = {name: mean for name in data if (mean := _means_of_common_seeds(values.loc[name], strategies)) is not None}
     if len(means) < 2 or len(strategies) < 2:
         return None

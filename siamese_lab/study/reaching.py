@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from siamese_lab.study.names import in_order_of_data, in_order_of_strategies
+from siamese_lab.study.names import each_once, in_order_of_strategies
 from siamese_lab.study.runs import VALIDATED_BY
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
@@ -36,7 +36,7 @@ def reach(courses: pd.DataFrame, levels: Sequence[float]) -> list[Reached]:
     """For every data set, level and strategy, in this order, of what `runs.courses` gives."""
     return [
         _reached(courses[(courses["data"] == data) & (courses["strategy"] == strategy)], level)
-        for data in in_order_of_data(courses["data"])
+        for data in each_once(courses["data"])
         for level in sorted(set(levels))
         for strategy in in_order_of_strategies(courses.loc[courses["data"] == data, "strategy"])
     ]

@@ -37,6 +37,7 @@ def reservations(findings: Findings) -> list[str]:
         counts = ((failed, "not finished"), (study.missing, "missing"), (study.set_aside, "set aside"))
         listed = ", ".join(f"{len(which)} {what}" for which, what in counts if which)
         told.append(f"Of the jobs: {listed}; see “What failed or is missing”.")
+    told += [f"{data}: {note}" for data, notes in study.notes.items() for note in notes]
     return told
 
 

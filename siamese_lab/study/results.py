@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from siamese_lab.errors import UserError
+from siamese_lab.errors import Fault, UserError, fault_of
 from siamese_lab.json_file import write_json
 
 SCHEMA_VERSION = 1
@@ -44,6 +44,8 @@ class Results:
     hardware: dict[str, Any]
     status: Status = "running"
     error: str | None = None
+    fault: Fault | None = None
+    """Whose fault a failure is; None for other runs, and in older files."""
     steps: int = 0
     tested_step: int | None = None
     """The step whose weights the metrics are of."""
@@ -55,7 +57,13 @@ class Results:
     """A point for each validation, while it runs too."""
     seconds_of_history: list[float] = field(default_factory=list)
     """Of training, without validation, up to each point."""
+    data_set: dict[str, Any] | None = None
+    """The description of the data set, as `DataModule.describe` gives it; None in results of earlier versions."""
     schema_version: int = SCHEMA_VERSION
+
+    def fail(self, error: BaseException) -> None:
+        """Record the error that ended the run."""
+        self.status, self.error, self.fault = "failed", f"{type(error).__name__}: {error}", fault_of(error)
 
     def write(self, folder: Path) -> Path:
         """Write into a run's folder, never leaving half a file."""

@@ -10,8 +10,9 @@ import pandas as pd
 
 from siamese_lab.errors import UserError
 from siamese_lab.study import results
+from siamese_lab.study.data_set import DataSet, data_set
 from siamese_lab.study.form import check_form
-from siamese_lab.study.names import data_name, in_order_of_data, in_order_of_strategies, is_figure
+from siamese_lab.study.names import each_once, in_order_of_strategies, is_figure
 from siamese_lab.study.results import Results
 
 VALIDATED_BY = "recall@1"
@@ -30,6 +31,7 @@ class Run(NamedTuple):
     strategy: str
     seed: int
     results: Results
+    data_set: DataSet
 
     @property
     def finished(self) -> bool:
@@ -59,12 +61,17 @@ class Study(NamedTuple):
     runs: list[Run]
     set_aside: list[SetAside]
     folds: int
-    """How many further runs are of LFW's View 2, ten of which make one figure."""
+    """How many further runs are folds, whose figures only count together: see `folds`."""
 
     @property
     def finished(self) -> list[Run]:
         """The runs that are compared."""
         return [run for run in self.runs if run.finished]
+
+    @property
+    def finished_by_data(self) -> list[Run]:
+        """The same runs, one data set after another as tables show them."""
+        return sorted(self.finished, key=_place_in_tables)
 
     @property
     def strategies(self) -> list[str]:
@@ -74,7 +81,13 @@ class Study(NamedTuple):
     @property
     def data(self) -> list[str]:
         """In order."""
-        return in_order_of_data(run.data for run in self.runs)
+        return each_once(run.data for run in sorted(self.runs, key=_place_in_tables))
+
+    @property
+    def notes(self) -> dict[str, list[str]]:
+        """What the data sets say about their figures, by label."""
+        noted = {run.data: each_once(run.data_set.notes) for run in sorted(self.runs, key=_place_in_tables)}
+        return {data: notes for data, notes in noted.items() if notes}
 
     @property
     def seeds(self) -> list[int]:
@@ -87,6 +100,10 @@ class Study(NamedTuple):
         there = {(run.data, run.strategy, run.seed) for run in self.runs}
         grid = product(self.data, self.strategies, self.seeds)
         return [Cell(*each) for each in grid if each not in there]
+
+
+def _place_in_tables(run: Run) -> tuple[int, str]:
+    return run.data_set.order, run.data
 
 
 def places(folder: Path) -> Iterator[Path]:
@@ -116,11 +133,11 @@ def read(folder: Path, commit: str | None = None) -> Study:
         below = place.relative_to(folder).as_posix()
         try:
             run = _read_run(place, below)
-        except ValueError as error:
+        except UserError as error:
             set_aside.append(SetAside(below, str(error)))
             continue
         cell = Cell(run.data, run.strategy, run.seed)
-        if _is_view_2(run.results):
+        if run.data_set.fold is not None:
             folds += 1
         elif commit is not None and not (run.results.commit or "").startswith(commit):
             set_aside.append(SetAside(below, f"Of commit {run.results.commit}, and {commit} was asked for."))
@@ -137,16 +154,12 @@ def _read_run(place: Path, below: str) -> Run:
     try:
         run = results.read(place)
         check_form(run)
-        label = data_name(run)
+        described = data_set(run)
     except OSError as error:
         raise UserError(f"It cannot be read: {error.strerror}.") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"It is not the results.json of a run of this lab: {error!r}.") from error
-    return Run(below, label, run.sampler, run.seed, run)
-
-
-def _is_view_2(run: Results) -> bool:
-    return run.data == "lfw" and run.choices["data"].get("view") == 2
+    return Run(below, described.label, run.sampler, run.seed, run, described)
 
 
 def figures(study: Study) -> pd.DataFrame:
@@ -156,7 +169,7 @@ def figures(study: Study) -> pd.DataFrame:
     """
     rows = [
         (run.data, run.strategy, run.seed, metric, float(value))
-        for run in study.finished
+        for run in study.finished_by_data
         for metric, value in run.results.test.items()
         if is_figure(metric) and value is not None and math.isfinite(value)
     ]
@@ -180,7 +193,7 @@ def courses(study: Study) -> pd.DataFrame:
             VALIDATED_BY: point.validation.get(VALIDATED_BY, math.nan),
         }
         | {name: point.train.get(name, math.nan) for name in OF_TRAINING}
-        for run in study.finished
+        for run in study.finished_by_data
         for point, seconds in zip(run.results.history, run.results.seconds_of_history, strict=True)
     ]
     columns = ["data", "strategy", "seed", "step", "triplets", "seconds", VALIDATED_BY, *OF_TRAINING]

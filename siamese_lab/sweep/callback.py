@@ -12,10 +12,12 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from siamese_lab import environment
-from siamese_lab.mistakes import BAD_INPUT, print_mistake
+from siamese_lab.command_line_errors import callback_errors_end_the_process
+from siamese_lab.errors import UserError
 from siamese_lab.study import results
 from siamese_lab.summary import print_plainly, short
 from siamese_lab.sweep.claim import claim_sweep
+from siamese_lab.sweep.job import LOG
 from siamese_lab.sweep.left import check_same
 from siamese_lab.sweep.overview import Overview, name, table
 from siamese_lab.sweep.plan import Planned, plan
@@ -39,17 +41,14 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Refuse what cannot go well, and begin to show what does.
 
-        Hydra turns an exception of a callback into a warning, so a mistake ends the process here.
+        An error ends the process here, because Hydra turns an exception of a callback into a warning.
         """
         console = Console()
-        try:
+        with callback_errors_end_the_process():
             self.lock = claim_sweep(Path(config.hydra.sweep.dir))
             with console.status("Composing the runs of the sweep …"):
                 runs = plan(config)
             check_runs(runs, console)
-        except Exception as error:
-            print_mistake(error)
-            raise SystemExit(BAD_INPUT) from None
         self.overview = Overview(console, States(runs, time.time()))
         atexit.register(self._end)  # for sweeps that are interrupted
         self.overview.start()
@@ -80,12 +79,12 @@ class Sweep(Callback):
 
 
 def check_runs(runs: list[Planned], console: Console) -> None:
-    """Look at what is there: a run of other choices raises ValueError, runs of other code are named."""
+    """Check the runs that are there: raise UserError for a run of other choices, and name runs of other code."""
     commit, others = environment.commit(), {}
     for run in runs:
         try:
             there = results.read(run.folder)
-        except (OSError, ValueError):
+        except (OSError, UserError):
             continue
         check_same(run.folder, there.choices, run.choices)
         if there.status == "finished" and there.commit != commit:
@@ -100,12 +99,13 @@ def check_runs(runs: list[Planned], console: Console) -> None:
 
 
 def print_missing(console: Console, states: States) -> int:
-    """List the runs that have not come to an end, with their reasons; how many there are."""
+    """List the runs that have not finished, with their reasons, and return their number."""
     missing = [(run, state) for run, state in zip(states.runs, states.read(), strict=True) if state.what != "finished"]
     for run, state in missing:
-        print_plainly(
-            console, f"Not finished: {name(run)}: {state.error or 'see ' + str(short(run.folder.absolute()))}"
-        )
+        place = short(run.folder.absolute())
+        print_plainly(console, f"Not finished: {name(run)}: {state.error or f'see {place}'}")
+        if state.fault == "bug":
+            print_plainly(console, f"    This is a bug. Its traceback is in {place / LOG}.")
     if missing:
         print_plainly(console, "The same command runs these again, and nothing else.")
     sys.stdout.flush()

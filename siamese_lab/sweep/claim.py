@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError
 
 LOCK = ".lock"
 
@@ -22,12 +22,12 @@ def claim_sweep(folder: Path) -> FileLock:
         lock = FileLock(folder / LOCK)
         lock.acquire(timeout=0)
     except Timeout:
-        raise UserError(
+        raise ResourceError(
             f"Another sweep is at work in {folder}. Wait until it has ended and give the command again, "
             "which then does what is left, or write elsewhere: name=ANOTHER."
         ) from None
     except OSError as error:
-        raise UserError(
+        raise ResourceError(
             f"The sweep cannot write to {folder} ({error.strerror}). Take another folder: paths.outputs=FOLDER."
         ) from error
     return lock

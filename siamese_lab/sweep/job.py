@@ -1,9 +1,9 @@
-"""One run of a sweep: what is left of it, in silence, and so that its failure does not end the others."""
+"""Run or resume one job of a sweep without console output. Its failure does not end the other jobs."""
 
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, suppress
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -11,7 +11,8 @@ from rich.console import Console
 
 from siamese_lab import choices, record
 from siamese_lab.callbacks import Interrupted
-from siamese_lab.study import results
+from siamese_lab.disk import disk_errors
+from siamese_lab.errors import UserError
 from siamese_lab.sweep.claim import claimed_run
 from siamese_lab.sweep.left import left_of
 
@@ -20,8 +21,8 @@ LOG = "run.log"
 Train = Callable[[DictConfig, Path, Sequence[str], Console], object]
 
 
-def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str]) -> None:
-    """Do what is left of the run in a folder; how it went is in its results.json and run.log.
+def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str]) -> Exception | None:
+    """Do what is left of the run in a folder, and record the outcome in its results.json and run.log.
 
     Args:
         train: does all of a run, or from `config.resume` on.
@@ -29,38 +30,38 @@ def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str]
         folder: of the run.
         overrides: its command line.
 
+    Returns:
+        The error that the run failed by, with its traceback; None for a run that finished.
+
     Raises:
         Interrupted: by Ctrl-C or SIGTERM.
     """
     try:
-        with claimed_run(folder), log(folder) as console:
+        with disk_errors(folder, "paths.outputs"), claimed_run(folder), log(folder) as console:
             left = left_of(folder, choices.plain(config), console)
             if left.what != "nothing":
                 config.resume = None if left.checkpoint is None else str(left.checkpoint)
-                attempt(train, config, folder, overrides, console)
-    except (OSError, ValueError) as error:  # a full disk, say: there is nowhere to write it
+                return attempt(train, config, folder, overrides, console)
+    except UserError as error:  # a full disk or a run of other choices: nothing may be written there
         print(f"{folder} failed: {error}", file=sys.stderr)
+        return error
+    return None
 
 
-def attempt(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str], console: Console) -> None:
-    """Train, and leave the reason where that fails."""
+def attempt(
+    train: Train, config: DictConfig, folder: Path, overrides: Sequence[str], console: Console
+) -> Exception | None:
+    """Train, and return and record the error that the run failed by."""
     try:
-        train(config, folder, overrides, console)
+        with disk_errors(folder, "paths.outputs"):
+            train(config, folder, overrides, console)
     except Interrupted:
         raise
     except Exception as error:
         console.print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
-        record_failure(config, folder, error)
-
-
-def record_failure(config: DictConfig, folder: Path, error: Exception) -> None:
-    """Into results.json, unless the run has come far enough to do that itself."""
-    with suppress(OSError, ValueError):
-        if results.read(folder).status == "failed":
-            return
-    failed = record.begin(config)
-    failed.status, failed.error = "failed", f"{type(error).__name__}: {error}"
-    failed.write(folder)
+        record.failure(config, folder, error)
+        return error
+    return None
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def left_of(folder: Path, choices: Mapping[str, Any], console: Console) -> Left:
         return Left("all")
     try:
         stored = stored_choices(checkpoints.read(checkpoint))
-    except ValueError as error:
+    except UserError as error:
         set_aside(checkpoint, str(error), console)
         return Left("all")
     check_same(folder, stored or {}, choices)
@@ -69,7 +69,7 @@ def read_results(folder: Path, console: Console) -> Results | None:
         return None
     try:
         return results.read(folder)
-    except ValueError as error:
+    except UserError as error:
         set_aside(folder / results.FILE_NAME, str(error), console)
         return None
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from siamese_lab.errors import Fault, UserError
 from siamese_lab.study import results
 from siamese_lab.study.results import Results
 from siamese_lab.sweep.plan import Planned
@@ -23,6 +24,7 @@ class State(NamedTuple):
     seconds: float | None = None
     """That a finished run took; of one that was interrupted, since it was last taken up."""
     error: str | None = None
+    fault: Fault | None = None
 
 
 class States:
@@ -48,7 +50,7 @@ class States:
             changed = place.stat().st_mtime
             if run.folder not in self._known or self._known[run.folder][0] != changed:
                 self._known[run.folder] = changed, state_of(results.read(run.folder), run.steps, changed >= self.since)
-        except (OSError, ValueError):  # not there yet, or damaged, which the run itself will say
+        except (OSError, UserError):  # not there yet, or damaged, which the run itself will say
             return State("left")
         return self._known[run.folder][1]
 
@@ -61,5 +63,5 @@ def state_of(run: Results, steps: int, recent: bool) -> State:
     if run.status == "running" and recent:
         return State("running", share)
     if run.status == "failed" and recent:
-        return State("failed", share, error=run.error)
+        return State("failed", share, error=run.error, fault=run.fault)
     return State("left", share)

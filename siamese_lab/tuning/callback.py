@@ -8,8 +8,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from siamese_lab.command_line_errors import callback_errors_end_the_process
 from siamese_lab.errors import UserError
-from siamese_lab.mistakes import BAD_INPUT, print_mistake
 from siamese_lab.study import tuned
 from siamese_lab.study.tuned import Tuned
 from siamese_lab.summary import print_plainly, short
@@ -35,19 +35,16 @@ class Tuning(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Check everything that can be checked before hours of trials.
 
-        Hydra turns an exception of a callback into a warning, so a mistake ends the process here.
+        An error ends the process here, because Hydra turns an exception of a callback into a warning.
         """
         console = Console()
-        try:
+        with callback_errors_end_the_process():
             import_optuna()
             self.lock = claim_sweep(Path(config.hydra.sweep.dir))
             with console.status("Composing the tunings …"):
                 self.runs = plan(config)
             for run in self.runs:
                 check(run)
-        except Exception as error:
-            print_mistake(error)
-            raise SystemExit(BAD_INPUT) from None
         trials = self.runs[0].choices["tuning"]["trials"]
         print_plainly(console, f"{len(self.runs)} tunings of {trials} trials each.")
 
@@ -95,5 +92,5 @@ def read(folder: Path) -> Tuned | None:
     """The winner in a folder, if there is one that can be read."""
     try:
         return tuned.read(folder)
-    except (OSError, ValueError):
+    except (OSError, UserError):
         return None

@@ -9,6 +9,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from siamese_lab import choices, environment
+from siamese_lab.callbacks import Interrupted
+from siamese_lab.disk import disk_errors
 from siamese_lab.errors import UserError
 from siamese_lab.study.tuned import Trial, Tuned
 from siamese_lab.summary import print_plainly
@@ -20,7 +22,7 @@ from siamese_lab.tuning.told import told
 
 
 def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str], console: Console) -> None:
-    """Make what is left of the trials, and write the winner; a failure ends this tuning, and not those beside it.
+    """Make the trials that are left, and write the winner. A failure ends this tuning, not the other tunings.
 
     Args:
         train: does all of a run but its test, or from `config.resume` on.
@@ -31,19 +33,26 @@ def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str]
 
     Raises:
         Interrupted: by Ctrl-C or SIGTERM.
+        Exception: any bug, so that the command ends with its traceback.
     """
     try:
-        tune(train, config, folder, overrides, console)
-    except (OSError, ValueError) as error:
+        with disk_errors(folder, "paths.outputs"):
+            tune(train, config, folder, overrides, console)
+    except Interrupted:
+        raise
+    except Exception as error:
         print(f"{'/'.join(folder.parts[-2:])} was not tuned: {error}", file=sys.stderr)
+        if not isinstance(error, UserError):
+            raise
 
 
 def tune(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str], console: Console) -> Tuned:
-    """As `run`, which says more.
+    """Tune as `run` does.
 
     Raises:
-        UserError: for a search space of no meaning, a trial that failed for another reason than its options, or no
-            trial that did not fail.
+        UserError: for a search space of no meaning, a trial that failed by a missing resource, shipped options that
+            fail before training, or trials that all failed.
+        Exception: any bug in a trial.
     """
     every: list[Trial] = []
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError
 from siamese_lab.tuning.space import Range, Space, Values
 
 AT_RANDOM = 6
@@ -54,7 +54,7 @@ def import_optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise UserError('experiment=tune needs Optuna: pip install "siamese_lab[tune]".') from error
+        raise ResourceError('experiment=tune needs Optuna: pip install "siamese_lab[tune]".') from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

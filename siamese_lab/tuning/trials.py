@@ -1,4 +1,4 @@
-"""One trial: a run in a folder of its own, made, gone on with, or, if it has been made, read."""
+"""Run or resume one trial in its own folder, or read its results if it is done."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from siamese_lab import checkpoints, choices
 from siamese_lab import sweep as sweeps
-from siamese_lab.errors import UserError
+from siamese_lab.errors import ResourceError, UserError, fault_of
 from siamese_lab.study import results
 from siamese_lab.study.results import Results
 from siamese_lab.study.tuned import Trial
@@ -17,11 +17,8 @@ from siamese_lab.sweep.job import Train
 from siamese_lab.sweep.left import check_same
 from siamese_lab.winners import with_options
 
-OF_THE_OPTIONS = (FloatingPointError.__name__, ValueError.__name__)
-"""Failures that are a trial's own where training had begun: a loss that is not finite, or embeddings that are zero.
-
-All others are the machine's or the user's.
-"""
+AS_SHIPPED = 0
+"""The number of the trial that tries the shipped options."""
 
 
 def make(train: Train, config: DictConfig, place: Path, overrides: Sequence[str], options: Mapping[str, Any]) -> Trial:
@@ -39,28 +36,39 @@ def make(train: Train, config: DictConfig, place: Path, overrides: Sequence[str]
     Raises:
         UserError: if it failed, but not by its options; or if its folder holds another run.
         Interrupted: by Ctrl-C or SIGTERM.
+        Exception: any bug, with its traceback.
     """
     run = with_options(config, options)
     run.tuning = None
     if not is_done(place):
         place.mkdir(parents=True, exist_ok=True)
-        sweeps.run(train, run, place, [*overrides, *(f"{name}={value}" for name, value in options.items())])
+        error = sweeps.run(train, run, place, [*overrides, *(f"{name}={value}" for name, value in options.items())])
+        if error is not None and fault_of(error) == "bug":
+            raise error
     left = read(place)
     check_same(place, left.choices, choices.plain(run))
     if not is_done(place):
         raise UserError(f"{place} has failed: {left.error or left.status}. The same command goes on from there.")
     shutil.rmtree(place / checkpoints.FOLDER, ignore_errors=True)
-    return recorded(left, int(place.name.split("=")[1]), options, config.tuning.metric)
+    return recorded(left, number_of(place), options, config.tuning.metric)
 
 
 def is_done(place: Path) -> bool:
-    """Whether a trial has finished, or failed by its options, so that it would do so again."""
+    """Return whether a trial finished or failed by its options, so that it would fail again.
+
+    A trial with the shipped options that fails before training fails by what all trials share, such as the data.
+    """
     try:
         left = results.read(place)
-    except (OSError, ValueError):
+    except (OSError, UserError):
         return False
-    own = left.status == "failed" and left.steps > 0 and (left.error or "").startswith(OF_THE_OPTIONS)
-    return left.status == "finished" or own
+    began = left.steps > 0 or number_of(place) != AS_SHIPPED
+    return left.status == "finished" or (left.status == "failed" and left.fault == "options" and began)
+
+
+def number_of(place: Path) -> int:
+    """Return the number of the trial in a folder."""
+    return int(place.name.split("=")[1])
 
 
 def read(place: Path) -> Results:
@@ -68,7 +76,9 @@ def read(place: Path) -> Results:
     try:
         return results.read(place)
     except OSError as error:
-        raise UserError(f"{place} has left no results ({error.strerror}). The same command makes it again.") from error
+        raise ResourceError(
+            f"{place} has left no results ({error.strerror}). The same command makes it again."
+        ) from error
 
 
 def recorded(left: Results, number: int, options: Mapping[str, Any], metric: str) -> Trial:

@@ -86,6 +86,8 @@ def read(place: Path) -> StoredEmbeddings:
         stored = _read_parquet(place) if place.suffix == PARQUET else _read_npz(place)
         if not {"folder", "weights", "checkpoint"} <= stored.about.keys():
             raise KeyError("what the network was")
+    except UserError:
+        raise
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{place} holds no embeddings that can be read ({error}). Write it anew: python -m siamese_lab.embed."

@@ -100,7 +100,7 @@ def _read(
     """Those that can be read, after so many `before`; of the others each is named."""
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         read = list(threads.map(_reader(network, place), names))
-    bad = [str(each) for each in read if isinstance(each, ValueError)]
+    bad = [str(each) for each in read if isinstance(each, UserError)]
     if bad and not skip:
         listed = "\n  ".join(bad[:SHOWN])
         more = f"\n  and {len(bad) - SHOWN:,} more" if len(bad) > SHOWN else ""
@@ -111,18 +111,18 @@ def _read(
         )
     for complaint in bad:
         announce(f"Left out: {complaint}")
-    good = [(name, each) for name, each in zip(names, read, strict=True) if not isinstance(each, ValueError)]
+    good = [(name, each) for name, each in zip(names, read, strict=True) if not isinstance(each, UserError)]
     if not good:
         return [], Taken(torch.empty(0), ())
     images, changes = zip(*(each for _, each in good), strict=True)
     return [name for name, _ in good], Taken(torch.stack(images), changes)
 
 
-def _reader(network: TrainedNetwork, place: Path) -> Callable[[str], tuple[Tensor, tuple[str, ...]] | ValueError]:
-    def read(name: str) -> tuple[Tensor, tuple[str, ...]] | ValueError:
+def _reader(network: TrainedNetwork, place: Path) -> Callable[[str], tuple[Tensor, tuple[str, ...]] | UserError]:
+    def read(name: str) -> tuple[Tensor, tuple[str, ...]] | UserError:
         try:
             return take_one(place / name, network.images)
-        except ValueError as error:
+        except UserError as error:
             return error
 
     return read

@@ -128,13 +128,21 @@ def _converted(name: str, image: Image.Image, convert: Conversion) -> Converted:
         raise UserError(f"{name} has {image.width}×{image.height} pixels, so there is nothing to see.")
     try:
         return convert(image)
+    except UNREADABLE:
+        _check_whole(name, image)
+        raise  # the image is whole, so the conversion is wrong
+
+
+def _check_whole(name: str, image: Image.Image) -> None:
+    try:
+        image.load()
     except UNREADABLE as error:
         raise _unreadable(name, error) from error
 
 
-def _unreadable(name: str, error: BaseException) -> ValueError:
+def _unreadable(name: str, error: BaseException) -> UserError:
     reason = "it is of no kind that is known" if isinstance(error, UnidentifiedImageError) else str(error)
-    return ValueError(f"{name} cannot be read as an image: {reason.rstrip('.')}.")
+    return UserError(f"{name} cannot be read as an image: {reason.rstrip('.')}.")
 
 
 def image_of_array(array: NDArray[np.uint8]) -> Image.Image:

@@ -14,12 +14,6 @@ from siamese_lab.use.threshold import Threshold
 from siamese_lab.use.trained_network import TrainedNetwork
 
 EVALUATIONS = "evaluations"
-FACES = """This network was trained on Labeled Faces in the Wild, photographs of public figures taken from news of the
-early 2000s, most of them of men, of adults and of light skin. Its errors are known for such photographs only, and must
-be expected to be more frequent for everyone else. **It must not be used** to identify or to authenticate people, to
-decide anything about a person (access, work, credit, policing, migration), for surveillance, or to infer who someone
-is, their sex, age, origin, health or state of mind. It shows what strategies of selecting training samples do; that is
-all it is for."""
 
 
 def model_card(network: TrainedNetwork, file: str, difference: float, threshold: Threshold | None) -> str:
@@ -125,20 +119,14 @@ def deciding(threshold: Threshold | None) -> str:
 
 
 def limits(network: TrainedNetwork) -> Iterator[str]:
-    """What the figures do not say, and for faces what it must not be used for."""
+    """State what the figures do not say, and the limitations that the data set declares."""
     images = network.images
     yield (
         f"The figures hold for images like those of {images.title}, made in the same way. Nothing is known of others, "
         "and the network does not notice that an image is of another kind: it gives an embedding of anything. "
         "It is one run with one seed; others differ."
     )
-    if network.trained.choices["data"]["name"] == "lfw":
-        yield FACES.replace("\n", " ")
-    elif network.trained.choices["data"]["name"] == "image_folder":
-        yield (
-            "Where the images of the folder show people, this network must not be used to identify them, to decide "
-            "anything about them, or for surveillance."
-        )
+    yield from images.limitations
 
 
 def newest_evaluation(network: TrainedNetwork) -> Mapping[str, Any] | None:

@@ -1,13 +1,14 @@
-"""The distance up to which two images are taken to be of one class, with the error rates it has on other pairs.
+"""The distance up to which two images count as one class, with its error rates on other pairs.
 
-Both are of validation images. Omniglot, LFW and folders of images keep the classes of these out of training, so that
-the rates are those of unseen classes; of sets that do not, it is said. What was chosen is kept beside the run in
-`threshold.json`. Test images have no part in it, so that figures of the test stay what they are.
+The threshold is chosen on half of the pairs drawn from validation images, and the error rates are measured on the
+other half. They are rates of unseen classes if the data set keeps validation classes out of training; otherwise the
+result says so. The threshold is stored beside the run in `threshold.json`. Test images are not used, so that test
+figures stay valid.
 
-Nor have the pairs that View 1 of LFW has for choosing: they show people that the network has learnt from, whose images
-lie nearer to one another than those of others. After 4,000 steps of hard mining the best threshold of these was 1.01,
-which rejected 47% of the validation people's own pairs and decided 81.7% of View 1's test pairs rightly; that of the
-validation people was 1.24, which rejected 14% and decided 87.4%, all in float32.
+Official pairs for choosing a threshold are not used either. Those of LFW's View 1 show people that the network has
+seen, and their images lie closer together. After 4,000 steps of hard mining their best threshold was 1.01, which
+rejected 47% of the validation people's own pairs and decided 81.7% of View 1's test pairs correctly. The threshold of
+the validation people was 1.24, which rejected 14% and decided 87.4%, all in float32.
 
 Shapes: M pairs, N images, D embedding dimensions.
 """
@@ -204,7 +205,7 @@ def read(place: Path) -> Threshold | None:
     try:
         content: Mapping[str, Any] = json.loads(place.read_text(encoding="utf-8"))
         if content["schema_version"] != SCHEMA_VERSION:
-            raise UserError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
+            raise ValueError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
         return Threshold(**{name: value for name, value in content.items() if name != "schema_version"})
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(

@@ -10,7 +10,6 @@ command are a dataclass, each field with what `--help` says of it, and where it 
 
 import argparse
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -18,8 +17,8 @@ from types import UnionType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from siamese_lab.command_line import hush
+from siamese_lab.command_line_errors import user_errors_as_messages, wants_tracebacks
 from siamese_lab.errors import UserError
-from siamese_lab.mistakes import BAD_INPUT, print_mistake
 from siamese_lab.registry import did_you_mean
 
 Options = TypeVar("Options")
@@ -68,14 +67,11 @@ class Command(Generic[Options]):
     examples: tuple[str, ...] = ()
 
     def run(self, job: Callable[[Options], None]) -> None:
-        """Read the command line and do it. A user's mistake ends with one clear message and exit status 2."""
+        """Read the command line and run the job. A user's error ends with one message and exit status 2."""
         given = self.parser().parse_intermixed_args().words
         hush()
-        try:
+        with user_errors_as_messages(tracebacks=wants_tracebacks()):
             job(self.read(given))
-        except Exception as error:
-            print_mistake(error)
-            sys.exit(BAD_INPUT)
 
     def parser(self) -> argparse.ArgumentParser:
         """What tells of the command."""

@@ -112,7 +112,9 @@ def learning(z_BD: Tensor, labels_B: Tensor) -> dict[str, Callable[[], object]]:
         for name, of_it in options.items()
     }
     return {
-        name: lambda sampler=sampler: backward(lambda z_BD: loss(z_BD, sampler(z_BD.detach(), labels_B)), z_BD)
+        name: lambda sampler=sampler: backward(
+            lambda z_BD: loss(sampler.mine(z_BD.detach(), labels_B), z_BD).value, z_BD
+        )
         for name, sampler in built.items()
     }
 
@@ -234,10 +236,10 @@ def training(repeats: int) -> Training:
             with torch.autocast("cpu", torch.bfloat16, enabled=best_precision("cpu") == "bf16-mixed"):
                 z_BD = network(images_BCHW)
                 selecting_from = time.process_time()
-                triplets = sampler(z_BD.detach(), labels_B)
+                selection = sampler.mine(z_BD.detach(), labels_B)
                 selections[name].append(time.process_time() - selecting_from)
-                value = loss(sampler.pool(z_BD), triplets, labels_B)
-            value.backward()
+                output = loss(selection, z_BD, labels_B)
+            output.value.backward()
             optimizer.step()
             optimizer.zero_grad()
             steps.append(time.process_time() - started - selections[name][-1])

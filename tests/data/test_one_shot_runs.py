@@ -69,7 +69,9 @@ def test_each_drawing_is_in_its_place_in_any_packaging(packaging, answers):
 
 
 def test_the_classes_of_the_table_say_the_same(whole):
-    table, known_EW, asked_EQ, answer_EQ = read_runs(whole, lambda image: image.resize((4, 4)))
+    name, title, how, table, known_EW, asked_EQ, answer_EQ = read_runs(whole, lambda image: image.resize((4, 4)))
+    assert (name, title) == ("lake", "Lake's runs")
+    assert "20 runs of 20-way classification" in how
     assert table.images_NCHW.shape == (800, 1, 4, 4)
     assert table.labels_N.bincount().tolist() == [2] * 400
     assert torch.equal(table.labels_N[known_EW].gather(1, answer_EQ), table.labels_N[asked_EQ])
@@ -119,7 +121,7 @@ def test_an_unreadable_drawing_is_named(folder):
 def test_the_real_drawings_are_made_as_those_of_the_set(omniglot_root, real_cache, image_size):
     """All 800 are drawings of the evaluation set too, pixel by pixel."""
     module = data.build("omniglot", root=omniglot_root, cache=real_cache, image_size=image_size)
-    runs = module.one_shot()
+    runs = module.one_shot
     assert runs.table.images_NCHW.shape == (800, 1, image_size, image_size)
     assert torch.equal(runs.answer_EQ.sort(1).values, torch.arange(20).expand(20, 20))
     drawings = {image.numpy().tobytes() for image in module.splits.test.images_NCHW}

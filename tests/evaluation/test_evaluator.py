@@ -1,6 +1,7 @@
 """The evaluator without Hydra: which protocols a set gets, and where their figures come from."""
 
 import json
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,11 @@ from untrained import checkpoint
 
 from siamese_lab import data, networks
 from siamese_lab.data import DataModule
+from siamese_lab.data.digits import Digits
 from siamese_lab.data.image_table import ImageTable
+from siamese_lab.data.official_pairs import OfficialPairs, RowPairs, official_pairs
+from siamese_lab.data.one_shot import OneShot
+from siamese_lab.errors import UserError
 from siamese_lab.evaluation import Evaluation, evaluate, load, record
 from siamese_lab.evaluation.embed import embed
 from siamese_lab.evaluation.protocols import draw
@@ -199,3 +204,53 @@ def test_omniglot_has_lakes_runs_beside_random_episodes(tmp_path: Path, omniglot
     record.write(found, {}, tmp_path)
     assert set(json.loads((tmp_path / "evaluation.json").read_text())["protocols"]) == set(found.protocols)
     assert len((tmp_path / "per_class.csv").read_text().splitlines()) == 660
+
+
+def own_set() -> DataModule:
+    """Digits with pairs, one-shot runs and limitations of their own, declared as a user's data set declares them."""
+
+    class Own(Digits):
+        title = "Own digits"
+        limitations = ("Not for cheques.",)
+
+        @cached_property
+        def official_pairs(self) -> OfficialPairs:
+            table = self.splits.test
+            first_M = torch.arange(0, 200, 2)
+            second_M = torch.cat([first_M[:50] + 1, first_M[50:] + 301])
+            pairs = RowPairs(first_M, second_M, table.labels_N[first_M] == table.labels_N[second_M])
+            return official_pairs("own_view", table, pairs, pairs)
+
+        @cached_property
+        def one_shot(self) -> OneShot:
+            table = self.splits.test
+            rows = torch.stack([(table.labels_N == label).nonzero()[:2, 0] for label in range(4)])
+            known_EW, asked_EQ = rows[:, 0].expand(3, -1), rows[:, 1].expand(3, -1)
+            answer_EQ = torch.arange(4).expand(3, -1)
+            return OneShot("own", "own runs", "Three equal runs.", table, known_EW, asked_EQ, answer_EQ)
+
+    return Own()
+
+
+def test_protocols_that_a_set_of_ones_own_defines_are_evaluated() -> None:
+    images = own_set()
+    found = evaluate(untrained(images), images, pairs=0, episodes=0)
+    pairs, runs = found.protocols["verification_own_view"], found.protocols["one_shot_own"]
+    assert (pairs.title, runs.title) == ("Verification, Own view", "One-shot, own runs")
+    assert runs.how == "Three equal runs."
+    z_ND = by_hand(untrained(images), images)
+    one_shot = images.one_shot
+    d_QW = torch.cdist(z_ND[one_shot.asked_EQ[0]], z_ND[one_shot.known_EW[0]])
+    expected = (d_QW.argmin(1) != torch.arange(4)).float().mean()
+    assert runs.figures["error"].value == pytest.approx(float(expected))
+
+
+def test_protocols_that_are_absent_are_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = own_set()
+
+    def absent(self: DataModule) -> None:
+        raise UserError("The runs are nowhere.")
+
+    monkeypatch.setattr(type(images), "one_shot", property(absent))
+    found = evaluate(untrained(images), images, pairs=0, episodes=0)
+    assert found.left_out == {"one_shot_official": "The runs are nowhere."}

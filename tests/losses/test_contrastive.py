@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import compose
+from loss_outputs import output_of, value_of
 from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.losses import ContrastiveLoss
 from pytorch_metric_learning.reducers import DoNothingReducer
@@ -25,15 +26,15 @@ def test_agrees_with_pytorch_metric_learning_pair_by_pair_but_for_the_square():
     terms = theirs(z_BD, torch.arange(9), indices_tuple=(a, p, a, n))
     expected = torch.cat([terms[kind]["losses"] for kind in ("pos_loss", "neg_loss")]).square().mean() / 2
     loss = losses.build("contrastive", margin=1.3)
-    torch.testing.assert_close(loss(z_BD, Triplets(a, p, n[:, None])), expected)
-    assert 0.5 < loss.statistics()["active_share"] < 1
+    output = output_of(loss, z_BD, Triplets(a, p, n[:, None]))
+    torch.testing.assert_close(output.value, expected)
+    assert 0.5 < output.statistics["active_share"] < 1
 
 
 def test_a_collapsed_network_stands_at_a_quarter_of_the_squared_margin():
     z_BD = torch.tensor([[0.6, 0.8]]).repeat(3, 1).requires_grad_()
-    value = losses.build("contrastive", margin=1.2)(
-        z_BD, Triplets(torch.tensor([0]), torch.tensor([1]), torch.tensor([[2]]))
-    )
+    triplets = Triplets(torch.tensor([0]), torch.tensor([1]), torch.tensor([[2]]))
+    value = value_of(losses.build("contrastive", margin=1.2), z_BD, triplets)
     value.backward()
     assert value.item() == pytest.approx(1.2**2 / 4, abs=1e-3)
     assert z_BD.grad.isfinite().all()

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+from loss_outputs import output_of, value_of
 from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.miners import TripletMarginMiner
@@ -46,11 +47,15 @@ def listed(z_BD, labels_B, semi_hard, distance, image_ids_B=None):
     return Triplets(anchor_T, positive_T, negative_T[:, None])
 
 
-def loss_and_gradient(loss_function, x_BD, triplets):
+def gradient_of(function, x_BD):
     x_BD = x_BD.clone().requires_grad_()
-    loss = loss_function(F.normalize(x_BD, dim=1), triplets)
-    loss.backward()
-    return loss.detach(), x_BD.grad
+    value = function(F.normalize(x_BD, dim=1))
+    value.backward()
+    return value.detach(), x_BD.grad
+
+
+def loss_and_gradient(loss_function, x_BD, triplets):
+    return gradient_of(lambda z_BD: value_of(loss_function, z_BD, triplets), x_BD)
 
 
 @every_option
@@ -69,10 +74,11 @@ def test_it_is_the_loss_over_the_list(sizes, semi_hard, soft, distance, reductio
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(gradient_BD, expected_BD, atol=1e-6, rtol=1e-4)
-    statistics = over_all.statistics()
+    statistics = output_of(over_all, z_BD, every).statistics
     assert statistics[f"mean_of_{'all' if reduction == 'mean' else 'active'}"] == loss
     if not semi_hard:
-        torch.testing.assert_close(statistics["active_share"], over_list.statistics()["active_share"])
+        of_list = output_of(over_list, z_BD, triplets).statistics
+        torch.testing.assert_close(statistics["active_share"], of_list["active_share"])
 
 
 def test_a_repeated_image_is_left_out_and_the_others_are_taken_once():
@@ -101,7 +107,7 @@ def test_it_is_pytorch_metric_learnings(semi_hard, soft, distance, reduction):
     )
     z_BD = F.normalize(x_BD, dim=1)
     mined = TripletMarginMiner(MARGIN, "semihard", distance=peer_distance)(z_BD, labels_B) if semi_hard else None
-    expected, expected_BD = loss_and_gradient(lambda z_BD, _: theirs(z_BD, labels_B, mined), x_BD, None)
+    expected, expected_BD = gradient_of(lambda z_BD: theirs(z_BD, labels_B, mined), x_BD)
     ours = losses.build("triplet", margin=MARGIN, soft=soft, distance=distance, reduction=reduction)
     loss, gradient_BD = loss_and_gradient(ours, x_BD, samplers.build("all", semi_hard=semi_hard)(z_BD, labels_B))
     torch.testing.assert_close(loss, expected)
@@ -129,7 +135,7 @@ def test_no_active_triplet_gives_exactly_0_which_back_propagates(reduction, semi
     loss, gradient_BD = loss_and_gradient(loss_function, x_BD, every)
     assert loss == 0
     assert torch.equal(gradient_BD, torch.zeros(4, 2))
-    assert loss_function.statistics()["active_share"] == 0
+    assert output_of(loss_function, x_BD, every).statistics["active_share"] == 0
 
 
 @pytest.mark.parametrize("soft", [False, True])
@@ -147,13 +153,12 @@ def test_a_collapsed_network_gives_no_nan(distance, soft):
 def test_half_precision_embeddings_give_a_float32_loss_and_take_their_gradient(dtype):
     x_BD, labels_B = batch()
     z_BD = F.normalize(x_BD, dim=1).to(dtype).requires_grad_()
-    loss = losses.build("triplet")(z_BD, samplers.build("all")(z_BD, labels_B))
+    every = samplers.build("all")(z_BD, labels_B)
+    loss = value_of(losses.build("triplet"), z_BD, every)
     loss.backward()
     assert loss.dtype == torch.float32
     assert z_BD.grad.dtype == dtype
-    torch.testing.assert_close(
-        loss, losses.build("triplet")(z_BD.detach().float(), samplers.build("all")(z_BD, labels_B))
-    )
+    torch.testing.assert_close(loss, value_of(losses.build("triplet"), z_BD.detach().float(), every))
 
 
 def test_what_each_gives_and_takes_is_stated():

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from loss_outputs import output_of, value_of
 from pytorch_metric_learning.distances import LpDistance
 from pytorch_metric_learning.losses import TripletMarginLoss
 from pytorch_metric_learning.reducers import AvgNonZeroReducer, MeanReducer
@@ -78,7 +79,7 @@ def test_the_loss_and_its_gradient_agree_with_the_loops(options, negatives):
     x_BD = images().requires_grad_()
     triplets = some_triplets(negatives)
     loss_function = losses.build("triplet", **options)
-    loss = loss_function(F.normalize(x_BD, dim=1), triplets)
+    loss, statistics, _ = output_of(loss_function, F.normalize(x_BD, dim=1), triplets)
     loss.backward()
 
     points = x_BD.detach().double().tolist()
@@ -86,7 +87,7 @@ def test_the_loss_and_its_gradient_agree_with_the_loops(options, negatives):
     assert loss.dtype == torch.float32
     assert loss.shape == ()
     assert loss.item() == pytest.approx(expected, rel=1e-5)
-    assert loss_function.statistics()["active_share"].item() == pytest.approx(active_share)
+    assert statistics["active_share"].item() == pytest.approx(active_share)
     expected_BD = torch.tensor(finite_differences(points, triplets, **options))
     torch.testing.assert_close(x_BD.grad, expected_BD, atol=2e-5, rtol=1e-4)
 
@@ -111,8 +112,8 @@ def test_agrees_with_pytorch_metric_learning(soft, distance, reduction):
     )
     indices = (triplets.anchor_T, triplets.positive_T, triplets.negative_TM[:, 0])
     expected = theirs(z_BD, torch.arange(IMAGES), indices_tuple=indices)
-    ours = losses.build("triplet", soft=soft, distance=distance, reduction=reduction)(z_BD, triplets)
-    torch.testing.assert_close(ours, expected)
+    ours = losses.build("triplet", soft=soft, distance=distance, reduction=reduction)
+    torch.testing.assert_close(value_of(ours, z_BD, triplets), expected)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "mean_active"])
@@ -121,11 +122,11 @@ def test_no_active_triplet_gives_exactly_0_which_back_propagates(distance, reduc
     z_BD = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]], requires_grad=True)
     triplets = Triplets(torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([[2], [2]]))
     loss_function = losses.build("triplet", distance=distance, reduction=reduction)
-    loss = loss_function(z_BD, triplets)
+    loss, statistics, _ = output_of(loss_function, z_BD, triplets)
     loss.backward()
     assert loss.item() == 0
     assert torch.equal(z_BD.grad, torch.zeros(3, 2))
-    assert loss_function.statistics()["active_share"].item() == 0
+    assert statistics["active_share"].item() == 0
 
 
 @pytest.mark.parametrize(("soft", "expected"), [(False, 0.3), (True, math.log(2))])
@@ -133,35 +134,35 @@ def test_no_active_triplet_gives_exactly_0_which_back_propagates(distance, reduc
 def test_a_collapsed_network_stands_at_the_margin_or_ln_2_without_nan(soft, expected, distance):
     x_BD = images()[:1].repeat(IMAGES, 1).requires_grad_()
     loss_function = losses.build("triplet", margin=0.3, soft=soft, distance=distance)
-    loss = loss_function(F.normalize(x_BD, dim=1), some_triplets(2))
+    loss, statistics, _ = output_of(loss_function, F.normalize(x_BD, dim=1), some_triplets(2))
     loss.backward()
     assert loss.item() == pytest.approx(expected, abs=2e-3)
     assert torch.isfinite(x_BD.grad).all()
-    assert loss_function.statistics()["active_share"].item() == 1
+    assert statistics["active_share"].item() == 1
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_embeddings_give_a_float32_loss(dtype):
     z_BD = F.normalize(images(), dim=1).to(dtype)
-    loss = losses.build("triplet")(z_BD, some_triplets())
+    loss = value_of(losses.build("triplet"), z_BD, some_triplets())
     assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss, losses.build("triplet")(z_BD.float(), some_triplets()))
+    torch.testing.assert_close(loss, value_of(losses.build("triplet"), z_BD.float(), some_triplets()))
 
 
 def test_autocast_does_not_lower_the_precision():
     z_BD = F.normalize(images(), dim=1)
-    expected = losses.build("triplet")(z_BD, some_triplets())
+    expected = value_of(losses.build("triplet"), z_BD, some_triplets())
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(losses.build("triplet")(z_BD, some_triplets()), expected)
+        assert torch.equal(value_of(losses.build("triplet"), z_BD, some_triplets()), expected)
 
 
 def test_the_mean_over_active_triplets_is_the_mean_over_all_divided_by_their_share():
     z_BD = F.normalize(images(), dim=1)
     over_all, over_active = (losses.build("triplet", reduction=reduction) for reduction in ("mean", "mean_active"))
-    mean = over_all(z_BD, some_triplets(3))
-    share = over_all.statistics()["active_share"]
+    mean, statistics, _ = output_of(over_all, z_BD, some_triplets(3))
+    share = statistics["active_share"]
     assert 0 < share < 1
-    torch.testing.assert_close(over_active(z_BD, some_triplets(3)), mean / share)
+    torch.testing.assert_close(value_of(over_active, z_BD, some_triplets(3)), mean / share)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from shipped import NETWORKS
 from torch import nn
 
 from siamese_lab import distances, networks
@@ -11,7 +12,7 @@ from siamese_lab.networks.dropout import Dropout
 from siamese_lab.networks.views import smaller
 
 SMALL = {"embedding_dim": 16, "image_size": 16, "width": 8}
-every_network = pytest.mark.parametrize("name", networks.available())
+every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
 def images(count=6, channels=1, size=16, seed=0):

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from siamese_lab.batch import Triplets
+from siamese_lab.batch import Selection, Triplets
+from siamese_lab.losses.pairs import selected_distances
+from siamese_lab.samplers.statistics import describe
 
 
 class Pair(NamedTuple):
@@ -110,6 +112,11 @@ class Oracle:
         largest = max(log_weights.values())
         weights = {n: math.exp(log_weight - largest) for n, log_weight in log_weights.items()}
         return {n: weight / sum(weights.values()) for n, weight in weights.items()}
+
+
+def statistics_of(selection: Selection) -> dict[str, Tensor]:
+    """Return all statistics of a selection, as a training step reports them."""
+    return dict(describe(selection, selected_distances(selection)))
 
 
 def chosen(triplets: Triplets) -> dict[Pair, int]:

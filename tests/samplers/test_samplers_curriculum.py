@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from sampler_oracles import clustered_embeddings, pk_labels, rows
+from sampler_oracles import clustered_embeddings, pk_labels, rows, statistics_of
 
 from siamese_lab import samplers
 
@@ -23,17 +23,18 @@ def batch(seed=0):
 )
 def test_progress_decides(progress, stage):
     curriculum = samplers.build("curriculum", stages=STAGES)
-    curriculum.progress = progress
+    assert curriculum.stage(progress) == stage
     options = {key: value for key, value in STAGES[stage].items() if key != "until"}
     alone = samplers.build(**options)
     for seed in range(2):
-        assert rows(curriculum(*batch(seed))) == rows(alone(*batch(seed)))
-        z_BD = batch(seed)[0]
-        assert torch.equal(curriculum.pool(z_BD), alone.pool(z_BD))
-    assert curriculum.progress == progress
-    expected = alone.statistics() | {"stage": torch.tensor(float(stage))}
-    assert curriculum.statistics().keys() == expected.keys()
-    assert all(torch.equal(curriculum.statistics()[name], value) for name, value in expected.items())
+        selection, of_alone = curriculum.mine(*batch(seed), progress=progress), alone.mine(*batch(seed))
+        assert rows(selection.triplets) == rows(of_alone.triplets)
+        assert torch.equal(selection.candidates_CD, of_alone.candidates_CD)
+        assert torch.equal(selection.fallback_TM, of_alone.fallback_TM)
+        expected = statistics_of(of_alone) | {"stage": torch.tensor(float(stage))}
+        statistics = statistics_of(selection)
+        assert statistics.keys() == expected.keys()
+        assert all(torch.equal(statistics[name], value) for name, value in expected.items())
 
 
 def test_before_any_progress_is_told_it_is_the_first_stage():
@@ -43,23 +44,20 @@ def test_before_any_progress_is_told_it_is_the_first_stage():
 def test_options_of_the_base_reach_every_stage():
     curriculum = samplers.build("curriculum", stages=STAGES, negatives=2, images_per_class=3)
     for progress in (0.0, 0.3, 0.6):
-        curriculum.progress = progress
-        assert curriculum(*batch()).negative_TM.shape[1] == 2
-        assert curriculum.current.images_per_class == 3
+        assert curriculum.mine(*batch(), progress=progress).triplets.negative_TM.shape[1] == 2
+        assert curriculum.strategies[curriculum.stage(progress)].images_per_class == 3
 
 
 def test_a_memory_passes_the_progress_on():
     memory = samplers.build("memory", strategy="curriculum")
-    memory.progress = 0.9
-    assert memory.strategy.stage == 2
-    assert memory.progress == 0.9
+    assert [memory.mine(*batch(), progress=share).statistics["stage"] for share in (0.0, 0.3, 0.9)] == [0, 1, 2]
 
 
 def test_a_checkpoint_keeps_the_memory_of_a_stage():
     curriculum = samplers.build("curriculum", stages=STAGES)
-    curriculum.progress = 0.3
-    curriculum(*batch(0))
+    curriculum.mine(*batch(0), progress=0.3)
     resumed = samplers.build("curriculum", stages=STAGES)
     resumed.load_state_dict(curriculum.state_dict())
-    resumed.progress = 0.3
-    assert rows(resumed(*batch(1))) == rows(curriculum(*batch(1)))
+    selections = [each.mine(*batch(1), progress=0.3) for each in (resumed, curriculum)]
+    assert rows(selections[0].triplets) == rows(selections[1].triplets)
+    assert (selections[0].triplets.negative_TM >= len(batch(1)[0])).any()

@@ -2,7 +2,16 @@
 
 import pytest
 import torch
-from sampler_oracles import Oracle, chosen, clustered_embeddings, pk_labels, random_embeddings, rows, star
+from sampler_oracles import (
+    Oracle,
+    chosen,
+    clustered_embeddings,
+    pk_labels,
+    random_embeddings,
+    rows,
+    star,
+    statistics_of,
+)
 
 from siamese_lab import samplers
 
@@ -27,10 +36,11 @@ def test_semi_hard_nearest_takes_the_nearest_of_the_window_or_falls_back(distanc
     oracle = Oracle(z_BD, labels_B)
     sampler = samplers.build("semi_hard", choice="nearest", margin=margin, distance=distance)
     expected = {pair: oracle.semi_hard_nearest(pair, margin, distance) for pair in oracle.pairs()}
-    assert chosen(sampler(z_BD, labels_B)) == expected
+    selection = sampler.mine(z_BD, labels_B)
+    assert chosen(selection.triplets) == expected
 
     fallbacks = sum(not oracle.window(pair, margin, distance) for pair in oracle.pairs())
-    assert sampler.statistics()["fallback_share"].item() == pytest.approx(fallbacks / len(oracle.pairs()))
+    assert statistics_of(selection)["fallback_share"].item() == pytest.approx(fallbacks / len(oracle.pairs()))
 
 
 @pytest.mark.parametrize("choice", ["uniform", "nearest"])
@@ -55,10 +65,10 @@ def test_the_window_depends_on_the_distance():
     fallbacks = {}
     for distance in ("plain", "squared"):
         sampler = samplers.build("semi_hard", margin=0.105, distance=distance, choice="nearest")
-        sampler(z_BD, labels_B)
+        selection = sampler.mine(z_BD, labels_B)
         oracle = Oracle(z_BD, labels_B)
         empty = [not oracle.window(pair, 0.105, distance) for pair in oracle.pairs()]
-        fallbacks[distance] = sampler.statistics()["fallback_share"].item()
+        fallbacks[distance] = statistics_of(selection)["fallback_share"].item()
         assert fallbacks[distance] == pytest.approx(sum(empty) / len(empty))
     assert fallbacks["plain"] < fallbacks["squared"]
 

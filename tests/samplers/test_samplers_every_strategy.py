@@ -6,14 +6,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sampler_oracles import Oracle, clustered_embeddings, pk_labels, random_embeddings, rows
+from sampler_oracles import Oracle, clustered_embeddings, pk_labels, random_embeddings, rows, statistics_of
+from shipped import SAMPLERS
 
 from siamese_lab import samplers
 from siamese_lab.batch import Triplets
 from siamese_lab.samplers.class_peers import class_peers
-from siamese_lab.samplers.tiles import TILE_ENTRIES, Images
+from siamese_lab.samplers.tiles import TILE_ENTRIES, MiningInputs
 
-LISTING = [name for name in samplers.available() if samplers.registry.classes[name].gives is Triplets]
+LISTING = [name for name in SAMPLERS if samplers.registry.classes[name].gives is Triplets]
 """All strategies but `all`, which has tests of its own."""
 VARIANTS = [(name, {}) for name in LISTING] + [
     ("memory", {"strategy": "hard", "size": 7}),
@@ -153,8 +154,11 @@ def test_distances_are_float32_whatever_comes_in(name, options, dtype):
 def test_all_embeddings_equal(name, options):
     labels_B = pk_labels(4, 3, seed=3)
     sampler = samplers.build(name, **options)
-    assert_valid(sampler(random_embeddings(1, 16, 0).expand(12, 16), labels_B), labels_B, sampler)
-    assert all(torch.isfinite(value) for value in sampler.statistics().values())
+    selection = sampler.mine(random_embeddings(1, 16, 0).expand(12, 16), labels_B)
+    assert_valid(selection.triplets, labels_B, sampler)
+    statistics = statistics_of(selection)
+    assert "fallback_share" in statistics
+    assert all(torch.isfinite(value) for value in statistics.values())
 
 
 @every_strategy
@@ -235,7 +239,7 @@ def test_the_positives_are_in_one_order_whether_k_is_told_or_counted(together):
     assert torch.equal(told.own_BK, counted.own_BK)
     assert torch.equal(told.valid_BR, counted.valid_BR)
     assert (told.runs is None) == together
-    runs = Images(torch.zeros(45, 2), labels_B, told).runs_of_batch()
+    runs = MiningInputs(torch.zeros(45, 2), labels_B, told).runs_of_batch()
     assert all(torch.equal(left, right) for left, right in zip(runs, counted.runs, strict=True))
 
 
@@ -265,13 +269,14 @@ def test_embeddings_that_are_not_unit_vectors_are_refused():
 
 @every_strategy
 def test_nan_passes_where_another_looks_for_it(name, options):
-    """In training `StopOnNonFinite` says more about it; every index must still be one of the pool."""
+    """In training `StopOnNonFinite` says more about it; every index must still be that of a candidate."""
     labels_B = pk_labels(5, 3, seed=6)
     z_BD = random_embeddings(15, 8, 6)
     z_BD[4] = math.nan
     sampler = samplers.build(name, finite_only=False, **options)
-    triplets = sampler(z_BD, labels_B)
-    assert all(((index >= 0) & (index < len(sampler.pool(z_BD)))).all() for index in triplets)
+    selection = sampler.mine(z_BD, labels_B)
+    candidates = len(selection.candidates_CD)
+    assert all(((index >= 0) & (index < candidates)).all() for index in selection.triplets)
 
 
 @pytest.mark.parametrize(
@@ -392,7 +397,8 @@ def test_statistics_are_what_a_loop_says(name, options):
     z_BD, labels_B = a_batch()
     oracle = Oracle(z_BD, labels_B)
     sampler = samplers.build(name, **options)
-    triplets = rows(sampler(z_BD, labels_B))
+    selection = sampler.mine(z_BD, labels_B)
+    triplets = rows(selection.triplets)
     d_ap = [oracle.d[a][p] for a, p, _ in triplets]
     d_an = [oracle.d[a][n] for a, _, (n,) in triplets]
     starved = {
@@ -408,17 +414,67 @@ def test_statistics_are_what_a_loop_says(name, options):
     expected = {
         "fallback_share": sum(starved(a, p) for a, p, _ in triplets) / len(triplets),
         "violating_share": sum(an < ap for an, ap in zip(d_an, d_ap, strict=True)) / len(triplets),
-        "distinct_negatives": len({n for _, _, (n,) in triplets}) / len(sampler.pool(z_BD)),
+        "distinct_negatives": len({n for _, _, (n,) in triplets}) / len(selection.candidates_CD),
     }
     for kind, values in (("d_ap", d_ap), ("d_an", d_an)):
         expected[f"{kind}_mean"] = sum(values) / len(values)
         expected |= {f"{kind}_q{round(100 * share)}": quantile(values, share) for share in (0.1, 0.5, 0.9)}
-    reported = {key: value.item() for key, value in sampler.statistics().items() if key != "stage"}
+    reported = {key: value.item() for key, value in statistics_of(selection).items() if key != "stage"}
     assert reported == pytest.approx(expected, abs=2e-6)
 
 
 def test_no_gradient_flows_through_the_choice():
     z_BD, labels_B = a_batch()
     sampler = samplers.build("hard")
-    sampler(z_BD.requires_grad_(), labels_B)
-    assert not any(value.requires_grad for value in sampler.statistics().values())
+    selection = sampler.mine(z_BD.requires_grad_(), labels_B)
+    assert not selection.candidates_CD.requires_grad
+    assert not any(value.requires_grad for value in statistics_of(selection).values())
+
+
+def tensors_of(selection):
+    """Return every tensor within a selection, by its name."""
+    named = {f"triplets.{name}": each for name, each in selection.triplets._asdict().items()}
+    named |= selection._asdict() | selection.statistics
+    return {name: each for name, each in named.items() if isinstance(each, torch.Tensor)}
+
+
+@pytest.mark.parametrize("entries", [None, 100])
+@pytest.mark.parametrize("images_per_class", [None, 4])
+@pytest.mark.parametrize(("name", "options"), [*VARIANTS, ("all", {}), ("random", {"negatives": 2})])
+def test_a_selection_stays_as_it_is_when_the_sampler_is_called_again(
+    name, options, images_per_class, entries, monkeypatch
+):
+    """In one tile or in many; the memory is overwritten several times."""
+    if entries is not None:
+        monkeypatch.setitem(TILE_ENTRIES, "cpu", entries)
+    sampler = samplers.build(name, images_per_class=images_per_class, **options)
+    sampler.mine(*a_batch(0))
+    selection = sampler.mine(*a_batch(1), progress=0.5)
+    kept = {key: each.clone() for key, each in tensors_of(selection).items()}
+    statistics = {key: each.clone() for key, each in statistics_of(selection).items()}
+    for seed in range(2, 5):
+        sampler.mine(*a_batch(seed), progress=0.9)
+    now = tensors_of(selection)
+    assert {"candidates_CD"} < kept.keys() == now.keys()
+    assert all(torch.equal(each, now[key]) for key, each in kept.items())
+    assert all(torch.equal(each, statistics_of(selection)[key]) for key, each in statistics.items())
+
+
+@pytest.mark.parametrize(("name", "options"), [*VARIANTS, ("all", {})])
+def test_a_call_leaves_nothing_on_the_sampler(name, options):
+    """But for the memory, which is in the state that a checkpoint keeps."""
+    sampler = samplers.build(name, **options)
+    sampler.mine(*a_batch(0))
+    parts = [each for each in sampler.modules() if isinstance(each, samplers.Sampler)]
+    before = [dict(vars(each)) for each in parts]
+    sampler.mine(*a_batch(1), progress=0.9)
+    for part, attributes in zip(parts, before, strict=True):
+        assert vars(part).keys() == attributes.keys()
+        assert all(vars(part)[key] is value for key, value in attributes.items())
+
+
+@every_strategy
+def test_a_call_in_short_gives_the_triplets_of_the_selection(name, options):
+    alone, whole = (samplers.build(name, **options) for _ in range(2))
+    assert rows(alone(*a_batch())) == rows(whole.mine(*a_batch()).triplets)
+    assert alone.state_dict().keys() == whole.state_dict().keys()

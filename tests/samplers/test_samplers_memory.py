@@ -41,15 +41,14 @@ def test_negatives_come_from_both_as_the_loops_say(options, choose, steps):
     for each in before:
         sampler(*each)
     z_BD, labels_B = batch(steps)
-    triplets = sampler(z_BD, labels_B)
+    triplets, candidates_CD, *_ = sampler.mine(z_BD, labels_B)
     remembered = last(before) if before else (z_BD[:0], labels_B[:0])
     oracle = Oracle(torch.cat([z_BD, remembered[0]]), torch.cat([labels_B, remembered[1]]), batch=len(z_BD))
     assert rows(triplets) == [(*pair, (choose(oracle, pair),)) for pair in oracle.pairs()]
     if steps:
         assert (triplets.negative_TM >= len(z_BD)).any()
-    pool_CD = sampler.pool(z_BD)
-    assert pool_CD.shape == (len(z_BD) + SIZE, 8)
-    assert torch.equal(pool_CD[: len(oracle.labels)], torch.cat([z_BD, remembered[0]]))
+    assert candidates_CD.shape == (len(z_BD) + SIZE, 8)
+    assert torch.equal(candidates_CD[: len(oracle.labels)], torch.cat([z_BD, remembered[0]]))
 
 
 def test_random_reaches_all_negatives_of_both_and_never_an_empty_place():
@@ -83,8 +82,7 @@ def test_a_batch_larger_than_the_memory_leaves_its_last_images():
     sampler = samplers.build("memory", strategy="hard", size=4)
     first, second = batch(0), batch(1)
     sampler(*first)
-    sampler(*second)
-    assert torch.equal(sampler.pool(second[0])[15:], first[0][-4:])
+    assert torch.equal(sampler.mine(*second).candidates_CD[15:], first[0][-4:])
 
 
 def test_a_checkpoint_keeps_what_is_remembered(tmp_path):
@@ -103,10 +101,12 @@ def test_no_gradient_flows_into_the_memory_and_it_flows_into_the_batch():
     sampler(*batch(0))
     z_BD, labels_B = batch(1)
     z_BD.requires_grad_()
-    triplets = sampler(z_BD, labels_B)
-    losses.build("triplet", margin=2.0)(sampler.pool(z_BD), triplets).backward()
+    selection = sampler.mine(z_BD, labels_B)
+    assert (selection.triplets.negative_TM >= len(z_BD)).any()
+    losses.build("triplet", margin=2.0)(selection, z_BD).value.backward()
     assert z_BD.grad.isfinite().all()
     assert z_BD.grad.abs().sum() > 0
+    assert not selection.candidates_CD.requires_grad
     assert not any(buffer.requires_grad for buffer in sampler.buffers())
 
 

@@ -5,7 +5,16 @@ from collections import Counter
 
 import pytest
 import torch
-from sampler_oracles import Oracle, chosen, clustered_embeddings, pk_labels, random_embeddings, rows, star
+from sampler_oracles import (
+    Oracle,
+    chosen,
+    clustered_embeddings,
+    pk_labels,
+    random_embeddings,
+    rows,
+    star,
+    statistics_of,
+)
 from scipy.stats import chisquare
 
 from siamese_lab import samplers
@@ -132,7 +141,8 @@ def test_distance_weighted_falls_back_to_uniform_and_counts_it(dimensions):
     negatives = oracle.negatives(0)
     assert_frequencies(counts, {n: 1 / len(negatives) for n in negatives})
     starved = [not oracle.near(pair.anchor) for pair in oracle.pairs()]
-    assert sampler.statistics()["fallback_share"].item() == pytest.approx(sum(starved) / len(starved))
+    share = statistics_of(sampler.mine(z_BD, labels_B))["fallback_share"]
+    assert share.item() == pytest.approx(sum(starved) / len(starved))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -142,10 +152,11 @@ def test_distance_weighted_chooses_only_what_is_near_enough(dimensions, seed):
     z_BD = random_embeddings(20, dimensions, seed)
     oracle = Oracle(z_BD, labels_B)
     sampler = samplers.build("distance_weighted", seed=seed)
-    for pair, negative in chosen(sampler(z_BD, labels_B)).items():
+    selection = sampler.mine(z_BD, labels_B)
+    for pair, negative in chosen(selection.triplets).items():
         assert negative in (oracle.near(pair.anchor) or oracle.negatives(pair.anchor))
     starved = [not oracle.near(pair.anchor) for pair in oracle.pairs()]
-    assert sampler.statistics()["fallback_share"].item() == pytest.approx(sum(starved) / len(starved))
+    assert statistics_of(selection)["fallback_share"].item() == pytest.approx(sum(starved) / len(starved))
 
 
 @pytest.mark.parametrize("seed", range(4))

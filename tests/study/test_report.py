@@ -208,7 +208,7 @@ def test_a_study_beside_folds_of_view_2_reports_both(tmp_path, reported):
         each.write(written(tmp_path / f"fold={fold}", each) / "lfw/random/seed=0")
     status, said = reported(tmp_path)
     assert status == 0
-    assert "64.50 ±" in said.out and (tmp_path / "lfw_view2.json").is_file()
+    assert "64.50 ±" in said.out and (tmp_path / "folds.json").is_file()
     assert "LFW" not in page(tmp_path).text
 
 

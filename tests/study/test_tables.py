@@ -8,8 +8,9 @@ import pytest
 from synthetic import run, study, written
 
 from siamese_lab.study import runs
+from siamese_lab.study.data_set import data_set
 from siamese_lab.study.findings import find
-from siamese_lab.study.names import data_name, file_name, metric_name
+from siamese_lab.study.names import file_name, metric_name
 from siamese_lab.study.tables import cells, tabulate
 from siamese_lab.study.tables.table import Table, latex, markdown, write
 
@@ -133,7 +134,7 @@ def test_names():
     named = {name: metric_name(name) for name in ("recall@1", "map@r", "r_precision", "mrr", "view_1/tar@far=0.01")}
     assert list(named.values()) == ["Recall@1", "MAP@R", "R-Precision", "MRR", "TAR@FAR=0.01, View 1"]
     assert file_name("view_1/tar@far=0.01") == "view_1_tar_at_far_0.01"
-    assert data_name(run("fashion_mnist:closed")) == "Fashion-MNIST, closed"
+    assert data_set(run("fashion_mnist:closed")).label == "Fashion-MNIST, closed"
     own = run("digits")
     own.data = "my_set"
-    assert data_name(own) == "my_set"
+    assert data_set(own).label == "my_set"

@@ -41,7 +41,7 @@ def test_one_failed_run_does_not_end_the_sweep_and_is_named_with_its_reason(swee
     ended = sweep("seed=0", "data=digits,image_folder")
     assert ended.status == 1
     assert (
-        "Not finished: image_folder/random/seed=0: ValueError: data=image_folder reads images of your own" in ended.out
+        "Not finished: image_folder/random/seed=0: UserError: data=image_folder reads images of your own" in ended.out
     ), ended.out
     assert "The same command runs these again, and nothing else." in ended.out
     assert results(tmp_path)["status"] == "finished"
@@ -133,7 +133,10 @@ def test_a_full_disk_fails_the_run_not_the_sweep(sweep, tmp_path: Path) -> None:
     )
     assert limited_run.returncode == 1, limited_run.stderr
     for seed in (0, 1):
-        assert f"Not finished: digits/random/seed={seed}: OSError: [Errno 27] File too large" in limited_run.stdout
+        assert (
+            f"Not finished: digits/random/seed={seed}: ResourceError: There is no space left to write to"
+            in limited_run.stdout
+        )
     assert sweep("seed=0,1").status == 0
     assert results(tmp_path)["status"] == "finished"
 

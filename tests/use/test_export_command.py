@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import siamese_lab as sl
 from siamese_lab import export
+from siamese_lab.data.lfw import Lfw
 from siamese_lab.use import exported
 from siamese_lab.use.exported import greatest_difference, of_onnx, of_torch
 from siamese_lab.use.model_card import limits, model_card
@@ -137,7 +138,7 @@ def test_the_card_tells_the_runs_figures_and_that_they_have_no_intervals(own_run
     told = card(own_run)
     recall = json.loads((own_run / "results.json").read_text())["test"]["recall@1"]
     for line in (
-        "| strategy | **semi_hard**, margin=0.2,",
+        "| strategy | **semi_hard**, negatives=1, margin=0.2,",
         "| steps | 6 |",
         "There are no intervals, as no evaluation of these weights lies beside the run",
         f"| Recall@1 | {recall:.4f} |",
@@ -181,9 +182,11 @@ def test_the_card_reads_what_evaluate_writes(own_run: Path, evaluate: Callable[.
     assert f"| Recall@1 | {figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}] |" in card(own_run)
 
 
-def test_the_card_of_faces_says_what_they_must_not_be_used_for(digits_run: Path) -> None:
+def test_the_card_of_faces_says_what_they_must_not_be_used_for(
+    digits_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network = sl.load(digits_run)
-    network.trained.choices["data"]["name"] = "lfw"
+    monkeypatch.setattr(type(network.images), "limitations", Lfw.limitations)
     told = "\n".join(limits(network))
     assert "**It must not be used** to identify or to authenticate people" in told
 
@@ -193,3 +196,12 @@ def test_the_file_of_a_program_says_what_it_is_too(call: Call, own_run: Path, tm
     files = {"about.json": ""}
     torch.export.load(tmp_path / "net.pt2", extra_files=files)
     assert json.loads(files["about.json"])["data"] == "digits"
+
+
+def test_the_card_repeats_the_limitations_that_a_data_set_declares(
+    digits_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = sl.load(digits_run)
+    before = list(limits(network))
+    monkeypatch.setattr(type(network.images), "limitations", ("Not for cheques.",))
+    assert list(limits(network)) == [*before, "Not for cheques."]

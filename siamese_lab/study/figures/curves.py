@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from siamese_lab.study.figures.panels import add_legend, panels
 from siamese_lab.study.figures.style import Look, looks
-from siamese_lab.study.names import in_order_of_data
+from siamese_lab.study.names import each_once
 
 
 class Quantity(NamedTuple):
@@ -39,7 +39,7 @@ def draw_curves(courses: pd.DataFrame, quantity: Quantity, along: str) -> Figure
     logged = courses.dropna(subset=[quantity.column])
     if logged.empty:
         return None
-    data = in_order_of_data(logged["data"])
+    data = each_once(logged["data"])
     styles = looks(logged["strategy"].unique())
     figure, every = panels(data, width=2.8, height=2.5)
     for axes, name in zip(every, data, strict=True):

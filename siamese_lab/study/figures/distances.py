@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from siamese_lab.study.figures.style import QUIETLY
-from siamese_lab.study.names import in_order_of_data, in_order_of_strategies
+from siamese_lab.study.names import each_once, in_order_of_strategies
 from siamese_lab.study.runs import DISTANCES
 
 NOTHING = "nothing logged"
@@ -31,7 +31,7 @@ def draw_distances(courses: pd.DataFrame) -> Figure | None:
     logged = courses.dropna(subset=list(DISTANCES))
     if logged.empty:
         return None
-    data, strategies = in_order_of_data(logged["data"]), in_order_of_strategies(logged["strategy"])
+    data, strategies = each_once(logged["data"]), in_order_of_strategies(logged["strategy"])
     size = (1.2 + 1.55 * len(strategies), 0.9 + 1.35 * len(data))
     figure = Figure(size, layout=ConstrainedLayoutEngine(h_pad=0.07))
     grid = figure.subplots(len(data), len(strategies), squeeze=False, sharey=True, sharex="row")

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from siamese_lab.study.comparison import BASELINE, estimates
 from siamese_lab.study.figures.panels import panels
 from siamese_lab.study.figures.style import QUIETLY, looks
-from siamese_lab.study.names import in_order_of_data, in_order_of_strategies
+from siamese_lab.study.names import each_once, in_order_of_strategies
 from siamese_lab.study.statistics import Estimate
 
 
@@ -20,7 +20,7 @@ def draw_comparison(values: pd.DataFrame) -> Figure:
     """
     estimated = estimates(values)
     strategies = in_order_of_strategies(name for _, name in estimated)
-    data = in_order_of_data(name for name, _ in estimated)
+    data = each_once(name for name, _ in estimated)
     figure, every = panels(data, width=2.7, height=1.0 + 0.38 * len(strategies), sharey=True)
     for axes, name in zip(every, data, strict=True):
         _draw_data(axes, {each: estimated[name, each] for each in strategies if (name, each) in estimated}, strategies)

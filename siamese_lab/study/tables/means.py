@@ -3,7 +3,7 @@
 import pandas as pd
 
 from siamese_lab.study.comparison import estimates
-from siamese_lab.study.names import file_name, in_order_of_data, in_order_of_strategies, metric_name
+from siamese_lab.study.names import each_once, file_name, in_order_of_strategies, metric_name
 from siamese_lab.study.tables import cells
 from siamese_lab.study.tables.table import Table
 
@@ -12,7 +12,7 @@ def means(values: pd.DataFrame, metric: str) -> Table:
     """The table of one metric, of what `comparison.of_metric` gives."""
     estimated = estimates(values)
     seeds = max(each.number for each in estimated.values())
-    data = in_order_of_data(name for name, _ in estimated)
+    data = each_once(name for name, _ in estimated)
     strategies = in_order_of_strategies(name for _, name in estimated)
     shown = [
         {"strategy": strategy}

@@ -1,4 +1,4 @@
-"""Ten runs become one figure with its standard error; what is missing or there twice is named."""
+"""The runs of all folds become one figure with its standard error; what is missing or there twice is named."""
 
 import json
 import statistics
@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from siamese_lab import report
-from siamese_lab.study import lfw_view2
+from siamese_lab.study import folds
 from siamese_lab.study.results import Results
 
 ACCURACIES = (0.61, 0.64, 0.59, 0.6, 0.66, 0.62, 0.63, 0.58, 0.65, 0.6)
@@ -52,7 +52,7 @@ def ten(**options):
 
 
 def test_ten_folds_are_joined(tmp_path):
-    (joined,) = lfw_view2.read(written(tmp_path, ten()))
+    (joined,) = folds.read(written(tmp_path, ten()))
     assert joined.missing == {}
     assert [joined.figures_of_fold[fold]["accuracy"] for fold in range(10)] == list(ACCURACIES)
     assert joined.estimates["accuracy"].mean == pytest.approx(0.618)
@@ -65,38 +65,38 @@ def test_the_order_of_the_runs_is_immaterial_and_others_are_passed_over(tmp_path
         run(None, view=1),
         Results(**vars(run(0)) | {"data": "omniglot", "choices": {"data": {"name": "omniglot"}}}),
     ]
-    (joined,) = lfw_view2.read(written(tmp_path, [*others, *reversed(ten())]))
+    (joined,) = folds.read(written(tmp_path, [*others, *reversed(ten())]))
     assert joined.estimates["accuracy"].mean == pytest.approx(0.618)
 
 
 def test_there_is_no_figure_of_fewer_folds_and_the_missing_are_named(tmp_path):
     runs = [each for fold, each in enumerate(ten()) if fold not in (3, 7, 9)]
     runs += [run(7, status="failed", error="FloatingPointError: nan"), run(9, status="interrupted")]
-    (joined,) = lfw_view2.read(written(tmp_path, runs))
+    (joined,) = folds.read(written(tmp_path, runs))
     assert joined.missing == {3: "no run", 7: "FloatingPointError: nan", 9: "interrupted"}
     assert joined.estimates == {}
     assert len(joined.figures_of_fold) == 7
 
 
 def test_a_fold_that_failed_and_was_made_again_is_there(tmp_path):
-    (joined,) = lfw_view2.read(written(tmp_path, [run(4, status="failed", error="x"), *ten()]))
+    (joined,) = folds.read(written(tmp_path, [run(4, status="failed", error="x"), *ten()]))
     assert joined.missing == {}
 
 
 def test_runs_of_other_choices_seeds_code_or_images_are_not_mixed(tmp_path):
     odd = [run(9, commit="def"), run(9, images={"alignment": "deepfunneled"})]
-    joined = lfw_view2.read(written(tmp_path, [*ten(), *ten(sampler="random"), *ten(seed=1), *odd]))
+    joined = folds.read(written(tmp_path, [*ten(), *ten(sampler="random"), *ten(seed=1), *odd]))
     assert [len(each.figures_of_fold) for each in joined] == [10, 10, 10, 1, 1]
-    assert lfw_view2.differing(joined) == ["sampler.name", "seed", "alignment", "commit"]
-    assert lfw_view2.differing(joined[:2]) == ["sampler.name"]
-    assert lfw_view2.differing(joined[:1]) == ["sampler.name"]
+    assert folds.differing(joined) == ["sampler.name", "seed", "alignment", "commit"]
+    assert folds.differing(joined[:2]) == ["sampler.name"]
+    assert folds.differing(joined[:1]) == ["sampler.name"]
 
 
 def test_a_fold_that_is_there_twice_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"Fold 2 .* was finished twice with the same choices, in .*sweep/10 and .*sweep/2\."
     ):
-        lfw_view2.read(written(tmp_path, [*ten(), run(2)]))
+        folds.read(written(tmp_path, [*ten(), run(2)]))
 
 
 def reported(folder, monkeypatch, capsys):
@@ -118,7 +118,7 @@ def test_the_command_prints_and_writes_the_table(tmp_path, monkeypatch, capsys):
     (line,) = (line for line in said.out.splitlines() if "│ hard " in line)
     assert f"61.80 ± {error:.2f}" in line and "│ 10 " in line
     assert "sampler.name=random: fold 1 is missing (no run)." in said.out
-    first, second = json.loads((tmp_path / "lfw_view2.json").read_text(encoding="utf-8"))
+    first, second = json.loads((tmp_path / "folds.json").read_text(encoding="utf-8"))
     assert first["estimates"]["accuracy"]["mean"] == pytest.approx(0.618)
     assert (first["choices"]["sampler.name"], first["choices"]["commit"]) == ("hard", "abc")
     assert list(second["missing"]) == [str(fold) for fold in range(1, 10)]
@@ -131,7 +131,7 @@ def test_the_command_prints_and_writes_the_table(tmp_path, monkeypatch, capsys):
             [],
             "holds no results.json of a run. Make some: python -m siamese_lab.train -m",
         ),
-        ([*ten(), run(5)], "Fold 5 of LFW's View 2 was finished twice"),
+        ([*ten(), run(5)], "Fold 5 of LFW, View 2 was finished twice"),
     ],
 )
 def test_what_cannot_be_reported_ends_with_one_sentence(tmp_path, monkeypatch, capsys, runs, message):

@@ -1,0 +1,53 @@
+"""Configs of installed packages: Hydra finds them beside the lab's own, in `--help` too.
+
+A package names its folder of configs under the entry point group `siamese_lab.configs`, such as
+`my_package = "my_package.configs"`. The folder is laid out as the lab's: `configs/sampler/farthest.yaml`.
+"""
+
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+from siamese_lab.errors import UserError
+
+GROUP = "siamese_lab.configs"
+
+
+class InstalledConfigs(SearchPathPlugin):
+    """Appends the folders of installed packages, so that the lab's own configs come first."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append each folder once."""
+        for folder in folders():
+            search_path.append(provider=GROUP, path=f"file://{folder}")
+
+
+def search_installed_packages() -> None:
+    """Let Hydra search the configs of installed packages."""
+    Plugins.instance().register(InstalledConfigs)
+
+
+def folders() -> list[Path]:
+    """Return the folders of configs that installed packages name.
+
+    Raises:
+        UserError: for an entry point that names no folder.
+    """
+    found: dict[Path, None] = {}
+    for entry in metadata.entry_points(group=GROUP):
+        try:
+            spec = find_spec(entry.value)
+        except ModuleNotFoundError:
+            spec = None
+        if spec is None or not spec.submodule_search_locations:
+            named = f" of the package {entry.dist.name!r}" if entry.dist else ""
+            raise UserError(
+                f"The configs {entry.name!r}{named} should lie in a folder {entry.value!r} inside a package, such as "
+                f"my_package/configs/ for 'my_package.configs', but there is none."
+            )
+        found |= dict.fromkeys(Path(place).absolute() for place in spec.submodule_search_locations)
+    return list(found)

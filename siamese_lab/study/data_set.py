@@ -1,0 +1,71 @@
+"""What a run recorded about its data set: title, place in tables, notes, and how its figures are joined."""
+
+from collections.abc import Mapping
+from pathlib import PureWindowsPath
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from siamese_lab.study.results import Results
+
+EARLIER = {"digits": "Digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "omniglot": "Omniglot", "lfw": "LFW"}
+"""Titles of the sets of earlier versions, in the order of tables; results.json did not describe data sets then."""
+
+
+class Fold(NamedTuple):
+    """One fold of a protocol whose figure is the mean over all folds."""
+
+    number: int
+    of: int
+    option: str
+    """The option that chooses the fold, such as "data.fold"."""
+    prefix: str
+    """What the names of the figures to average begin with."""
+
+
+class DataSet(NamedTuple):
+    """The description."""
+
+    label: str
+    """Title and protocol, as figures of two protocols do not compare."""
+    order: int
+    notes: tuple[str, ...] = ()
+    compared: Mapping[str, Any] = MappingProxyType({})
+    """Facts about the images that must agree between runs that are compared, such as the alignment of faces."""
+    fold: Fold | None = None
+
+
+def data_set(run: Results) -> DataSet:
+    """Read the description of a run's data set.
+
+    Raises:
+        KeyError, TypeError: if results.json does not describe it as a run does.
+    """
+    recorded = run.data_set
+    if recorded is None:
+        return _of_earlier_versions(run)
+    folds = recorded["cross_validation"]
+    return DataSet(
+        label=", ".join(filter(None, (str(recorded["title"]), recorded["protocol"]))),
+        order=int(recorded["order"]),
+        notes=tuple(recorded["notes"]),
+        compared={name: run.images[name] for name in recorded["compared"] if name in run.images},
+        fold=None
+        if folds is None
+        else Fold(int(folds["fold"]), int(folds["folds"]), f"data.{folds['option']}", folds["figures"]),
+    )
+
+
+def _of_earlier_versions(run: Results) -> DataSet:
+    options = run.choices["data"]
+    title = EARLIER.get(run.data, run.data)
+    protocol = options.get("protocol")
+    fold = None
+    if run.data == "image_folder":
+        title = f"Images of {PureWindowsPath(options['root']).name}"
+    if "view" in options:
+        protocol = f"View {options['view']}"
+        fold = Fold(options["fold"], 10, "data.fold", "view_2/") if options["view"] == 2 else None
+    known = [*EARLIER]
+    order = 10 * (1 + (known.index(run.data) if run.data in known else len(known)))
+    compared = {"alignment": run.images["alignment"]} if "alignment" in run.images else {}
+    return DataSet(f"{title}, {protocol}" if protocol else title, order, compared=compared, fold=fold)

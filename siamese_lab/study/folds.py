@@ -1,0 +1,138 @@
+"""Protocols of several folds: one run for each fold, joined into one figure (LFW's View 2: Huang et al. 2007, §III).
+
+The figure is the mean over the folds ± their standard deviation (ddof=1) over √folds. Fewer folds give no figure.
+"""
+
+import json
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from siamese_lab.errors import UserError
+from siamese_lab.study import options, results
+from siamese_lab.study.data_set import DataSet, Fold, data_set
+from siamese_lab.study.names import is_figure
+from siamese_lab.study.results import Results
+
+
+class Estimate(NamedTuple):
+    """A mean over all folds."""
+
+    mean: float
+    standard_error: float
+
+
+class Joined(NamedTuple):
+    """The runs of one set of choices."""
+
+    data: str
+    """Title and protocol of the data set."""
+    folds: int
+    choices: dict[str, Any]
+    """What the runs share: `sampler.name`, …, `seed`, the facts that a data set compares by, and the `commit`."""
+    figures_of_fold: dict[int, dict[str, float | None]]
+    """`accuracy`, `auc` and so on of each fold that is finished."""
+    missing: dict[int, str]
+    """The other folds, each with the reason."""
+    estimates: dict[str, Estimate]
+    """One for each figure; empty unless all folds are finished."""
+
+
+class _OfFold(NamedTuple):
+    """A run and the fold that it is."""
+
+    folder: Path
+    run: Results
+    data_set: DataSet
+    fold: Fold
+
+
+def read(folder: Path) -> list[Joined]:
+    """Join the folds of each set of choices among the runs anywhere below a folder.
+
+    Raises:
+        UserError: for a folder that is not there or holds no fold, and as `join`.
+    """
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}. Sweeps leave theirs at outputs/sweeps/DATE/TIME.")
+    places = sorted(place.parent for place in folder.rglob(results.FILE_NAME))
+    joined = join((place, results.read(place)) for place in places)
+    if not joined:
+        raise UserError(
+            f"{folder} holds results of {len(places)} runs, but none of a fold. "
+            "Make the ten of LFW's View 2: python -m siamese_lab.train -m experiment=lfw_view2."
+        )
+    return joined
+
+
+def join(runs: Iterable[tuple[Path, Results]]) -> list[Joined]:
+    """Join the folds of each set of choices, in the order of its first run; runs that are no folds are passed over.
+
+    Runs belong together if their choices are equal but for the fold, with the same code and the same images.
+
+    Args:
+        runs: each with its folder.
+
+    Raises:
+        UserError: where two runs of equal choices have finished one fold.
+    """
+    groups: dict[str, dict[int, list[_OfFold]]] = {}
+    for folder, run in runs:
+        described = data_set(run)
+        if described.fold is not None:
+            each = _OfFold(folder, run, described, described.fold)
+            key = json.dumps([described.label, _shared(each)], sort_keys=True, default=str)
+            groups.setdefault(key, {}).setdefault(each.fold.number, []).append(each)
+    return [_joined(runs_of_fold) for runs_of_fold in groups.values()]
+
+
+def differing(joined: Sequence[Joined]) -> list[str]:
+    """Return the names of the choices that differ; the sampler where nothing differs."""
+    names = {name: None for each in joined for name in each.choices}
+    differ = [name for name in names if any(each.choices.get(name) != joined[0].choices.get(name) for each in joined)]
+    return differ or ["sampler.name"]
+
+
+def _shared(each: _OfFold) -> dict[str, Any]:
+    return (
+        options.named(each.run, without=(each.fold.option,))
+        | dict(each.data_set.compared)
+        | {"commit": each.run.commit}
+    )
+
+
+def _joined(runs_of_fold: Mapping[int, list[_OfFold]]) -> Joined:
+    some = next(each for runs in runs_of_fold.values() for each in runs)
+    figures_of_fold, missing = {}, {}
+    for fold in range(some.fold.of):
+        runs = runs_of_fold.get(fold, [])
+        finished = [each for each in runs if each.run.status == "finished"]
+        if len(finished) > 1:
+            raise UserError(
+                f"Fold {fold} of {some.data_set.label} was finished twice with the same choices, in "
+                f"{finished[0].folder} and {finished[1].folder}. Report a folder that holds one of them."
+            )
+        if finished:
+            figures_of_fold[fold] = _figures(finished[0])
+        else:
+            missing[fold] = ", ".join(each.run.error or each.run.status for each in runs) or "no run"
+    estimates = {} if missing else _estimates([*figures_of_fold.values()])
+    return Joined(some.data_set.label, some.fold.of, _shared(some), figures_of_fold, missing, estimates)
+
+
+def _figures(each: _OfFold) -> dict[str, float | None]:
+    prefix = each.fold.prefix
+    named = {name.removeprefix(prefix): value for name, value in each.run.test.items() if name.startswith(prefix)}
+    return {name: value for name, value in named.items() if is_figure(name)}
+
+
+def _estimates(folds: Sequence[Mapping[str, float | None]]) -> dict[str, Estimate]:
+    """Average each figure that every fold has."""
+    estimates = {}
+    for name in folds[0]:
+        values = [value for figures in folds if (value := figures.get(name)) is not None]
+        if len(values) == len(folds):
+            estimates[name] = Estimate(statistics.mean(values), statistics.stdev(values) / math.sqrt(len(folds)))
+    return estimates
