@@ -156,8 +156,8 @@ class Output(NamedTuple):
         """Describe where a console prints."""
         console.file.flush()
         name = getattr(console.file, "name", None)
+        is_file = isinstance(name, str) and Path(name).is_file()  # a terminal is called <stdout>
         on_terminal = console.file in (sys.stdout, sys.stderr)
-        is_file = not on_terminal and isinstance(name, str) and Path(name).is_file()
         logs = [each.baseFilename for each in logging.getLogger().handlers if isinstance(each, logging.FileHandler)]
         return cls(
             str(Path(str(name)).absolute()) if is_file else None,

@@ -18,7 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from siamese_lab.errors import UserError
 from siamese_lab.placement import place
 
-TRAIN = (sys.executable, "-m", "siamese_lab.train", "threads=1", "trainer.accelerator=cpu", "trainer.precision=32-true")
+TRAIN = (sys.executable, "-m", "siamese_lab.train")
+ON_CPU = ("threads=1", "trainer.accelerator=cpu", "trainer.precision=32-true")
 # A small learning rate, as rounding would soon be magnified: one process with two threads already leaves one with one.
 STEADY = ("optimizer=sgd", "optimizer.lr=3e-3", "data.classes_per_batch=6", "trainer.log_every_n_steps=1")
 # Not semi_hard: one distance at an end of its window, and rounding decides which negative is drawn.
@@ -30,7 +31,7 @@ LIMIT = 240
 
 def run(*arguments: str, cwd: Path, environment: dict[str, str] | None = None) -> Ended:
     ended = subprocess.run(
-        [*TRAIN, *arguments],
+        [*TRAIN, *arguments, *ON_CPU],
         cwd=cwd,
         env=os.environ | (environment or {}),
         capture_output=True,
@@ -166,16 +167,25 @@ class Started:
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder / "run"
         self.log = folder / "log"
-        command = [*TRAIN, *STEADY, "data.classes_per_batch=2", "trainer.devices=2", "trainer.val_check_interval=5"]
+        command = [
+            *TRAIN,
+            *ON_CPU,
+            *STEADY,
+            "data.classes_per_batch=2",
+            "trainer.devices=2",
+            "trainer.val_check_interval=5",
+        ]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 [*command, *options, f"hydra.run.dir={self.folder}"], stdout=log, stderr=log, start_new_session=True
             )
         until = time.monotonic() + LIMIT
-        while not (self.folder / "checkpoints/last.ckpt").exists():
-            assert self.process.poll() is None and time.monotonic() < until, self.log.read_text()
+        while not (self.folder / "checkpoints/last.ckpt").exists() and self.process.poll() is None:
+            if time.monotonic() > until:
+                os.killpg(self.process.pid, signal.SIGKILL)
             time.sleep(0.1)
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True).stdout
+        assert self.process.poll() is None, self.log.read_text()
+        listed = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True).stdout
         rows = [line.split(None, 2) for line in listed.splitlines()]
         self.ranks = [
             int(pid) for pid, parent, args in rows if int(parent) == self.process.pid and "spawn_main" in args

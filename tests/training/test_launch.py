@@ -1,0 +1,74 @@
+"""Processes that are started together: how they end, and what is told of it."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from siamese_lab import launch
+from siamese_lab.errors import UserError
+from siamese_lab.launch import Member, Output, ProcessDied, ProcessFailed
+
+pytestmark = pytest.mark.slow
+
+
+class CannotBePickled(Exception):  # noqa: N818
+    def __init__(self, number: int, folder: Path) -> None:
+        super().__init__(f"{number} in {folder}")
+
+
+def part(what: str, folder: Path, console: Console, member: Member) -> None:
+    """What each process does: the second one ends as asked, while the first waits for it."""
+    console.print(f"rank {member.rank} of {member.processes}")
+    (folder / str(member.rank)).write_text(str(os.getpid()))
+    if what == "well":
+        return
+    if member.rank == 0:
+        time.sleep(60)
+    if what == "mistake":
+        raise UserError("data.classes_per_batch is odd.")
+    if what == "unpicklable":
+        raise CannotBePickled(7, folder)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "told"),
+    [
+        ("mistake", UserError, r"data\.classes_per_batch is odd"),
+        ("unpicklable", ProcessFailed, r"CannotBePickled: 7 in "),
+        ("killed", ProcessDied, r"rank 1 of 2 was killed by SIGKILL"),
+    ],
+)
+def test_the_failure_of_one_ends_all_and_is_raised_here(
+    what: str, error: type[BaseException], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "GRACE", 0.5)
+    with pytest.raises(error, match=told) as raised:
+        launch.start(part, (what, tmp_path), 2, Console(quiet=True))
+    if what != "killed":
+        assert "in part" in str(raised.value.__cause__)  # the traceback of the other process
+    assert not any(is_alive(int((tmp_path / rank).read_text())) for rank in "01")
+
+
+def test_only_the_first_prints_and_that_into_the_log_of_a_study(tmp_path: Path) -> None:
+    log = tmp_path / "run.log"
+    with log.open("a") as file:
+        Console(file=file).print("before")
+        assert Output.of(Console(file=file, width=70)).width == 70
+        thread = threading.Thread(target=launch.start, args=(part, ("well", tmp_path), 2, Console(file=file)))
+        thread.start()  # a thread cannot listen to signals, and has no need to
+        thread.join()
+    assert log.read_text() == "before\nrank 0 of 2\n"
