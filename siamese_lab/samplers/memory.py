@@ -72,6 +72,8 @@ class MemorySampler(Sampler):
         dimensions = z_BD.shape[1]
         if self.remembered_QD.shape[1] == 0:
             self.remembered_QD = z_BD.new_zeros(self.size, dimensions)
+        if self.remembered_QD.dtype != z_BD.dtype:  # trainer.precision=64-true converts every buffer
+            self.remembered_QD = self.remembered_QD.to(z_BD.dtype)
         if self.remembered_QD.shape[1] != dimensions:
             raise UserError(
                 f"The memory holds embeddings of {self.remembered_QD.shape[1]} dimensions, but got {dimensions}. "

@@ -126,7 +126,7 @@ class Room:
             return like.new_empty(entries)
         if self._kept is None or len(self._kept) < entries:
             with torch.inference_mode(False):
-                self._kept = torch.empty(entries)
+                self._kept = torch.empty(entries, dtype=like.dtype)
         return self._kept[:entries]
 
 
