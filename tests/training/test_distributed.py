@@ -232,7 +232,7 @@ def test_ctrl_c_stops_all_and_one_process_goes_on_from_there(tmp_path: Path) -> 
 def test_another_number_of_processes_goes_on_as_the_first_would(tmp_path: Path) -> None:
     """One process makes 2 steps, two go on to 4, one again to 6: together what one did by itself.
 
-    In float32, as Lightning rounds restored weights to it: with small steps, and a strategy that rounding hardly changes.
+    In float32, as Lightning rounds restored weights to it: small steps, and a strategy that rounding hardly changes.
     """
     small = "trainer.precision=32-true", "optimizer=sgd", "optimizer.lr=3e-3", "schedule=constant"
     options = *EXACT[1:], *EVERYTHING, *small, "sampler.strategy=hard", "trainer.val_check_interval=2"
