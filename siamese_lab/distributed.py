@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from lightning import LightningModule
 from torch import Tensor
 
 
@@ -23,6 +24,45 @@ def processes() -> int:
 def is_initialized() -> bool:
     """Return whether this process has joined a group of processes."""
     return dist.is_available() and dist.is_initialized()
+
+
+def gather_batch(
+    module: LightningModule, z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Put the parts of all processes together, in the order of the ranks.
+
+    Gradients of the embeddings are summed over the processes on their way back, because every process computes the loss
+    of the whole batch. DistributedDataParallel averages the gradients of the weights, so they end up as those of one
+    process that holds the whole batch.
+
+    Args:
+        module: the Lightning module in training.
+        z_BD: embeddings of this process, with or without a gradient.
+        labels_B: int64 class labels.
+        image_ids_B: int64 ids of the images, on every process or on none.
+
+    Returns:
+        Embeddings, labels and image ids of the whole batch, equal on every process.
+    """
+    return (
+        gather(module, z_BD),
+        gather(module, labels_B),
+        None if image_ids_B is None else gather(module, image_ids_B),
+    )
+
+
+def gather(module: LightningModule, part_B: Tensor) -> Tensor:
+    """Concatenate a tensor of all processes along its first dimension; every process has to call this.
+
+    Args:
+        module: the Lightning module in training.
+        part_B: a tensor with one shape on every process; a gradient flows back to the process that holds the part.
+    """
+    if processes() == 1:
+        return part_B
+    every_RB = module.all_gather(part_B, sync_grads=part_B.requires_grad)
+    assert isinstance(every_RB, Tensor)
+    return every_RB.flatten(0, 1)
 
 
 def own_part(whole: Tensor) -> Tensor:
