@@ -320,6 +320,7 @@ def check_one_message(ended: Ended, message: str) -> None:
     assert ended.status == 2, ended.err
     assert re.search(message, ended.err), ended.err
     assert ended.err.count("Error: ") == 1, ended.err
+    assert "Error executing job" not in ended.err, "Hydra adds nothing to the message"
     assert "Traceback" not in ended.err + ended.out
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -48,13 +49,17 @@ def run(
         nonlocal jobs
         jobs += 1
         hush()  # also in processes of their own
-        check_keys(config, schema)
-        check_types(config, HydraConfig.get().overrides.task, command)
-        OmegaConf.to_container(config, resolve=True)  # errors of interpolations are still about the command line
-        try:
-            job(config)
-        except OmegaConfBaseException as error:
-            raise RuntimeError(f"The code misread the configuration: {error}") from error
+        asked = HydraConfig.get()
+        # Of several jobs the others go on, and Hydra raises the error at the end, after a line of its own.
+        several = asked.mode != RunMode.RUN
+        with user_errors_as_messages(command, tracebacks or several):
+            check_keys(config, schema)
+            check_types(config, asked.overrides.task, command)
+            OmegaConf.to_container(config, resolve=True)  # errors of interpolations are still about the command line
+            try:
+                job(config)
+            except OmegaConfBaseException as error:
+                raise RuntimeError(f"The code misread the configuration: {error}") from error
 
     start = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(checked_job)
     try:
