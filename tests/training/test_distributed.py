@@ -20,8 +20,8 @@ from siamese_lab.training.placement import place
 
 TRAIN = (sys.executable, "-m", "siamese_lab.train")
 ON_CPU = ("threads=1", "trainer.accelerator=cpu")
-# float64, as training magnifies the rounding of float32: within 30 steps one process with two threads leaves one process
-# with one thread by 1e-3 in the loss.
+# float64, as training magnifies the rounding of float32: within 30 steps the losses of one process with two threads and
+# with one differ by 1e-3.
 EXACT = ("trainer.precision=64-true", "data.classes_per_batch=6", "trainer.log_every_n_steps=1")
 EVERYTHING = ("network.batch_norm=true", "network.dropout=0.2", "sampler=memory", "sampler.size=96", "ema=0.9")
 LIMIT = 240

@@ -36,7 +36,9 @@ class WeightAverage(Callback):
         """Begin from the initial weights, unless a checkpoint told the average."""
         current = tensors_of(pl_module)
         known = self.average or current
-        self.average = {name: known[name].to(tensor.device, copy=True) for name, tensor in current.items()}
+        self.average = {
+            name: known[name].to(tensor.device, tensor.dtype, copy=True) for name, tensor in current.items()
+        }
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         """Move the average towards the new weights; what only counts is taken as it is."""
