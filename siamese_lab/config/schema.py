@@ -62,6 +62,8 @@ class Choices:
     resume: str | None = None
     name: str | None = None
     """Of a study, which is its folder's."""
+    recipe: dict[str, Any] | None = None
+    """Name of the settings that train well on the data set; none trains every data set alike."""
     budget: dict[str, Any] | None = None
     tuning: dict[str, Any] | None = None
     """What is varied, and how often, to find the options that are best; null trains."""

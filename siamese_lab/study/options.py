@@ -15,6 +15,7 @@ ASIDE = (
     "resume",
     "name",
     "budget",
+    "recipe",
     "tuned",
     "tuning",
     "metrics",

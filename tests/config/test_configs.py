@@ -122,6 +122,27 @@ def test_margin_and_distance_of_the_sampler_are_the_losses_own() -> None:
     assert (config.sampler.margin, config.sampler.distance) == (0.35, "squared")
 
 
+@pytest.mark.parametrize("name", BY_GROUP["data"])
+def test_a_data_set_chooses_its_recipe_and_says_so(name: str) -> None:
+    assert compose(f"data={name}").recipe.name == name
+    text = (FOLDER / "recipe" / f"{name}.yaml").read_text(encoding="utf-8")
+    assert f"# python -m siamese_lab.train data={name}" in text
+
+
+def test_without_a_recipe_every_data_set_is_trained_alike() -> None:
+    composed = {name: compose(f"data={name}", "recipe=none") for name in BY_GROUP["data"]}
+    for config in composed.values():
+        assert config.recipe.name == "none"
+        for group in ("network", "loss", "sampler", "optimizer", "schedule", "trainer"):
+            assert config[group] == composed["digits"][group]
+
+
+def test_the_command_line_wins_over_the_recipe() -> None:
+    config = compose("data=lfw", "loss=triplet", "network.dropout=0", "trainer.max_steps=7")
+    assert (config.loss.name, config.network.name, config.network.dropout) == ("triplet", "resnet10", 0)
+    assert (config.trainer.max_steps, config.sampler.negatives, config.optimizer.weight_decay) == (7, 64, 0.05)
+
+
 @pytest.mark.parametrize("name", ["digits", "mnist", "omniglot", "lfw"])
 def test_a_full_budget_is_the_recipes_own_steps_and_the_others_are_less(name: str) -> None:
     own = compose(f"data={name}").trainer.max_steps
