@@ -53,6 +53,8 @@ class Choices:
     schedule: dict[str, Any] = MISSING
     trainer: dict[str, Any] = MISSING
     logger: dict[str, Any] | None = None
+    callbacks: dict[str, Any] | None = None
+    """Callbacks of Lightning or of the user, in addition to the lab's own; each names its class by `_target_`."""
     metrics: Metrics = field(default_factory=Metrics)
     ema: float | None = None
     """Decay of the moving average of the weights that is evaluated; null evaluates the weights themselves."""

@@ -42,7 +42,7 @@ from siamese_lab.training.callbacks import (
 from siamese_lab.training.launch import Member
 from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.placement import Placement, place
-from siamese_lab.training.trainer import build_trainer
+from siamese_lab.training.trainer import build_trainer, set_steps_of_epochs
 
 BEST_BY = "validation/recall@1"
 
@@ -120,6 +120,8 @@ def train_here(
 ) -> Results:
     """Train in this process, alone or as one of several. See `train`."""
     started = time.perf_counter()
+    images = build_data(config)
+    set_steps_of_epochs(config, len(images.batches))
     clock = TrainingClock()
     history = History(clock)
     best = BestCheckpoint(folder / "checkpoints", monitor=BEST_BY)
@@ -139,6 +141,7 @@ def train_here(
             DistanceHistograms(),
             HardestTriplets(),
             EmbeddingProjector(folder),
+            *(targets.build("callbacks", each) for each in (config.callbacks or {}).values()),
             best,
             LastCheckpoint(last),
             StopOnSignal(last, console, None if member is None else member.shared),
@@ -150,7 +153,6 @@ def train_here(
         num_sanity_val_steps=0,
         check_val_every_n_epoch=None,
     )
-    images = build_data(config)
     check_shared(images.classes_per_batch, trainer.world_size)
     if config.resume is not None:
         check_resumed(images, Path(config.resume))

@@ -38,6 +38,7 @@ def build_trainer(config: DictConfig, placement: Placement | None = None, **furt
         raise UserError(f"trainer.accumulate_grad_batches must be at least 1, but is {accumulated}.")
     decided = OmegaConf.to_container(config, resolve=True)
     assert isinstance(decided, dict)
+    decided["max_epochs"] = None  # `set_steps_of_epochs` has turned epochs into steps
     if config.precision == "auto":
         decided["precision"] = best_precision(config.accelerator)
     if config.val_check_interval == "auto":
@@ -54,6 +55,27 @@ def build_trainer(config: DictConfig, placement: Placement | None = None, **furt
     if not isinstance(trainer, lightning.Trainer):
         raise UserError(f"trainer._target_ must be lightning.Trainer or a subclass, but is {decided['_target_']}.")
     return trainer
+
+
+def set_steps_of_epochs(config: DictConfig, batches: int) -> None:
+    """Set the number of steps, of training and of the schedule, from `trainer.max_epochs`, if it is given.
+
+    Args:
+        config: the whole configuration, which is changed.
+        batches: number of batches of an epoch.
+
+    Raises:
+        UserError: if the number of epochs is less than 1.
+    """
+    epochs = config.trainer.get("max_epochs")
+    if epochs is None:
+        return
+    if epochs < 1:
+        raise UserError(f"trainer.max_epochs must be at least 1, but is {epochs}.")
+    steps = epochs * -(-batches // config.trainer.get("accumulate_grad_batches", 1))
+    config.trainer.max_steps = steps
+    if "steps" in config.schedule:
+        config.schedule.steps = steps
 
 
 def placed(placement: Placement, accelerator: str) -> dict[str, Any]:

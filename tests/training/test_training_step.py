@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,9 +12,11 @@ from conftest import QUICK, compose, last_weights, quick_run
 from rich.console import Console
 
 from siamese_lab import distances, losses
+from siamese_lab.errors import UserError
 from siamese_lab.losses.triplet import TripletLoss
 from siamese_lab.training.build import build_data, build_module
 from siamese_lab.training.run import train
+from siamese_lab.training.trainer import build_trainer, set_steps_of_epochs
 
 
 def test_the_sampler_knows_how_far_training_is(tmp_path):
@@ -90,3 +93,29 @@ def test_a_loss_that_reports_nothing_trains_the_same_and_shows_no_active_share(s
     assert len(shown["value_alone"]) == 2
     weights, expected = (last_weights(tmp_path / name) for name in ("value_alone", "triplet"))
     assert all(torch.equal(weights[name], each) for name, each in expected.items())
+
+
+@pytest.mark.parametrize(("accumulated", "steps"), [(1, 36), (4, 10)])
+def test_epochs_set_the_steps_and_the_schedule(accumulated: int, steps: int) -> None:
+    """Two epochs of 18 batches; four batches make a step, and the rest of an epoch makes one too."""
+    config = compose("trainer.max_epochs=2", f"trainer.accumulate_grad_batches={accumulated}")
+    set_steps_of_epochs(config, 18)
+    assert (config.trainer.max_steps, config.schedule.steps) == (steps, steps)
+    assert build_trainer(config.trainer, logger=False).max_steps == steps
+
+
+def test_a_run_of_epochs_ends_after_them_and_calls_the_users_callbacks(tmp_path: Path) -> None:
+    stop = ("callbacks=early_stopping", "callbacks.early_stopping.patience=100")
+    mine = "+callbacks.mine={_target_: lightning.pytorch.callbacks.Timer, duration: {hours: 1}}"
+    overrides = ("trainer.accelerator=cpu", "trainer.max_epochs=1", *stop, mine)
+    results = train(compose(*overrides), tmp_path, overrides, Console(quiet=True))
+    batches = len(build_data(compose()).batches)
+    assert (results.status, results.steps) == ("finished", batches)
+    stored = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["callbacks"]
+    assert any(key.startswith("EarlyStopping") for key in stored)
+    assert any(key.startswith("Timer") for key in stored)
+
+
+def test_a_run_needs_at_least_one_epoch() -> None:
+    with pytest.raises(UserError, match=r"trainer\.max_epochs.*at least 1.*0"):
+        set_steps_of_epochs(compose("trainer.max_epochs=0"), 18)
