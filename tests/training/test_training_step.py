@@ -106,7 +106,7 @@ def test_epochs_set_the_steps_and_the_schedule(accumulated: int, steps: int) -> 
 
 def test_a_run_of_epochs_ends_after_them_and_calls_the_users_callbacks(tmp_path: Path) -> None:
     stop = ("callbacks=early_stopping", "callbacks.early_stopping.patience=100")
-    mine = "+callbacks.mine={_target_: lightning.pytorch.callbacks.Timer, duration: {hours: 1}}"
+    mine = "+callbacks.mine={_target_: lightning.pytorch.callbacks.Timer, duration: '00:01:00:00'}"
     overrides = ("trainer.accelerator=cpu", "trainer.max_epochs=1", *stop, mine)
     results = train(compose(*overrides), tmp_path, overrides, Console(quiet=True))
     batches = len(build_data(compose()).batches)
