@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from siamese_lab import data, evaluation, losses, metrics, networks, samplers
     from siamese_lab.batch import Batch, Triplets
-    from siamese_lab.use.trained_network import TrainedNetwork, load
+    from siamese_lab.inference.model import TrainedNetwork, load
 
     __version__: str
 
@@ -19,8 +19,8 @@ _PACKAGES = ("data", "evaluation", "losses", "metrics", "networks", "samplers")
 _HOMES = {
     "Batch": "siamese_lab.batch",
     "Triplets": "siamese_lab.batch",
-    "TrainedNetwork": "siamese_lab.use.trained_network",
-    "load": "siamese_lab.use.trained_network",
+    "TrainedNetwork": "siamese_lab.inference.model",
+    "load": "siamese_lab.inference.model",
 }
 
 __all__ = [

@@ -9,12 +9,12 @@ from typing import Annotated
 
 from rich.console import Console
 
-from siamese_lab.summary import print_plainly, short
-from siamese_lab.use import embeddings_file
-from siamese_lab.use.folder import embed_folder
-from siamese_lab.use.new_file import check_new
-from siamese_lab.use.trained_network import BATCH, load
-from siamese_lab.use.words import Command
+from siamese_lab.inference import embeddings_file
+from siamese_lab.inference.cli import Command
+from siamese_lab.inference.folder import embed_folder
+from siamese_lab.inference.model import BATCH, load
+from siamese_lab.inference.new_file import check_new
+from siamese_lab.runs.display import print_plainly, short
 
 
 @dataclass

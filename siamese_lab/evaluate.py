@@ -12,13 +12,15 @@ from lightning import Fabric
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from siamese_lab import checkpoints, choices, command_line, data, environment
+from siamese_lab import data
+from siamese_lab.config import hydra_app, schema
 from siamese_lab.errors import UserError
-from siamese_lab.evaluation import Trained, evaluate, load, pictures, projection, record
+from siamese_lab.evaluation import Trained, evaluate, load, plots, projection, record
 from siamese_lab.evaluation.evaluated_data import check_fit, count_seen, with_evaluated_data
 from siamese_lab.evaluation.table import print_figures
-from siamese_lab.summary import print_plainly, short
-from siamese_lab.trainer import best_precision, check_accelerator
+from siamese_lab.runs import checkpoints, environment
+from siamese_lab.runs.display import print_plainly, short
+from siamese_lab.training.trainer import best_precision, check_accelerator
 
 FOLDER = "evaluations"
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -26,7 +28,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 def main() -> None:
     """The command."""
-    command_line.run(job, "evaluate", choices.EvaluationChoices, with_evaluated_data)
+    hydra_app.run(job, "evaluate", schema.EvaluationChoices, with_evaluated_data)
 
 
 def job(config: DictConfig) -> None:
@@ -43,7 +45,7 @@ def job(config: DictConfig) -> None:
     check_folder(config.folder)
     fabric = build_fabric(config.accelerator, config.precision)
     trained = load(Path(config.checkpoint))
-    options = choices.plain(config)["data"]
+    options = schema.plain(config)["data"]
     images = data.build(**options, seed=trained.choices["seed"])
     check_fit(trained, images)
     images.check_unseen(trained.choices["data"])
@@ -66,7 +68,7 @@ def job(config: DictConfig) -> None:
         evaluation.seconds["total"] = time.perf_counter() - started
         record.write(evaluation, origin(config, trained, images, seen, fabric), folder)
     print_figures(console, evaluation)
-    drawn = pictures.write(evaluation, folder, map_by=config.map, seed=config.seed, console=console)
+    drawn = plots.write(evaluation, folder, map_by=config.map, seed=config.seed, console=console)
     print_plainly(
         console,
         f"Evaluation: {short(folder / record.FILE_NAME)}",
@@ -151,7 +153,7 @@ def origin(config: DictConfig, trained: Trained, images: data.DataModule, seen: 
             "classes_trained_on": seen,
             "files": images.provenance(),
         },
-        "choices": choices.plain(config),
+        "choices": schema.plain(config),
         "versions": environment.versions(),
         "commit": environment.commit(),
         "hardware": environment.hardware(fabric.device, str(fabric.strategy.precision.precision)),

@@ -7,16 +7,16 @@ from typing import Annotated
 
 from rich.console import Console
 
-from siamese_lab import checkpoints
 from siamese_lab.errors import UserError
-from siamese_lab.summary import print_plainly, short
-from siamese_lab.use.embeddings_file import about_network
-from siamese_lab.use.exported import SUFFIXES, Format, check_able, export
-from siamese_lab.use.model_card import model_card
-from siamese_lab.use.new_file import check_new, new_file
-from siamese_lab.use.threshold import stored_threshold
-from siamese_lab.use.trained_network import TrainedNetwork, load
-from siamese_lab.use.words import Command
+from siamese_lab.inference.cli import Command
+from siamese_lab.inference.embeddings_file import about_network
+from siamese_lab.inference.export import SUFFIXES, Format, check_able, export
+from siamese_lab.inference.model import TrainedNetwork, load
+from siamese_lab.inference.model_card import model_card
+from siamese_lab.inference.new_file import check_new, new_file
+from siamese_lab.inference.threshold import stored_threshold
+from siamese_lab.runs import checkpoints
+from siamese_lab.runs.display import print_plainly, short
 
 
 @dataclass

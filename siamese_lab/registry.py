@@ -51,9 +51,9 @@ def import_parts(kind: str, package: str, path: Iterable[str]) -> None:
     Raises:
         UserError: for an entry point that cannot be imported.
     """
-    for module in pkgutil.iter_modules(path):
-        if module.name != "__main__":
-            importlib.import_module(f"{package}.{module.name}")
+    for module in pkgutil.walk_packages(path, f"{package}."):
+        if not module.name.endswith(".__main__"):
+            importlib.import_module(module.name)
     for entry in metadata.entry_points(group=package):
         try:
             entry.load()

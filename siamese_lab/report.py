@@ -11,19 +11,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from siamese_lab.command_line_errors import user_errors_as_messages, wants_tracebacks
-from siamese_lab.disk import FULL, REFUSED
+from siamese_lab.config.errors import user_errors_as_messages, wants_tracebacks
 from siamese_lab.errors import ResourceError, UserError
-from siamese_lab.json_file import write_json
+from siamese_lab.runs.atomic_write import write_json
+from siamese_lab.runs.disk import FULL, REFUSED
+from siamese_lab.runs.display import print_plainly, short
 from siamese_lab.study import figures, folds, page, runs
+from siamese_lab.study.analysis import Findings, find
 from siamese_lab.study.answer import answer
-from siamese_lab.study.findings import Findings, find
 from siamese_lab.study.folds import Joined
-from siamese_lab.study.reaching import LEVELS
 from siamese_lab.study.reservations import reservations
 from siamese_lab.study.runs import Study
 from siamese_lab.study.tables import Tables, table, tabulate
-from siamese_lab.summary import print_plainly, short
+from siamese_lab.study.time_to_recall import LEVELS
 
 FILE_NAME = "folds.json"
 DESCRIPTION = """\

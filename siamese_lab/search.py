@@ -7,13 +7,13 @@ from typing import Annotated
 from rich.console import Console
 
 from siamese_lab.errors import UserError
-from siamese_lab.summary import print_plainly, short
-from siamese_lab.use.new_file import check_new, new_file
-from siamese_lab.use.search import gallery_of, search
-from siamese_lab.use.search_sheet import draw_search
-from siamese_lab.use.threshold import stored_threshold
-from siamese_lab.use.trained_network import load
-from siamese_lab.use.words import Command
+from siamese_lab.inference.cli import Command
+from siamese_lab.inference.model import load
+from siamese_lab.inference.new_file import check_new, new_file
+from siamese_lab.inference.search import gallery_of, search
+from siamese_lab.inference.search_sheet import draw_search
+from siamese_lab.inference.threshold import stored_threshold
+from siamese_lab.runs.display import print_plainly, short
 
 DPI = 150
 

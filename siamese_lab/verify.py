@@ -7,9 +7,9 @@ from typing import Annotated
 from rich.console import Console
 
 from siamese_lab.errors import UserError
-from siamese_lab.summary import print_plainly
-from siamese_lab.use.trained_network import load
-from siamese_lab.use.words import Command
+from siamese_lab.inference.cli import Command
+from siamese_lab.inference.model import load
+from siamese_lab.runs.display import print_plainly
 
 
 @dataclass

@@ -15,13 +15,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from siamese_lab import command_line
-from siamese_lab.choices import EvaluationChoices, compose
-from siamese_lab.data import download
+from siamese_lab.config import hydra_app
+from siamese_lab.config.schema import EvaluationChoices, compose
+from siamese_lab.data.io import download
 from siamese_lab.evaluate import job as evaluate_job
 from siamese_lab.evaluation.evaluated_data import with_evaluated_data
-from siamese_lab.study.results import Results
-from siamese_lab.train import job, train
+from siamese_lab.runs.results import Results
+from siamese_lab.train import job
+from siamese_lab.training.run import train
 
 if TYPE_CHECKING:
     from loopback import Server
@@ -60,7 +61,7 @@ def ending(
             monkeypatch.delenv("SIAMESE_LAB_DATA", raising=False)
             monkeypatch.setattr(sys, "argv", [module, *arguments])
             try:
-                command_line.run(*how)
+                hydra_app.run(*how)
                 status = 0
             except SystemExit as ended:
                 status = int(ended.code or 0)

@@ -16,15 +16,15 @@ from PIL import Image
 
 from siamese_lab import data, embed, export, losses, report, samplers, search, verify
 from siamese_lab.data import __main__ as prepare
-from siamese_lab.data.decode import pixels
-from siamese_lab.data.digits import Digits
-from siamese_lab.disk import disk_errors
+from siamese_lab.data.io.decode import pixels
+from siamese_lab.data.sets.digits import Digits
 from siamese_lab.errors import NonFiniteLossError, ResourceError, UserError, fault_of
 from siamese_lab.losses.triplet import TripletLoss
-from siamese_lab.samplers.check_batch import check_embeddings, check_shapes
+from siamese_lab.runs import results, tuned
+from siamese_lab.runs.disk import disk_errors
 from siamese_lab.samplers.random import RandomSampler
-from siamese_lab.study import results, tuned
-from siamese_lab.sweep.claim import claim_sweep
+from siamese_lab.samplers.validation import check_embeddings, check_shapes
+from siamese_lab.sweep.lock import claim_sweep
 
 BUG = "invalid literal for int"
 
@@ -92,7 +92,7 @@ def test_the_process_of_a_bug_ends_with_its_traceback_and_status_1(tmp_path: Pat
         "        int('x')\n"
         "    mine = forward\n"
     )
-    code = "import extension; from siamese_lab.train import main; main()"
+    code = "import extension; from siamese_lab.train import main; main"
     ended = run(tmp_path, "-c", code, *QUICK, *BROKEN["strategy"].options)
     assert ended.status == 1
     assert "Traceback (most recent call last)" in ended.err
@@ -105,7 +105,7 @@ def test_a_bug_before_a_resumed_run_trains_marks_it_failed_and_keeps_its_record(
     command, own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = results.read(own_run)
-    monkeypatch.setattr("siamese_lab.train.build_module", lambda *_: int("x"))
+    monkeypatch.setattr("siamese_lab.training.run.build_module", lambda *_: int("x"))
     with pytest.raises(ValueError, match=BUG):
         command(f"resume={own_run / 'checkpoints/last.ckpt'}", f"hydra.run.dir={own_run}", "trainer.max_steps=9")
     left = results.read(own_run)
@@ -113,7 +113,7 @@ def test_a_bug_before_a_resumed_run_trains_marks_it_failed_and_keeps_its_record(
 
 
 def test_code_that_misreads_the_configuration_is_a_bug(command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("siamese_lab.train.build_data", lambda config: config.no_such_option)
+    monkeypatch.setattr("siamese_lab.training.run.build_data", lambda config: config.no_such_option)
     with pytest.raises(RuntimeError, match="no_such_option"):
         command(*QUICK)
 
@@ -320,6 +320,7 @@ def check_one_message(ended: Ended, message: str) -> None:
     assert ended.status == 2, ended.err
     assert re.search(message, ended.err), ended.err
     assert ended.err.count("Error: ") == 1, ended.err
+    assert "Error executing job" not in ended.err, "Hydra adds nothing to the message"
     assert "Traceback" not in ended.err + ended.out
 
 

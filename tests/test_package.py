@@ -57,4 +57,4 @@ def test_examples_are_true(module: str, folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_there_are_examples() -> None:
-    assert "siamese_lab.use.trained_network" in WITH_EXAMPLES
+    assert "siamese_lab.inference.model" in WITH_EXAMPLES

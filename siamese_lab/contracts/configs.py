@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from siamese_lab.choices import compose
+from siamese_lab.config.schema import compose
 
 
 def composed(group: str, name: str) -> dict[str, Any]:

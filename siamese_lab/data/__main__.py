@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from siamese_lab import data
-from siamese_lab.choices import check_keys, config_folder, register_schema
-from siamese_lab.command_line_errors import check_types, user_errors_as_messages, wants_tracebacks
-from siamese_lab.data.sheets import write_sheets
+from siamese_lab.config.errors import check_types, user_errors_as_messages, wants_tracebacks
+from siamese_lab.config.schema import check_keys, config_folder, register_schema
+from siamese_lab.data.preview import write_sheets
 
 BAD_COPY = 1
 

@@ -12,16 +12,16 @@ import lightning
 from PIL import Image
 
 from siamese_lab.batch import Batch
-from siamese_lab.data.any_image import Converted
-from siamese_lab.data.augment import Augmentation, to_float
-from siamese_lab.data.in_order import InOrder
+from siamese_lab.data.augment.pipeline import Augmentation, to_float
+from siamese_lab.data.convert.common import Converted
+from siamese_lab.data.convert.photo import PlainImage
 from siamese_lab.data.info import CrossValidation, DataSetInfo
-from siamese_lab.data.messages import announce
+from siamese_lab.data.io.messages import announce
 from siamese_lab.data.official_pairs import OfficialPairs
 from siamese_lab.data.one_shot import OneShot
 from siamese_lab.data.pk_batches import PKBatches
-from siamese_lab.data.plain_image import PlainImage
-from siamese_lab.data.table import Table
+from siamese_lab.data.sequential_batches import InOrder
+from siamese_lab.data.tables.base import Table
 from siamese_lab.errors import UserError
 from siamese_lab.registry import check_options, options_of
 

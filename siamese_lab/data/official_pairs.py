@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from siamese_lab.data.image_table import ImageTable
+from siamese_lab.data.tables.image_table import ImageTable
 
 
 class RowPairs(NamedTuple):

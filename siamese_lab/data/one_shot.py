@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from siamese_lab.data.image_table import ImageTable
+from siamese_lab.data.tables.image_table import ImageTable
 
 
 class OneShot(NamedTuple):

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from siamese_lab.batch import Batch
-from siamese_lab.data.class_offsets import class_offsets
-from siamese_lab.data.table import Table
+from siamese_lab.data.class_index import class_offsets
+from siamese_lab.data.tables.base import Table
 from siamese_lab.errors import UserError
 
 AT_ONCE = 1 << 15

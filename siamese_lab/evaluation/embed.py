@@ -10,9 +10,9 @@ import torch
 from lightning import Fabric
 from torch import Tensor
 
-from siamese_lab.data.augment import to_float
-from siamese_lab.data.in_order import InOrder
-from siamese_lab.data.table import Table
+from siamese_lab.data.augment.pipeline import to_float
+from siamese_lab.data.sequential_batches import InOrder
+from siamese_lab.data.tables.base import Table
 from siamese_lab.errors import UserError
 from siamese_lab.networks import SiameseNetwork
 

@@ -9,13 +9,14 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from siamese_lab import checkpoints, data
-from siamese_lab.choices import config_folder
-from siamese_lab.command_line_errors import searched_too
+from siamese_lab import data
+from siamese_lab.config.errors import searched_too
+from siamese_lab.config.overrides import last_value, option_of, quoted
+from siamese_lab.config.schema import config_folder
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation.trained import Trained, choices_of
-from siamese_lab.overrides import last_value, option_of, quoted
 from siamese_lab.registry import options_of
+from siamese_lab.runs import checkpoints
 
 NODE = "evaluated_data"
 """What configs/evaluate.yaml calls the options of the data."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from siamese_lab.data.table import Table
+from siamese_lab.data.tables.base import Table
 from siamese_lab.metrics.verification import Roc
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from torch import Tensor
 
 from siamese_lab.data import DataModule
-from siamese_lab.data.table import Table
+from siamese_lab.data.tables.base import Table
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation import protocols
 from siamese_lab.evaluation.embed import embed

@@ -4,8 +4,8 @@ from rich.console import Console
 from rich.table import Table
 
 from siamese_lab.evaluation.evaluation import Evaluation, Figure
-from siamese_lab.study.names import metric_name
-from siamese_lab.summary import print_plainly
+from siamese_lab.runs.display import print_plainly
+from siamese_lab.runs.names import metric_name
 
 
 def print_figures(console: Console, evaluation: Evaluation) -> None:

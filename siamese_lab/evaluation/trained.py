@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from siamese_lab import checkpoints, data, networks
-from siamese_lab.callbacks.stored_choices import stored_choices
+from siamese_lab import data, networks
 from siamese_lab.errors import UserError
-from siamese_lab.study import results
+from siamese_lab.runs import checkpoints, results
+from siamese_lab.runs.checkpoints import stored_choices
 
 PREFIX = "network."
 NEEDED = ("data", "network", "paths", "seed")

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from siamese_lab import distributed
-from siamese_lab.device_generator import DeviceGenerator
 from siamese_lab.errors import UserError
+from siamese_lab.rng import DeviceGenerator
 
 
 class Dropout(nn.Module):

@@ -5,8 +5,8 @@ They are not listed: there are P·K·(K−1)·(P−1)·K of them. The loss goes 
 
 from siamese_lab.batch import EveryTriplet, Selection
 from siamese_lab.samplers.base import Sampler
+from siamese_lab.samplers.kernels.tiles import MiningInputs
 from siamese_lab.samplers.registry import register
-from siamese_lab.samplers.tiles import MiningInputs
 
 
 @register("all")

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from siamese_lab import distances
 from siamese_lab.batch import EveryTriplet, Selection, Triplets
 from siamese_lab.errors import UserError
-from siamese_lab.samplers.check_batch import check_embeddings, check_shapes
-from siamese_lab.samplers.class_peers import ClassPeers, class_peers
-from siamese_lab.samplers.noise import Noise
-from siamese_lab.samplers.tiles import SPARE_ENTRIES, MiningInputs, Room, Tile, tiles
+from siamese_lab.samplers.kernels.class_index import ClassPeers, class_peers
+from siamese_lab.samplers.kernels.counter_rng import Noise
+from siamese_lab.samplers.kernels.tiles import SPARE_ENTRIES, MiningInputs, Room, Tile, tiles
+from siamese_lab.samplers.validation import check_embeddings, check_shapes
 
 
 class Candidates(NamedTuple):

@@ -5,8 +5,8 @@ from torch import Tensor
 
 from siamese_lab.samplers.base import Candidates, Choice, Sampler
 from siamese_lab.samplers.hard import nearest
+from siamese_lab.samplers.kernels.tiles import Tile
 from siamese_lab.samplers.registry import register
-from siamese_lab.samplers.tiles import Tile
 
 
 @register("batch_hard")

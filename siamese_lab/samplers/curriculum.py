@@ -13,8 +13,8 @@ from torch import nn
 from siamese_lab.batch import Selection
 from siamese_lab.errors import UserError
 from siamese_lab.samplers.base import Sampler, check_lists
+from siamese_lab.samplers.kernels.tiles import MiningInputs
 from siamese_lab.samplers.registry import build, register
-from siamese_lab.samplers.tiles import MiningInputs
 
 STAGES = ({"name": "random", "until": 0.1}, {"name": "semi_hard", "until": 0.7}, {"name": "hard", "until": 1.0})
 

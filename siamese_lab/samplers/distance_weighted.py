@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from siamese_lab.errors import UserError
-from siamese_lab.samplers import primitives
 from siamese_lab.samplers.base import Candidates, Choice, Sampler
-from siamese_lab.samplers.eager import on_eager_cpu
+from siamese_lab.samplers.kernels import block_selection
+from siamese_lab.samplers.kernels.eager import on_eager_cpu
+from siamese_lab.samplers.kernels.tiles import Tile
 from siamese_lab.samplers.registry import register
-from siamese_lab.samplers.tiles import Tile
 
 FARTHEST = 1.999
 """Distances are clipped below 2, where 1/q is infinite."""
@@ -74,7 +74,7 @@ class DistanceWeightedSampler(Sampler):
             return self.choose_best(tile)
         weight_AN, eligible_A1 = self.weights(tile)
         u_AR, u_anywhere_AR = self.uniform_noise(tile.s_ap_AR.expand(2, -1, -1)).unbind()
-        drawn_AR = primitives.draw_weighted(weight_AN, u_AR)
+        drawn_AR = block_selection.draw_weighted(weight_AN, u_AR)
         if on_eager_cpu(drawn_AR.device) and eligible_A1.all():
             return Choice.of_one(tile.positive_AR, drawn_AR)
         anywhere_AR = tile.draw_negatives(u_anywhere_AR)
@@ -100,7 +100,7 @@ class DistanceWeightedSampler(Sampler):
         rest_AN = s_AN.neg_().add_(1).abs_()
         if halves % 2:  # ratio^½ = ratio / √ratio
             rest_AN.mul_(ratio_AN)
-        return primitives.power_(ratio_AN, (halves + 1) // 2).mul_(rest_AN.rsqrt_()), most_A1 > 0
+        return block_selection.power_(ratio_AN, (halves + 1) // 2).mul_(rest_AN.rsqrt_()), most_A1 > 0
 
     def similarity_range(self, dimensions: int) -> tuple[float, float]:
         """The similarities to which others are clipped: those at `nearest` and `FARTHEST`, or where 1/q reaches λ."""

@@ -7,15 +7,15 @@ It collapses easily (Schroff et al. 2015, arXiv:1503.03832, §3.2): the loss the
 import torch
 from torch import Tensor
 
-from siamese_lab.samplers import primitives
 from siamese_lab.samplers.base import Candidates, Choice, Sampler
+from siamese_lab.samplers.kernels import block_selection
+from siamese_lab.samplers.kernels.tiles import Tile
 from siamese_lab.samplers.registry import register
-from siamese_lab.samplers.tiles import Tile
 
 
 def nearest(tile: Tile) -> Choice:
     """The nearest negative, for all pairs of an anchor the same."""
-    negative_A = primitives.largest(tile.masked(-torch.inf))
+    negative_A = block_selection.largest(tile.masked(-torch.inf))
     return Choice.of_one(tile.positive_AR, negative_A[:, None].expand_as(tile.positive_AR))
 
 

@@ -11,8 +11,8 @@ from siamese_lab.batch import Selection
 from siamese_lab.errors import UserError
 from siamese_lab.registry import options_of
 from siamese_lab.samplers.base import Sampler, check_lists
+from siamese_lab.samplers.kernels.tiles import NOBODY, MiningInputs
 from siamese_lab.samplers.registry import build, register, registry
-from siamese_lab.samplers.tiles import NOBODY, MiningInputs
 
 
 @register("memory")

@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from siamese_lab.samplers import primitives
 from siamese_lab.samplers.base import Candidates, Choice, Sampler
+from siamese_lab.samplers.kernels import block_selection
+from siamese_lab.samplers.kernels.tiles import MiningInputs
 from siamese_lab.samplers.registry import register
-from siamese_lab.samplers.tiles import MiningInputs
 
 
 @register("random")
@@ -22,4 +22,4 @@ class RandomSampler(Sampler):
             return super().choose(inputs)
         positive_BR = inputs.peers.positive_BR
         u_BR = self.uniform_noise(positive_BR)
-        return Choice.of_one(positive_BR, primitives.draw_outside(*inputs.runs(), u_BR))
+        return Choice.of_one(positive_BR, block_selection.draw_outside(*inputs.runs(), u_BR))

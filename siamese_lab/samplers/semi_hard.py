@@ -10,10 +10,10 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.errors import UserError
-from siamese_lab.samplers import primitives
 from siamese_lab.samplers.base import Candidates, Choice, Sampler
+from siamese_lab.samplers.kernels import block_selection
+from siamese_lab.samplers.kernels.tiles import Tile
 from siamese_lab.samplers.registry import register
-from siamese_lab.samplers.tiles import Tile
 
 
 @register("semi_hard")
@@ -63,17 +63,17 @@ class SemiHardSampler(Sampler):
         """As by score, on similarities, which fall as distances grow."""
         s_AN, s_ap_AR, width_AR = tile.masked(torch.inf), tile.s_ap_AR, self._width(tile.s_ap_AR)
         if self.choice == "nearest":
-            negative_AR, is_empty_AR = primitives.nearest_in_window(s_AN, s_ap_AR, width_AR, tile.spare)
+            negative_AR, is_empty_AR = block_selection.nearest_in_window(s_AN, s_ap_AR, width_AR, tile.spare)
         else:
             u_AR = self.uniform_noise(s_ap_AR)
-            negative_AR, is_empty_AR = primitives.draw_in_window(s_AN, s_ap_AR, width_AR, u_AR, tile.spare)
+            negative_AR, is_empty_AR = block_selection.draw_in_window(s_AN, s_ap_AR, width_AR, u_AR, tile.spare)
         return Choice.of_one(tile.positive_AR, negative_AR, is_empty_AR)
 
     def _width(self, s_ap_AR: Tensor) -> Tensor:
         """The window in similarities s = 1 − d²/2: half of (d_ap + margin)² − d_ap², or of a margin of squares."""
         if self.distance == "squared":
-            return torch.full_like(s_ap_AR, max(self.margin / 2, primitives.SMALLEST))
-        least = max(self.margin**2 / 2, primitives.SMALLEST)
+            return torch.full_like(s_ap_AR, max(self.margin / 2, block_selection.SMALLEST))
+        least = max(self.margin**2 / 2, block_selection.SMALLEST)
         return distances.from_similarity(s_ap_AR).mul_(self.margin).add_(least)
 
     def _in_units(self, d: Tensor) -> Tensor:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from siamese_lab.runs.names import each_once, in_order_of_strategies
+from siamese_lab.study.analysis import HEADLINE, Findings
 from siamese_lab.study.circumstances import commits
 from siamese_lab.study.comparison import BASELINE, Comparison
-from siamese_lab.study.findings import HEADLINE, Findings
-from siamese_lab.study.names import each_once, in_order_of_strategies
 from siamese_lab.study.ranks import Ranks
 from siamese_lab.study.tables import cells
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from siamese_lab.runs.names import each_once, in_order_of_strategies
 from siamese_lab.study import statistics
-from siamese_lab.study.names import each_once, in_order_of_strategies
 from siamese_lab.study.statistics import ALPHA, Difference, Estimate
 
 BASELINE = "random"

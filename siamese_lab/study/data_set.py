@@ -5,7 +5,7 @@ from pathlib import PureWindowsPath
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from siamese_lab.study.results import Results
+from siamese_lab.runs.results import Results
 
 EARLIER = {"digits": "Digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "omniglot": "Omniglot", "lfw": "LFW"}
 """Titles of the sets of earlier versions, in the order of tables; results.json did not describe data sets then."""

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from siamese_lab.errors import UserError
-from siamese_lab.study import options, results
+from siamese_lab.runs import results
+from siamese_lab.runs.names import is_figure
+from siamese_lab.runs.results import Results
+from siamese_lab.study import options
 from siamese_lab.study.data_set import DataSet, Fold, data_set
-from siamese_lab.study.names import is_figure
-from siamese_lab.study.results import Results
 
 
 class Estimate(NamedTuple):

@@ -3,7 +3,7 @@
 from typing import Any, get_args
 
 from siamese_lab.errors import UserError
-from siamese_lab.study.results import Results, Status
+from siamese_lab.runs.results import Results, Status
 
 FORM: dict[str, Any] = {
     "data": str,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from siamese_lab.study.results import Results
+from siamese_lab.runs.results import Results
 
 ASIDE = (
     "paths",
@@ -15,6 +15,7 @@ ASIDE = (
     "resume",
     "name",
     "budget",
+    "recipe",
     "tuned",
     "tuning",
     "metrics",

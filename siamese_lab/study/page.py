@@ -8,9 +8,9 @@ from typing import Any
 import jinja2
 
 from siamese_lab.study import circumstances
+from siamese_lab.study.analysis import Findings
 from siamese_lab.study.answer import RULES, answer
 from siamese_lab.study.figures import Drawn
-from siamese_lab.study.findings import Findings
 from siamese_lab.study.protocol import is_tuned, some_are_tuned, tuned_by
 from siamese_lab.study.reservations import reservations
 from siamese_lab.study.tables import Tables

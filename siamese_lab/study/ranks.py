@@ -16,7 +16,7 @@ import pandas as pd
 import scipy.stats
 from numpy.typing import NDArray
 
-from siamese_lab.study.names import each_once, in_order_of_strategies
+from siamese_lab.runs.names import each_once, in_order_of_strategies
 from siamese_lab.study.statistics import ALPHA
 
 PERMUTATIONS = 20_000

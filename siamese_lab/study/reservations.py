@@ -1,7 +1,7 @@
 """What a reader must know before believing the figures of a study."""
 
+from siamese_lab.study.analysis import Findings
 from siamese_lab.study.circumstances import commits, machines
-from siamese_lab.study.findings import Findings
 from siamese_lab.study.protocol import is_tuned, some_are_tuned, tuned_by
 
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from siamese_lab.errors import UserError
-from siamese_lab.study import results
+from siamese_lab.runs import results
+from siamese_lab.runs.names import each_once, in_order_of_strategies, is_figure
+from siamese_lab.runs.results import Results
 from siamese_lab.study.data_set import DataSet, data_set
 from siamese_lab.study.form import check_form
-from siamese_lab.study.names import each_once, in_order_of_strategies, is_figure
-from siamese_lab.study.results import Results
 
 VALIDATED_BY = "recall@1"
 DISTANCES = tuple(f"{kind}_q{share}" for kind in ("d_ap", "d_an") for share in (10, 50, 90))

@@ -11,16 +11,15 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.console import Console
 
-from siamese_lab import environment
-from siamese_lab.command_line_errors import callback_errors_end_the_process
+from siamese_lab.config.errors import callback_errors_end_the_process
 from siamese_lab.errors import UserError
-from siamese_lab.study import results
-from siamese_lab.summary import print_plainly, short
-from siamese_lab.sweep.claim import claim_sweep
+from siamese_lab.runs import environment, results
+from siamese_lab.runs.display import print_plainly, short
 from siamese_lab.sweep.job import LOG
-from siamese_lab.sweep.left import check_same
+from siamese_lab.sweep.lock import claim_sweep
 from siamese_lab.sweep.overview import Overview, name, table
 from siamese_lab.sweep.plan import Planned, plan
+from siamese_lab.sweep.resume_state import check_same
 from siamese_lab.sweep.states import States
 
 FAILED = 1

@@ -9,12 +9,13 @@ from pathlib import Path
 from omegaconf import DictConfig
 from rich.console import Console
 
-from siamese_lab import choices, record
-from siamese_lab.callbacks import Interrupted
-from siamese_lab.disk import disk_errors
+from siamese_lab.config import schema
 from siamese_lab.errors import UserError
-from siamese_lab.sweep.claim import claimed_run
-from siamese_lab.sweep.left import left_of
+from siamese_lab.runs.disk import disk_errors
+from siamese_lab.sweep.lock import claimed_run
+from siamese_lab.sweep.resume_state import left_of
+from siamese_lab.training import record
+from siamese_lab.training.callbacks import Interrupted
 
 LOG = "run.log"
 
@@ -38,7 +39,7 @@ def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str]
     """
     try:
         with disk_errors(folder, "paths.outputs"), claimed_run(folder), log(folder) as console:
-            left = left_of(folder, choices.plain(config), console)
+            left = left_of(folder, schema.plain(config), console)
             if left.what != "nothing":
                 config.resume = None if left.checkpoint is None else str(left.checkpoint)
                 return attempt(train, config, folder, overrides, console)

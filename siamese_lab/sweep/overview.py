@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from siamese_lab.summary import print_plainly
+from siamese_lab.runs.display import print_plainly
 from siamese_lab.sweep.plan import Planned
 from siamese_lab.sweep.states import State, States
 

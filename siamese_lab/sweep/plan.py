@@ -9,9 +9,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from siamese_lab import choices
+from siamese_lab.config import schema as choices
+from siamese_lab.config.tuned_options import with_winner
 from siamese_lab.errors import UserError
-from siamese_lab.winners import with_winner
 
 
 class Planned(NamedTuple):

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from siamese_lab.errors import Fault, UserError
-from siamese_lab.study import results
-from siamese_lab.study.results import Results
+from siamese_lab.runs import results
+from siamese_lab.runs.results import Results
 from siamese_lab.sweep.plan import Planned
 
 What = Literal["left", "running", "finished", "failed"]

@@ -8,17 +8,17 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from siamese_lab.command_line_errors import callback_errors_end_the_process
+from siamese_lab.config.errors import callback_errors_end_the_process
 from siamese_lab.errors import UserError
-from siamese_lab.study import tuned
-from siamese_lab.study.tuned import Tuned
-from siamese_lab.summary import print_plainly, short
+from siamese_lab.runs import tuned
+from siamese_lab.runs.display import print_plainly, short
+from siamese_lab.runs.tuned import Tuned
 from siamese_lab.sweep.callback import FAILED
-from siamese_lab.sweep.claim import claim_sweep
+from siamese_lab.sweep.lock import claim_sweep
 from siamese_lab.sweep.plan import Planned, plan
+from siamese_lab.tuning.messages import table
 from siamese_lab.tuning.search import import_optuna
 from siamese_lab.tuning.space import space_of
-from siamese_lab.tuning.told import table
 
 
 class Tuning(Callback):

@@ -8,17 +8,18 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.console import Console
 
-from siamese_lab import choices, environment
-from siamese_lab.callbacks import Interrupted
-from siamese_lab.disk import disk_errors
+from siamese_lab.config import schema
 from siamese_lab.errors import UserError
-from siamese_lab.study.tuned import Trial, Tuned
-from siamese_lab.summary import print_plainly
+from siamese_lab.runs import environment
+from siamese_lab.runs.disk import disk_errors
+from siamese_lab.runs.display import print_plainly
+from siamese_lab.runs.tuned import Trial, Tuned
 from siamese_lab.sweep.job import Train
+from siamese_lab.training.callbacks import Interrupted
 from siamese_lab.tuning import trials
+from siamese_lab.tuning.messages import told
 from siamese_lab.tuning.search import search
 from siamese_lab.tuning.space import as_shipped, space_of
-from siamese_lab.tuning.told import told
 
 
 def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str], console: Console) -> None:
@@ -86,7 +87,7 @@ def won(config: DictConfig, folder: Path, every: list[Trial]) -> Tuned:
         metric=config.tuning.metric,
         trials=len(every),
         every_trial=every,
-        choices=choices.plain(config),
+        choices=schema.plain(config),
         versions=environment.versions(),
         commit=environment.commit(),
     )

@@ -7,15 +7,15 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from siamese_lab import checkpoints, choices
 from siamese_lab import sweep as sweeps
+from siamese_lab.config import schema
+from siamese_lab.config.tuned_options import with_options
 from siamese_lab.errors import ResourceError, UserError, fault_of
-from siamese_lab.study import results
-from siamese_lab.study.results import Results
-from siamese_lab.study.tuned import Trial
+from siamese_lab.runs import checkpoints, results
+from siamese_lab.runs.results import Results
+from siamese_lab.runs.tuned import Trial
 from siamese_lab.sweep.job import Train
-from siamese_lab.sweep.left import check_same
-from siamese_lab.winners import with_options
+from siamese_lab.sweep.resume_state import check_same
 
 AS_SHIPPED = 0
 """The number of the trial that tries the shipped options."""
@@ -46,7 +46,7 @@ def make(train: Train, config: DictConfig, place: Path, overrides: Sequence[str]
         if error is not None and fault_of(error) == "bug":
             raise error
     left = read(place)
-    check_same(place, left.choices, choices.plain(run))
+    check_same(place, left.choices, schema.plain(run))
     if not is_done(place):
         raise UserError(f"{place} has failed: {left.error or left.status}. The same command goes on from there.")
     shutil.rmtree(place / checkpoints.FOLDER, ignore_errors=True)

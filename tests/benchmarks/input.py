@@ -27,11 +27,11 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import VisionDataset
 
-from siamese_lab.data.augment import Augmentation, to_float
-from siamese_lab.data.idx_files import load_part
-from siamese_lab.data.image_table import ImageTable
-from siamese_lab.data.mnist import Mnist
+from siamese_lab.data.augment.pipeline import Augmentation, to_float
+from siamese_lab.data.io.idx_files import load_part
 from siamese_lab.data.pk_batches import PKBatches
+from siamese_lab.data.sets.mnist import Mnist
+from siamese_lab.data.tables.image_table import ImageTable
 from tests.benchmarks.timing import medians
 
 CLASSES, IMAGES = 8, 16

@@ -30,8 +30,8 @@ from rich.table import Table
 from torch import Tensor
 
 from siamese_lab import losses, networks, samplers
-from siamese_lab.choices import config_folder, register_schema
-from siamese_lab.trainer import best_precision
+from siamese_lab.config.schema import config_folder, register_schema
+from siamese_lab.training.trainer import best_precision
 from tests.benchmarks.timing import medians
 
 IMAGES_PER_CLASS = 4

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from siamese_lab.data.image_table import ImageTable
+from siamese_lab.data.tables.image_table import ImageTable
 from tests.benchmarks.input import WAYS, rates
 
 AT_LEAST = {"as they are": 50, "affine, bilinear": 15, "affine, nearest": 25}

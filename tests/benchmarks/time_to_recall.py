@@ -42,13 +42,13 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from siamese_lab import data
-from siamese_lab.callbacks import TrainingClock
-from siamese_lab.choices import config_folder, register_schema
-from siamese_lab.data.image_table import ImageTable
+from siamese_lab.config.schema import config_folder, register_schema
+from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.metrics.retrieval import recall_at_k
-from siamese_lab.module import SiameseModule
-from siamese_lab.train import build_data, build_module
-from siamese_lab.trainer import build_trainer
+from siamese_lab.training.build import build_data, build_module
+from siamese_lab.training.callbacks import TrainingClock
+from siamese_lab.training.module import SiameseModule
+from siamese_lab.training.trainer import build_trainer
 
 LEVEL = 0.75
 EVERY = 25

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from siamese_lab.data.download import Remote
+from siamese_lab.data.io.download import Remote
 
 
 class Server:

@@ -10,9 +10,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from siamese_lab import data
-from siamese_lab.data.image_files import ImageFiles
-from siamese_lab.data.ink_image import ink_image
-from siamese_lab.data.plain_image import PlainImage
+from siamese_lab.data.convert.drawing import ink_image
+from siamese_lab.data.convert.photo import PlainImage
+from siamese_lab.data.io.image_files import ImageFiles
 
 
 def pixels_of(image: Image.Image) -> torch.Tensor:

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 import torchvision.transforms.functional as tvf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from siamese_lab.data.augment.pipeline.affine import RandomAffine
+from siamese_lab.data.augment.pipeline.erasing import RandomErasing
+from siamese_lab.data.augment.pipeline.light import RandomLight
 from torchvision.transforms import InterpolationMode
 
-from siamese_lab.data.augment import Augmentation, to_float
-from siamese_lab.data.augment_affine import RandomAffine
-from siamese_lab.data.augment_erasing import RandomErasing
-from siamese_lab.data.augment_light import RandomLight
+from siamese_lab.data.augment.pipeline import Augmentation, to_float
 
 MOVES = {"rotation": 20.0, "scale": 0.2, "shear": 10.0, "translation": 0.2, "mirror": True}
 EVERYTHING = MOVES | {"brightness": 0.3, "contrast": 0.3, "erasing": 0.5}
@@ -238,7 +238,7 @@ def test_the_seed_decides_and_the_global_random_numbers_do_not():
 @pytest.mark.parametrize("used", [0, 1, 3, 4, 6])
 def test_a_stored_state_goes_on_with_the_same_effects(used, monkeypatch):
     """Four batches are drawn at once: stored before the first, amid them, after the last of them, and later."""
-    monkeypatch.setattr("siamese_lab.data.augment.AT_ONCE", 16)
+    monkeypatch.setattr("siamese_lab.data.augment.pipeline.AT_ONCE", 16)
     expected, stored = Augmentation(**EVERYTHING), Augmentation(**EVERYTHING)
     for _ in range(used):
         assert torch.equal(stored(images()), expected(images()))
@@ -255,7 +255,7 @@ def test_a_stored_state_goes_on_with_the_same_effects(used, monkeypatch):
 def test_how_many_batches_are_drawn_at_once_changes_no_effect(monkeypatch):
     at_once = Augmentation(**EVERYTHING)
     seen = [at_once(images()) for _ in range(5)]
-    monkeypatch.setattr("siamese_lab.data.augment.AT_ONCE", 1)
+    monkeypatch.setattr("siamese_lab.data.augment.pipeline.AT_ONCE", 1)
     each = Augmentation(**EVERYTHING)
     for batch in seen:
         torch.testing.assert_close(each(images()), batch, atol=1e-5, rtol=0)
@@ -264,7 +264,7 @@ def test_how_many_batches_are_drawn_at_once_changes_no_effect(monkeypatch):
 def test_large_images_are_changed_in_parts_as_they_are_at_once(monkeypatch):
     at_once = Augmentation(**EVERYTHING)(images(12, 3))
     for tile in (1, 64 * 5, 64 * 6):
-        monkeypatch.setattr("siamese_lab.data.augment.TILE", tile)
+        monkeypatch.setattr("siamese_lab.data.augment.pipeline.TILE", tile)
         torch.testing.assert_close(Augmentation(**EVERYTHING)(images(12, 3)), at_once, atol=1e-6, rtol=0)
 
 
@@ -296,7 +296,7 @@ def test_bad_ranges_are_refused(options, message):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_gpu_need_not_wait_for_the_host(monkeypatch):
-    monkeypatch.setattr("siamese_lab.data.augment.AT_ONCE", 32)  # so that it draws anew
+    monkeypatch.setattr("siamese_lab.data.augment.pipeline.AT_ONCE", 32)  # so that it draws anew
     augment = Augmentation(**EVERYTHING)
     batch = images(32, 3, 16).cuda()
     augment(batch)  # makes what it keeps

@@ -8,8 +8,8 @@ import pytest
 from shipped import DATA
 
 from siamese_lab.data import __main__ as command
-from siamese_lab.data.digits import Digits
 from siamese_lab.data.registry import registry
+from siamese_lab.data.sets.digits import Digits
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from siamese_lab.batch import Batch
-from siamese_lab.data.augment import to_float
+from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.datamodule import DataModule, Splits
-from siamese_lab.data.image_table import ImageTable
-from siamese_lab.data.in_order import InOrder
+from siamese_lab.data.sequential_batches import InOrder
+from siamese_lab.data.tables.image_table import ImageTable
 
 BATCHES = 3
 """An epoch of the data below: 18 images in batches of 3 × 2."""

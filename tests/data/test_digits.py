@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
 from siamese_lab import data
-from siamese_lab.data.digits import Digits
+from siamese_lab.data.sets.digits import Digits
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import pytest
 from loopback import cut, stall
 from processes import files_of, kill, start, wait_until
 
-from siamese_lab.data import fashion_mnist, lfw, mnist, omniglot
-from siamese_lab.data.download import Remote, download
+from siamese_lab.data.io.download import Remote, download
+from siamese_lab.data.sets import fashion_mnist, lfw, mnist, omniglot
 
 CONTENT = bytes(range(256)) * 2_000
 

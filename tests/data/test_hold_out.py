@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from siamese_lab.data.hold_out import hold_out_classes, hold_out_images
-from siamese_lab.data.image_table import ImageTable
+from siamese_lab.data.splits import hold_out_classes, hold_out_images
+from siamese_lab.data.tables.image_table import ImageTable
 
 
 def test_the_nth_image_of_each_class_is_held_out_in_order():

@@ -10,10 +10,10 @@ import torch
 from processes import files_of, tree
 
 from siamese_lab import data
-from siamese_lab.data import fashion_mnist
-from siamese_lab.data.fashion_mnist import FashionMnist
-from siamese_lab.data.idx_files import IdxFile, IdxPart
-from siamese_lab.data.mnist import Mnist
+from siamese_lab.data.io.idx_files import IdxFile, IdxPart
+from siamese_lab.data.sets import fashion_mnist
+from siamese_lab.data.sets.fashion_mnist import FashionMnist
+from siamese_lab.data.sets.mnist import Mnist
 
 SIZES = {"train": 200, "test": 60}
 
@@ -86,7 +86,7 @@ def test_disjoint_trains_on_the_first_five_and_tests_on_the_others(small, tmp_pa
 def test_a_second_load_reads_no_file_of_the_set_again(small, tmp_path, monkeypatch):
     root = small.write(tmp_path / "root")
     first = Mnist(root, tmp_path / "cache").load()
-    monkeypatch.setattr("siamese_lab.data.idx_files.parse_idx", None)
+    monkeypatch.setattr("siamese_lab.data.io.idx_files.parse_idx", None)
     second = Mnist(root, tmp_path / "cache", protocol="closed").load()
     assert torch.equal(second.test.classes(range(5, 10)).images_NCHW, first.test.images_NCHW)
 

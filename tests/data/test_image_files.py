@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from siamese_lab.data.decode import decode, unreadable
-from siamese_lab.data.image_files import list_images
+from siamese_lab.data.io.decode import decode, unreadable
+from siamese_lab.data.io.image_files import list_images
 
 NAMES = ("b/2.png", "a/1.PNG", "a/10.png", "a-b/1.png")
 SORTED = ("a/1.PNG", "a/10.png", "a-b/1.png", "b/2.png")

@@ -9,9 +9,9 @@ from conftest import quick_run
 from PIL import Image
 
 from siamese_lab import data
-from siamese_lab.data.files_table import FilesTable
-from siamese_lab.data.image_table import ImageTable
-from siamese_lab.data.plain_image import PlainImage
+from siamese_lab.data.convert.photo import PlainImage
+from siamese_lab.data.tables.files_table import FilesTable
+from siamese_lab.data.tables.image_table import ImageTable
 
 
 def picture(number, size=(12, 12), mode="RGB"):
@@ -76,7 +76,7 @@ def test_images_are_those_of_the_files(folder):
 def test_a_second_start_decodes_nothing_and_a_new_image_is_seen(folder, monkeypatch):
     before = build(folder).splits
     with monkeypatch.context() as patch:
-        patch.setattr("siamese_lab.data.image_folder.decode", None)
+        patch.setattr("siamese_lab.data.sets.image_folder.decode", None)
         assert torch.equal(build(folder).splits.train.images_NCHW, before.train.images_NCHW)
     picture(99).save(folder / "class 0" / "new.png")
     assert sum(len(part) for part in build(folder).load()) == 22

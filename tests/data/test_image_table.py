@@ -14,7 +14,7 @@ import pytest
 import torch
 from processes import files_of, kill, start, wait_until
 
-from siamese_lab.data.image_table import ImageTable, cached, check_stored
+from siamese_lab.data.tables.image_table import ImageTable, cached, check_stored
 
 STORED = ["key/images.npy", "key/labels.npy", "key/table.json"]
 

@@ -13,10 +13,10 @@ from PIL import Image
 from processes import files_of
 
 from siamese_lab import data
-from siamese_lab.data import lfw
-from siamese_lab.data.lfw import Lfw
-from siamese_lab.data.lfw_pairs import read_pairs
-from siamese_lab.data.lfw_people import FOLDS, Person, people
+from siamese_lab.data.sets import lfw
+from siamese_lab.data.sets.lfw import Lfw
+from siamese_lab.data.sets.lfw_pairs import read_pairs
+from siamese_lab.data.sets.lfw_people import FOLDS, Person, people
 from siamese_lab.metrics.pairs import Pairs
 from siamese_lab.metrics.verification import verify
 

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 from processes import files_of, tree
 
 from siamese_lab import data
-from siamese_lab.data import omniglot
-from siamese_lab.data.omniglot import Omniglot
+from siamese_lab.data.sets import omniglot
+from siamese_lab.data.sets.omniglot import Omniglot
 
 PARTS = {
     "images_background": {"Greek": 2, "Hebrew": 1, "Latin": 3},

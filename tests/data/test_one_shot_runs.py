@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from siamese_lab import data
-from siamese_lab.data.one_shot_runs import read_runs
+from siamese_lab.data.sets.omniglot_runs import read_runs
 
 RUNS, WAYS = 20, 20
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamese_lab.data import pk_batches
-from siamese_lab.data.class_offsets import class_offsets
-from siamese_lab.data.image_table import ImageTable
+from siamese_lab.data.class_index import class_offsets
 from siamese_lab.data.pk_batches import PKBatches
+from siamese_lab.data.tables.image_table import ImageTable
 
 
 def table_of(*sizes):
@@ -198,7 +198,7 @@ def test_offsets_of_classes_are_those_of_a_stable_sort():
 
 START = """
 import resource, sys, time, torch
-from siamese_lab.data.image_table import ImageTable
+from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.data.pk_batches import PKBatches
 
 torch.set_num_threads(1)

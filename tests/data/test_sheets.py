@@ -6,9 +6,9 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from siamese_lab.data import sheets
+from siamese_lab.data import preview
 from siamese_lab.data.datamodule import DataModule, Splits
-from siamese_lab.data.image_table import ImageTable
+from siamese_lab.data.tables.image_table import ImageTable
 
 
 def table(sizes, channels):
@@ -53,7 +53,7 @@ def drawn(monkeypatch):
     ids=["few", "equal", "many", "alone"],
 )
 def test_every_kind_of_set_has_three_readable_pictures(tmp_path, sizes, channels, options):
-    written = sheets.write_sheets(Own(sizes, channels, **options), tmp_path / "new" / "folder")
+    written = preview.write_sheets(Own(sizes, channels, **options), tmp_path / "new" / "folder")
     assert [path.name for path in written] == ["classes.png", "class_sizes.png", "batch.png"]
     for path in written:
         with Image.open(path) as picture:
@@ -65,7 +65,7 @@ def test_every_kind_of_set_has_three_readable_pictures(tmp_path, sizes, channels
 
 def test_rows_are_classes_from_the_largest_to_the_smallest(tmp_path, drawn):
     module = Own([3, 12, 5], classes_per_batch=2)
-    sheets.write_sheets(module, tmp_path)
+    preview.write_sheets(module, tmp_path)
     classes = drawn[0]
     assert classes.shape == (3 * 8, 10 * 8, 3)
     train = module.splits.train
@@ -84,7 +84,7 @@ def test_the_batch_is_the_next_one_augmented_and_is_not_used_up(tmp_path, drawn)
     for _ in range(2):
         module.augment(next(stream).images_BCHW)
         other.augment(next(iter(other.batches)).images_BCHW)
-    sheets.write_sheets(module, tmp_path)
+    preview.write_sheets(module, tmp_path)
     expected = next(iter(other.batches))
     images = other.augment(expected.images_BCHW)
     for place, image in enumerate(images):
@@ -99,6 +99,6 @@ def test_the_batch_is_the_next_one_augmented_and_is_not_used_up(tmp_path, drawn)
 @pytest.mark.parametrize(("sizes", "expected"), [([4] * 9, {4: 9}), ([2, 2, 3, 6], {2: 2, 3: 1, 6: 1})])
 def test_the_histogram_counts_classes(sizes, expected):
     axes = Figure().subplots()
-    sheets._draw_sizes(axes, np.array(sizes))
+    preview._draw_sizes(axes, np.array(sizes))
     found = {round(bar.get_x() + bar.get_width() / 2): bar.get_height() for bar in axes.patches if bar.get_height()}
     assert found == expected

@@ -10,9 +10,9 @@ import pytest
 import torch
 from conftest import quick_run
 
-from siamese_lab import checkpoints
-from siamese_lab.callbacks.stored_choices import FORMAT
 from siamese_lab.evaluation import load
+from siamese_lab.runs import checkpoints
+from siamese_lab.training.callbacks.stored_choices import FORMAT
 
 
 class CreatesAFolder:

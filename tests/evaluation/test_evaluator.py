@@ -12,10 +12,10 @@ from untrained import checkpoint
 
 from siamese_lab import data, networks
 from siamese_lab.data import DataModule
-from siamese_lab.data.digits import Digits
-from siamese_lab.data.image_table import ImageTable
 from siamese_lab.data.official_pairs import OfficialPairs, RowPairs, official_pairs
 from siamese_lab.data.one_shot import OneShot
+from siamese_lab.data.sets.digits import Digits
+from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation import Evaluation, evaluate, load, record
 from siamese_lab.evaluation.embed import embed

@@ -8,12 +8,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from siamese_lab.data.image_table import ImageTable
-from siamese_lab.evaluation import pictures
+from siamese_lab.data.tables.image_table import ImageTable
+from siamese_lab.evaluation import plots
 from siamese_lab.evaluation.evaluation import Evaluation, Figure, Protocol
-from siamese_lab.evaluation.pictures import embedding_map, nearest_neighbours
-from siamese_lab.evaluation.pictures.cells import RIGHT, WRONG, fitted
-from siamese_lab.evaluation.pictures.nearest_neighbours import choose_queries, draw_neighbours
+from siamese_lab.evaluation.plots import embedding_map, nearest_neighbours
+from siamese_lab.evaluation.plots.cells import RIGHT, WRONG, fitted
+from siamese_lab.evaluation.plots.nearest_neighbours import choose_queries, draw_neighbours
 from siamese_lab.evaluation.projection import check_method, project
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics.verification import roc
@@ -53,7 +53,7 @@ SETS = {
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_every_set_can_be_drawn(name: str, tmp_path: Path) -> None:
-    drawn = pictures.write(with_curve(SETS[name]), tmp_path)
+    drawn = plots.write(with_curve(SETS[name]), tmp_path)
     assert [each.name for each in drawn] == [
         "nearest_neighbours.png",
         "hardest_errors.png",
@@ -67,7 +67,7 @@ def test_every_set_can_be_drawn(name: str, tmp_path: Path) -> None:
 
 
 def test_no_map_and_no_curve_where_there_are_none(tmp_path: Path) -> None:
-    drawn = pictures.write(evaluation_of([0, 0, 1, 1]), tmp_path, map_by=None)
+    drawn = plots.write(evaluation_of([0, 0, 1, 1]), tmp_path, map_by=None)
     assert [each.name for each in drawn] == ["nearest_neighbours.png", "hardest_errors.png"]
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import torch
 from conftest import compose
 
-from siamese_lab import choices
-from siamese_lab.callbacks import StoredChoices
+from siamese_lab.config import schema
 from siamese_lab.evaluation.trained import network_of
+from siamese_lab.training.callbacks import StoredChoices
 
 
 def checkpoint(folder: Path, *overrides: str) -> Path:
-    chosen = choices.plain(compose(*overrides))
+    chosen = schema.plain(compose(*overrides))
     torch.manual_seed(0)
     network = network_of(chosen)
     content = {

@@ -146,10 +146,10 @@ def test_the_strategy_of_the_readme_inside_the_repository(tmp_path: Path) -> Non
     assert "farthest" in python("-m", "siamese_lab.train", "--help", **where)
     assert passed(python(*contracts("farthest"), **where)) >= 10
     suite = (
-        "tests/test_configs.py",
+        "tests/config/test_configs.py",
         "tests/test_readme.py",
         "tests/samplers",
-        "tests/test_every_strategy_with_every_loss.py",
+        "tests/training/test_every_strategy_with_every_loss.py",
     )
     chosen = "farthest or registry_and_folder or without_plus or every_choice_that_ships"
     python("-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *suite, "-k", chosen, **where)

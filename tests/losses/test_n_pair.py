@@ -12,7 +12,7 @@ from pytorch_metric_learning.losses import NPairsLoss, NTXentLoss
 
 from siamese_lab import losses
 from siamese_lab.batch import Selection, Triplets
-from siamese_lab.train import build_data, build_module
+from siamese_lab.training.build import build_data, build_module
 
 CLASSES = 6
 

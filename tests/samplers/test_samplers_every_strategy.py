@@ -11,8 +11,8 @@ from shipped import SAMPLERS
 
 from siamese_lab import samplers
 from siamese_lab.batch import Triplets
-from siamese_lab.samplers.class_peers import class_peers
-from siamese_lab.samplers.tiles import TILE_ENTRIES, MiningInputs
+from siamese_lab.samplers.kernels.class_index import class_peers
+from siamese_lab.samplers.kernels.tiles import TILE_ENTRIES, MiningInputs
 
 LISTING = [name for name in SAMPLERS if samplers.registry.classes[name].gives is Triplets]
 """All strategies but `all`, which has tests of its own."""

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from siamese_lab.samplers import primitives
-from siamese_lab.samplers.class_peers import class_runs
-from siamese_lab.samplers.noise import Noise
+from siamese_lab.samplers.kernels import block_selection
+from siamese_lab.samplers.kernels.class_index import class_runs
+from siamese_lab.samplers.kernels.counter_rng import Noise
 
 CPU = torch.device("cpu")
 UNLIKELY = 1e-4
-sizes = st.tuples(st.integers(1, 9), st.integers(1, 700).map(primitives.padded), st.integers(0, 10**6))
+sizes = st.tuples(st.integers(1, 9), st.integers(1, 700).map(block_selection.padded), st.integers(0, 10**6))
 
 
 def numbers(rows, columns, seed, distinct=50):
@@ -26,17 +26,17 @@ def numbers(rows, columns, seed, distinct=50):
 
 @pytest.mark.parametrize("columns", [1, 8, 9, 63, 64, 65, 128, 1000, 4097, 40_000])
 def test_padding_is_little_and_fits_the_blocks(columns):
-    padded = primitives.padded(columns)
-    assert columns <= padded < columns + primitives.block_count(columns)
-    assert padded % primitives.block_count(padded) == 0
-    assert primitives.padded(padded) == padded
+    padded = block_selection.padded(columns)
+    assert columns <= padded < columns + block_selection.block_count(columns)
+    assert padded % block_selection.block_count(padded) == 0
+    assert block_selection.padded(padded) == padded
 
 
 @settings(max_examples=100, deadline=None)
 @given(size=sizes)
 def test_largest_is_argmax(size):
     x_AC = numbers(*size)
-    assert torch.equal(x_AC.gather(1, primitives.largest(x_AC)[:, None])[:, 0], x_AC.amax(1))
+    assert torch.equal(x_AC.gather(1, block_selection.largest(x_AC)[:, None])[:, 0], x_AC.amax(1))
 
 
 @settings(max_examples=100, deadline=None)
@@ -50,9 +50,9 @@ def test_in_window_agrees_with_a_loop(size, pairs, together, drawn):
     u_AR = torch.rand(rows, pairs, generator=torch.Generator().manual_seed(seed))
     spare = torch.empty(together * s_AC.numel())
     if drawn:
-        index_AR, is_empty_AR = primitives.draw_in_window(s_AC, s_ap_AR, width_AR, u_AR, spare)
+        index_AR, is_empty_AR = block_selection.draw_in_window(s_AC, s_ap_AR, width_AR, u_AR, spare)
     else:
-        index_AR, is_empty_AR = primitives.nearest_in_window(s_AC, s_ap_AR, width_AR, spare)
+        index_AR, is_empty_AR = block_selection.nearest_in_window(s_AC, s_ap_AR, width_AR, spare)
     for row in range(rows):
         for pair in range(pairs):
             s, s_ap, width = s_AC[row], s_ap_AR[row, pair], width_AR[row, pair]
@@ -70,7 +70,9 @@ def test_draws_from_one_window_are_uniform(columns):
     s_AC = numbers(1, columns, seed=1).repeat(4000, 1)
     near = ((s_AC[0] < 0) & (s_AC[0] > -0.3)).nonzero()[:, 0].tolist()
     zero_A1, u_AR = torch.zeros(4000, 1), Noise(0).uniform((4000, 5), CPU)
-    drawn_AR, is_empty_A1 = primitives.draw_in_window(s_AC, zero_A1, zero_A1 + 0.3, u_AR, torch.empty(4000 * columns))
+    drawn_AR, is_empty_A1 = block_selection.draw_in_window(
+        s_AC, zero_A1, zero_A1 + 0.3, u_AR, torch.empty(4000 * columns)
+    )
     assert not is_empty_A1.any()
     assert_frequencies(drawn_AR, {column: 1 / len(near) for column in near})
 
@@ -79,7 +81,7 @@ def test_draws_from_one_window_are_uniform(columns):
 def test_draw_weighted_draws_with_the_weights(columns):
     weight_C = torch.nn.functional.threshold(numbers(1, columns, seed=2)[0], 0.3, 0.0)
     weight_C[3] = 5.0
-    drawn_AR = primitives.draw_weighted(weight_C.expand(4000, -1).contiguous(), Noise(0).uniform((4000, 10), CPU))
+    drawn_AR = block_selection.draw_weighted(weight_C.expand(4000, -1).contiguous(), Noise(0).uniform((4000, 10), CPU))
     total = float(weight_C.double().sum())
     assert_frequencies(drawn_AR, {n: float(w) / total for n, w in enumerate(weight_C) if w > 0})
 
@@ -89,14 +91,14 @@ def test_no_draw_at_the_edge_of_0_and_1_has_no_weight(u):
     generator = torch.Generator().manual_seed(0)
     weight_AC = torch.rand(500, 256, generator=generator) * (torch.rand(500, 256, generator=generator) < 0.1)
     weight_AC[:, 100] = 1e-20
-    drawn_A1 = primitives.draw_weighted(weight_AC, torch.full((500, 1), u))
+    drawn_A1 = block_selection.draw_weighted(weight_AC, torch.full((500, 1), u))
     assert (weight_AC.gather(1, drawn_A1) > 0).all()
 
 
 def test_draw_outside_is_uniform_over_the_other_classes():
     labels_C = torch.tensor([4, 2, 4, 9, 2, 7, torch.iinfo(torch.int64).max])
     runs = class_runs(labels_C, labels_C[:2])
-    drawn_BR = primitives.draw_outside(runs, 6, Noise(0).uniform((2, 20_000), CPU))
+    drawn_BR = block_selection.draw_outside(runs, 6, Noise(0).uniform((2, 20_000), CPU))
     assert_frequencies(drawn_BR[:1], dict.fromkeys((1, 3, 4, 5), 1 / 4))
     assert_frequencies(drawn_BR[1:], dict.fromkeys((0, 2, 3, 5), 1 / 4))
 
@@ -104,7 +106,7 @@ def test_draw_outside_is_uniform_over_the_other_classes():
 @pytest.mark.parametrize("exponent", [*range(9), 15, 61, 62, 63, 64, 255])
 def test_powers(exponent):
     x = torch.linspace(0.75, 1.2, 11)
-    torch.testing.assert_close(primitives.power_(x.clone(), exponent), x**exponent, rtol=5e-5, atol=0)
+    torch.testing.assert_close(block_selection.power_(x.clone(), exponent), x**exponent, rtol=5e-5, atol=0)
 
 
 def test_noise_is_uniform_and_never_0_or_1_and_calls_and_neighbouring_seeds_do_not_correlate():

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from siamese_lab.study.results import Point, Results
+from siamese_lab.runs.results import Point, Results
 
 RECALL = {"mnist": 0.94, "fashion_mnist": 0.84, "omniglot": 0.86, "lfw": 0.45, "digits": 0.88}
 """Of random sampling."""
@@ -12,7 +12,12 @@ EFFECTS = {"random": 0.0, "hard": 0.02, "semi_hard": 0.03, "distance_weighted": 
 CONSTANT = {
     "network": {"name": "conv4", "embedding_dim": 128},
     "optimizer": {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": 0.003, "weight_decay": 0.0001},
-    "schedule": {"_target_": "siamese_lab.schedules.cosine", "_partial_": True, "steps": 1000, "warm_up": 0.05},
+    "schedule": {
+        "_target_": "siamese_lab.training.schedules.cosine",
+        "_partial_": True,
+        "steps": 1000,
+        "warm_up": 0.05,
+    },
     "ema": None,
     "tested": "last",
     "tuned": None,

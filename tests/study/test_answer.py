@@ -4,8 +4,8 @@ import pytest
 from synthetic import run, study, written
 
 from siamese_lab.study import runs
+from siamese_lab.study.analysis import find
 from siamese_lab.study.answer import answer
-from siamese_lab.study.findings import find
 
 
 def answered(folder):

@@ -10,8 +10,8 @@ from synthetic import run, study, written
 from siamese_lab import data
 from siamese_lab.data.info import CrossValidation, DataSetInfo
 from siamese_lab.study import runs
+from siamese_lab.study.analysis import find
 from siamese_lab.study.data_set import data_set
-from siamese_lab.study.findings import find
 from siamese_lab.study.reservations import reservations
 from siamese_lab.study.tables import tabulate
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from siamese_lab import report
+from siamese_lab.runs.results import Results
 from siamese_lab.study import folds
-from siamese_lab.study.results import Results
 
 ACCURACIES = (0.61, 0.64, 0.59, 0.6, 0.66, 0.62, 0.63, 0.58, 0.65, 0.6)
 

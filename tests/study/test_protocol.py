@@ -5,7 +5,7 @@ import copy
 from synthetic import run, study, written
 
 from siamese_lab.study import runs
-from siamese_lab.study.findings import find
+from siamese_lab.study.analysis import find
 from siamese_lab.study.page import kind_of_comparison
 from siamese_lab.study.protocol import protocol
 from siamese_lab.study.reservations import reservations

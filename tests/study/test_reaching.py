@@ -2,10 +2,10 @@
 
 from synthetic import run, written
 
+from siamese_lab.runs.results import Point
 from siamese_lab.study import runs
-from siamese_lab.study.reaching import reach, telling
-from siamese_lab.study.results import Point
 from siamese_lab.study.tables.times import times
+from siamese_lab.study.time_to_recall import reach, telling
 
 
 def of(recalls, **options):

@@ -6,8 +6,8 @@ import math
 import pytest
 from synthetic import run, study, written
 
+from siamese_lab.runs.results import Point
 from siamese_lab.study import runs
-from siamese_lab.study.results import Point
 
 
 def places(study):

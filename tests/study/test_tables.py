@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from synthetic import run, study, written
 
+from siamese_lab.runs.names import file_name, metric_name
 from siamese_lab.study import runs
+from siamese_lab.study.analysis import find
 from siamese_lab.study.data_set import data_set
-from siamese_lab.study.findings import find
-from siamese_lab.study.names import file_name, metric_name
 from siamese_lab.study.tables import cells, tabulate
 from siamese_lab.study.tables.table import Table, latex, markdown, write
 

@@ -8,8 +8,8 @@ import pytest
 from conftest import QUICK, compose, quick_run
 from rich.console import Console
 
-from siamese_lab import choices
-from siamese_lab.sweep.left import left_of
+from siamese_lab.config import schema
+from siamese_lab.sweep.resume_state import left_of
 
 FURTHER = ("trainer.val_check_interval=3",)
 
@@ -40,7 +40,7 @@ def change_results(folder: Path, **changed: object) -> None:
 
 def left(folder: Path, *overrides: str) -> tuple[str, Path | None, str]:
     told = io.StringIO()
-    wanted = choices.plain(compose(*QUICK, *FURTHER, *overrides))
+    wanted = schema.plain(compose(*QUICK, *FURTHER, *overrides))
     what, checkpoint = left_of(folder, wanted, Console(file=told, width=300))
     return what, checkpoint, told.getvalue()
 

@@ -9,8 +9,8 @@ from processes_of_a_group import run_in_group
 from torch import nn
 
 from siamese_lab import distributed
-from siamese_lab.batch_norm import SynchronizeBatchNorm
 from siamese_lab.networks.dropout import Dropout
+from siamese_lab.training.batch_norm import SynchronizeBatchNorm
 
 SHAPES = {"1d": (12, 5), "sequence": (12, 5, 3), "2d": (12, 5, 4, 3), "far from 0": (12, 5, 4, 3)}
 STEPS = 3

@@ -16,7 +16,7 @@ from conftest import Ended, compose
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from siamese_lab.errors import UserError
-from siamese_lab.placement import place
+from siamese_lab.training.placement import place
 
 TRAIN = (sys.executable, "-m", "siamese_lab.train")
 ON_CPU = ("threads=1", "trainer.accelerator=cpu")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from siamese_lab import launch
 from siamese_lab.errors import UserError
-from siamese_lab.launch import Member, Output, ProcessDied, ProcessFailed
+from siamese_lab.training import launch
+from siamese_lab.training.launch import Member, Output, ProcessDied, ProcessFailed
 
 pytestmark = pytest.mark.slow
 

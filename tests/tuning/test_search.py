@@ -9,7 +9,7 @@ import yaml
 from conftest import compose
 
 from siamese_lab import losses, samplers
-from siamese_lab.choices import config_folder
+from siamese_lab.config.schema import config_folder
 from siamese_lab.tuning.search import AT_RANDOM, search
 from siamese_lab.tuning.space import Range, Values, as_shipped, space_of
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import lightning
 import pytest
 
-from siamese_lab.study import results, tuned
+from siamese_lab.runs import results, tuned
 
 STEPS = ("budget.steps.digits=6", "trainer.accelerator=cpu", "logger=csv", "data=digits")
 TUNE = ("-m", "experiment=tune", "tuning.trials=3", *STEPS)
@@ -173,7 +173,7 @@ def test_a_trial_that_its_options_lead_astray_is_recorded_and_counts(command, tm
 def test_a_failure_of_the_machine_ends_that_tuning_only_and_is_made_good_later(
     command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamese_lab import train as trained
+    from siamese_lab.training import run as trained
 
     build_data, built = trained.build_data, []
 

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from siamese_lab.study.analysis import HEADLINE, Findings
 from siamese_lab.study.figures.critical_difference import draw_critical_difference
 from siamese_lab.study.figures.curves import ACTIVE_SHARE, ALONG, LOSS, RECALL1, draw_curves
 from siamese_lab.study.figures.distances import draw_distances
 from siamese_lab.study.figures.recall1_comparison import draw_comparison
 from siamese_lab.study.figures.style import house_style
-from siamese_lab.study.findings import HEADLINE, Findings
 from siamese_lab.study.leftovers import take_away
 
 DPI = 150

@@ -7,9 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from siamese_lab.runs.names import each_once
 from siamese_lab.study.figures.panels import add_legend, panels
 from siamese_lab.study.figures.style import Look, looks
-from siamese_lab.study.names import each_once
 
 
 class Quantity(NamedTuple):

@@ -11,8 +11,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from siamese_lab.runs.names import each_once, in_order_of_strategies
 from siamese_lab.study.figures.style import QUIETLY
-from siamese_lab.study.names import each_once, in_order_of_strategies
 from siamese_lab.study.runs import DISTANCES
 
 NOTHING = "nothing logged"

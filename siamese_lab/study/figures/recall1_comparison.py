@@ -5,10 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from siamese_lab.runs.names import each_once, in_order_of_strategies
 from siamese_lab.study.comparison import BASELINE, estimates
 from siamese_lab.study.figures.panels import panels
 from siamese_lab.study.figures.style import QUIETLY, looks
-from siamese_lab.study.names import each_once, in_order_of_strategies
 from siamese_lab.study.statistics import Estimate
 
 

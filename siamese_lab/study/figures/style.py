@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from matplotlib import rc_context
 
-from siamese_lab.study.names import STRATEGIES, in_order_of_strategies
+from siamese_lab.runs.names import STRATEGIES, in_order_of_strategies
 
 RC: dict[Any, Any] = {
     "font.size": 9,

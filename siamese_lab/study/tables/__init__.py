@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from siamese_lab.study.findings import HEADLINE, Findings
+from siamese_lab.study.analysis import HEADLINE, Findings
 from siamese_lab.study.tables.average_ranks import average_ranks
 from siamese_lab.study.tables.differences import differences
 from siamese_lab.study.tables.means import means

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from siamese_lab.study.names import in_order_of_strategies, metric_name
+from siamese_lab.runs.names import in_order_of_strategies, metric_name
 from siamese_lab.study.ranks import Ranks
 from siamese_lab.study.tables import cells
 from siamese_lab.study.tables.table import Table

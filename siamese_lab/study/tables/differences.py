@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from siamese_lab.runs.names import file_name, metric_name
 from siamese_lab.study.comparison import BASELINE, Comparison
-from siamese_lab.study.names import file_name, metric_name
 from siamese_lab.study.tables import cells
 from siamese_lab.study.tables.table import Table
 

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
+from siamese_lab.runs.names import each_once, file_name, in_order_of_strategies, metric_name
 from siamese_lab.study.comparison import estimates
-from siamese_lab.study.names import each_once, file_name, in_order_of_strategies, metric_name
 from siamese_lab.study.tables import cells
 from siamese_lab.study.tables.table import Table
 

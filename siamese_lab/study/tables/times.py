@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from siamese_lab.study.names import in_order_of_strategies
-from siamese_lab.study.reaching import Reached, telling
+from siamese_lab.runs.names import in_order_of_strategies
 from siamese_lab.study.tables import cells
 from siamese_lab.study.tables.table import Table
+from siamese_lab.study.time_to_recall import Reached, telling
 
 NOTE = (
     "At the first validation that was at least as good, of training without validation: the median of the seeds and, "

@@ -1,0 +1,205 @@
+"""Show errors of users as one message, and explain Hydra's errors about the command line."""
+
+import argparse
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from siamese_lab.config.overrides import option_of, quoted
+from siamese_lab.config.schema import config_folder
+from siamese_lab.errors import UserError
+from siamese_lab.registry import did_you_mean
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""The environment variable that asks for tracebacks."""
+USER_ERROR_STATUS = 2
+"""Exit status after an error that the user can correct."""
+BUG_STATUS = 1
+"""Exit status after any other error."""
+
+
+@contextmanager
+def user_errors_as_messages(command: str = "train", tracebacks: bool = False) -> Iterator[None]:
+    """Print a user's error as one message on stderr and exit with status 2. Every other error passes unchanged.
+
+    Args:
+        command: the name of the command's configuration, from which messages list known options.
+        tracebacks: whether errors of users pass unchanged, too.
+
+    Raises:
+        SystemExit: in place of a user's error.
+    """
+    try:
+        yield
+    except Exception as error:
+        if tracebacks or not is_user_error(error):
+            raise
+        print_error(explain(error, command))
+        raise SystemExit(USER_ERROR_STATUS) from None
+
+
+@contextmanager
+def callback_errors_end_the_process() -> Iterator[None]:
+    """End the process with status 2 and a message for a user's error, with status 1 and a traceback for a bug.
+
+    Hydra turns an exception of a callback into a warning and goes on, but lets SystemExit pass.
+    """
+    try:
+        with user_errors_as_messages():
+            yield
+    except Exception:
+        traceback.print_exc()
+        raise SystemExit(BUG_STATUS) from None
+
+
+def is_user_error(error: BaseException) -> bool:
+    """Return whether a user can correct an error: a UserError, or Hydra's or OmegaConf's about the command line.
+
+    Hydra's InstantiationException is not about the command line: it wraps whatever the called class raised.
+    """
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return not isinstance(error, InstantiationException)
+    return isinstance(error, UserError)
+
+
+def wants_tracebacks() -> bool:
+    """Return whether the environment asks for tracebacks of users' errors, too."""
+    return os.environ.get(FULL_ERROR) == "1"
+
+
+def print_error(message: str) -> None:
+    """Print a message on stderr."""
+    Console(stderr=True, soft_wrap=True).print(f"Error: {message}", markup=False, highlight=False, style="red")
+
+
+def explain(error: BaseException, command: str = "train") -> str:
+    """Return an error's message. Messages of Hydra are replaced by ones that name the nearest known name."""
+    message = str(error)
+    if match := re.search(r"Could not find '(\w+)/([^']*)'\s+Available options in '\w+':\n((?:\t.*\n)*)", message):
+        group, name, listed = match.groups()
+        return unknown_name(group, name, listed.split())
+    if match := re.search(r"Could not find 'hydra/launcher/([^']+)'", message):
+        install = 'pip install "siamese_lab[launchers]"'
+        return f"Hydra has no launcher {match[1]!r} here. Those of launcher=… come by: {install}."
+    if match := re.search(r"Could not override '([^']+)'", message):
+        return unknown_option(match.group(1), command)
+    if message.startswith("Error merging override") and error.__cause__ is not None:
+        return f"{message}: {str(error.__cause__).splitlines()[0]}"
+    return message
+
+
+def unknown_name(group: str, name: str, known: Sequence[str]) -> str:
+    """Return the message for an unknown name, such as sampler=semihard."""
+    return f"There is no {group} {name!r}.{did_you_mean(name, known)} Available: {', '.join(known)}."
+
+
+def unknown_option(option: str, command: str) -> str:
+    """Return the message for an unknown option, such as data.classes_per_bach=4."""
+    known = known_options(command)
+    siblings = [each for each in known if each.rpartition(".")[0] == option.rpartition(".")[0]]
+    listed = f" Options there: {', '.join(siblings)}." if siblings else ""
+    return f"There is no option {option!r}.{did_you_mean(option, known)}{listed} See --help."
+
+
+def known_options(command: str) -> list[str]:
+    """List all options of the groups chosen on the command line. Only training has groups."""
+    groups = choices_of_groups(sys.argv[1:]) if command == "train" else []
+    chosen = [argument for argument in groups if not re.search(r"[,(*]", argument)]
+    chosen += searched_too(sys.argv[1:])
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = hydra.compose(command, overrides=chosen)
+    return [name for name, _ in flattened(OmegaConf.to_container(config))]
+
+
+def check_groups(arguments: Sequence[str]) -> None:
+    """Raise UserError for a group that is given as null or a number, which Hydra refuses with a plain ValueError."""
+    parser = OverridesParser.create()
+    for argument in choices_of_groups(arguments):
+        try:
+            override = parser.parse_override(argument)
+        except HydraException:
+            continue  # Hydra reports it
+        if override.is_delete() or override.is_sweep_override():
+            continue
+        if not isinstance(override.value(), (str, list, dict)):
+            group = override.key_or_group
+            raise UserError(
+                f"A group cannot be {override.get_value_string()}, as in {argument}. Give a name, or write ~{group} to "
+                "leave the group out."
+            )
+
+
+def choices_of_groups(overrides: Iterable[str]) -> list[str]:
+    """Return the overrides that choose a group's config, such as sampler=hard."""
+    groups = {path.name for path in config_folder().iterdir() if path.is_dir()}
+    return [override for override in overrides if option_of(override) in groups]
+
+
+def check_types(config: DictConfig, overrides: Sequence[str], command: str = "train") -> None:
+    """Raise UserError for a word in place of a number, a number in place of a switch, or one value in place of a list.
+
+    Call it in a job: it composes the configuration again, without the options of the command line.
+
+    Args:
+        config: the configuration that was composed from the command line.
+        overrides: the command line.
+        command: the name of the command's configuration.
+    """
+    shipped = dict(flattened(OmegaConf.to_container(hydra.compose(command, overrides=choices_of_groups(overrides)))))
+    for option, value in flattened(OmegaConf.to_container(config)):
+        expected = expectation(shipped.get(option))
+        if expected is not None and value != "auto" and not isinstance(value, expected.types):
+            raise UserError(f"{option} must be {expected.words}, like {shipped[option]}, but is {value!r}. See --help.")
+
+
+class Expectation(NamedTuple):
+    """The types that a value may have, and their name in messages."""
+
+    types: tuple[type, ...]
+    words: str
+
+
+def expectation(value: Any) -> Expectation | None:
+    """Return the types that may replace a shipped value; None if the value does not tell."""
+    if isinstance(value, bool):
+        return Expectation((bool,), "true or false")
+    if isinstance(value, int):
+        return Expectation((int,), "a whole number")
+    if isinstance(value, float):
+        return Expectation((int, float), "a number")
+    if isinstance(value, list):
+        return Expectation((list,), "a list")
+    return None
+
+
+def searched_too(arguments: Sequence[str]) -> list[str]:
+    """Translate --config-dir on the command line into a search path for `hydra.compose`."""
+    return [f"hydra.searchpath=[{quoted(f'file://{own.absolute()}')}]" for own in config_dirs(arguments)]
+
+
+def config_dirs(arguments: Sequence[str]) -> list[Path]:
+    """Return the folders given by --config-dir."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", type=Path, action="append", default=[])
+    folders: list[Path] = parser.parse_known_args(arguments)[0].config_dir
+    return folders
+
+
+def flattened(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted names and values of a nested dictionary, including its branches."""
+    for key, value in tree.items():
+        yield f"{prefix}{key}", value
+        if isinstance(value, dict):
+            yield from flattened(value, f"{prefix}{key}.")

@@ -1,0 +1,101 @@
+"""Run a job from the command line: Hydra composes the configuration; errors of users end with one message."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from siamese_lab import metrics
+from siamese_lab.config.errors import FULL_ERROR, check_groups, check_types, user_errors_as_messages, wants_tracebacks
+from siamese_lab.config.resume import with_resumed_choices
+from siamese_lab.config.schema import Choices, check_keys, config_folder, register_schema
+from siamese_lab.errors import ResourceError
+from siamese_lab.runs.disk import REFUSED
+
+
+def run(
+    job: Callable[[DictConfig], None],
+    command: str = "train",
+    schema: type = Choices,
+    complete: Callable[[Sequence[str]], list[str]] = with_resumed_choices,
+) -> None:
+    """Compose the configuration that the command line asks for and run the job with it, once or in a sweep.
+
+    A user's error ends with one message and exit status 2, or with its traceback if HYDRA_FULL_ERROR=1. Every other
+    error keeps its traceback and ends with exit status 1.
+
+    Args:
+        job: what to run.
+        command: the name of its configuration in `configs/`.
+        schema: of that configuration.
+        complete: makes of the arguments that were given those that Hydra gets.
+    """
+    before, tracebacks = os.environ.get(FULL_ERROR), wants_tracebacks()
+    os.environ[FULL_ERROR] = "1"  # Hydra then raises what it would otherwise print
+    hush()
+    register_schema()
+    OmegaConf.register_new_resolver("extra_metrics", extra_metrics, replace=True)
+
+    jobs = 0
+
+    def checked_job(config: DictConfig) -> None:
+        nonlocal jobs
+        jobs += 1
+        hush()  # also in processes of their own
+        asked = HydraConfig.get()
+        # Of several jobs the others go on, and Hydra raises the error at the end, after a line of its own.
+        several = asked.mode != RunMode.RUN
+        with user_errors_as_messages(command, tracebacks or several):
+            check_keys(config, schema)
+            check_types(config, asked.overrides.task, command)
+            OmegaConf.to_container(config, resolve=True)  # errors of interpolations are still about the command line
+            try:
+                job(config)
+            except OmegaConfBaseException as error:
+                raise RuntimeError(f"The code misread the configuration: {error}") from error
+
+    start = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(checked_job)
+    try:
+        with user_errors_as_messages(command, tracebacks):
+            sys.argv[1:] = complete(sys.argv[1:])
+            check_groups(sys.argv[1:])
+            try:
+                start()
+            except OSError as error:
+                if jobs or error.errno not in REFUSED:
+                    raise
+                raise ResourceError(  # Hydra makes the folder of a run before it starts the job
+                    f"{error.filename} cannot be written ({error.strerror}). Set paths.outputs to another folder."
+                ) from error
+    except BrokenPipeError:  # `--help | head` closes the pipe; nothing more can be printed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    finally:
+        os.environ.pop(FULL_ERROR) if before is None else os.environ.update({FULL_ERROR: before})
+
+
+def extra_metrics() -> str:
+    """Return the names of all registered metrics, which `--help` shows."""
+    return ", ".join(metrics.available())
+
+
+def hush() -> None:
+    """Leave out what Lightning says about itself; its warnings about training stay."""
+    for package in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(package).setLevel(logging.WARNING)
+    for noise in (
+        "does not have many workers",
+        "Checkpoint directory .* exists",
+        "GPU available but not used",
+        "LeafSpec",
+        "sync_dist=True",  # every process logs figures of the whole batch
+        r"devices=1, num_nodes=1",  # padding is never evaluated
+        r"torch\.distributed\.nn\.functional\.\w+ is deprecated",
+    ):
+        warnings.filterwarnings("ignore", f".*{noise}.*")

@@ -1,0 +1,1 @@
+"""Augment whole batches on the device."""

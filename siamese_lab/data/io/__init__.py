@@ -1,0 +1,1 @@
+"""Read and fetch files: downloads, archives, image files, IDX files."""

@@ -1,0 +1,131 @@
+"""Image files to one uint8 tensor, decoded by several threads.
+
+Pillow decodes outside of Python's global lock, so that threads serve as well as processes, and start at once anywhere.
+
+Shapes: N images, C channels, H × W pixels.
+"""
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from rich.progress import track
+from torch import Tensor
+
+from siamese_lab.data.io.image_files import ImageFiles
+from siamese_lab.data.io.messages import console
+from siamese_lab.errors import ResourceError, UserError
+
+CHUNK = 64
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+
+Convert = Callable[[Image.Image], Image.Image]
+"""From an image as it is in its file to one of a fixed size, grey (L) or in colour (RGB)."""
+
+Made = TypeVar("Made")
+
+
+class _Chunk(NamedTuple):
+    names: Sequence[str]
+    contents: Sequence[bytes]
+
+
+def decode(files: ImageFiles, convert: Convert) -> Tensor:
+    """All images, uint8 (N, C, H, W), in the order of their names.
+
+    Raises:
+        UserError: for an image that cannot be read, with its name.
+    """
+
+    def arrays(chunk: _Chunk) -> NDArray[np.uint8]:
+        pixels_NHWC = np.stack(
+            [pixels(files.place, name, content, convert) for name, content in zip(*chunk, strict=True)]
+        )
+        return np.ascontiguousarray(np.moveaxis(pixels_NHWC, 3, 1))
+
+    return torch.from_numpy(np.concatenate(list(_in_parallel(arrays, files, f"Decoding {files.place.name}"))))
+
+
+class Unreadable(NamedTuple):
+    """An image that cannot be read, and what is wrong with it."""
+
+    name: str
+    complaint: str
+
+
+def unreadable(files: ImageFiles, convert: Convert) -> list[str]:
+    """What is wrong with each image that cannot be read."""
+    return [each.complaint for each in find_unreadable(files, convert)]
+
+
+def find_unreadable(files: ImageFiles, convert: Convert) -> list[Unreadable]:
+    """Each image that cannot be read."""
+
+    def complaints(chunk: _Chunk) -> list[Unreadable]:
+        found = []
+        for name, content in zip(*chunk, strict=True):
+            try:
+                pixels(files.place, name, content, convert)
+            except UserError as error:
+                found.append(Unreadable(name, str(error)))
+        return found
+
+    return [each for found in _in_parallel(complaints, files, f"Checking {files.place.name}") for each in found]
+
+
+def _in_parallel(work: Callable[[_Chunk], Made], files: ImageFiles, what: str) -> Iterator[Made]:
+    chunks = list(_chunks(files))
+    executor = ThreadPoolExecutor(os.cpu_count())
+    try:
+        yield from track(
+            executor.map(work, chunks),
+            what,
+            total=len(chunks),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _chunks(files: ImageFiles) -> Iterator[_Chunk]:
+    names, contents = iter(files.names), files.contents()
+    while some := list(islice(names, CHUNK)):
+        yield _Chunk(some, list(islice(contents, len(some))))
+
+
+def loads(content: bytes) -> bool:
+    """Return whether Pillow can read the whole image in the content of a file."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+    except UNREADABLE:
+        return False
+    return True
+
+
+def pixels(place: Path, name: str, content: bytes, convert: Convert) -> NDArray[np.uint8]:
+    """One image as (H, W, C).
+
+    Raises:
+        UserError: if it cannot be read, with its name.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            pixels_HWC = np.asarray(convert(image))
+    except UNREADABLE as error:
+        if not isinstance(error, UserError) and loads(content):
+            raise  # the image is whole, so the conversion is wrong
+        raise ResourceError(f"{place} holds {name}, which cannot be read as an image ({error}). Replace it.") from error
+    return pixels_HWC if pixels_HWC.ndim == 3 else pixels_HWC[:, :, None]

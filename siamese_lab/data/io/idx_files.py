@@ -1,0 +1,166 @@
+"""Sets of 70,000 images in four IDX files, as MNIST introduced them (LeCun et al. 1998, doi:10.1109/5.726791).
+
+An IDX file is 2 zero bytes, the type (8 for uint8), the number of dimensions, each dimension as a big-endian int32, and
+the values.
+"""
+
+import gzip
+import hashlib
+import struct
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from siamese_lab.data.datamodule import Splits
+from siamese_lab.data.io.download import Remote
+from siamese_lab.data.io.image_files import list_images, readable
+from siamese_lab.data.io.sources import Sources
+from siamese_lab.data.splits import hold_out_images
+from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored
+from siamese_lab.errors import ResourceError, UserError
+
+PROTOCOLS = ("closed", "disjoint")
+SEEN, UNSEEN = range(5), range(5, 10)
+"""Of the `disjoint` protocol: the classes trained on, and those tested."""
+UINT8 = 8
+SIDE = 28
+
+
+class IdxFile(NamedTuple):
+    """A file and the MD5 of it as it is offered, compressed, and of what is in it."""
+
+    name: str
+    compressed_md5: str
+    content_md5: str
+
+
+class IdxPart(NamedTuple):
+    """The images of a part and their labels."""
+
+    images: IdxFile
+    labels: IdxFile
+
+
+class IdxSet(NamedTuple):
+    """What there is to know of a set in order to read it."""
+
+    key: str
+    """In the names of cached tables."""
+    folder: str
+    """In torchvision's layout."""
+    mirrors: tuple[str, ...]
+    train: IdxPart
+    test: IdxPart
+    class_names: tuple[str, ...]
+
+
+Part = Literal["train", "test"]
+PARTS: tuple[Part, ...] = ("train", "test")
+
+
+def check_protocol(protocol: str) -> str:
+    """The protocol, if there is one of that name.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if protocol not in PROTOCOLS:
+        raise UserError(f"data.protocol must be one of {', '.join(PROTOCOLS)}, but is {protocol!r}.")
+    return protocol
+
+
+def load_splits(idx: IdxSet, sources: Sources, cache: Path, protocol: str, hold_out: int) -> Splits:
+    """Both files' images by a protocol, every `hold_out`th image of each training class held out for validation.
+
+    `closed` trains and tests on all ten classes; `disjoint` trains on the classes 0–4 and is tested on 5–9 of the test
+    file, which it has not seen.
+    """
+    train, test = (load_part(idx, part, sources, cache) for part in PARTS)
+    if protocol == "disjoint":
+        train, test = train.classes(SEEN), test.classes(UNSEEN)
+    return Splits(*hold_out_images(train, hold_out), test)
+
+
+def load_part(idx: IdxSet, part: Part, sources: Sources, cache: Path) -> ImageTable:
+    """All images of the training or the test file.
+
+    Raises:
+        UserError: if the files are not there, or are not the official ones.
+    """
+    images, labels = (_locate(idx, file, sources) for file in getattr(idx, part))
+
+    def decode() -> ImageTable:
+        pixels_NHW = parse_idx(images, getattr(idx, part).images)
+        labels_N = parse_idx(labels, getattr(idx, part).labels)
+        return ImageTable(torch.from_numpy(pixels_NHW)[:, None], torch.from_numpy(labels_N).long(), idx.class_names)
+
+    return cached(cache, _key(idx, part, images, labels), decode)
+
+
+def provenance(idx: IdxSet, sources: Sources, cache: Path) -> dict[str, str]:
+    """Where the four files are, and where they were decoded to."""
+    places = [_locate(idx, file, sources) for part in PARTS for file in getattr(idx, part)]
+    return {
+        "files": ", ".join(place.name for place in places),
+        "from": sources.origin(places[0]),
+        "cache": str(cache),
+    }
+
+
+def absent(idx: IdxSet, sources: Sources) -> list[str]:
+    """Which files there is no copy of."""
+    names = [file.name for part in PARTS for file in getattr(idx, part)]
+    return [sources.absent(f"{name}.gz") for name in names if sources.find(name, f"{name}.gz") is None]
+
+
+def problems(idx: IdxSet, sources: Sources, cache: Path) -> list[str]:
+    """What is wrong with the files, and with the tables stored of them."""
+    found = []
+    for part in PARTS:
+        places = []
+        for file in getattr(idx, part):
+            place = sources.find(file.name, f"{file.name}.gz")
+            if place is None:
+                found.append(sources.absent(f"{file.name}.gz"))
+                continue
+            places.append(place)
+            try:
+                parse_idx(place, file)
+            except UserError as error:
+                found.append(str(error))
+        if len(places) == len(IdxPart._fields):
+            found += check_stored(cache / _key(idx, part, *places))
+    return found
+
+
+def parse_idx(place: Path, file: IdxFile) -> NDArray[np.uint8]:
+    """The values of an IDX file, compressed or not.
+
+    Raises:
+        UserError: if it cannot be read, or does not hold what the official file does.
+    """
+    with readable(place):
+        content = gzip.decompress(place.read_bytes()) if place.suffix == ".gz" else place.read_bytes()
+    came = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if came != file.content_md5:
+        raise ResourceError(
+            f"{place} should hold the official {file.name} (MD5 {file.content_md5} when decompressed), but holds "
+            f"something else ({came}). Replace it, or take it away to have it downloaded."
+        )
+    _, kind, dimensions = struct.unpack_from(">HBB", content)
+    assert kind == UINT8, "the MD5 is that of a file of uint8"
+    shape = struct.unpack_from(f">{dimensions}I", content, 4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape).copy()
+
+
+def _locate(idx: IdxSet, file: IdxFile, sources: Sources) -> Path:
+    name = f"{file.name}.gz"
+    remote = Remote(name, tuple(f"{mirror}{name}" for mirror in idx.mirrors), f"md5:{file.compressed_md5}")
+    return sources.find_or_download(remote, file.name)
+
+
+def _key(idx: IdxSet, part: Part, images: Path, labels: Path) -> str:
+    return f"{idx.key}-{part}-{list_images(images).key}-{list_images(labels).key}-v{FORMAT}"

@@ -1,0 +1,207 @@
+"""Omniglot: 1,623 characters of 50 alphabets, 20 drawings each (Lake et al. 2015, doi:10.1126/science.aab3050).
+
+The 30 background alphabets (964 characters) are trained on, five of them held out whole for validation; the 20 of the
+evaluation set (659 characters, 13,180 images) are tested.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from PIL import Image, ImageChops
+
+from siamese_lab.data.convert.common import Converted
+from siamese_lab.data.convert.drawing import ink_image
+from siamese_lab.data.datamodule import DataModule, Splits
+from siamese_lab.data.io.decode import decode, unreadable
+from siamese_lab.data.io.download import Remote
+from siamese_lab.data.io.image_files import ImageFiles, list_images
+from siamese_lab.data.io.sources import Sources, packed
+from siamese_lab.data.one_shot import OneShot
+from siamese_lab.data.registry import register
+from siamese_lab.data.sets.omniglot_runs import read_runs
+from siamese_lab.data.splits import Parted
+from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
+from siamese_lab.errors import ResourceError, UserError
+from siamese_lab.registry import did_you_mean
+
+FOLDER = "omniglot-py"
+CHARACTERS = {"images_background": 964, "images_evaluation": 659}
+DRAWINGS = 20
+VALIDATION_ALPHABETS = ("Balinese", "Early_Aramaic", "Hebrew", "Korean", "Latin")
+MIRRORS = (
+    "https://raw.githubusercontent.com/brendenlake/omniglot/master/python/",
+    "https://github.com/brendenlake/omniglot/raw/master/python/",
+)
+
+
+def remote(name: str, md5: str) -> Remote:
+    """A file of the authors' repository."""
+    return Remote(name, tuple(f"{mirror}{name}" for mirror in MIRRORS), f"md5:{md5}")
+
+
+PARTS = {
+    "images_background": remote("images_background.zip", "68d2efa1b9178cc56df9314c21c6e718"),
+    "images_evaluation": remote("images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811"),
+}
+ONE_SHOT_RUNS = remote("one-shot-classification/all_runs.zip", "e8996daecdf12afeeb4a53a179f06b19")
+
+
+@register("omniglot")
+class Omniglot(DataModule):
+    """Omniglot from a copy in torchvision's layout, archived or unpacked, or else downloaded.
+
+    Args:
+        root: the folder that may hold `omniglot-py/`; only read.
+        cache: where downloads and decoded images are kept; by default the user's cache folder.
+        image_size: height and width, from the originals' 105.
+        rotations: turn every training character by 90°, 180° and 270° into three classes more.
+        validation_alphabets: background alphabets held out whole.
+        **common: see `DataModule`.
+    """
+
+    title = "Omniglot"
+    order = 40
+    channels = 1
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        cache: str | Path | None = None,
+        image_size: int = 28,
+        rotations: bool = True,
+        validation_alphabets: Sequence[str] = VALIDATION_ALPHABETS,
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        if image_size < 1:
+            raise UserError(f"data.image_size must be at least 1 pixel, but is {image_size}.")
+        self.cache = Path(cache) if cache is not None else default_cache()
+        self.sources = Sources(FOLDER, root, self.cache)
+        self.image_size = image_size
+        self.rotations = rotations
+        self.validation_alphabets = tuple(validation_alphabets)
+
+    def load(self) -> Splits:
+        """Decode both parts, or take them from the cache, and split the background by alphabets."""
+        background, evaluation = (self._part(part) for part in CHARACTERS)
+        kept, held = split_by_alphabet(background.class_names, self.validation_alphabets)
+        train = background.classes(kept)
+        return Splits(train.with_rotations() if self.rotations else train, background.classes(held), evaluation)
+
+    def one_shot_runs(self) -> Path:
+        """Lake's 20 runs of within-alphabet 20-way classification: the archive, or the folder it was unpacked to.
+
+        Raises:
+            UserError: if there is none and it cannot be downloaded.
+        """
+        return self.sources.find_or_download(ONE_SHOT_RUNS, ONE_SHOT_RUNS.name.removesuffix(".zip"))
+
+    @cached_property
+    def one_shot(self) -> OneShot:
+        """The drawings of those runs, made as the set's other images are, and what is to be answered.
+
+        Raises:
+            UserError: as `one_shot_runs`, and for a copy that is incomplete or unreadable.
+        """
+        return read_runs(self.one_shot_runs(), self._convert)
+
+    def converted(self, image: Image.Image) -> Converted:
+        """White strokes on black, made smaller with anti-aliasing; the files have black ones on white."""
+        return ink_image(image, self.image_size)
+
+    def provenance(self) -> dict[str, str]:
+        """Where both parts are and were decoded to."""
+        places = [self._files(part).place for part in CHARACTERS]
+        return {
+            "files": ", ".join(place.name for place in places),
+            "from": self.sources.origin(places[0]),
+            "cache": str(self.cache),
+        }
+
+    def absent(self) -> list[str]:
+        """Whichever of the two parts there is no copy of."""
+        return [self.sources.absent(f"{part}.zip") for part in CHARACTERS if self.sources.find(*packed(part)) is None]
+
+    def verify(self) -> list[str]:
+        """Read every drawing, and every stored table of these."""
+        found = []
+        for part in CHARACTERS:
+            place = self.sources.find(*packed(part))
+            if place is None:
+                found.append(self.sources.absent(f"{part}.zip"))
+                continue
+            files = list_images(place)
+            try:
+                check_files(files, part)
+                found += unreadable(files, self._convert)
+            except UserError as error:
+                found.append(str(error))
+            found += check_stored(self.cache / self._key(part, files))
+        return found
+
+    def _files(self, part: str) -> ImageFiles:
+        return list_images(self.sources.find_or_download(PARTS[part], *packed(part)))
+
+    def _part(self, part: str) -> ImageTable:
+        files = self._files(part)
+        return cached(self.cache, self._key(part, files), lambda: self._decode(files, part))
+
+    def _key(self, part: str, files: ImageFiles) -> str:
+        return f"omniglot-{part}-{self.image_size}px-{files.key}-v{FORMAT}"
+
+    def _decode(self, files: ImageFiles, part: str) -> ImageTable:
+        check_files(files, part)
+        characters = [character_of(name) for name in files.names]
+        names = sorted(set(characters))
+        number = {name: label for label, name in enumerate(names)}
+        labels_N = torch.tensor([number[character] for character in characters])
+        return ImageTable(decode(files, self._convert), labels_N, tuple(names))
+
+    def _convert(self, image: Image.Image) -> Image.Image:
+        """The same of the set's own files, whose paper is white: nothing is guessed."""
+        side = (self.image_size, self.image_size)
+        return ImageChops.invert(image.convert("L").resize(side, Image.Resampling.BILINEAR))
+
+
+def check_files(files: ImageFiles, part: str) -> None:
+    """Raise UserError unless these are all the drawings of the part, and nothing else."""
+    drawings = Counter(character_of(name) for name in files.names)
+    if len(drawings) != CHARACTERS[part] or set(drawings.values()) != {DRAWINGS}:
+        expected = CHARACTERS[part]
+        raise ResourceError(
+            f"{files.place} should hold {expected} characters of {DRAWINGS} drawings ({expected * DRAWINGS} images), "
+            f"but holds {len(drawings)} characters and {len(files.names)} images. It is incomplete or something else: "
+            "replace it by the original."
+        )
+
+
+def character_of(name: str) -> str:
+    """'Alphabet/characterNN' from the path of a drawing."""
+    return "/".join(PurePosixPath(name).parts[-3:-1])
+
+
+def split_by_alphabet(characters: Sequence[str], held_out: Sequence[str]) -> Parted:
+    """Part classes into those of all other alphabets and those of `held_out`.
+
+    Raises:
+        UserError: for an alphabet that is not there, and where none or all are held out.
+    """
+    alphabet_of = [name.split("/")[0] for name in characters]
+    known = sorted(set(alphabet_of))
+    for alphabet in held_out:
+        if alphabet not in known:
+            raise UserError(
+                f"There is no background alphabet {alphabet!r}.{did_you_mean(alphabet, known)} "
+                f"Available: {', '.join(known)}."
+            )
+    if not 0 < len(set(held_out)) < len(known):
+        raise UserError(
+            f"data.validation_alphabets must name between 1 and {len(known) - 1} alphabets, but has {len(held_out)}."
+        )
+    kept = [label for label, alphabet in enumerate(alphabet_of) if alphabet not in held_out]
+    held = [label for label, alphabet in enumerate(alphabet_of) if alphabet in held_out]
+    return Parted(kept, held)

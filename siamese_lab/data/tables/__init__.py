@@ -1,0 +1,1 @@
+"""Images by index: tables in memory and tables of files."""

@@ -1,0 +1,207 @@
+"""A data set as one uint8 tensor, so that a batch is one gather; decoded once, then memory-mapped from a cache.
+
+Shapes: N images, C channels, H × W pixels.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+import pooch
+import torch
+from torch import Tensor
+
+from siamese_lab.data.io.cache_folder import one_at_a_time, writing_to
+from siamese_lab.data.io.messages import announce
+from siamese_lab.data.tables.base import Tag
+from siamese_lab.errors import ResourceError
+
+IMAGES, LABELS, MANIFEST = "images.npy", "labels.npy", "table.json"
+FORMAT = 2
+"""Part of every cache key: count up when what is stored changes."""
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """All images of a data set or of a part of it.
+
+    Raises:
+        UserError: if the three parts do not fit together.
+    """
+
+    images_NCHW: Tensor
+    """uint8, 0…255."""
+    labels_N: Tensor
+    """int64, indices into `class_names`."""
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        images, labels = self.images_NCHW, self.labels_N
+        if images.ndim != 4 or images.dtype != torch.uint8 or labels.shape != images.shape[:1]:
+            raise ValueError(
+                "An image table expects uint8 images (N, C, H, W) and labels (N,), but got "
+                f"{images.dtype} {tuple(images.shape)} and {tuple(labels.shape)}."
+            )
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.class_names):
+            raise ValueError(
+                f"Labels must be indices of the {len(self.class_names)} class names, "
+                f"but run from {int(labels.min())} to {int(labels.max())}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    def rows(self, index_M: Tensor) -> "ImageTable":
+        """Some of the images, with all the class names."""
+        return ImageTable(self.images_NCHW[index_M], self.labels_N[index_M], self.class_names)
+
+    def classes(self, keep: Sequence[int]) -> "ImageTable":
+        """Only the images of the classes `keep`, whose labels become 0, 1, … in that order."""
+        renumbered = torch.full((len(self.class_names),), -1)
+        renumbered[list(keep)] = torch.arange(len(keep))
+        labels_N = renumbered[self.labels_N]
+        index_M = (labels_N >= 0).nonzero().squeeze(1)
+        return ImageTable(self.images_NCHW[index_M], labels_N[index_M], tuple(self.class_names[i] for i in keep))
+
+    def fetch(self, indices: Iterable[tuple[Tag, Tensor]]) -> Iterator[tuple[Tag, Tensor]]:
+        """The images at each of the indices, with the tag that these came with; see `Table`."""
+        return ((tag, self.images_NCHW.index_select(0, index_B)) for tag, index_B in indices)
+
+    def with_rotations(self) -> "ImageTable":
+        """Four times the classes: each one turned by 0°, 90°, 180° and 270° (Santoro et al. 2016, §4.1)."""
+        turns = range(4)
+        return ImageTable(
+            torch.cat([self.images_NCHW.rot90(turn, (2, 3)) for turn in turns]),
+            torch.cat([self.labels_N + turn * len(self.class_names) for turn in turns]),
+            tuple(f"{name} ({90 * turn}°)" for turn in turns for name in self.class_names),
+        )
+
+
+def default_cache() -> Path:
+    """Where decoded tables are kept unless the user says otherwise."""
+    return Path(platformdirs.user_cache_dir("siamese_lab"))
+
+
+def cached(folder: Path, key: str, decode: Callable[[], ImageTable]) -> ImageTable:
+    """The table stored under `key`, or what `decode` makes, stored for the next time.
+
+    The images of a stored table are memory-mapped, so that the processes of a sweep share them. Of several processes
+    one decodes and the others wait for it. What is there but not whole, or not the lab's, is made anew.
+
+    Raises:
+        UserError: if nothing can be written to `folder`.
+    """
+    place = folder / key
+    table = _stored(place)
+    if table is None:
+        with one_at_a_time(place, "decoding"):
+            table = _stored(place)
+            if table is None:
+                if os.path.lexists(place):
+                    announce(f"{place} is not a whole table of this lab's: making it anew.")
+                made = decode()
+                with writing_to(folder):
+                    _store(made, place)
+                table = _stored(place)
+                if table is None:
+                    raise ResourceError(
+                        f"{place} was written but cannot be read back. Check that disk, or set paths.cache to a folder "
+                        "on another one."
+                    )
+    return table
+
+
+class DamagedError(Exception):
+    """What is wrong with a stored table."""
+
+
+def check_stored(place: Path) -> list[str]:
+    """What is wrong with a stored table, every byte of it read; nothing if it is good, or there is none."""
+    if not place.exists():
+        return []
+    try:
+        manifest = _read_manifest(place)
+        for name, digest in manifest["sha256"].items():
+            if _sha256(place / name) != digest:
+                raise DamagedError(f"{name} is not as it was written")
+    except DamagedError as damage:
+        return [f"{place}: {damage}. Delete it, and it is made anew."]
+    return []
+
+
+def _stored(place: Path) -> ImageTable | None:
+    """The table at a place; None if there is none, or what is there is not whole."""
+    try:
+        manifest = _read_manifest(place)
+        if _sha256(place / LABELS) != manifest["sha256"][LABELS]:
+            return None
+        images = np.load(place / IMAGES, mmap_mode="c")
+        labels = np.load(place / LABELS)
+        return ImageTable(torch.from_numpy(images), torch.from_numpy(labels), tuple(manifest["class_names"]))
+    except (DamagedError, OSError, ValueError):
+        return None
+
+
+def _read_manifest(place: Path) -> dict[str, Any]:
+    """What a table was stored with.
+
+    Raises:
+        DamagedError: if it is not there or does not fit the files beside it.
+    """
+    try:
+        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+        stored = manifest["format"], manifest["key"], set(manifest["sha256"]), set(manifest["bytes"])
+        whole = all((place / name).stat().st_size == size for name, size in manifest["bytes"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedError(f"{MANIFEST} is missing or not the lab's ({error})") from error
+    if stored != (FORMAT, place.name, {IMAGES, LABELS}, {IMAGES, LABELS}):
+        raise DamagedError(f"{MANIFEST} belongs to another table")
+    if not whole:
+        raise DamagedError("its files have not the sizes they were written with")
+    assert isinstance(manifest, dict)
+    return manifest
+
+
+def _store(table: ImageTable, place: Path) -> None:
+    """Write beside the place, down to the disk, then rename, so that no process ever sees half a table.
+
+    To be called by one process at a time: what another left half-written when it was killed is removed.
+    """
+    draft = place.with_name(f"{place.name}.draft")
+    _remove(draft)
+    try:
+        draft.mkdir()
+        np.save(draft / IMAGES, table.images_NCHW.numpy())
+        np.save(draft / LABELS, table.labels_N.numpy())
+        manifest = {
+            "format": FORMAT,
+            "key": place.name,
+            "class_names": table.class_names,
+            "bytes": {name: (draft / name).stat().st_size for name in (IMAGES, LABELS)},
+            "sha256": {name: _sha256(draft / name) for name in (IMAGES, LABELS)},
+        }
+        (draft / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        for file in draft.iterdir():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+        _remove(place)
+        draft.rename(place)
+    finally:
+        _remove(draft)
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
+
+
+def _sha256(file: Path) -> str:
+    return str(pooch.file_hash(str(file), alg="sha256"))

@@ -1,0 +1,63 @@
+"""Queries with their five nearest others, the right ones and the wrong ones framed.
+
+Shapes: N images, Q queries, C classes.
+"""
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from siamese_lab.evaluation.evaluation import Evaluation
+from siamese_lab.evaluation.plots.cells import RIGHT, WRONG, Sheet, fitted, pictures_of
+from siamese_lab.evaluation.stages import Stages
+from siamese_lab.metrics.retrieval import nearest
+
+QUERIES, NEIGHBOURS = 14, 5
+ASIDE = 2
+"""Blocks of queries beside one another."""
+GUTTER = 0.3
+"""Between the query and its neighbours, and between the blocks."""
+
+
+def draw_neighbours(evaluation: Evaluation, seed: int, stages: Stages) -> Figure:
+    """Some queries, each of another class as far as there are classes, with their neighbours in order."""
+    labels_N = evaluation.table.labels_N
+    query_Q = choose_queries(labels_N, QUERIES, seed)
+    count = min(NEIGHBOURS, len(labels_N) - 1)
+    with stages.running("Picture of nearest neighbours"):
+        rows_Q = query_Q.to(evaluation.z_ND.device)
+        found = nearest(evaluation.z_ND[rows_Q], evaluation.z_ND, count, rows_Q)
+        index_QE = torch.cat([query_Q[:, None], found.index_Qk.cpu()], dim=1)
+        images = pictures_of(evaluation.table, index_QE)
+    names = evaluation.table.class_names
+    height = -(-len(query_Q) // ASIDE)
+    block = 1 + GUTTER + count
+    sheet = Sheet(
+        ASIDE * block + GUTTER,
+        height,
+        f"Queries and their {count} nearest ({RIGHT.sign} of the same class, {WRONG.sign} of another), with distances",
+    )
+    for place, index_E in enumerate(index_QE.tolist()):
+        left = place // height * (block + GUTTER)
+        row = place % height
+        query, *others = index_E
+        shown = images[place * (count + 1) : (place + 1) * (count + 1)]
+        sheet.image(left, row, shown[0])
+        sheet.text(left, row, fitted(names[int(labels_N[query])]))
+        for rank, (other, image_CHW) in enumerate(zip(others, shown[1:], strict=True)):
+            frame = RIGHT if labels_N[other] == labels_N[query] else WRONG
+            column = left + 1 + GUTTER + rank
+            sheet.image(column, row, image_CHW, frame)
+            sheet.text(column, row, f"{frame.sign} {float(found.distance_Qk[place, rank]):.2f}", frame.colour)
+    return sheet.figure
+
+
+def choose_queries(labels_N: Tensor, number: int, seed: int) -> Tensor:
+    """Images drawn at random whose class has others, of different classes before any class comes again."""
+    order_N = torch.randperm(len(labels_N), generator=torch.Generator().manual_seed(seed))
+    order_N = order_N[labels_N.bincount()[labels_N[order_N]] > 1]
+    by_class_N = labels_N[order_N].argsort(stable=True)
+    sorted_N = labels_N[order_N][by_class_N]
+    rank_N = torch.empty_like(by_class_N)
+    rank_N[by_class_N] = torch.arange(len(by_class_N)) - torch.searchsorted(sorted_N, sorted_N)
+    return order_N[rank_N.argsort(stable=True)][:number]

@@ -1,0 +1,132 @@
+"""Embeddings with the names of their files, as NumPy's .npz, or as .parquet where pyarrow is installed.
+
+An .npz holds `names` (N), `embeddings` (N × D, float32), `changes` (N; what was done to each image, "; " between) and
+`about`, in JSON what the network is; a .parquet the columns `name`, `embedding` and `changes`, and `about` in the
+metadata of its schema.
+
+Shapes: N images, D embedding dimensions.
+"""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from siamese_lab.errors import UserError
+from siamese_lab.inference.folder import EmbeddedFolder
+from siamese_lab.inference.model import TrainedNetwork
+from siamese_lab.inference.new_file import new_file
+from siamese_lab.inference.threshold import fingerprint
+
+NPZ, PARQUET = ".npz", ".parquet"
+SEPARATOR = "; "
+ABOUT = "siamese_lab"
+"""The key of the metadata of a .parquet."""
+
+
+class StoredEmbeddings(NamedTuple):
+    """What such a file holds."""
+
+    names: tuple[str, ...]
+    z_ND: Tensor
+    about: dict[str, Any]
+    """`folder`, `weights` and what `about_network` tells."""
+
+
+def check_kind(place: Path) -> None:
+    """Raise UserError for a file of another kind, and for a .parquet without pyarrow."""
+    if place.suffix not in (NPZ, PARQUET):
+        raise UserError(f"Embeddings are written to a {NPZ} or a {PARQUET}, but out is {place}.")
+    if place.suffix == PARQUET:
+        _pyarrow()
+
+
+def about_network(network: TrainedNetwork) -> dict[str, Any]:
+    """Which network embedded, in which form it saw the images."""
+    trained, images = network.trained, network.images
+    return {
+        "checkpoint": str(trained.checkpoint.absolute()),
+        "step": trained.step,
+        "weights": fingerprint(network.network),
+        "network": trained.choices["network"]["name"],
+        "data": trained.choices["data"]["name"],
+        "images": {"channels": images.channels, "height": images.image_size, "width": images.image_size},
+    }
+
+
+def write(embedded: EmbeddedFolder, network: TrainedNetwork, place: Path) -> None:
+    """Write the embeddings of a folder, by the suffix of `place`.
+
+    Raises:
+        UserError: if it cannot be written there.
+    """
+    about = json.dumps({"folder": str(embedded.place.absolute()), **about_network(network)}, ensure_ascii=False)
+    changes = [SEPARATOR.join(each) for each in embedded.changes]
+    with new_file(place) as draft:
+        if place.suffix == PARQUET:
+            _write_parquet(embedded, changes, about, draft)
+        else:
+            with draft.open("wb") as stream:
+                np.savez(stream, names=embedded.names, embeddings=embedded.z_ND.numpy(), changes=changes, about=about)
+
+
+def read(place: Path) -> StoredEmbeddings:
+    """Read such a file.
+
+    Raises:
+        UserError: if it is not there, damaged or something else.
+    """
+    if not place.is_file():
+        raise UserError(f"There is no file {place} of embeddings. python -m siamese_lab.embed writes one.")
+    try:
+        stored = _read_parquet(place) if place.suffix == PARQUET else _read_npz(place)
+        if not {"folder", "weights", "checkpoint"} <= stored.about.keys():
+            raise KeyError("what the network was")
+    except UserError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{place} holds no embeddings that can be read ({error}). Write it anew: python -m siamese_lab.embed."
+        ) from error
+    return stored
+
+
+def _read_npz(place: Path) -> StoredEmbeddings:
+    with np.load(place, allow_pickle=False) as stored:
+        names = tuple(str(name) for name in stored["names"])
+        return StoredEmbeddings(names, torch.from_numpy(stored["embeddings"]), json.loads(str(stored["about"])))
+
+
+def _write_parquet(embedded: EmbeddedFolder, changes: list[str], about: str, draft: Path) -> None:
+    arrow, parquet = _pyarrow()
+    flat = arrow.array(embedded.z_ND.flatten().numpy())
+    columns = {
+        "name": arrow.array(embedded.names),
+        "embedding": arrow.FixedSizeListArray.from_arrays(flat, embedded.z_ND.shape[1]),
+        "changes": arrow.array(changes),
+    }
+    table = arrow.table(columns).replace_schema_metadata({ABOUT: about})
+    parquet.write_table(table, draft)
+
+
+def _read_parquet(place: Path) -> StoredEmbeddings:
+    _, parquet = _pyarrow()
+    table = parquet.read_table(place)
+    names = tuple(table["name"].to_pylist())
+    z_ND = torch.from_numpy(np.stack(table["embedding"].to_numpy()))
+    return StoredEmbeddings(names, z_ND, json.loads(table.schema.metadata[ABOUT.encode()]))
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UserError(
+            "A .parquet needs pyarrow: pip install 'siamese_lab[parquet]'. Or name a .npz, which needs nothing."
+        ) from error
+    return pyarrow, pyarrow.parquet

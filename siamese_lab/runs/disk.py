@@ -1,0 +1,37 @@
+"""Full disks and folders without permission, reported as an error that a user can correct."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from siamese_lab.errors import ResourceError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+
+
+@contextmanager
+def disk_errors(folder: Path, option: str) -> Iterator[None]:
+    """Turn a full disk and a refused write into a ResourceError. Every other OSError passes unchanged.
+
+    Args:
+        folder: the folder that the block writes to.
+        option: the option that names another folder, such as `paths.outputs`.
+
+    Raises:
+        ResourceError: if the disk is full or the folder cannot be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise ResourceError(
+                f"There is no space left to write to {folder} ({error.strerror}). Free some, or set {option} to a "
+                "folder on another disk."
+            ) from error
+        if error.errno in REFUSED:
+            raise ResourceError(
+                f"{error.filename or folder} cannot be written ({error.strerror}). Set {option} to another folder."
+            ) from error
+        raise

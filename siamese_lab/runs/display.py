@@ -1,0 +1,113 @@
+"""What a run says on the console: its choices at the start, its outcome at the end."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from siamese_lab.runs.names import metric_name
+from siamese_lab.runs.results import FILE_NAME, Results
+
+if TYPE_CHECKING:  # the report prints without loading torch
+    from siamese_lab.data import DataModule
+
+
+def print_choices(console: Console, results: Results, images: "DataModule") -> None:
+    """The composed choices in a few lines."""
+    choices, trainer = results.choices, results.choices["trainer"]
+    optimizer, schedule = (choices[group]["_target_"].rsplit(".", 1)[1] for group in ("optimizer", "schedule"))
+    table = Table.grid(padding=(0, 2))
+    for name, what in {
+        "data": f"[bold]{results.data}[/]  "
+        + ", ".join(
+            f"{use} on {len(part):,} images of {len(part.class_names):,} classes"
+            for use, part in zip(("train", "validate", "test"), images.splits, strict=True)
+        ),
+        "sampler": _named(results.sampler, choices["sampler"]),
+        "loss": _named(results.loss, choices["loss"]),
+        "network": _named(results.network, choices["network"]),
+        "training": f"{trainer['max_steps']:,} steps of {images.classes_per_batch} classes × {images.images_per_class} "
+        f"images, {optimizer} {choices['optimizer']['lr']:g}, {schedule}, seed {results.seed}",
+        **_accumulation(trainer.get("accumulate_grad_batches", 1)),
+        "device": f"{results.hardware['device']}, {results.hardware['precision']}"
+        + _processes(results.hardware.get("processes", 1)),
+    }.items():
+        table.add_row(f"[cyan]{name}[/]", what)
+    console.print(table, highlight=False)
+
+
+def _accumulation(batches: int) -> dict[str, str]:
+    if batches == 1:
+        return {}
+    return {
+        "": f"A step adds up the gradients of {batches} batches. Triplets are chosen within each: no further negatives."
+    }
+
+
+def _processes(processes: int) -> str:
+    return "" if processes == 1 else f", {processes} processes"
+
+
+def _named(name: str, options: dict[str, Any]) -> str:
+    told = ", ".join(f"{key}={value}" for key, value in options.items() if key != "name" and value is not None)
+    return f"[bold]{name}[/]  {told}"
+
+
+def print_outcome(console: Console, results: Results, folder: Path) -> None:
+    """The final metrics as a table, and where to look further."""
+    title = f"{results.data}, {results.sampler}: weights of step {results.tested_step:,}"
+    table = Table(title=title, title_justify="left")
+    for column in ("", "validation", "test"):
+        table.add_column(column, justify="right" if column else "left")
+    for metric, value in results.validation.items():
+        table.add_row(metric_name(metric), _share(value), _share(results.test[metric]))
+    console.print(table)
+    print_verification(console, results.test)
+    shown = short(folder)
+    spent = results.seconds
+    print_plainly(
+        console,
+        f"Trained for {spent['training']:.1f} s, of which {spent['mining']:.1f} s in mining.",
+        f"Results: {shown / FILE_NAME}",
+    )
+    if results.choices["logger"] is not None:
+        print_plainly(console, f'Curves:  tensorboard --logdir "{shown}"')
+
+
+def print_verification(console: Console, test: Mapping[str, float | None]) -> None:
+    """How the official pairs were decided, whose figures bear the name of their protocol; nothing if none were."""
+    protocols = {name.split("/")[0] for name in test if "/" in name}
+    for protocol in sorted(protocols):
+        figures = {name.split("/")[1]: value for name, value in test.items() if name.startswith(f"{protocol}/")}
+        positives, negatives, threshold = (figures.pop(name) or 0 for name in ("positives", "negatives", "threshold"))
+        title = f"{protocol}: {positives + negatives:,.0f} pairs, accepted up to distance {threshold:.3f}"
+        table = Table(title=title, title_justify="left")
+        for name in figures:
+            table.add_column(metric_name(name), justify="right")
+        table.add_row(*map(_share, figures.values()))
+        console.print(table)
+        if None in figures.values():
+            print_plainly(console, f"– {negatives:,.0f} pairs of two classes tell no false accept rate that fine.")
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2%}"
+
+
+def print_interrupted(console: Console, checkpoint: Path) -> None:
+    """How to go on."""
+    print_plainly(console, f"Interrupted. To go on: python -m siamese_lab.train \"resume='{short(checkpoint)}'\"")
+
+
+def print_plainly(console: Console, *lines: str) -> None:
+    """Lines that are neither wrapped nor coloured, so that they can be copied."""
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def short(path: Path) -> Path:
+    """From here, where it lies below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

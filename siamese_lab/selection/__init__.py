@@ -1,7 +1,0 @@
-"""What strategies select from one and the same batch, to be looked at."""
-
-from siamese_lab.selection.chosen_distances import chosen_distances, density, draw_chosen
-from siamese_lab.selection.picks import Picks, pick, telling_pair
-from siamese_lab.selection.picks_picture import draw_picks
-
-__all__ = ["Picks", "chosen_distances", "density", "draw_chosen", "draw_picks", "pick", "telling_pair"]

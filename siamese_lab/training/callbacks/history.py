@@ -1,0 +1,101 @@
+"""The course of a run: a point for each validation, with means of what was logged of training since the one before."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from siamese_lab.batch import Triplets
+from siamese_lab.runs.results import Point, Results
+from siamese_lab.training.callbacks.training_clock import TrainingClock
+from siamese_lab.training.module import SiameseModule
+
+TRAIN, VALIDATION = "train/", "validation/"
+TIMED = "mining_ms"
+"""Left out, as points of equal runs are to be equal."""
+
+
+class History(Callback):
+    """Adds a point to the results of a run at every validation, and writes them.
+
+    It travels in checkpoints, so a resumed run leaves what an uninterrupted one does.
+
+    Args:
+        clock: of the seconds spent in training.
+    """
+
+    def __init__(self, clock: TrainingClock) -> None:
+        self.clock = clock
+        self._points: list[Point] = []
+        self._seconds: list[float] = []
+        self._record: Callable[[int], object] = lambda step: None
+        self._triplets: int | Tensor = 0
+        self._logged: list[dict[str, Tensor]] = []
+
+    @property
+    def points(self) -> list[Point]:
+        """So far, one for each validation."""
+        return self._points
+
+    def keep_in(self, results: Results, folder: Path) -> None:
+        """Show the points in these results from now on, which are written into the folder of their run."""
+        results.history, results.seconds_of_history = self._points, self._seconds
+
+        def record(step: int) -> None:
+            results.steps = step
+            results.write(folder)
+
+        self._record = record
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """Count the triplets, and keep what is logged on the device."""
+        assert isinstance(pl_module, SiameseModule)
+        triplets = outputs["step"].selection.triplets
+        self._triplets = self._triplets + (
+            triplets.negative_TM.numel() if isinstance(triplets, Triplets) else triplets.number()
+        )
+        if pl_module.is_logged(trainer.global_step):
+            self._logged.append(named(trainer, TRAIN))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add a point."""
+        if trainer.state.fn != "fit":
+            return
+        self._triplets = int(self._triplets)
+        validation = {name: float(value) for name, value in named(trainer, VALIDATION).items()}
+        self._points.append(Point(trainer.global_step, self._triplets, self._means(), validation))
+        self._seconds.append(self.clock.seconds())
+        self._logged = []
+        if trainer.is_global_zero:
+            self._record(trainer.global_step)
+
+    def _means(self) -> dict[str, float]:
+        names = self._logged[-1] if self._logged else ()
+        return {name: float(torch.stack([each[name] for each in self._logged]).mean()) for name in names}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The points so far, and what the next one will be of."""
+        return {
+            "points": [asdict(point) for point in self._points],
+            "seconds": list(self._seconds),
+            "triplets": int(self._triplets),
+            "logged": [{name: value.cpu() for name, value in each.items()} for each in self._logged],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._points[:] = [Point(**point) for point in state_dict["points"]]
+        self._seconds[:] = state_dict["seconds"]
+        self._triplets = state_dict["triplets"]
+        self._logged = list(state_dict["logged"])
+
+
+def named(trainer: Trainer, prefix: str) -> dict[str, Tensor]:
+    """What was last logged under a prefix, without it."""
+    logged = trainer.callback_metrics
+    found = {name.removeprefix(prefix): value.detach() for name, value in logged.items() if name.startswith(prefix)}
+    return {name: value for name, value in found.items() if name != TIMED}

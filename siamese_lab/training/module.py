@@ -1,0 +1,167 @@
+"""The training step: embed, select, learn. Wiring and logging only.
+
+Shapes: B images, D embedding dimensions.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import lightning
+from lightning.pytorch.plugins import Precision
+from lightning.pytorch.utilities.enums import GradClipAlgorithmType
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from siamese_lab.batch import Batch, PairDistances, Selection
+from siamese_lab.distributed import gather_batch
+from siamese_lab.losses import Loss, LossOutput
+from siamese_lab.losses.pairs import selected_distances
+from siamese_lab.metrics import RetrievalMetrics
+from siamese_lab.metrics.verification import VerificationMetrics
+from siamese_lab.networks import SiameseNetwork
+from siamese_lab.samplers import Sampler
+from siamese_lab.samplers.statistics import describe
+from siamese_lab.training.optim import parameter_groups
+from siamese_lab.training.timing import Stopwatch
+
+
+class StepOutput(NamedTuple):
+    """The values of one training step that callbacks look at, without gradients."""
+
+    z_BD: Tensor
+    """Embeddings of the batch, of all processes together."""
+    labels_B: Tensor
+    selection: Selection
+    loss: Tensor
+    loss_statistics: Mapping[str, Tensor]
+    distances: PairDistances | None
+    """Plain distances of the listed triplets; None if they are unlisted."""
+
+    @property
+    def active_share(self) -> Tensor | None:
+        """Share of triplets with a loss above 0; None if the loss does not report it."""
+        return self.loss_statistics.get("active_share")
+
+
+class SiameseModule(lightning.LightningModule):
+    """Trains a Siamese network on triplets that a sampler selects, and measures retrieval and verification.
+
+    Args:
+        network: images → embeddings.
+        sampler: embeddings, labels → selection.
+        loss: selection, embeddings → scalar.
+        optimizer: makes the optimizer from groups of parameters.
+        schedule: makes the learning-rate schedule, one step of which follows each training step.
+        verification: decides the official pairs of the data, where it has some, when the network is tested.
+        extra_metrics: names of registered metrics to compute beside retrieval, in validation and test.
+    """
+
+    def __init__(
+        self,
+        network: SiameseNetwork,
+        sampler: Sampler,
+        loss: Loss,
+        optimizer: Callable[[list[dict[str, Any]]], Optimizer],
+        schedule: Callable[[Optimizer], LRScheduler],
+        verification: VerificationMetrics | None = None,
+        extra_metrics: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.sampler = sampler
+        self.loss = loss
+        self.validation_retrieval = RetrievalMetrics(extra=extra_metrics)
+        self.test_retrieval = RetrievalMetrics(extra=extra_metrics)
+        self.verification = verification
+        self.mining = Stopwatch()
+        self._make_optimizer = optimizer
+        self._make_schedule = schedule
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Embed a batch, select triplets and compute their loss.
+
+        Returns:
+            `loss`, which Lightning differentiates, and `step`, a `StepOutput` for callbacks.
+        """
+        progress = self.global_step / max(1, self.trainer.max_steps)
+        z_BD = self.network(batch.images_BCHW)
+        z_BD, labels_B, image_ids_B = gather_batch(self, z_BD, batch.labels_B, batch.image_ids_B)
+        with self.mining.running(z_BD.device):
+            selection = self.sampler.mine(self.network.direction(z_BD.detach()), labels_B, image_ids_B, progress)
+        output: LossOutput = self.loss(selection, z_BD, labels_B)
+        distances = output.distances or selected_distances(selection)
+        step = StepOutput(z_BD.detach(), labels_B, selection, output.value.detach(), output.statistics, distances)
+        if self.is_logged(self.global_step + 1):
+            self._log_step(step)
+        return {"loss": output.value, "step": step}
+
+    def is_logged(self, step: int) -> bool:
+        """Return whether the logger wants the figures of this step, counted from 1."""
+        return bool(step % self.trainer.log_every_n_steps == 0)  # type: ignore[attr-defined]
+
+    def _log_step(self, step: StepOutput) -> None:
+        statistics = {**describe(step.selection, step.distances), **step.loss_statistics}
+        self.log_dict({f"train/{name}": value for name, value in statistics.items()})
+        self.log("train/loss", step.loss)
+        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        self.log("train/mining_ms", 1000 * self.mining.latest())
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Embed a chunk of the validation images."""
+        self.validation_retrieval.update(self._directions(batch), batch.labels_B, batch.image_ids_B)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log how well all validation images are retrieved."""
+        self._log_retrieval("validation", self.validation_retrieval)
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Embed a chunk of the test images, or, which come after them, of the images of the official pairs."""
+        if dataloader_idx == 0:
+            self.test_retrieval.update(self._directions(batch), batch.labels_B, batch.image_ids_B)
+        elif self.verification is not None:
+            self.verification.update(self._directions(batch))
+
+    def on_test_epoch_end(self) -> None:
+        """Log how well all test images are retrieved, and how the official pairs were decided."""
+        self._log_retrieval("test", self.test_retrieval)
+        if self.verification is not None:
+            self.log_dict({f"test/{name}": value for name, value in self.verification.compute().items()})
+            self.verification.reset()
+
+    def _directions(self, batch: Batch) -> Tensor:
+        return self.network.direction(self.network(batch.images_BCHW))
+
+    def _log_retrieval(self, stage: str, metric: RetrievalMetrics) -> None:
+        self.log_dict({f"{stage}/{name}": value for name, value in metric.compute().items()})
+        metric.reset()
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer, with a schedule that moves at every step."""
+        optimizer = self._make_optimizer(parameter_groups(self.network, self.loss, self.loss.learning_rate))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self._make_schedule(optimizer), "interval": "step"},
+        }
+
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip a fused optimizer's gradients too, unless they are scaled, as float16's are and bfloat16's are not.
+
+        Lightning refuses it for both.
+        """
+        precision = self.trainer.precision_plugin
+        if getattr(precision, "scaler", None) is not None:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_val:
+            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(precision, optimizer, gradient_clip_val, algorithm)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the seconds spent in mining beside the weights."""
+        checkpoint["mining_seconds"] = self.mining.seconds()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on counting the seconds spent in mining."""
+        self.mining = Stopwatch(checkpoint["mining_seconds"])

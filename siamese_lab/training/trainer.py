@@ -1,0 +1,112 @@
+"""The Lightning trainer of a run, with what `auto` means decided and written down."""
+
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.accelerators import AcceleratorRegistry
+from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
+from lightning.pytorch.strategies import DDPStrategy
+from lightning_utilities.core.rank_zero import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+
+from siamese_lab.config import targets
+from siamese_lab.errors import UserError
+from siamese_lab.training.batch_norm import SynchronizeBatchNorm
+from siamese_lab.training.placement import Placement
+
+VALIDATIONS = 10
+
+
+def build_trainer(config: DictConfig, placement: Placement | None = None, **further: Any) -> lightning.Trainer:
+    """Build a trainer as configured.
+
+    Args:
+        config: the group `trainer`. `precision: auto` is bfloat16 autocast where the device computes in it, else
+            float32; `val_check_interval: auto` validates ten times, evenly over the run.
+        placement: the processes that train; None is this process alone.
+        **further: what is known only when a run starts: callbacks, loggers, folders.
+
+    Raises:
+        UserError: for an accelerator that is not there, fewer than one step, or no validation within the steps.
+    """
+    check_accelerator(config.accelerator)
+    accumulated = config.get("accumulate_grad_batches", 1)
+    if config.max_steps < 1:
+        raise UserError(f"trainer.max_steps must be at least 1, but is {config.max_steps}.")
+    if accumulated < 1:
+        raise UserError(f"trainer.accumulate_grad_batches must be at least 1, but is {accumulated}.")
+    decided = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(decided, dict)
+    decided["max_epochs"] = None  # `set_steps_of_epochs` has turned epochs into steps
+    if config.precision == "auto":
+        decided["precision"] = best_precision(config.accelerator)
+    if config.val_check_interval == "auto":
+        decided["val_check_interval"] = max(1, config.max_steps // VALIDATIONS)
+    if decided["val_check_interval"] > config.max_steps:
+        raise UserError(
+            f"trainer.val_check_interval={config.val_check_interval} is more than the {config.max_steps} steps of "
+            "trainer.max_steps, so no weights would be validated. Set a smaller one, or auto."
+        )
+    if isinstance(decided["val_check_interval"], int):
+        decided["val_check_interval"] *= accumulated  # Lightning counts batches here, of which a step takes several
+    arguments = placed(placement or Placement.alone(), config.accelerator) | further
+    trainer = targets.build("trainer", OmegaConf.create(decided), **arguments)
+    if not isinstance(trainer, lightning.Trainer):
+        raise UserError(f"trainer._target_ must be lightning.Trainer or a subclass, but is {decided['_target_']}.")
+    return trainer
+
+
+def set_steps_of_epochs(config: DictConfig, batches: int) -> None:
+    """Set the number of steps, of training and of the schedule, from `trainer.max_epochs`, if it is given.
+
+    Args:
+        config: the whole configuration, which is changed.
+        batches: number of batches of an epoch.
+
+    Raises:
+        UserError: if the number of epochs is less than 1.
+    """
+    epochs = config.trainer.get("max_epochs")
+    if epochs is None:
+        return
+    if epochs < 1:
+        raise UserError(f"trainer.max_epochs must be at least 1, but is {epochs}.")
+    steps = epochs * -(-batches // config.trainer.get("accumulate_grad_batches", 1))
+    config.trainer.max_steps = steps
+    if "steps" in config.schedule:
+        config.schedule.steps = steps
+
+
+def placed(placement: Placement, accelerator: str) -> dict[str, Any]:
+    """Return the arguments of a trainer that say in which processes it trains, and synchronize batch norms."""
+    assert placement.environment is not None
+    if placement.processes == 1:
+        # Lightning has read it from the environment, where a job scheduler may have set it.
+        rank_zero_only.rank = 0  # type: ignore[attr-defined]
+        return {"strategy": "auto", "plugins": [placement.environment]}
+    on_cpu = accelerator == "cpu" or not torch.cuda.is_available()
+    return {
+        "strategy": DDPStrategy(forward_sync_buffers=False),
+        "plugins": [placement.environment, SynchronizeBatchNorm() if on_cpu else TorchSyncBatchNorm()],
+        "use_distributed_sampler": False,
+    }
+
+
+def check_accelerator(name: str, option: str = "trainer.accelerator") -> None:
+    """Raise UserError, about an option, unless the accelerator that it names is known and there."""
+    here = sorted(each for each in AcceleratorRegistry if AcceleratorRegistry[each]["accelerator"].is_available())
+    if name not in (*here, "auto") and not (name == "gpu" and {"cuda", "mps"} & set(here)):
+        raise UserError(
+            f"{option}={name} is not on this machine, which has: {', '.join(here)}. "
+            f"Set {option}=auto to take the best there is."
+        )
+
+
+def best_precision(accelerator: str) -> str:
+    """The fastest precision with float32's range: bfloat16 where the device computes in it, else float32."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
+        return "32-true"
+    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"

@@ -1,0 +1,68 @@
+"""What is at hand is found by looking where training would, and nothing is ever fetched."""
+
+from pathlib import Path
+
+import pytest
+
+from siamese_lab import data
+from siamese_lab.config.availability import at_hand
+from siamese_lab.data.io import sources
+
+ALL = ("omniglot", "lfw", "mnist", "fashion_mnist", "image_folder", "digits")
+FILES = {
+    "omniglot": ["omniglot-py/images_background.zip", "omniglot-py/images_evaluation"],
+    "lfw": [f"lfw-py/{name}" for name in ("lfw-funneled.tgz", "pairsDevTrain.txt", "pairsDevTest.txt", "pairs.txt")],
+    "mnist": [f"MNIST/raw/{name}" for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte.gz")]
+    + [f"MNIST/raw/t10k-{name}" for name in ("images-idx3-ubyte", "labels-idx1-ubyte")],
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("SIAMESE_LAB_DATA", raising=False)
+
+    def fetched(*_: object) -> None:
+        raise AssertionError("something was downloaded")
+
+    monkeypatch.setattr(sources, "download", fetched)
+
+
+def laid(folder: Path, files: list[str]) -> Path:
+    for file in files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).touch()
+    return folder
+
+
+def test_the_digits_always_are() -> None:
+    assert at_hand(*ALL) == ("digits",)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_set_is_at_hand_when_all_its_files_are(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIAMESE_LAB_DATA", str(laid(tmp_path / "whole", FILES[name])))
+    assert at_hand("digits", name, "fashion_mnist") == ("digits", name)
+    for missing in FILES[name]:
+        rest = [file for file in FILES[name] if file != missing]
+        monkeypatch.setenv("SIAMESE_LAB_DATA", str(laid(tmp_path / missing.replace("/", "_"), rest)))
+        assert at_hand(name) == ()
+        [sentence] = data.build(name, root=tmp_path / missing.replace("/", "_")).absent()
+        assert "is neither in paths.data" in sentence
+
+
+def test_what_was_downloaded_before_counts(tmp_path: Path) -> None:
+    laid(tmp_path / "cache/siamese_lab/downloads", FILES["omniglot"])
+    assert at_hand("omniglot") == ("omniglot",)
+
+
+def test_images_of_ones_own_are_where_they_are_said_to_be(tmp_path: Path) -> None:
+    assert data.build("image_folder", root=tmp_path).absent() == []
+    gone = tmp_path / "gone"
+    assert data.build("image_folder", root=gone).absent() == [f"There is no folder data.root={gone}."]
+
+
+def test_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIAMESE_LAB_DATA", str(tmp_path / "gone"))
+    with pytest.raises(ValueError, match="there is no such folder"):
+        at_hand("omniglot")

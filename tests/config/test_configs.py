@@ -1,0 +1,161 @@
+"""Every shipped configuration composes and builds, and the registries and the folders hold the same names."""
+
+from dataclasses import fields
+from inspect import signature
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import compose
+from hydra.utils import instantiate
+from PIL import Image
+from shipped import BY_GROUP
+
+from siamese_lab import data, losses, networks, samplers
+from siamese_lab.config.schema import EvaluationChoices, config_folder
+from siamese_lab.registry import options_of
+from siamese_lab.training.build import build_module
+from siamese_lab.training.trainer import build_trainer
+
+FOLDER = config_folder()
+OVERRIDES = sorted(f"{path.parent.name}={path.stem}" for path in FOLDER.glob("*/*.yaml"))
+DOWNLOADED = (
+    "data=fashion_mnist",
+    "data=fashion_mnist_closed",
+    "data=lfw",
+    "data=mnist",
+    "data=mnist_closed",
+    "data=omniglot",
+    "experiment=lfw_view2",
+)
+REGISTRIES = {
+    "sampler": samplers.registry,
+    "loss": losses.registry,
+    "data": data.registry,
+    "network": networks.registry,
+}
+
+
+@pytest.mark.parametrize("override", OVERRIDES)
+def test_every_config_composes_and_builds(override: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    config = compose(override, *where_its_images_are(override, tmp_path, request))
+    images = data.build(**config.data, seed=config.seed)
+    module = build_module(config, images)
+    trainer = build_trainer(config.trainer, logger=instantiate(config.logger, save_dir=tmp_path))
+
+    optimizer = module.configure_optimizers()["optimizer"]
+    z_BD = module.network(torch.rand(2, images.channels, images.image_size, images.image_size))
+
+    assert z_BD.shape == (2, config.network.embedding_dim)
+    assert optimizer.param_groups[0]["initial_lr"] == config.optimizer.lr
+    assert trainer.max_steps == config.trainer.max_steps
+
+
+def where_its_images_are(override: str, folder: Path, request: pytest.FixtureRequest) -> list[str]:
+    """The options that a data set needs which is not embedded; skips the test where there is no copy of it."""
+    if override in DOWNLOADED:
+        root, cache = request.getfixturevalue("real_root"), request.getfixturevalue("real_cache")
+        fold = ["data.fold=0"] if override == "experiment=lfw_view2" else []
+        return [f"paths.data={root}", f"paths.cache={cache}", *fold]
+    if override == "data=image_folder":
+        for number in range(24 * 4):
+            place = folder / "images" / f"class{number // 4}" / f"{number}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (70, 70), (number, 0, 0)).save(place)
+        return [f"data.root={folder / 'images'}", f"paths.cache={folder / 'cache'}"]
+    return []
+
+
+def test_the_options_of_an_evaluation_are_those_of_its_schema() -> None:
+    shipped = yaml.safe_load((FOLDER / "evaluate.yaml").read_text(encoding="utf-8"))
+    shown = set(shipped) - {"defaults", "hydra"}
+    assert shown | {"data"} == {field.name for field in fields(EvaluationChoices)}
+
+
+@pytest.mark.parametrize("group", REGISTRIES)
+def test_registry_and_folder_hold_the_same_names(group: str) -> None:
+    """Beside them the folder may hold further choices of what is registered, such as mnist_closed."""
+    chosen = {path.stem: compose(f"{group}={path.stem}")[group].name for path in (FOLDER / group).glob("*.yaml")}
+    assert set(BY_GROUP[group]) <= set(chosen.values()) <= set(REGISTRIES[group].available())
+    assert all(chosen[name] == name for name in BY_GROUP[group])
+
+
+def test_options_of_every_part_have_the_defaults_of_their_classes() -> None:
+    for file, cls, own in (
+        ("every_network", networks.SiameseNetwork, {"backbone", "seed"}),
+        ("every_sampler", samplers.Sampler, {"seed", "images_per_class", "finite_only"}),
+        ("every_data", data.DataModule, {"seed"}),
+    ):
+        parameters = signature(cls.__init__).parameters.values()
+        defaults = {each.name: each.default for each in parameters if each.name not in {"self", *own}}
+        shown = yaml.safe_load((FOLDER / f"{file}.yaml").read_text(encoding="utf-8"))
+        assert {name: tuple(value) if isinstance(value, list) else value for name, value in shown.items()} == defaults
+
+
+@pytest.mark.parametrize("group", ["network", "sampler"])
+def test_a_part_needs_only_its_own_options(group: str) -> None:
+    for name in BY_GROUP[group]:
+        shown = yaml.safe_load((FOLDER / group / f"{name}.yaml").read_text(encoding="utf-8"))
+        every = yaml.safe_load((FOLDER / f"every_{group}.yaml").read_text(encoding="utf-8"))
+        assert not [option for option in shown if option in every and shown[option] == every[option]]
+
+
+@pytest.mark.parametrize("group", REGISTRIES)
+def test_every_option_can_be_overridden_without_plus(group: str) -> None:
+    for name in BY_GROUP[group]:
+        shown = set(compose(f"{group}={name}")[group])
+        given_by_train = {
+            "sampler": {"seed", "images_per_class", "finite_only"},
+            "loss": {"classes"},
+            "data": {"seed"},
+            "network": {"channels", "image_size"},
+        }[group]
+        options = set(options_of(REGISTRIES[group].classes[name])) - given_by_train
+        if group == "network":
+            options |= set(networks.OPTIONS)
+        assert shown == options | {"name"}, f"{group}/{name}.yaml"
+
+
+def test_margin_and_distance_of_the_sampler_are_the_losses_own() -> None:
+    config = compose("loss.margin=0.35", "loss.distance=squared")
+    assert (config.sampler.margin, config.sampler.distance) == (0.35, "squared")
+
+
+@pytest.mark.parametrize("name", BY_GROUP["data"])
+def test_a_data_set_chooses_its_recipe_and_says_so(name: str) -> None:
+    assert compose(f"data={name}").recipe.name == name
+    text = (FOLDER / "recipe" / f"{name}.yaml").read_text(encoding="utf-8")
+    assert f"# python -m siamese_lab.train data={name}" in text
+
+
+def test_without_a_recipe_every_data_set_is_trained_alike() -> None:
+    composed = {name: compose(f"data={name}", "recipe=none") for name in BY_GROUP["data"]}
+    for config in composed.values():
+        assert config.recipe.name == "none"
+        for group in ("network", "loss", "sampler", "optimizer", "schedule", "trainer"):
+            assert config[group] == composed["digits"][group]
+
+
+def test_the_command_line_wins_over_the_recipe() -> None:
+    config = compose("data=lfw", "loss=triplet", "network.dropout=0", "trainer.max_steps=7")
+    assert (config.loss.name, config.network.name, config.network.dropout) == ("triplet", "resnet10", 0)
+    assert (config.trainer.max_steps, config.sampler.negatives, config.optimizer.weight_decay) == (7, 64, 0.05)
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist", "omniglot", "lfw"])
+def test_a_full_budget_is_the_recipes_own_steps_and_the_others_are_less(name: str) -> None:
+    own = compose(f"data={name}").trainer.max_steps
+    quick, standard, full = (
+        compose(f"data={name}", f"budget={each}").trainer.max_steps for each in ("quick", "standard", "full")
+    )
+    assert quick < standard <= full == own
+
+
+def test_automatic_precision_and_validation_are_decided_and_kept(tmp_path: Path) -> None:
+    config = compose("trainer.max_steps=250", "trainer.accelerator=cpu")
+    trainer = build_trainer(config.trainer, default_root_dir=tmp_path, logger=False)
+    processor = "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
+    assert trainer.precision == processor
+    assert trainer.val_check_interval == 25
+    assert build_trainer(compose("trainer.precision=32-true").trainer, logger=False).precision == "32-true"

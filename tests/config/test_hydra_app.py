@@ -1,0 +1,150 @@
+"""A user's mistakes: one clear message, exit status 2, before any training starts."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import QUICK
+
+from siamese_lab import samplers
+from siamese_lab.runs import results
+
+MISTAKES = {
+    "sampler=semihard": "There is no sampler 'semihard'. Did you mean 'semi_hard'? Available: all, batch_hard,",
+    "data=omniglott": "There is no data 'omniglott'. Did you mean 'omniglot'? Available: digits,",
+    "network=conv5": "There is no network 'conv5'. Did you mean 'conv4'? Available: conv4",
+    "hydra/launcher=joblibb": "Hydra has no launcher 'joblibb' here. Those of launcher=… come by: pip install",
+    "samplr=hard": "There is no option 'samplr'. Did you mean 'sampler'?",
+    "data.classes_per_bach=3": "There is no option 'data.classes_per_bach'. Did you mean 'data.classes_per_batch'?",
+    "optimizer.lrr=1": "There is no option 'optimizer.lrr'. Did you mean 'optimizer.lr'?",
+    "+foo=1": "There is no option 'foo'.",
+    "+paths.date=x": "There is no option 'date'. Did you mean 'data'?",
+    "+sampler.marign=1": "The sampler 'semi_hard' has no option 'marign'. Did you mean 'margin'?",
+    "+data.augment.rotate=1": "Augmentation has no option 'rotate'. Did you mean 'rotation'?",
+    "+trainer.foo=1": "unexpected keyword argument 'foo'",
+    "trainer.max_steps=many": "trainer.max_steps must be a whole number, like 300, but is 'many'. See --help.",
+    "trainer.max_steps=2.5": "trainer.max_steps must be a whole number, like 300, but is 2.5",
+    "optimizer.lr=fast": "optimizer.lr must be a number, like 0.003, but is 'fast'",
+    "optimizer.lr=null": "optimizer.lr must be a number, like 0.003, but is None",
+    "data.augment.mirror=1": "data.augment.mirror must be true or false, like False, but is 1",
+    "seed=abc": "Value 'abc' of type 'str' could not be converted to Integer",
+    "data.classes_per_batch=9": "P×K batches of 9 classes need as many to train on, but there are 6.",
+    "data.images_per_class=1": "P×K batches need at least 2 images per class",
+    "data.repeats=false data.images_per_class=500": "P×K batches need 500 images per class, but 6 of 6 classes",
+    "data.image_size=8": "Conv-4 halves its images four times and so needs at least 16×16 pixels",
+    "trainer.accelerator=tpu": "trainer.accelerator=tpu is not on this machine, which has: ",
+    "trainer.max_steps=0": "trainer.max_steps must be at least 1, but is 0",
+    "trainer.val_check_interval=301": "trainer.val_check_interval=301 is more than the 300 steps",
+    "loss.margin=-1": "The triplet loss needs a margin above 0, but it is -1",
+    "loss.distance=cosine": "distance must be one of plain, squared, but is 'cosine'",
+    "sampler.choice=hardest": "choice must be 'uniform' or 'nearest', but is 'hardest'",
+    "logger=null": "A group cannot be null, as in logger=null. Give a name, or write ~logger to leave the group out.",
+    "resume=nothing.ckpt": "There is no checkpoint nothing.ckpt to resume",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistakes_are_explained_before_anything_is_trained(mistake: str, command, tmp_path: Path) -> None:
+    ended = command(*mistake.split())
+    assert ended.status == 2
+    assert f"Error: {MISTAKES[mistake]}" in ended.err or MISTAKES[mistake] in ended.err
+    assert "Traceback" not in ended.err
+    assert not list(tmp_path.rglob("*.ckpt"))
+    assert not list(tmp_path.rglob("results.json"))
+
+
+def test_a_data_folder_that_is_not_there_is_named(command, tmp_path: Path) -> None:
+    assert "there is no such folder" in command("data=omniglot", f"paths.data={tmp_path / 'nowhere'}").err
+
+
+def test_the_traceback_is_there_for_who_wants_it(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ValueError, match="at least 2 images per class"):
+        command("data.images_per_class=1")
+
+
+def test_errors_of_our_own_making_are_not_taken_for_the_users(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("siamese_lab.training.run.build_data", lambda config: int("not a number"))
+    with pytest.raises(ValueError, match="invalid literal for int"):
+        command(*QUICK)
+
+
+def test_a_run_prints_its_choices_its_metrics_and_where_they_lie(command, tmp_path: Path) -> None:
+    ended = command(*QUICK, "sampler=hard")
+    assert ended.status == 0
+    for shown in ("digits", "hard", "margin=0.2", "6 steps of 6 classes × 8 images", "Recall@1", "validation", "test"):
+        assert shown in ended.out
+    (left,) = tmp_path.rglob("results.json")
+    assert f"Results: {left.relative_to(tmp_path)}" in ended.out
+    assert f'tensorboard --logdir "{left.parent.relative_to(tmp_path)}"' in ended.out
+    assert left.relative_to(tmp_path).parts[:2] == ("outputs", "runs")
+    assert {path.name for path in left.parent.iterdir()} >= {".hydra", "checkpoints", "results.json", "csv"}
+    assert {path.name for path in (left.parent / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_a_sweep_names_its_folders_by_data_strategy_and_seed(command, tmp_path: Path) -> None:
+    ended = command("-m", "sampler=glob(*)", "seed=0,1", *QUICK, "trainer.max_steps=2")
+    assert ended.status == 0
+    folders = {path.parent.name for path in tmp_path.glob("outputs/sweeps/*/*/*/results.json")}
+    wanted = [f"digits_{strategy}_seed={seed}" for strategy in samplers.available() for seed in (0, 1)]
+    assert folders == {f"{number}_{name}" for number, name in enumerate(wanted)}
+    assert {results.read(path.parent).status for path in tmp_path.rglob("results.json")} == {"finished"}
+
+
+def test_configs_of_the_users_own_are_added(command, tmp_path: Path) -> None:
+    (tmp_path / "mine/sampler").mkdir(parents=True)
+    (tmp_path / "mine/sampler/narrow.yaml").write_text("name: semi_hard\nmargin: 0.05\n")
+    ended = command("--config-dir", str(tmp_path / "mine"), "sampler=narrow", *QUICK)
+    assert ended.status == 0
+    (left,) = tmp_path.rglob("results.json")
+    assert results.read(left.parent).choices["sampler"] == {"name": "semi_hard", "margin": 0.05, "negatives": 1}
+
+    mine = ("--config-dir", str(tmp_path / "mine"))
+    assert "Did you mean 'narrow'? Available: all, " in command(*mine, "sampler=narow").err
+    assert "Did you mean 'sampler.margin'?" in command(*mine, "sampler=narrow", "sampler.marign=1").err
+
+
+def test_help_helps(command) -> None:
+    shown = command("--help").out
+    for expected in (
+        "Train a Siamese network",
+        f"sampler: {', '.join(samplers.available())}",
+        "classes_per_batch",
+    ):
+        assert expected in shown
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_an_interrupted_run_that_resumes(number: signal.Signals, tmp_path: Path) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    module = [sys.executable, "-m", "siamese_lab.train"]
+    arguments = [*module, "trainer.accelerator=cpu", "trainer.max_steps=100000", "trainer.val_check_interval=50"]
+    with subprocess.Popen(
+        arguments, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        wait_for(lambda: list(tmp_path.rglob("best.ckpt")))
+        process.send_signal(number)
+        shown, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, shown
+    (left,) = tmp_path.rglob("results.json")
+    stopped = results.read(left.parent)
+    assert stopped.status == "interrupted"
+    assert "To go on: python -m siamese_lab.train" in shown
+
+    checkpoint = left.parent / "checkpoints/last.ckpt"
+    more = [*module, f"resume={checkpoint.relative_to(tmp_path)}", f"trainer.max_steps={stopped.steps + 3}"]
+    again = subprocess.run(more, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    resumed = results.read(left.parent)
+    assert (resumed.status, resumed.steps) == ("finished", stopped.steps + 3)
+
+
+def wait_for(condition, seconds: float = 90) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.1)

@@ -1,0 +1,21 @@
+"""Choices composed from Python are those of the command line."""
+
+import pytest
+from hydra.errors import HydraException
+
+from siamese_lab.config import schema
+from siamese_lab.config.schema import compose
+
+
+def test_they_are_composed_as_for_the_command() -> None:
+    config = compose("data=omniglot", "sampler=hard", "trainer.max_steps=7")
+    assert (config.data.name, config.loss.name, config.sampler.name) == ("omniglot", "margin", "hard")
+    assert config.schedule.steps == 7, "what refers to another option follows it"
+    assert schema.plain(config)["seed"] == 0
+
+
+def test_what_nothing_reads_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"There is no option 'sed'\. Did you mean 'seed'"):
+        compose("+sed=1")
+    with pytest.raises(HydraException):
+        compose("sampler=hrad")

@@ -1,0 +1,167 @@
+"""`python -m siamese_lab.embed`: every image of a folder, by name; what is none is named; nothing is overwritten."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Ended
+from PIL import Image
+
+import siamese_lab as sl
+from siamese_lab import embed
+from siamese_lab.inference import embeddings_file, folder
+
+Call = Callable[..., Ended]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Five images of several formats, sizes and modes, in folders."""
+    generator = np.random.default_rng(0)
+    place = tmp_path / "pictures"
+    for number, name in enumerate(("b/1.png", "a/2.jpg", "a/1.webp", "3.tif", "4.gif")):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shape = (20 + number, 30, 3) if number % 2 else (20, 20)
+        Image.fromarray(generator.integers(0, 256, shape, dtype=np.uint8)).save(place / name)
+    (place / ".hidden").write_text("a folder's own")
+    return place
+
+
+NAMES = ["3.tif", "4.gif", "a/1.webp", "a/2.jpg", "b/1.png"]
+
+
+@pytest.mark.parametrize("kind", ["npz", "parquet"])
+@pytest.mark.parametrize("batch_size", [2, 256])
+def test_every_image_is_embedded_as_by_the_network(
+    kind: str, batch_size: int, call: Call, digits_run: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / f"e.{kind}"
+    ended = call(embed, f"checkpoint={digits_run}", f"images={pictures}", f"out={out}", f"batch_size={batch_size}")
+    assert ended.status == 0, ended.err
+    stored = embeddings_file.read(out)
+    assert list(stored.names) == NAMES
+    expected_ND = sl.load(digits_run).embed([pictures / name for name in NAMES])
+    assert torch.allclose(stored.z_ND, expected_ND, atol=1e-6)
+    assert stored.z_ND.dtype == torch.float32
+    assert (stored.about["step"], stored.about["data"], stored.about["folder"]) == (6, "digits", str(pictures))
+    assert "5 images, 16 dimensions each, by <conv4 trained on digits with semi_hard" in ended.out
+    for told in ("resized to 8×8 pixels, 5 images", "RGB to L, 3 images", "P to L, 1 image"):
+        assert f"\nConverted: {told}\n" in ended.out
+    assert not list(tmp_path.glob("*draft*"))
+
+
+def test_the_files_are_what_their_readers_expect(call: Call, digits_run: Path, pictures: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    for kind in ("npz", "parquet"):
+        call(embed, f"checkpoint={digits_run}", f"images={pictures}", f"out=e.{kind}")
+    stored = np.load(tmp_path / "e.npz")
+    assert list(stored["names"]) == NAMES
+    assert stored["embeddings"].shape == (5, 16)
+    assert json.loads(str(stored["about"]))["images"] == {"channels": 1, "height": 16, "width": 16}
+    table = pyarrow.parquet.read_table(tmp_path / "e.parquet")
+    assert table.column_names == ["name", "embedding", "changes"]
+    assert table["name"].to_pylist() == NAMES
+    assert table["changes"].to_pylist() == list(stored["changes"])
+    assert "RGB to L" in table["changes"][3].as_py()
+    assert np.allclose(np.stack(table["embedding"].to_numpy()), stored["embeddings"])
+
+
+def test_by_default_it_goes_below_outputs_and_is_not_overwritten(
+    call: Call, digits_run: Path, pictures: Path, tmp_path: Path
+) -> None:
+    arguments = (f"checkpoint={digits_run}", f"images={pictures}")
+    assert "Embeddings: outputs/embeddings/pictures.npz" in call(embed, *arguments).out
+    place = tmp_path / "outputs/embeddings/pictures.npz"
+    place.write_bytes(b"precious")
+    again = call(embed, *arguments)
+    assert (again.status, place.read_bytes()) == (2, b"precious")
+    assert "There is a file outputs/embeddings/pictures.npz already. Name another (out=…), or overwrite" in again.err
+    assert call(embed, *arguments, "force=true").status == 0
+    assert len(embeddings_file.read(place).names) == 5
+
+
+def test_files_that_are_no_images_are_named_and_left_out_when_asked(
+    call: Call, digits_run: Path, pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "notes.txt").write_text("no image")
+    whole = (pictures / "b/1.png").read_bytes()
+    (pictures / "cut.png").write_bytes(whole[: len(whole) // 2])
+    arguments = (f"checkpoint={digits_run}", f"images={pictures}", "out=e.npz")
+    refused = call(embed, *arguments)
+    assert refused.status == 2
+    assert f"Of the first 7 files in {pictures}, 2 cannot be read as images:" in refused.err
+    assert "notes.txt cannot be read as an image: it is of no kind that is known." in refused.err
+    assert "cut.png cannot be read as an image: " in refused.err
+    assert "Set skip_unreadable=true to leave out such files." in refused.err
+    assert not (tmp_path / "e.npz").exists()
+    skipped = call(embed, *arguments, "skip_unreadable=true", "batch_size=1")
+    assert skipped.status == 0
+    assert skipped.err.count("Left out: ") == 2
+    assert list(embeddings_file.read(tmp_path / "e.npz").names) == NAMES
+
+
+def test_what_cannot_be_embedded_is_said(call: Call, digits_run: Path, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/a.txt").write_text("a")
+    (tmp_path / "mine.ckpt").write_bytes(b"something else")
+    (tmp_path / "file").write_text("")
+    run, images = f"checkpoint={digits_run}", f"images={pictures}"
+    wrong = {
+        (run, "images=nowhere"): "There is no folder nowhere. Name one that holds images.",
+        (run, "images=file"): "There is no folder file, but a file.",
+        (run, "images=empty"): "The folder empty holds no files, so there are no images in it.",
+        (run, "images=texts", "skip_unreadable=true"): "texts holds 1 files, but none of them can be read as an image.",
+        (run, images, "out=e.csv"): "Embeddings are written to a .npz or a .parquet, but out is e.csv.",
+        (run, images, "out=file/e.npz"): "file/e.npz cannot be written (",
+        (run, images, "batch_size=0"): "batch_size must be at least 1, but is 0.",
+        (run, images, "accelerator=tpu"): "accelerator=tpu is not on this machine, which has: cpu",
+        (images, "checkpoint=mine.ckpt"): "mine.ckpt is no checkpoint that can be read",
+        (images, "checkpoint=none.ckpt"): "There is no checkpoint none.ckpt.",
+        (images, "checkpoint=texts"): "texts holds no checkpoints/*.ckpt, so it is not the folder of a run",
+    }
+    for arguments, message in wrong.items():
+        ended = call(embed, *arguments)
+        assert ended.status == 2
+        assert f"Error: {message}" in ended.err
+        assert "Traceback" not in ended.err
+    assert not list(tmp_path.rglob("*.npz"))
+
+
+def test_a_parquet_without_pyarrow_is_refused_first(
+    call: Call, digits_run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    ended = call(embed, f"checkpoint={digits_run}", f"images={pictures}", "out=e.parquet")
+    assert "A .parquet needs pyarrow: pip install 'siamese_lab[parquet]'. Or name a .npz" in ended.err
+
+
+def test_embeddings_that_are_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"There is no file .*e\.npz of embeddings"):
+        embeddings_file.read(tmp_path / "e.npz")
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    for name in ("text.npz", "text.parquet"):
+        (tmp_path / name).write_text("something else")
+    np.savez(tmp_path / "strange.npz", names=["a"], embeddings=np.zeros((1, 2)), about="{}")
+    for name in ("other.npz", "strange.npz", "text.npz", "text.parquet"):
+        with pytest.raises(ValueError, match=rf"{name} holds no embeddings that can be read"):
+            embeddings_file.read(tmp_path / name)
+
+
+def test_a_file_that_could_not_be_written_whole_is_not_there(
+    own_run: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = sl.load(own_run)
+    embedded = folder.embed_folder(network, pictures)
+
+    def fail(stream: object, **_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(OSError, match="No space left"):
+        embeddings_file.write(embedded, network, tmp_path / "e.npz")
+    assert not list(tmp_path.glob("*.npz"))

@@ -1,0 +1,68 @@
+"""Each loss learns from what each strategy selects, or says before training that it cannot."""
+
+from itertools import product
+
+import pytest
+import torch
+from conftest import compose
+from shipped import LOSSES, SAMPLERS
+
+from siamese_lab import losses, samplers
+from siamese_lab.data.augment.pipeline import to_float
+from siamese_lab.training.build import build_data, build_module
+
+PAIRS = set(product(samplers.available(), losses.available()))
+NO_MEANING = {
+    (sampler, loss)
+    for sampler, loss in PAIRS
+    if samplers.registry.classes[sampler].gives not in losses.registry.classes[loss].accepts
+}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    config = compose("data.augment=null")
+    images = build_data(config)
+    batches = iter(images.train_dataloader())
+    return images, [next(batches) for _ in range(2)]
+
+
+@pytest.mark.parametrize(("sampler", "loss"), sorted(PAIRS - NO_MEANING))
+def test_a_step_gives_finite_gradients_everywhere(sampler, loss, digits):
+    images, batches = digits
+    is_shipped = sampler in SAMPLERS and loss in LOSSES
+    module = build_module(compose(f"sampler={sampler}", f"loss={loss}", "network.width=16"), images)
+    for images_BCHW, labels_B, _ in batches:
+        z_BD = module.network(to_float(images_BCHW))
+        selection = module.sampler.mine(z_BD.detach(), labels_B)
+        value, statistics, _ = module.loss(selection, z_BD, labels_B)
+        value.backward()
+        assert value.isfinite()
+        if is_shipped:
+            assert value > 0
+            assert 0 < statistics["active_share"] <= 1
+    learnt = [*module.network.parameters(), *module.loss.parameters()]
+    assert all(each.grad.isfinite().all() for each in learnt)
+    assert any(each.grad.any() for each in learnt) or not is_shipped
+
+
+def test_of_the_shipped_losses_triplet_alone_takes_every_triplet():
+    assert NO_MEANING & set(product(SAMPLERS, LOSSES)) == {("all", loss) for loss in LOSSES if loss != "triplet"}
+
+
+@pytest.mark.parametrize(("sampler", "loss"), sorted(NO_MEANING))
+def test_what_has_no_meaning_is_refused_before_training(sampler, loss, digits):
+    with pytest.raises(ValueError, match=rf"loss={loss} has no meaning with sampler={sampler}, .* do: .*triplet"):
+        build_module(compose(f"sampler={sampler}", f"loss={loss}"), digits[0])
+
+
+def test_free_lengths_are_mined_and_compared_by_direction(digits):
+    images, [batch, _] = digits
+    free = ["loss=n_pair", "loss.l2_penalty=0.001", "loss.temperature=1", "network.normalize=false"]
+    module = build_module(compose(*free, "sampler.negatives=5"), images)
+    z_BD = module.network(to_float(batch.images_BCHW))
+    assert (z_BD.norm(dim=1) - 1).abs().max() > 0.01
+    selection = module.sampler.mine(module.network.direction(z_BD.detach()), batch.labels_B)
+    assert selection.triplets.negative_TM.shape[1] == 5
+    module.loss(selection, z_BD, batch.labels_B).value.backward()
+    assert all(torch.isfinite(each.grad).all() for each in module.network.parameters())

@@ -1,0 +1,151 @@
+"""What a run leaves behind, and that it learns."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import compose, last_weights, quick_run
+from shipped import SAMPLERS
+
+from siamese_lab import samplers
+from siamese_lab.data import build
+from siamese_lab.metrics.retrieval import retrieve
+from siamese_lab.runs import results
+from siamese_lab.training.build import build_module
+
+STUDIED = ("random", "hard", "semi_hard", "distance_weighted")
+LOGGED = {
+    "train/loss",
+    "train/active_share",
+    "train/fallback_share",
+    "train/violating_share",
+    "train/d_ap_mean",
+    "train/d_an_mean",
+    "train/learning_rate",
+    "train/mining_ms",
+    "validation/recall@1",
+    "validation/recall@8",
+    "validation/map@r",
+    "test/recall@1",
+}
+
+
+def but_for_times(folder: Path) -> dict[str, object]:
+    content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert set(content.pop("seconds")) == {"total", "training", "per_step", "mining", "mining_per_step"}
+    assert len(content.pop("seconds_of_history")) == len(content["history"])
+    return content
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """As a user has them: some sums are in no fixed order when threads share them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("strategy", samplers.available())
+def test_same_seed_gives_the_same_results_but_for_times(strategy: str, tmp_path: Path, two_threads: None) -> None:
+    for name in ("one", "two"):
+        quick_run(tmp_path / name, f"sampler={strategy}", "trainer.max_steps=20")
+    assert but_for_times(tmp_path / "one") == but_for_times(tmp_path / "two")
+    one, two = last_weights(tmp_path / "one"), last_weights(tmp_path / "two")
+    assert one
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_results_say_what_was_chosen_where_it_ran_and_what_came_of_it(tmp_path: Path) -> None:
+    quick_run(tmp_path, "sampler=hard", "seed=3", "loss.margin=0.3")
+    left = results.read(tmp_path)
+    assert (left.status, left.data, left.sampler, left.loss, left.network) == (
+        "finished",
+        "digits",
+        "hard",
+        "triplet",
+        "conv4",
+    )
+    assert (left.seed, left.steps, left.schema_version) == (3, 6, results.SCHEMA_VERSION)
+    assert left.choices["loss"]["margin"] == 0.3
+    assert left.versions["torch"] == torch.__version__.split("+")[0]
+    assert left.hardware["precision"] in ("bf16-mixed", "32-true")
+    assert left.hardware["cores"] >= 1
+    assert 0 < left.seconds["mining"] < left.seconds["training"] < left.seconds["total"]
+    assert left.seconds["per_step"] == pytest.approx(left.seconds["training"] / 6)
+    for metrics in (left.validation, left.test):
+        assert list(metrics) == ["recall@1", "recall@2", "recall@4", "recall@8", "r_precision", "map@r", "mrr"]
+        recall = list(metrics.values())[:4]
+        assert recall == sorted(recall)
+        assert 0 < metrics["map@r"] < metrics["r_precision"] < metrics["recall@1"] < metrics["mrr"] < 1
+
+
+@pytest.mark.parametrize("tested", ["last", "best"])
+def test_the_reported_figures_are_those_of_the_asked_checkpoint(tested: str, tmp_path: Path) -> None:
+    left = quick_run(tmp_path, "trainer.precision=32-true", "trainer.val_check_interval=2", f"tested={tested}")
+    config = compose()
+    images = build(**config.data)
+    module = build_module(config, images)
+    stored = torch.load(tmp_path / f"checkpoints/{tested}.ckpt", weights_only=True)
+    assert left.tested_step == stored["global_step"]
+    module.load_state_dict(stored["state_dict"])
+    module.eval()
+    test = images.splits.test
+    with torch.no_grad():
+        found = retrieve(module.network(test.images_NCHW.float() / 255), test.labels_N)
+    for name, figure in found.figures().items():
+        assert left.test[name] == pytest.approx(float(figure), abs=2 / len(test))
+
+
+def logged_rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "csv/metrics.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_logger_gets_every_scalar(tmp_path: Path) -> None:
+    quick_run(tmp_path)
+    written = {name for row in logged_rows(tmp_path) for name, value in row.items() if value}
+    assert written >= LOGGED
+
+
+def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    quick_run(tmp_path, "logger=tensorboard")
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert set(events.Tags()["scalars"]) >= LOGGED
+    assert [event.step for event in events.Scalars("train/loss")] == [1, 3, 5]
+
+
+@pytest.mark.parametrize("strategy", SAMPLERS)
+def test_every_strategy_learns_digits(strategy: str, tmp_path: Path) -> None:
+    left = quick_run(tmp_path, f"sampler={strategy}", "trainer.max_steps=150")
+    losses = [float(row["train/loss"]) for row in logged_rows(tmp_path) if row["train/loss"]]
+    assert sum(losses[-5:]) < 0.2 * sum(losses[:5])
+    assert left.validation["recall@1"] > 0.97
+    assert left.test["recall@1"] > 0.75
+
+
+@pytest.fixture(scope="session")
+def untrained_recall(tmp_path_factory: pytest.TempPathFactory, omniglot_root: Path, real_cache: Path) -> float:
+    real = ("data=omniglot", f"paths.data={omniglot_root}", f"paths.cache={real_cache}")
+    left = quick_run(tmp_path_factory.mktemp("untrained"), *real, "trainer.max_steps=1", "optimizer.lr=0")
+    return left.test["recall@1"]
+
+
+@pytest.mark.parametrize("strategy", STUDIED)
+def test_the_studied_strategies_learn_characters_they_have_never_seen(
+    strategy: str, tmp_path: Path, omniglot_root: Path, real_cache: Path, untrained_recall: float
+) -> None:
+    real = ("data=omniglot", f"paths.data={omniglot_root}", f"paths.cache={real_cache}", f"sampler={strategy}")
+    trained = quick_run(tmp_path / "trained", *real, "trainer.max_steps=100", "trainer.val_check_interval=100")
+    assert trained.test["recall@1"] > untrained_recall + 0.1
+
+
+def test_other_schemas_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('{"schema_version": 99}', encoding="utf-8")
+    with pytest.raises(ValueError, match="has schema version 99, but this version of siamese_lab reads 1"):
+        results.read(tmp_path)

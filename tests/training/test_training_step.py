@@ -1,0 +1,121 @@
+"""A training step: the progress that the sampler gets, the distances it computes, gradients clipped where asked for."""
+
+import csv
+import io
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import QUICK, compose, last_weights, quick_run
+from rich.console import Console
+
+from siamese_lab import distances, losses
+from siamese_lab.errors import UserError
+from siamese_lab.losses.triplet import TripletLoss
+from siamese_lab.training.build import build_data, build_module
+from siamese_lab.training.run import train
+from siamese_lab.training.trainer import build_trainer, set_steps_of_epochs
+
+
+def test_the_sampler_knows_how_far_training_is(tmp_path):
+    """Of six steps each second one is logged: after 1, 3 and 5 of them were done, with stages until 0.1, 0.7 and 1."""
+    quick_run(tmp_path, "sampler=curriculum")
+    with (tmp_path / "csv/metrics.csv").open(encoding="utf-8") as file:
+        stages = [float(row["train/stage"]) for row in csv.DictReader(file) if row["train/stage"]]
+    assert stages == [1, 1, 2]
+
+
+@pytest.mark.parametrize("limit", [1e-3, 1e-5])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_gradients_are_clipped_to_the_norm_that_is_asked_for(limit, precision, fused, tmp_path):
+    plain = ("optimizer=sgd", "optimizer.lr=1", "optimizer.momentum=0", "optimizer.nesterov=false")
+    step = (*plain, "optimizer.weight_decay=0", f"optimizer.fused={fused}", "schedule=constant", "trainer.max_steps=1")
+    quick_run(tmp_path, *step, f"trainer.precision={precision}", f"trainer.gradient_clip_val={limit}")
+    config = compose()
+    initial = dict(build_module(config, build_data(config)).named_parameters())
+    moved = [last_weights(tmp_path)[name] - each.detach() for name, each in initial.items()]
+    assert math.sqrt(sum(float(each.double().square().sum()) for each in moved)) == pytest.approx(limit, rel=0.02)
+    assert all(torch.isfinite(each).all() for each in moved)
+
+
+LOGGED = ("logger=tensorboard", "trainer.log_every_n_steps=1", "trainer.val_check_interval=3")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        *((f"loss={loss}",) for loss in losses.available()),
+        ("loss.distance=squared",),
+        ("sampler=memory",),
+        ("sampler=curriculum", "sampler.negatives=3"),
+    ],
+    ids=" ".join,
+)
+def test_distances_of_the_triplets_are_computed_once_a_step(parts, tmp_path, monkeypatch):
+    """By the loss, for the curves, histograms and pictures of six steps that all are logged."""
+    computed, dot = [], distances.dot
+
+    def counted(left, right):
+        computed.append((left.shape, right.shape))
+        return dot(left, right)
+
+    monkeypatch.setattr(distances, "dot", counted)
+    monkeypatch.setattr(distances, "pairwise", None)
+    quick_run(tmp_path, *LOGGED, *parts)
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+    assert len(computed) == 6 * 2  # of each anchor to its positive, and of each anchor to its negatives
+    assert {right[1] for _, right in computed} == {1, 3 if "sampler.negatives=3" in parts else 1}
+
+
+class ValueAlone(TripletLoss):
+    """The triplet loss, which reports nothing."""
+
+    def forward(self, selection, z_BD, labels_B=None):
+        return losses.LossOutput(super().forward(selection, z_BD, labels_B).value)
+
+
+@pytest.mark.parametrize("sampler", ["semi_hard", "memory", "all"])
+def test_a_loss_that_reports_nothing_trains_the_same_and_shows_no_active_share(sampler, tmp_path, monkeypatch):
+    monkeypatch.setitem(losses.registry.classes, "value_alone", ValueAlone)
+    shown = {}
+    for name in ("triplet", "value_alone"):
+        (tmp_path / name).mkdir()
+        overrides = [*QUICK, *LOGGED, f"sampler={sampler}", f"loss.name={name}"]
+        console = Console(file=io.StringIO(), width=120)
+        results = train(compose(*overrides), tmp_path / name, overrides, console)
+        assert (results.status, results.steps) == ("finished", 6)
+        shown[name] = [line for line in console.file.getvalue().splitlines() if line.startswith("step ")]
+    assert all(re.search(r"loss [\d.]+  active \d+%  Recall@1", line) for line in shown["triplet"])
+    assert [re.sub(r"active \d+%  ", "", line) for line in shown["triplet"]] == shown["value_alone"]
+    assert len(shown["value_alone"]) == 2
+    weights, expected = (last_weights(tmp_path / name) for name in ("value_alone", "triplet"))
+    assert all(torch.equal(weights[name], each) for name, each in expected.items())
+
+
+@pytest.mark.parametrize(("accumulated", "steps"), [(1, 36), (4, 10)])
+def test_epochs_set_the_steps_and_the_schedule(accumulated: int, steps: int) -> None:
+    """Two epochs of 18 batches; four batches make a step, and the rest of an epoch makes one too."""
+    config = compose("trainer.max_epochs=2", f"trainer.accumulate_grad_batches={accumulated}")
+    set_steps_of_epochs(config, 18)
+    assert (config.trainer.max_steps, config.schedule.steps) == (steps, steps)
+    assert build_trainer(config.trainer, logger=False).max_steps == steps
+
+
+def test_a_run_of_epochs_ends_after_them_and_calls_the_users_callbacks(tmp_path: Path) -> None:
+    stop = ("callbacks=early_stopping", "callbacks.early_stopping.patience=100")
+    mine = "+callbacks.mine={_target_: lightning.pytorch.callbacks.Timer, duration: '00:01:00:00'}"
+    overrides = ("trainer.accelerator=cpu", "trainer.max_epochs=1", *stop, mine)
+    results = train(compose(*overrides), tmp_path, overrides, Console(quiet=True))
+    batches = len(build_data(compose()).batches)
+    assert (results.status, results.steps) == ("finished", batches)
+    stored = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["callbacks"]
+    assert any(key.startswith("EarlyStopping") for key in stored)
+    assert any(key.startswith("Timer") for key in stored)
+
+
+def test_a_run_needs_at_least_one_epoch() -> None:
+    with pytest.raises(UserError, match=r"trainer\.max_epochs.*at least 1.*0"):
+        set_steps_of_epochs(compose("trainer.max_epochs=0"), 18)
