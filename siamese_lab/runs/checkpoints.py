@@ -20,7 +20,7 @@ CONFIG_FORMAT = 1
 """Version of the stored configuration. Increase it when an older one can no longer be understood."""
 
 
-def find(place: Path) -> Path:
+def find_checkpoint(place: Path) -> Path:
     """The checkpoint that a path means: itself, or of a run's folder the one whose figures the run reports.
 
     Raises:
@@ -45,7 +45,7 @@ def find(place: Path) -> Path:
 
 
 def _reported(run: Path) -> str:
-    return str(results.read(run).choices["tested"]) if (run / results.FILE_NAME).is_file() else "last"
+    return str(results.read_results(run).choices["tested"]) if (run / results.FILE_NAME).is_file() else "last"
 
 
 def run_of(checkpoint: Path) -> Path | None:
@@ -54,7 +54,7 @@ def run_of(checkpoint: Path) -> Path | None:
     return run if (run / results.FILE_NAME).is_file() else None
 
 
-def read(place: Path) -> dict[str, Any]:
+def read_checkpoint(place: Path) -> dict[str, Any]:
     """What a checkpoint holds, on the CPU: tensors and plain values, never a program.
 
     Raises:

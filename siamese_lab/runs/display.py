@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from siamese_lab.runs.names import metric_name
+from siamese_lab.runs.display_names import metric_name
 from siamese_lab.runs.results import FILE_NAME, Results
 
 if TYPE_CHECKING:  # the report prints without loading torch

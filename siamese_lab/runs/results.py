@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from siamese_lab.errors import Fault, UserError, fault_of
-from siamese_lab.runs.atomic_write import write_json
+from siamese_lab.runs.files import write_json
 
 SCHEMA_VERSION = 1
 FILE_NAME = "results.json"
@@ -70,7 +70,7 @@ class Results:
         return write_json(folder / FILE_NAME, asdict(self))
 
 
-def read(folder: Path) -> Results:
+def read_results(folder: Path) -> Results:
     """The results of a run's folder.
 
     Raises:

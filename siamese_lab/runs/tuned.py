@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from siamese_lab.errors import UserError
-from siamese_lab.runs.atomic_write import write_json
+from siamese_lab.runs.files import write_json
 
 SCHEMA_VERSION = 1
 FILE_NAME = "tuned.json"
@@ -51,7 +51,7 @@ class Tuned:
         return write_json(folder / FILE_NAME, asdict(self))
 
 
-def read(folder: Path) -> Tuned:
+def read_tuned(folder: Path) -> Tuned:
     """The tuning of a strategy, from its folder.
 
     Raises:

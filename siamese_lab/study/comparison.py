@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from siamese_lab.runs.names import each_once, in_order_of_strategies
+from siamese_lab.runs.display_names import sort_strategies, unique
 from siamese_lab.study import statistics
 from siamese_lab.study.statistics import ALPHA, Difference, Estimate
 
@@ -23,12 +23,12 @@ class Comparison(NamedTuple):
     """By Holm, over all strategies and data sets."""
 
     @property
-    def separated(self) -> bool:
+    def significant(self) -> bool:
         """Whether the data tell the two apart."""
         return self.corrected_p is not None and self.corrected_p <= ALPHA
 
 
-def of_metric(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
+def values_of_metric(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return the value of each data set and strategy (index) and seed (columns); NaN where there is none.
 
     Data sets keep the order in which `figures` lists them.
@@ -39,9 +39,9 @@ def of_metric(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def cells(values: pd.DataFrame) -> list[tuple[str, str]]:
-    """The data sets and strategies that there are figures of, in order, of what `of_metric` gives."""
+    """The data sets and strategies that there are figures of, in order, of what `values_of_metric` gives."""
     data, strategies = (values.index.get_level_values(level) for level in ("data", "strategy"))
-    grid = product(each_once(data), in_order_of_strategies(strategies))
+    grid = product(unique(data), sort_strategies(strategies))
     return [cell for cell in grid if cell in values.index]
 
 
@@ -50,8 +50,8 @@ def estimates(values: pd.DataFrame) -> dict[tuple[str, str], Estimate]:
     return {cell: statistics.estimate(values.loc[cell].dropna()) for cell in cells(values)}
 
 
-def against_baseline(values: pd.DataFrame) -> list[Comparison]:
-    """Every other strategy against random sampling, where both have a seed in common, of what `of_metric` gives."""
+def compare_with_baseline(values: pd.DataFrame) -> list[Comparison]:
+    """Every other strategy against random sampling, where both have a seed in common, of what `values_of_metric` gives."""
     compared = []
     for data, strategy in cells(values):
         if strategy != BASELINE and (data, BASELINE) in values.index:

@@ -7,7 +7,13 @@ from typing import Any, NamedTuple
 
 from siamese_lab.runs.results import Results
 
-EARLIER = {"digits": "Digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "omniglot": "Omniglot", "lfw": "LFW"}
+EARLIER_TITLES = {
+    "digits": "Digits",
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "omniglot": "Omniglot",
+    "lfw": "LFW",
+}
 """Titles of the sets of earlier versions, in the order of tables; results.json did not describe data sets then."""
 
 
@@ -42,7 +48,7 @@ def data_set(run: Results) -> DataSet:
     """
     recorded = run.data_set
     if recorded is None:
-        return _of_earlier_versions(run)
+        return _earlier_data_set(run)
     folds = recorded["cross_validation"]
     return DataSet(
         label=", ".join(filter(None, (str(recorded["title"]), recorded["protocol"]))),
@@ -55,9 +61,9 @@ def data_set(run: Results) -> DataSet:
     )
 
 
-def _of_earlier_versions(run: Results) -> DataSet:
+def _earlier_data_set(run: Results) -> DataSet:
     options = run.choices["data"]
-    title = EARLIER.get(run.data, run.data)
+    title = EARLIER_TITLES.get(run.data, run.data)
     protocol = options.get("protocol")
     fold = None
     if run.data == "image_folder":
@@ -65,7 +71,7 @@ def _of_earlier_versions(run: Results) -> DataSet:
     if "view" in options:
         protocol = f"View {options['view']}"
         fold = Fold(options["fold"], 10, "data.fold", "view_2/") if options["view"] == 2 else None
-    known = [*EARLIER]
+    known = [*EARLIER_TITLES]
     order = 10 * (1 + (known.index(run.data) if run.data in known else len(known)))
     compared = {"alignment": run.images["alignment"]} if "alignment" in run.images else {}
     return DataSet(f"{title}, {protocol}" if protocol else title, order, compared=compared, fold=fold)

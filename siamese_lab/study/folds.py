@@ -12,20 +12,20 @@ from typing import Any, NamedTuple
 
 from siamese_lab.errors import UserError
 from siamese_lab.runs import results
-from siamese_lab.runs.names import is_figure
+from siamese_lab.runs.display_names import is_figure
 from siamese_lab.runs.results import Results
-from siamese_lab.study import options
+from siamese_lab.study.compared_options import compared_options
 from siamese_lab.study.data_set import DataSet, Fold, data_set
 
 
-class Estimate(NamedTuple):
+class FoldMean(NamedTuple):
     """A mean over all folds."""
 
     mean: float
     standard_error: float
 
 
-class Joined(NamedTuple):
+class JoinedFolds(NamedTuple):
     """The runs of one set of choices."""
 
     data: str
@@ -37,7 +37,7 @@ class Joined(NamedTuple):
     """`accuracy`, `auc` and so on of each fold that is finished."""
     missing: dict[int, str]
     """The other folds, each with the reason."""
-    estimates: dict[str, Estimate]
+    estimates: dict[str, FoldMean]
     """One for each figure; empty unless all folds are finished."""
 
 
@@ -50,7 +50,7 @@ class _OfFold(NamedTuple):
     fold: Fold
 
 
-def read(folder: Path) -> list[Joined]:
+def read_folds(folder: Path) -> list[JoinedFolds]:
     """Join the folds of each set of choices among the runs anywhere below a folder.
 
     Raises:
@@ -58,17 +58,17 @@ def read(folder: Path) -> list[Joined]:
     """
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Sweeps leave theirs at outputs/sweeps/DATE/TIME.")
-    places = sorted(place.parent for place in folder.rglob(results.FILE_NAME))
-    joined = join((place, results.read(place)) for place in places)
+    folders = sorted(place.parent for place in folder.rglob(results.FILE_NAME))
+    joined = join_folds((place, results.read_results(place)) for place in folders)
     if not joined:
         raise UserError(
-            f"{folder} holds results of {len(places)} runs, but none of a fold. "
+            f"{folder} holds results of {len(folders)} runs, but none of a fold. "
             "Make the ten of LFW's View 2: python -m siamese_lab.train -m experiment=lfw_view2."
         )
     return joined
 
 
-def join(runs: Iterable[tuple[Path, Results]]) -> list[Joined]:
+def join_folds(runs: Iterable[tuple[Path, Results]]) -> list[JoinedFolds]:
     """Join the folds of each set of choices, in the order of its first run; runs that are no folds are passed over.
 
     Runs belong together if their choices are equal but for the fold, with the same code and the same images.
@@ -89,7 +89,7 @@ def join(runs: Iterable[tuple[Path, Results]]) -> list[Joined]:
     return [_joined(runs_of_fold) for runs_of_fold in groups.values()]
 
 
-def differing(joined: Sequence[Joined]) -> list[str]:
+def differing(joined: Sequence[JoinedFolds]) -> list[str]:
     """Return the names of the choices that differ; the sampler where nothing differs."""
     names = {name: None for each in joined for name in each.choices}
     differ = [name for name in names if any(each.choices.get(name) != joined[0].choices.get(name) for each in joined)]
@@ -98,13 +98,13 @@ def differing(joined: Sequence[Joined]) -> list[str]:
 
 def _shared(each: _OfFold) -> dict[str, Any]:
     return (
-        options.named(each.run, without=(each.fold.option,))
+        compared_options(each.run, without=(each.fold.option,))
         | dict(each.data_set.compared)
         | {"commit": each.run.commit}
     )
 
 
-def _joined(runs_of_fold: Mapping[int, list[_OfFold]]) -> Joined:
+def _joined(runs_of_fold: Mapping[int, list[_OfFold]]) -> JoinedFolds:
     some = next(each for runs in runs_of_fold.values() for each in runs)
     figures_of_fold, missing = {}, {}
     for fold in range(some.fold.of):
@@ -120,7 +120,7 @@ def _joined(runs_of_fold: Mapping[int, list[_OfFold]]) -> Joined:
         else:
             missing[fold] = ", ".join(each.run.error or each.run.status for each in runs) or "no run"
     estimates = {} if missing else _estimates([*figures_of_fold.values()])
-    return Joined(some.data_set.label, some.fold.of, _shared(some), figures_of_fold, missing, estimates)
+    return JoinedFolds(some.data_set.label, some.fold.of, _shared(some), figures_of_fold, missing, estimates)
 
 
 def _figures(each: _OfFold) -> dict[str, float | None]:
@@ -129,11 +129,11 @@ def _figures(each: _OfFold) -> dict[str, float | None]:
     return {name: value for name, value in named.items() if is_figure(name)}
 
 
-def _estimates(folds: Sequence[Mapping[str, float | None]]) -> dict[str, Estimate]:
+def _estimates(folds: Sequence[Mapping[str, float | None]]) -> dict[str, FoldMean]:
     """Average each figure that every fold has."""
     estimates = {}
     for name in folds[0]:
         values = [value for figures in folds if (value := figures.get(name)) is not None]
         if len(values) == len(folds):
-            estimates[name] = Estimate(statistics.mean(values), statistics.stdev(values) / math.sqrt(len(folds)))
+            estimates[name] = FoldMean(statistics.mean(values), statistics.stdev(values) / math.sqrt(len(folds)))
     return estimates

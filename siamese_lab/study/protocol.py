@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from siamese_lab.study.options import named
 from siamese_lab.study.runs import Run, Study
 
-APART = ("seed", "sampler.name", "data.name")
+JOB_KEYS = ("seed", "sampler.name", "data.name")
 """By which the jobs of a study are told apart."""
-BUILT = "_target_"
+TARGET_KEY = "_target_"
 """The option that names a class."""
 
 
@@ -17,7 +16,7 @@ class Differing(NamedTuple):
 
     data: str
     option: str
-    places: dict[str, list[str]]
+    folders: dict[str, list[str]]
     """The runs of each value, as it is written."""
 
 
@@ -39,32 +38,32 @@ def protocol(study: Study) -> Protocol:
     differing = []
     for data in study.data:
         runs = [run for run in study.runs if run.data == data]
-        options = {run.place: _options(run) for run in runs}
+        options = {run.folder: _options(run) for run in runs}
         for option in dict.fromkeys(name for each in options.values() for name in each):
-            by_run = {run.place: options[run.place].get(option, "not there") for run in runs}
-            of_strategy = option.startswith("sampler.") or (is_tuned(runs) and not _same(by_run.values()))
-            if of_strategy and all(_same(by_run[run.place] for run in mine) for mine in _by_strategy(runs).values()):
+            by_run = {run.folder: options[run.folder].get(option, "not there") for run in runs}
+            of_strategy = option.startswith("sampler.") or (all_tuned(runs) and not _same(by_run.values()))
+            if of_strategy and all(_same(by_run[run.folder] for run in mine) for mine in _by_strategy(runs).values()):
                 for strategy, mine in _by_strategy(runs).items():
-                    if option in options[mine[0].place]:
-                        of_strategies.setdefault((data, strategy), {})[option] = by_run[mine[0].place]
+                    if option in options[mine[0].folder]:
+                        of_strategies.setdefault((data, strategy), {})[option] = by_run[mine[0].folder]
             elif _same(by_run.values()):
-                fixed.setdefault(option, {})[data] = by_run[runs[0].place]
+                fixed.setdefault(option, {})[data] = by_run[runs[0].folder]
             else:
                 differing.append(Differing(data, option, _places(by_run)))
     return Protocol(fixed, of_strategies, differing)
 
 
-def is_tuned(runs: Iterable[Run]) -> bool:
+def all_tuned(runs: Iterable[Run]) -> bool:
     """Whether every strategy was given the options that its tuning found best."""
     return all(run.results.choices.get("tuned") is not None for run in runs)
 
 
-def some_are_tuned(runs: Iterable[Run]) -> bool:
+def any_tuned(runs: Iterable[Run]) -> bool:
     """Whether any was."""
     return any(run.results.choices.get("tuned") is not None for run in runs)
 
 
-def tuned_by(runs: Iterable[Run]) -> dict[str, set[str]]:
+def tuning_budgets(runs: Iterable[Run]) -> dict[str, set[str]]:
     """The budgets of the tunings on each data set: a single one where all strategies had the same."""
     budgets: dict[str, set[str]] = {}
     for run in runs:
@@ -78,9 +77,11 @@ def _options(run: Run) -> dict[str, str]:
     results = run.results
     images = {f"images.{name}": value for name, value in run.data_set.compared.items()}
     precision = {"hardware.precision": results.hardware.get("precision")} if results.hardware else {}
-    told = named(results, APART) | images | precision
+    told = named(results, JOB_KEYS) | images | precision
     return {
-        name.removesuffix(f".{BUILT}"): str(value).rsplit(".", 1)[-1] if name.endswith(BUILT) else written(value)
+        name.removesuffix(f".{TARGET_KEY}"): str(value).rsplit(".", 1)[-1]
+        if name.endswith(TARGET_KEY)
+        else written(value)
         for name, value in told.items()
         if not name.endswith("._partial_")
     }
@@ -107,7 +108,7 @@ def _by_strategy(runs: Iterable[Run]) -> dict[str, list[Run]]:
 
 
 def _places(by_run: Mapping[str, str]) -> dict[str, list[str]]:
-    places: dict[str, list[str]] = {}
+    folders: dict[str, list[str]] = {}
     for place, value in by_run.items():
-        places.setdefault(value, []).append(place)
-    return places
+        folders.setdefault(value, []).append(place)
+    return folders

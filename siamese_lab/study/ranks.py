@@ -16,11 +16,11 @@ import pandas as pd
 import scipy.stats
 from numpy.typing import NDArray
 
-from siamese_lab.runs.names import each_once, in_order_of_strategies
+from siamese_lab.runs.display_names import sort_strategies, unique
 from siamese_lab.study.statistics import ALPHA
 
 PERMUTATIONS = 20_000
-"""Drawn where there are more than this many."""
+"""StoredFigure where there are more than this many."""
 
 
 class Ranks(NamedTuple):
@@ -50,7 +50,7 @@ class Ranks(NamedTuple):
         ]
 
     @property
-    def told_apart(self) -> list[tuple[str, str]]:
+    def significant_pairs(self) -> list[tuple[str, str]]:
         """Pairs whose average ranks differ by more than the critical difference, the better one first.
 
         None unless Friedman's test finds any difference.
@@ -60,20 +60,20 @@ class Ranks(NamedTuple):
         return far if self.p <= ALPHA else []
 
 
-def rank(values: pd.DataFrame, more_is_better: bool = True) -> Ranks | None:
+def rank(values: pd.DataFrame, higher_is_better: bool = True) -> Ranks | None:
     """Ranks by the mean over seeds; None for fewer than 2 strategies or 2 data sets that all were run on.
 
     Args:
-        values: of each data set and strategy (index) and seed (columns), as `comparison.of_metric` gives.
-        more_is_better: whether rank 1 is of the highest mean.
+        values: of each data set and strategy (index) and seed (columns), as `comparison.values_of_metric` gives.
+        higher_is_better: whether rank 1 is of the highest mean.
     """
-    strategies = in_order_of_strategies(values.index.get_level_values("strategy"))
-    data = each_once(values.index.get_level_values("data"))
+    strategies = sort_strategies(values.index.get_level_values("strategy"))
+    data = unique(values.index.get_level_values("data"))
     means = {name: mean for name in data if (mean := _means_of_common_seeds(values.loc[name], strategies)) is not None}
     if len(means) < 2 or len(strategies) < 2:
         return None
     value_ND = np.stack([means[name] for name in means])
-    ranks_ND = scipy.stats.rankdata(-value_ND if more_is_better else value_ND, axis=1)
+    ranks_ND = scipy.stats.rankdata(-value_ND if higher_is_better else value_ND, axis=1)
     average = sorted(zip(strategies, ranks_ND.mean(axis=0).tolist(), strict=True), key=lambda each: each[1])
     return Ranks(
         dict(average),

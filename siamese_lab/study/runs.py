@@ -10,21 +10,21 @@ import pandas as pd
 
 from siamese_lab.errors import UserError
 from siamese_lab.runs import results
-from siamese_lab.runs.names import each_once, in_order_of_strategies, is_figure
+from siamese_lab.runs.display_names import is_figure, sort_strategies, unique
 from siamese_lab.runs.results import Results
 from siamese_lab.study.data_set import DataSet, data_set
-from siamese_lab.study.form import check_form
+from siamese_lab.study.validation import validate_results
 
-VALIDATED_BY = "recall@1"
+VALIDATION_METRIC = "recall@1"
 DISTANCES = tuple(f"{kind}_q{share}" for kind in ("d_ap", "d_an") for share in (10, 50, 90))
-OF_TRAINING = ("loss", "active_share", *DISTANCES)
+TRAINING_COLUMNS = ("loss", "active_share", *DISTANCES)
 """What is drawn of the course of a run, beside its validation."""
 
 
 class Run(NamedTuple):
     """A job of the study."""
 
-    place: str
+    folder: str
     """Its folder, below the study's."""
     data: str
     """The set and the protocol, as people write them."""
@@ -39,10 +39,10 @@ class Run(NamedTuple):
         return self.results.status == "finished"
 
 
-class SetAside(NamedTuple):
+class Excluded(NamedTuple):
     """A file that is not counted."""
 
-    place: str
+    folder: str
     reason: str
 
 
@@ -59,7 +59,7 @@ class Study(NamedTuple):
 
     name: str
     runs: list[Run]
-    set_aside: list[SetAside]
+    excluded: list[Excluded]
     folds: int
     """How many further runs are folds, whose figures only count together: see `folds`."""
 
@@ -76,17 +76,17 @@ class Study(NamedTuple):
     @property
     def strategies(self) -> list[str]:
         """In order."""
-        return in_order_of_strategies(run.strategy for run in self.runs)
+        return sort_strategies(run.strategy for run in self.runs)
 
     @property
     def data(self) -> list[str]:
         """In order."""
-        return each_once(run.data for run in sorted(self.runs, key=_place_in_tables))
+        return unique(run.data for run in sorted(self.runs, key=_place_in_tables))
 
     @property
     def notes(self) -> dict[str, list[str]]:
         """What the data sets say about their figures, by label."""
-        noted = {run.data: each_once(run.data_set.notes) for run in sorted(self.runs, key=_place_in_tables)}
+        noted = {run.data: unique(run.data_set.notes) for run in sorted(self.runs, key=_place_in_tables)}
         return {data: notes for data, notes in noted.items() if notes}
 
     @property
@@ -106,7 +106,7 @@ def _place_in_tables(run: Run) -> tuple[int, str]:
     return run.data_set.order, run.data
 
 
-def places(folder: Path) -> Iterator[Path]:
+def run_folders(folder: Path) -> Iterator[Path]:
     """The folders that hold a results.json, but for evaluations and the trials of a tuning."""
     for file in sorted(folder.rglob(results.FILE_NAME)):
         above = file.parent.relative_to(folder).parts
@@ -114,7 +114,7 @@ def places(folder: Path) -> Iterator[Path]:
             yield file.parent
 
 
-def read(folder: Path, commit: str | None = None) -> Study:
+def read_study(folder: Path, commit: str | None = None) -> Study:
     """The study in a folder.
 
     Args:
@@ -127,33 +127,33 @@ def read(folder: Path, commit: str | None = None) -> Study:
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Studies lie at outputs/NAME, other sweeps at outputs/sweeps.")
     runs: dict[Cell, Run] = {}
-    set_aside = []
+    excluded = []
     folds = 0
-    for place in places(folder):
+    for place in run_folders(folder):
         below = place.relative_to(folder).as_posix()
         try:
             run = _read_run(place, below)
         except UserError as error:
-            set_aside.append(SetAside(below, str(error)))
+            excluded.append(Excluded(below, str(error)))
             continue
         cell = Cell(run.data, run.strategy, run.seed)
         if run.data_set.fold is not None:
             folds += 1
         elif commit is not None and not (run.results.commit or "").startswith(commit):
-            set_aside.append(SetAside(below, f"Of commit {run.results.commit}, and {commit} was asked for."))
+            excluded.append(Excluded(below, f"Of commit {run.results.commit}, and {commit} was asked for."))
         elif cell not in runs or (run.finished and not runs[cell].finished):
             if cell in runs:
-                set_aside.append(SetAside(runs[cell].place, f"Not finished, as the same job in {below} is."))
+                excluded.append(Excluded(runs[cell].folder, f"Not finished, as the same job in {below} is."))
             runs[cell] = run
         else:
-            set_aside.append(SetAside(below, f"The same data, strategy and seed as {runs[cell].place}."))
-    return Study(folder.resolve().name, list(runs.values()), set_aside, folds)
+            excluded.append(Excluded(below, f"The same data, strategy and seed as {runs[cell].folder}."))
+    return Study(folder.resolve().name, list(runs.values()), excluded, folds)
 
 
 def _read_run(place: Path, below: str) -> Run:
     try:
-        run = results.read(place)
-        check_form(run)
+        run = results.read_results(place)
+        validate_results(run)
         described = data_set(run)
     except OSError as error:
         raise UserError(f"It cannot be read: {error.strerror}.") from error
@@ -176,11 +176,11 @@ def figures(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["data", "strategy", "seed", "metric", "value"])
 
 
-def courses(study: Study) -> pd.DataFrame:
+def curves(study: Study) -> pd.DataFrame:
     """A row for each validation of a finished run: where it stood, what was logged since the one before, Recall@1.
 
     Columns: data, strategy, seed, step, triplets, seconds (of training), recall@1 (of validation), those of
-    `OF_TRAINING`; NaN for what was not logged.
+    `TRAINING_COLUMNS`; NaN for what was not logged.
     """
     rows = [
         {
@@ -190,11 +190,11 @@ def courses(study: Study) -> pd.DataFrame:
             "step": point.step,
             "triplets": point.triplets,
             "seconds": seconds,
-            VALIDATED_BY: point.validation.get(VALIDATED_BY, math.nan),
+            VALIDATION_METRIC: point.validation.get(VALIDATION_METRIC, math.nan),
         }
-        | {name: point.train.get(name, math.nan) for name in OF_TRAINING}
+        | {name: point.train.get(name, math.nan) for name in TRAINING_COLUMNS}
         for run in study.finished_by_data
         for point, seconds in zip(run.results.history, run.results.seconds_of_history, strict=True)
     ]
-    columns = ["data", "strategy", "seed", "step", "triplets", "seconds", VALIDATED_BY, *OF_TRAINING]
+    columns = ["data", "strategy", "seed", "step", "triplets", "seconds", VALIDATION_METRIC, *TRAINING_COLUMNS]
     return pd.DataFrame(rows, columns=columns)

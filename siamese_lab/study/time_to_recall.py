@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from siamese_lab.runs.names import each_once, in_order_of_strategies
-from siamese_lab.study.runs import VALIDATED_BY
+from siamese_lab.runs.display_names import sort_strategies, unique
+from siamese_lab.study.runs import VALIDATION_METRIC
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 
 
-class Reached(NamedTuple):
+class TimeToRecall(NamedTuple):
     """The runs of one strategy on one data set, and one level."""
 
     data: str
@@ -32,22 +32,22 @@ class Reached(NamedTuple):
     """Whether all runs were there at their first validation."""
 
 
-def reach(courses: pd.DataFrame, levels: Sequence[float]) -> list[Reached]:
-    """For every data set, level and strategy, in this order, of what `runs.courses` gives."""
+def times_to_recall(curves: pd.DataFrame, levels: Sequence[float]) -> list[TimeToRecall]:
+    """For every data set, level and strategy, in this order, of what `runs.curves` gives."""
     return [
-        _reached(courses[(courses["data"] == data) & (courses["strategy"] == strategy)], level)
-        for data in each_once(courses["data"])
+        _reached(curves[(curves["data"] == data) & (curves["strategy"] == strategy)], level)
+        for data in unique(curves["data"])
         for level in sorted(set(levels))
-        for strategy in in_order_of_strategies(courses.loc[courses["data"] == data, "strategy"])
+        for strategy in sort_strategies(curves.loc[curves["data"] == data, "strategy"])
     ]
 
 
-def _reached(of_cell: pd.DataFrame, level: float) -> Reached:
+def _reached(of_cell: pd.DataFrame, level: float) -> TimeToRecall:
     in_time = of_cell.sort_values(["seed", "step"])
     first_of_all = in_time.groupby("seed").head(1)
-    first = in_time[in_time[VALIDATED_BY] >= level].groupby("seed").head(1)
+    first = in_time[in_time[VALIDATION_METRIC] >= level].groupby("seed").head(1)
     cell = of_cell.iloc[0]
-    return Reached(
+    return TimeToRecall(
         cell["data"],
         cell["strategy"],
         level,
@@ -56,13 +56,13 @@ def _reached(of_cell: pd.DataFrame, level: float) -> Reached:
         first["step"].tolist(),
         first["triplets"].tolist(),
         first["seconds"].tolist(),
-        bool((first_of_all[VALIDATED_BY] >= level).all()),
+        bool((first_of_all[VALIDATION_METRIC] >= level).all()),
     )
 
 
-def telling(reached: Sequence[Reached]) -> list[Reached]:
+def informative_levels(reached: Sequence[TimeToRecall]) -> list[TimeToRecall]:
     """Those of levels, by data set, that some run has reached and not every run at its first validation."""
-    by_level: dict[tuple[str, float], list[Reached]] = {}
+    by_level: dict[tuple[str, float], list[TimeToRecall]] = {}
     for each in reached:
         by_level.setdefault((each.data, each.level), []).append(each)
     told = [of_level for of_level in by_level.values() if any(each.reached for each in of_level)]

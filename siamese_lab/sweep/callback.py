@@ -16,7 +16,7 @@ from siamese_lab.errors import UserError
 from siamese_lab.runs import environment, results
 from siamese_lab.runs.display import print_plainly, short
 from siamese_lab.sweep.job import LOG
-from siamese_lab.sweep.lock import claim_sweep
+from siamese_lab.sweep.lock import lock_sweep
 from siamese_lab.sweep.overview import Overview, name, table
 from siamese_lab.sweep.plan import Planned, plan
 from siamese_lab.sweep.resume_state import check_same
@@ -44,7 +44,7 @@ class Sweep(Callback):
         """
         console = Console()
         with callback_errors_end_the_process():
-            self.lock = claim_sweep(Path(config.hydra.sweep.dir))
+            self.lock = lock_sweep(Path(config.hydra.sweep.dir))
             with console.status("Composing the runs of the sweep …"):
                 runs = plan(config)
             check_runs(runs, console)
@@ -82,7 +82,7 @@ def check_runs(runs: list[Planned], console: Console) -> None:
     commit, others = environment.commit(), {}
     for run in runs:
         try:
-            there = results.read(run.folder)
+            there = results.read_results(run.folder)
         except (OSError, UserError):
             continue
         check_same(run.folder, there.choices, run.choices)

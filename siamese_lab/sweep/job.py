@@ -12,8 +12,8 @@ from rich.console import Console
 from siamese_lab.config import schema
 from siamese_lab.errors import UserError
 from siamese_lab.runs.disk import disk_errors
-from siamese_lab.sweep.lock import claimed_run
-from siamese_lab.sweep.resume_state import left_of
+from siamese_lab.sweep.lock import locked_run
+from siamese_lab.sweep.resume_state import remaining_work
 from siamese_lab.training import record
 from siamese_lab.training.callbacks import Interrupted
 
@@ -38,8 +38,8 @@ def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str]
         Interrupted: by Ctrl-C or SIGTERM.
     """
     try:
-        with disk_errors(folder, "paths.outputs"), claimed_run(folder), log(folder) as console:
-            left = left_of(folder, schema.plain(config), console)
+        with disk_errors(folder, "paths.outputs"), locked_run(folder), log(folder) as console:
+            left = remaining_work(folder, schema.plain(config), console)
             if left.what != "nothing":
                 config.resume = None if left.checkpoint is None else str(left.checkpoint)
                 return attempt(train, config, folder, overrides, console)

@@ -11,7 +11,7 @@ from siamese_lab.errors import ResourceError
 LOCK = ".lock"
 
 
-def claim_sweep(folder: Path) -> FileLock:
+def lock_sweep(folder: Path) -> FileLock:
     """The folder of a sweep, for as long as this process lives or until the lock is released.
 
     Raises:
@@ -34,7 +34,7 @@ def claim_sweep(folder: Path) -> FileLock:
 
 
 @contextmanager
-def claimed_run(folder: Path) -> Iterator[None]:
+def locked_run(folder: Path) -> Iterator[None]:
     """The folder of a run. Where another process is at work in it, left behind by a sweep that was killed, wait."""
     with FileLock(folder / LOCK):
         yield

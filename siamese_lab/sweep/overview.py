@@ -68,7 +68,7 @@ class Overview:
         for place, (run, state) in enumerate(zip(self.states.runs, states, strict=True)):
             if state.what in ("finished", "failed") and place not in self._told:
                 self._told.add(place)
-                outcome = f"Recall@1 {share(state.recall)}" if state.what == "finished" else f"failed: {state.error}"
+                outcome = f"Recall@1 {percent(state.recall)}" if state.what == "finished" else f"failed: {state.error}"
                 then = f", expected to end at {clock(end)}" if end is not None else ""
                 print_plainly(
                     self.console, f"{clock(datetime.now())}  {done}/{len(states)}  {name(run)}  {outcome}{then}"
@@ -150,7 +150,7 @@ def cell(states: Sequence[State]) -> Text:
         text.append(*SIGNS[state.what])
     recalls = [state.recall for state in states if state.recall is not None]
     if recalls:
-        text.append(f" {share(sum(recalls) / len(recalls))}")
+        text.append(f" {percent(sum(recalls) / len(recalls))}")
     elif running := [state.share for state in states if state.what == "running"]:
         text.append(f" {max(running):.0%} of steps", style="dim")
     return text
@@ -161,7 +161,7 @@ def name(run: Planned) -> str:
     return f"{run.data}/{run.sampler}/seed={run.seed}"
 
 
-def share(value: float | None) -> str:
+def percent(value: float | None) -> str:
     """In per cent."""
     return "–" if value is None else f"{value:.1%}"
 

@@ -12,19 +12,19 @@ from siamese_lab.runs import checkpoints, results
 from siamese_lab.runs.checkpoints import stored_choices
 from siamese_lab.runs.results import Results
 
-OF_NO_MEANING = ("paths", "logger", "resume", "threads", "name")
+IGNORED = ("paths", "logger", "resume", "threads", "name")
 """Choices that change no figure of a run: where files lie, and who computes when."""
 PROCESSES = ("trainer.devices", "trainer.strategy", "trainer.num_nodes")
 """Choices of how many processes compute, which change figures by rounding only."""
-ADDED = {"trainer.accumulate_grad_batches": 1}
+DEFAULTS_OF_OLD_RUNS = {"trainer.accumulate_grad_batches": 1}
 """Options that older runs do not mention, with the value that these runs had."""
-FOLDERS = ("root", "cache")
+DATA_FOLDERS = ("root", "cache")
 """Likewise, of the data."""
 SHOWN = 3
 """How many differences a message lists."""
 
 
-class Left(NamedTuple):
+class RemainingWork(NamedTuple):
     """What is left of a run."""
 
     what: Literal["nothing", "rest", "all"]
@@ -32,7 +32,7 @@ class Left(NamedTuple):
     """Where the rest begins."""
 
 
-def left_of(folder: Path, choices: Mapping[str, Any], console: Console) -> Left:
+def remaining_work(folder: Path, choices: Mapping[str, Any], console: Console) -> RemainingWork:
     """What is left of the run in a folder; files that are damaged are set aside, and named on the console.
 
     Args:
@@ -43,37 +43,37 @@ def left_of(folder: Path, choices: Mapping[str, Any], console: Console) -> Left:
     Raises:
         UserError: if the folder holds a run of other choices.
     """
-    left = read_results(folder, console)
+    left = read_or_quarantine(folder, console)
     if left is not None:
         check_same(folder, left.choices, choices)
         if left.status == "finished":
-            return Left("nothing")
+            return RemainingWork("nothing")
         if left.status == "failed":
-            return Left("all")
+            return RemainingWork("all")
     checkpoint = folder / checkpoints.FOLDER / f"last{checkpoints.SUFFIX}"
     if not checkpoint.is_file():
-        return Left("all")
+        return RemainingWork("all")
     try:
-        stored = stored_choices(checkpoints.read(checkpoint))
+        stored = stored_choices(checkpoints.read_checkpoint(checkpoint))
     except UserError as error:
-        set_aside(checkpoint, str(error), console)
-        return Left("all")
+        quarantine(checkpoint, str(error), console)
+        return RemainingWork("all")
     check_same(folder, stored or {}, choices)
-    return Left("rest", checkpoint)
+    return RemainingWork("rest", checkpoint)
 
 
-def read_results(folder: Path, console: Console) -> Results | None:
+def read_or_quarantine(folder: Path, console: Console) -> Results | None:
     """Of the run in a folder, if there are some that can be read."""
     if not (folder / results.FILE_NAME).is_file():
         return None
     try:
-        return results.read(folder)
+        return results.read_results(folder)
     except UserError as error:
-        set_aside(folder / results.FILE_NAME, str(error), console)
+        quarantine(folder / results.FILE_NAME, str(error), console)
         return None
 
 
-def set_aside(place: Path, why: str, console: Console) -> None:
+def quarantine(place: Path, why: str, console: Console) -> None:
     """Rename a file that cannot be used, so that it is neither trusted nor lost."""
     other = next(
         other for number in count(1) if not (other := place.with_name(f"{place.name}.damaged-{number}")).exists()
@@ -95,9 +95,9 @@ def check_same(folder: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]
 
 def meaningful(choices: Mapping[str, Any]) -> dict[str, Any]:
     """The choices that a run's figures depend on, by dotted names."""
-    named = dict(leaves({key: value for key, value in choices.items() if key not in OF_NO_MEANING}))
-    left_out = *(f"data.{folder}" for folder in FOLDERS), *PROCESSES
-    return ADDED | {name: value for name, value in named.items() if name not in left_out}
+    named = dict(leaves({key: value for key, value in choices.items() if key not in IGNORED}))
+    left_out = *(f"data.{folder}" for folder in DATA_FOLDERS), *PROCESSES
+    return DEFAULTS_OF_OLD_RUNS | {name: value for name, value in named.items() if name not in left_out}
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

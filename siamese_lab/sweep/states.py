@@ -49,7 +49,10 @@ class States:
         try:
             changed = place.stat().st_mtime
             if run.folder not in self._known or self._known[run.folder][0] != changed:
-                self._known[run.folder] = changed, state_of(results.read(run.folder), run.steps, changed >= self.since)
+                self._known[run.folder] = (
+                    changed,
+                    state_of(results.read_results(run.folder), run.steps, changed >= self.since),
+                )
         except (OSError, UserError):  # not there yet, or damaged, which the run itself will say
             return State("left")
         return self._known[run.folder][1]

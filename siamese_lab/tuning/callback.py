@@ -14,7 +14,7 @@ from siamese_lab.runs import tuned
 from siamese_lab.runs.display import print_plainly, short
 from siamese_lab.runs.tuned import Tuned
 from siamese_lab.sweep.callback import FAILED
-from siamese_lab.sweep.lock import claim_sweep
+from siamese_lab.sweep.lock import lock_sweep
 from siamese_lab.sweep.plan import Planned, plan
 from siamese_lab.tuning.messages import table
 from siamese_lab.tuning.search import import_optuna
@@ -40,7 +40,7 @@ class Tuning(Callback):
         console = Console()
         with callback_errors_end_the_process():
             import_optuna()
-            self.lock = claim_sweep(Path(config.hydra.sweep.dir))
+            self.lock = lock_sweep(Path(config.hydra.sweep.dir))
             with console.status("Composing the tunings …"):
                 self.runs = plan(config)
             for run in self.runs:
@@ -91,6 +91,6 @@ def found(runs: list[Planned]) -> tuple[list[Tuned], list[Planned]]:
 def read(folder: Path) -> Tuned | None:
     """The winner in a folder, if there is one that can be read."""
     try:
-        return tuned.read(folder)
+        return tuned.read_tuned(folder)
     except (OSError, UserError):
         return None

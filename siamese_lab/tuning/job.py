@@ -17,9 +17,9 @@ from siamese_lab.runs.tuned import Trial, Tuned
 from siamese_lab.sweep.job import Train
 from siamese_lab.training.callbacks import Interrupted
 from siamese_lab.tuning import trials
-from siamese_lab.tuning.messages import told
+from siamese_lab.tuning.messages import trial_message
 from siamese_lab.tuning.search import search
-from siamese_lab.tuning.space import as_shipped, space_of
+from siamese_lab.tuning.space import shipped_options, space_of
 
 
 def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str], console: Console) -> None:
@@ -60,19 +60,19 @@ def tune(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str
     def score_of(number: int, options: dict[str, Any]) -> float | None:
         place = folder / f"trial={number}"
         done_before = trials.is_done(place)
-        every.append(trials.make(train, config, place, overrides, options))
+        every.append(trials.run_trial(train, config, place, overrides, options))
         if not done_before:
-            print_plainly(console, told(folder, every, config.tuning.trials))
+            print_plainly(console, trial_message(folder, every, config.tuning.trials))
         return every[-1].score
 
     space = space_of(config)
-    search(space, config.tuning.trials, config.seed, as_shipped(config, space), score_of)
-    tuned = won(config, folder, every)
+    search(space, config.tuning.trials, config.seed, shipped_options(config, space), score_of)
+    tuned = best_trial_record(config, folder, every)
     tuned.write(folder)
     return tuned
 
 
-def won(config: DictConfig, folder: Path, every: list[Trial]) -> Tuned:
+def best_trial_record(config: DictConfig, folder: Path, every: list[Trial]) -> Tuned:
     """The record of a tuning that is done."""
     scored = [(trial.score, -trial.number, trial) for trial in every if trial.score is not None]
     if not scored:

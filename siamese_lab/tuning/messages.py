@@ -7,20 +7,20 @@ from typing import Any
 
 from rich.table import Table
 
-from siamese_lab.runs.names import metric_name
+from siamese_lab.runs.display_names import metric_name
 from siamese_lab.runs.tuned import Trial, Tuned
-from siamese_lab.sweep.overview import clock, share
+from siamese_lab.sweep.overview import clock, percent
 
 
-def told(folder: Path, every: Sequence[Trial], trials: int) -> str:
+def trial_message(folder: Path, every: Sequence[Trial], trials: int) -> str:
     """The line of the last trial: what it tried, what it scored, and the best so far."""
     trial = every[-1]
     best = max((each.score for each in every if each.score is not None), default=None)
-    outcome = share(trial.score) if trial.score is not None else f"failed ({trial.error})"
+    outcome = percent(trial.score) if trial.score is not None else f"failed ({trial.error})"
     place = "/".join((*folder.parts[-2:], f"trial={trial.number}"))
     counted = f"{len(every)}/{trials}"
     return "  ".join(
-        (clock(datetime.now()), place, counted, outcome, f"best {share(best)}", named(trial.options)),
+        (clock(datetime.now()), place, counted, outcome, f"best {percent(best)}", named(trial.options)),
     )
 
 
@@ -32,8 +32,8 @@ def table(tuned: Sequence[Tuned]) -> Table:
         drawn.add_column(column, justify="right" if column in ("as shipped", "best") else "left", overflow="fold")
     for each in tuned:
         best = next(trial.number for trial in each.every_trial if trial.options == each.options)
-        shipped, options = share(each.every_trial[0].score), named(each.options, "\n")
-        drawn.add_row(each.data, each.sampler, shipped, share(each.score), f"trial={best}", options)
+        shipped, options = percent(each.every_trial[0].score), named(each.options, "\n")
+        drawn.add_row(each.data, each.sampler, shipped, percent(each.score), f"trial={best}", options)
     return drawn
 
 

@@ -103,6 +103,6 @@ def check_shipped(place: str, shipped: Any, tried: Range | Values) -> None:
         )
 
 
-def as_shipped(config: DictConfig, space: Space) -> dict[str, Any]:
+def shipped_options(config: DictConfig, space: Space) -> dict[str, Any]:
     """The values that the options have where nothing is tuned."""
     return {name: OmegaConf.select(config, name) for name in space}

@@ -17,11 +17,13 @@ from siamese_lab.runs.tuned import Trial
 from siamese_lab.sweep.job import Train
 from siamese_lab.sweep.resume_state import check_same
 
-AS_SHIPPED = 0
+SHIPPED_TRIAL = 0
 """The number of the trial that tries the shipped options."""
 
 
-def make(train: Train, config: DictConfig, place: Path, overrides: Sequence[str], options: Mapping[str, Any]) -> Trial:
+def run_trial(
+    train: Train, config: DictConfig, place: Path, overrides: Sequence[str], options: Mapping[str, Any]
+) -> Trial:
     """The trial of some options, in a folder of its own.
 
     Its weights are deleted when it is finished, as only its score is wanted.
@@ -50,7 +52,7 @@ def make(train: Train, config: DictConfig, place: Path, overrides: Sequence[str]
     if not is_done(place):
         raise UserError(f"{place} has failed: {left.error or left.status}. The same command goes on from there.")
     shutil.rmtree(place / checkpoints.FOLDER, ignore_errors=True)
-    return recorded(left, number_of(place), options, config.tuning.metric)
+    return trial_of(left, number_of(place), options, config.tuning.metric)
 
 
 def is_done(place: Path) -> bool:
@@ -59,10 +61,10 @@ def is_done(place: Path) -> bool:
     A trial with the shipped options that fails before training fails by what all trials share, such as the data.
     """
     try:
-        left = results.read(place)
+        left = results.read_results(place)
     except (OSError, UserError):
         return False
-    began = left.steps > 0 or number_of(place) != AS_SHIPPED
+    began = left.steps > 0 or number_of(place) != SHIPPED_TRIAL
     return left.status == "finished" or (left.status == "failed" and left.fault == "options" and began)
 
 
@@ -74,14 +76,14 @@ def number_of(place: Path) -> int:
 def read(place: Path) -> Results:
     """The results of a trial that was made."""
     try:
-        return results.read(place)
+        return results.read_results(place)
     except OSError as error:
         raise ResourceError(
             f"{place} has left no results ({error.strerror}). The same command makes it again."
         ) from error
 
 
-def recorded(left: Results, number: int, options: Mapping[str, Any], metric: str) -> Trial:
+def trial_of(left: Results, number: int, options: Mapping[str, Any], metric: str) -> Trial:
     """What a run came to as a trial."""
     if left.status == "failed":
         return Trial(number, dict(options), "failed", None, left.error, None)

@@ -182,10 +182,10 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"There is no checkpoint .*none.ckpt. A run leaves one at checkpoints/last"):
-        checkpoints.find(tmp_path / "none.ckpt")
+        checkpoints.find_checkpoint(tmp_path / "none.ckpt")
     with pytest.raises(ValueError, match=r"holds no checkpoints/\*.ckpt, so it is not the folder of a run"):
-        checkpoints.find(tmp_path)
+        checkpoints.find_checkpoint(tmp_path)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints/best.ckpt").touch()
     with pytest.raises(ValueError, match=r"was to report last.ckpt, but has left best. Name the file, such as .*best"):
-        checkpoints.find(tmp_path)
+        checkpoints.find_checkpoint(tmp_path)

@@ -4,12 +4,12 @@ import pytest
 from synthetic import run, study, written
 
 from siamese_lab.study import runs
-from siamese_lab.study.analysis import find
-from siamese_lab.study.answer import answer
+from siamese_lab.study.analysis import analyze
+from siamese_lab.study.conclusions import answer
 
 
 def answered(folder):
-    return answer(find(runs.read(folder), [0.5]))
+    return answer(analyze(runs.read_study(folder), [0.5]))
 
 
 def test_clear_differences_are_named_with_their_size(tmp_path):

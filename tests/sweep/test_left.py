@@ -9,7 +9,7 @@ from conftest import QUICK, compose, quick_run
 from rich.console import Console
 
 from siamese_lab.config import schema
-from siamese_lab.sweep.resume_state import left_of
+from siamese_lab.sweep.resume_state import remaining_work
 
 FURTHER = ("trainer.val_check_interval=3",)
 
@@ -41,7 +41,7 @@ def change_results(folder: Path, **changed: object) -> None:
 def left(folder: Path, *overrides: str) -> tuple[str, Path | None, str]:
     told = io.StringIO()
     wanted = schema.plain(compose(*QUICK, *FURTHER, *overrides))
-    what, checkpoint = left_of(folder, wanted, Console(file=told, width=300))
+    what, checkpoint = remaining_work(folder, wanted, Console(file=told, width=300))
     return what, checkpoint, told.getvalue()
 
 

@@ -11,7 +11,7 @@ from conftest import compose
 from siamese_lab import losses, samplers
 from siamese_lab.config.schema import config_folder
 from siamese_lab.tuning.search import AT_RANDOM, search
-from siamese_lab.tuning.space import Range, Values, as_shipped, space_of
+from siamese_lab.tuning.space import Range, Values, shipped_options, space_of
 
 SPACE = {"optimizer.lr": Range(1e-4, 1e-1, log=True), "sampler.choice": Values(("uniform", "nearest"))}
 FIRST = {"optimizer.lr": 0.05, "sampler.choice": "uniform"}
@@ -109,7 +109,7 @@ def test_each_strategy_is_tuned_by_the_shared_options_and_its_own() -> None:
         config = compose("experiment=tune", f"sampler={sampler}")
         space = space_of(config)
         assert list(space) == [*shared, *own]
-        assert as_shipped(config, space) == {
+        assert shipped_options(config, space) == {
             name: config[name.split(".")[0]][name.split(".")[1]] for name in [*shared, *own]
         }
     assert list(space_of(compose("experiment=tune", "sampler=hard", "loss=n_pair"))) == [

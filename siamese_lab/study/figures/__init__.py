@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from siamese_lab.study.analysis import HEADLINE, Findings
+from siamese_lab.runs.files import delete_stale_files
+from siamese_lab.study.analysis import HEADLINE, Analysis
 from siamese_lab.study.figures.critical_difference import draw_critical_difference
 from siamese_lab.study.figures.curves import ACTIVE_SHARE, ALONG, LOSS, RECALL1, draw_curves
 from siamese_lab.study.figures.distances import draw_distances
 from siamese_lab.study.figures.recall1_comparison import draw_comparison
-from siamese_lab.study.figures.style import house_style
-from siamese_lab.study.leftovers import take_away
+from siamese_lab.study.figures.style import figure_style
 
 DPI = 150
-WHOLE: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.06}
+SAVE_OPTIONS: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.06}
 """So that no label is cut, however long a name is."""
 COMPARISON = (
     "Test Recall@1: the mean over seeds, its 95% interval, and the seeds. Strategies share their seeds, so what tells "
@@ -34,7 +34,7 @@ DISTANCES = (
 )
 
 
-class Drawn(NamedTuple):
+class StoredFigure(NamedTuple):
     """A figure that was stored."""
 
     name: str
@@ -43,33 +43,33 @@ class Drawn(NamedTuple):
     svg: str
 
 
-def write(findings: Findings, folder: Path) -> dict[str, Drawn]:
-    """Draw all figures that the findings have something for, as `NAME.png` and `NAME.svg`, by name.
+def write_figures(analysis: Analysis, folder: Path) -> dict[str, StoredFigure]:
+    """Draw all figures that the analysis have something for, as `NAME.png` and `NAME.svg`, by name.
 
     They take the place of those of an earlier report.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
-    with house_style():
-        for name, caption, figure in _figures(findings):
-            figure.savefig(folder / f"{name}.png", dpi=DPI, **WHOLE)
+    with figure_style():
+        for name, caption, figure in _figures(analysis):
+            figure.savefig(folder / f"{name}.png", dpi=DPI, **SAVE_OPTIONS)
             svg = folder / f"{name}.svg"
-            figure.savefig(svg, metadata={"Date": None, "Creator": None}, **WHOLE)
-            drawn[name] = Drawn(name, caption, svg.read_text(encoding="utf-8"))
-    take_away(folder, drawn, (".png", ".svg"))
+            figure.savefig(svg, metadata={"Date": None, "Creator": None}, **SAVE_OPTIONS)
+            drawn[name] = StoredFigure(name, caption, svg.read_text(encoding="utf-8"))
+    delete_stale_files(folder, drawn, (".png", ".svg"))
     return drawn
 
 
-def _figures(findings: Findings) -> Iterator[tuple[str, str, Figure]]:
-    if HEADLINE in findings.values:
-        yield "recall1_comparison", COMPARISON, draw_comparison(findings.values[HEADLINE])
-    if HEADLINE in findings.ranks:
-        yield "critical_difference", RANKS, draw_critical_difference(findings.ranks[HEADLINE])
+def _figures(analysis: Analysis) -> Iterator[tuple[str, str, Figure]]:
+    if HEADLINE in analysis.values:
+        yield "recall1_comparison", COMPARISON, draw_comparison(analysis.values[HEADLINE])
+    if HEADLINE in analysis.ranks:
+        yield "critical_difference", RANKS, draw_critical_difference(analysis.ranks[HEADLINE])
     for name, quantity, caption in CURVES:
         for along, told in ALONG.items():
-            figure = draw_curves(findings.courses, quantity, along)
+            figure = draw_curves(analysis.curves, quantity, along)
             if figure is not None and (name != "active_share" or along == "step"):
                 yield f"{name}_by_{along}", f"{caption} against {told}. {BAND}", figure
-    distances = draw_distances(findings.courses)
+    distances = draw_distances(analysis.curves)
     if distances is not None:
         yield "distances", DISTANCES, distances

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from siamese_lab.study.figures.style import looks
 from siamese_lab.study.ranks import Ranks
-from siamese_lab.study.tables.cells import p_told
+from siamese_lab.study.tables.cells import p_in_sentence
 
 ROW = 0.27
 """Inches, of a label; heights in the drawing count rows, downwards from the line of ranks."""
@@ -48,14 +48,14 @@ def _draw_scale(axes: Axes, ranks: Ranks) -> None:
         axes.text(_place(ranks, tick), -0.45, str(tick), ha="center", va="bottom")
     axes.plot([0, _place(ranks, 1 + ranks.critical_difference)], [-1.9] * 2, color="0.25", marker="|", markersize=8)
     axes.text(0, -2.15, f"critical difference {ranks.critical_difference:.2f}", va="bottom")
-    title = f"Average rank over {len(ranks.data)} data sets; Friedman’s {p_told(ranks.p)}"
+    title = f"Average rank over {len(ranks.data)} data sets; Friedman’s {p_in_sentence(ranks.p)}"
     axes.text(0.5, -3.7, title, ha="center", va="center", fontsize=10)
 
 
 def _draw_strategy(axes: Axes, ranks: Ranks, name: str, height: float, left: bool) -> None:
     look, rank = looks(list(ranks.average))[name], ranks.average[name]
     at, edge = _place(ranks, rank), -0.06 if left else 1.06
-    axes.plot([at, at, edge], [0, height, height], color=look.colour, linewidth=1, zorder=1)
-    axes.plot([at], [0], marker=look.marker, color=look.colour, markersize=8, markeredgecolor="white", zorder=3)
+    axes.plot([at, at, edge], [0, height, height], color=look.color, linewidth=1, zorder=1)
+    axes.plot([at], [0], marker=look.marker, color=look.color, markersize=8, markeredgecolor="white", zorder=3)
     text = f"{name}  {rank:.2f}" if left else f"{rank:.2f}  {name}"
     axes.text(edge + (-0.015 if left else 0.015), height, text, ha="right" if left else "left", va="center")

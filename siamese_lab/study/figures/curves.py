@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from siamese_lab.runs.names import each_once
+from siamese_lab.runs.display_names import unique
 from siamese_lab.study.figures.panels import add_legend, panels
 from siamese_lab.study.figures.style import Look, looks
 
@@ -16,7 +16,7 @@ class Quantity(NamedTuple):
     """What is drawn upwards."""
 
     column: str
-    """Of `runs.courses`."""
+    """Of `runs.curves`."""
     label: str
     share: bool
     """Whether it is written in per cent."""
@@ -28,18 +28,18 @@ ACTIVE_SHARE = Quantity("active_share", "active triplets", share=True)
 ALONG = {"step": "steps", "seconds": "seconds of training"}
 
 
-def draw_curves(courses: pd.DataFrame, quantity: Quantity, along: str) -> Figure | None:
+def draw_curves(curves: pd.DataFrame, quantity: Quantity, along: str) -> Figure | None:
     """A panel for each data set, each with scales of its own; None where nothing was logged.
 
     Args:
-        courses: as `runs.courses` gives.
+        curves: as `runs.curves` gives.
         quantity: to draw.
         along: "step" or "seconds".
     """
-    logged = courses.dropna(subset=[quantity.column])
+    logged = curves.dropna(subset=[quantity.column])
     if logged.empty:
         return None
-    data = each_once(logged["data"])
+    data = unique(logged["data"])
     styles = looks(logged["strategy"].unique())
     figure, every = panels(data, width=2.8, height=2.5)
     for axes, name in zip(every, data, strict=True):
@@ -64,11 +64,11 @@ def over_seeds(of_cell: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def _draw_strategy(axes: Axes, summary: pd.DataFrame, along: str, look: Look) -> None:
-    axes.fill_between(summary[along], summary["min"], summary["max"], color=look.colour, alpha=0.15, linewidth=0)
+    axes.fill_between(summary[along], summary["min"], summary["max"], color=look.color, alpha=0.15, linewidth=0)
     axes.plot(
         summary[along],
         summary["mean"],
-        color=look.colour,
+        color=look.color,
         linestyle=look.line,
         marker=look.marker,
         linewidth=1.4,

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from siamese_lab.study.figures.style import Look
 
-MOST_IN_A_ROW = 4
+MAX_COLUMNS = 4
 
 
 def panels(titles: Sequence[str], width: float, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
@@ -22,7 +22,7 @@ def panels(titles: Sequence[str], width: float, height: float, sharey: bool = Fa
         height: likewise.
         sharey: whether all panels have one vertical axis.
     """
-    rows = math.ceil(len(titles) / MOST_IN_A_ROW)
+    rows = math.ceil(len(titles) / MAX_COLUMNS)
     columns = math.ceil(len(titles) / rows)
     figure = Figure((max(4.2, width * columns), height * rows), layout=ConstrainedLayoutEngine(h_pad=0.09, w_pad=0.06))
     every = figure.subplots(rows, columns, squeeze=False, sharey=sharey).flatten().tolist()
@@ -38,7 +38,7 @@ def add_legend(figure: Figure, looks: dict[str, Look]) -> None:
     """Of the strategies, above all panels."""
     handles = [
         Line2D(
-            [], [], color=look.colour, marker=look.marker, linestyle=look.line, linewidth=1.6, markersize=5, label=name
+            [], [], color=look.color, marker=look.marker, linestyle=look.line, linewidth=1.6, markersize=5, label=name
         )
         for name, look in looks.items()
     ]

@@ -5,10 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from siamese_lab.runs.names import each_once, in_order_of_strategies
+from siamese_lab.runs.display_names import sort_strategies, unique
 from siamese_lab.study.comparison import BASELINE, estimates
 from siamese_lab.study.figures.panels import panels
-from siamese_lab.study.figures.style import QUIETLY, looks
+from siamese_lab.study.figures.style import MUTED, looks
 from siamese_lab.study.statistics import Estimate
 
 
@@ -16,11 +16,11 @@ def draw_comparison(values: pd.DataFrame) -> Figure:
     """A panel for each data set, each with a scale of its own; a row for each strategy.
 
     Args:
-        values: Recall@1, as `comparison.of_metric` gives.
+        values: Recall@1, as `comparison.values_of_metric` gives.
     """
     estimated = estimates(values)
-    strategies = in_order_of_strategies(name for _, name in estimated)
-    data = each_once(name for name, _ in estimated)
+    strategies = sort_strategies(name for _, name in estimated)
+    data = unique(name for name, _ in estimated)
     figure, every = panels(data, width=2.7, height=1.0 + 0.38 * len(strategies), sharey=True)
     for axes, name in zip(every, data, strict=True):
         _draw_data(axes, {each: estimated[name, each] for each in strategies if (name, each) in estimated}, strategies)
@@ -43,18 +43,18 @@ def _draw_data(axes: Axes, estimated: dict[str, Estimate], strategies: list[str]
     for row, strategy in enumerate(strategies):
         if strategy not in estimated:
             axes.text(
-                0.5, row, "no finished run", transform=axes.get_yaxis_transform(), ha="center", va="center", **QUIETLY
+                0.5, row, "no finished run", transform=axes.get_yaxis_transform(), ha="center", va="center", **MUTED
             )
             continue
         of_strategy, look = estimated[strategy], looks(strategies)[strategy]
         if of_strategy.low is not None and of_strategy.high is not None:
             ends = [100 * of_strategy.low, 100 * of_strategy.high]
-            axes.plot(ends, [row, row], color=look.colour, linewidth=1.8, marker="|", markersize=8, zorder=2)
+            axes.plot(ends, [row, row], color=look.color, linewidth=1.8, marker="|", markersize=8, zorder=2)
         axes.plot(
             100 * of_strategy.mean,
             row,
             marker=look.marker,
-            color=look.colour,
+            color=look.color,
             markersize=7,
             markeredgecolor="white",
             zorder=3,

@@ -1,4 +1,4 @@
-"""One look of each strategy in all figures: a colour that the colour-blind tell apart (after Okabe & Ito 2008), and,
+"""One look of each strategy in all figures: a color that the color-blind tell apart (after Okabe & Ito 2008), and,
 for them and for print in grey, a marker and a kind of line of its own.
 """
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from matplotlib import rc_context
 
-from siamese_lab.runs.names import STRATEGIES, in_order_of_strategies
+from siamese_lab.runs.display_names import STRATEGIES, sort_strategies
 
 RC: dict[Any, Any] = {
     "font.size": 9,
@@ -23,14 +23,14 @@ RC: dict[Any, Any] = {
     "savefig.facecolor": "white",
     "svg.hashsalt": "siamese_lab",
 }
-QUIETLY: dict[str, Any] = {"fontsize": 8, "color": "0.4", "style": "italic"}
+MUTED: dict[str, Any] = {"fontsize": 8, "color": "0.4", "style": "italic"}
 """How a panel says that it has nothing to show."""
 
 
 class Look(NamedTuple):
     """How a strategy is drawn."""
 
-    colour: str
+    color: str
     marker: str
     line: Any
     """As matplotlib's linestyle."""
@@ -53,12 +53,12 @@ LOOKS = (
 
 def looks(strategies: Sequence[str]) -> dict[str, Look]:
     """The look of each."""
-    others = [name for name in in_order_of_strategies(strategies) if name not in STRATEGIES]
+    others = [name for name in sort_strategies(strategies) if name not in STRATEGIES]
     return {
         name: LOOKS[number % len(LOOKS)] for number, name in enumerate([*STRATEGIES, *others]) if name in strategies
     }
 
 
-def house_style() -> Any:
+def figure_style() -> Any:
     """A context in which figures are drawn and stored."""
     return rc_context(RC)

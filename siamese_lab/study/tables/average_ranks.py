@@ -4,15 +4,15 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from siamese_lab.runs.names import in_order_of_strategies, metric_name
+from siamese_lab.runs.display_names import metric_name, sort_strategies
 from siamese_lab.study.ranks import Ranks
 from siamese_lab.study.tables import cells
-from siamese_lab.study.tables.table import Table
+from siamese_lab.study.tables.table import ReportTable
 
 
-def average_ranks(ranks: Mapping[str, Ranks]) -> Table:
+def average_ranks(ranks: Mapping[str, Ranks]) -> ReportTable:
     """The table, of at least one metric."""
-    strategies = in_order_of_strategies(name for each in ranks.values() for name in each.average)
+    strategies = sort_strategies(name for each in ranks.values() for name in each.average)
     shown = [
         {"metric": metric_name(metric)}
         | {name: f"{each.average[name]:.2f}" if name in each.average else cells.MISSING for name in strategies}
@@ -29,7 +29,7 @@ def average_ranks(ranks: Mapping[str, Ranks]) -> Table:
         for metric, each in ranks.items()
         for name, rank in each.average.items()
     ]
-    return Table(
+    return ReportTable(
         "average_ranks", "Average ranks over data sets", pd.DataFrame(numbers), pd.DataFrame(shown), _note(ranks)
     )
 

@@ -8,7 +8,7 @@ from siamese_lab.study.statistics import Estimate
 MISSING = "–"
 
 
-def share(value: float) -> str:
+def percent(value: float) -> str:
     """In per cent, without the sign."""
     return f"{100 * value:.1f}"
 
@@ -21,20 +21,20 @@ def points(value: float) -> str:
 
 def mean(estimate: Estimate, seeds: int) -> str:
     """With half the width of the interval, and the number of seeds where it is not the table's."""
-    told = share(estimate.mean)
+    told = percent(estimate.mean)
     if estimate.high is not None:
-        told += f" ± {share(estimate.high - estimate.mean)}"
+        told += f" ± {percent(estimate.high - estimate.mean)}"
     return told if estimate.number == seeds else f"{told} [{estimate.number}]"
 
 
 def p_value(p: float | None) -> str:
-    """To three places."""
+    """To three folders."""
     if p is None:
         return MISSING
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def p_told(p: float) -> str:
+def p_in_sentence(p: float) -> str:
     """In a sentence."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from siamese_lab.runs.names import file_name, metric_name
+from siamese_lab.runs.display_names import file_name, metric_name
 from siamese_lab.study.comparison import BASELINE, Comparison
 from siamese_lab.study.tables import cells
-from siamese_lab.study.tables.table import Table
+from siamese_lab.study.tables.table import ReportTable
 
 NOTE = (
     "Mean of the differences seed by seed, its 95% interval (Student's t, for this difference alone), the p-value of "
@@ -17,9 +17,9 @@ NOTE = (
 )
 
 
-def differences(compared: Sequence[Comparison], metric: str) -> Table:
+def differences(compared: Sequence[Comparison], metric: str) -> ReportTable:
     """The table of one metric."""
-    return Table(
+    return ReportTable(
         f"{file_name(metric)}_difference_from_{BASELINE}",
         f"Test {metric_name(metric)}, difference from {BASELINE} sampling in points",
         pd.DataFrame(

@@ -2,18 +2,18 @@
 
 import pandas as pd
 
-from siamese_lab.runs.names import each_once, file_name, in_order_of_strategies, metric_name
+from siamese_lab.runs.display_names import file_name, metric_name, sort_strategies, unique
 from siamese_lab.study.comparison import estimates
 from siamese_lab.study.tables import cells
-from siamese_lab.study.tables.table import Table
+from siamese_lab.study.tables.table import ReportTable
 
 
-def means(values: pd.DataFrame, metric: str) -> Table:
-    """The table of one metric, of what `comparison.of_metric` gives."""
+def means(values: pd.DataFrame, metric: str) -> ReportTable:
+    """The table of one metric, of what `comparison.values_of_metric` gives."""
     estimated = estimates(values)
     seeds = max(each.number for each in estimated.values())
-    data = each_once(name for name, _ in estimated)
-    strategies = in_order_of_strategies(name for _, name in estimated)
+    data = unique(name for name, _ in estimated)
+    strategies = sort_strategies(name for _, name in estimated)
     shown = [
         {"strategy": strategy}
         | {
@@ -23,7 +23,7 @@ def means(values: pd.DataFrame, metric: str) -> Table:
         for strategy in strategies
     ]
     numbers = [{"data": name, "strategy": strategy} | each._asdict() for (name, strategy), each in estimated.items()]
-    return Table(
+    return ReportTable(
         file_name(metric),
         f"Test {metric_name(metric)}, in per cent",
         pd.DataFrame(numbers),

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from siamese_lab.runs.names import in_order_of_strategies
+from siamese_lab.runs.display_names import sort_strategies
 from siamese_lab.study.tables import cells
-from siamese_lab.study.tables.table import Table
-from siamese_lab.study.time_to_recall import Reached, telling
+from siamese_lab.study.tables.table import ReportTable
+from siamese_lab.study.time_to_recall import TimeToRecall, informative_levels
 
 NOTE = (
     "At the first validation that was at least as good, of training without validation: the median of the seeds and, "
@@ -21,13 +21,13 @@ TITLES = {"seconds": "Seconds of training", "triplets": "Thousands of triplets"}
 SUMMARY: dict[str, Callable[[Sequence[float]], Any]] = {"median": median, "least": min, "most": max}
 
 
-def times(reached: Sequence[Reached]) -> list[Table]:
+def times(reached: Sequence[TimeToRecall]) -> list[ReportTable]:
     """One of seconds and one of triplets; none where nothing is to be told."""
-    told = telling(reached)
+    told = informative_levels(reached)
     if not told:
         return []
     return [
-        Table(
+        ReportTable(
             f"{what}_to_reach",
             f"{title} to reach a validation Recall@1",
             _numbers(reached, what),
@@ -38,11 +38,11 @@ def times(reached: Sequence[Reached]) -> list[Table]:
     ]
 
 
-def _values(reached: Reached, what: str) -> Sequence[float]:
+def _values(reached: TimeToRecall, what: str) -> Sequence[float]:
     return reached.seconds if what == "seconds" else reached.triplets
 
 
-def _numbers(reached: Sequence[Reached], what: str) -> pd.DataFrame:
+def _numbers(reached: Sequence[TimeToRecall], what: str) -> pd.DataFrame:
     rows = []
     for each in reached:
         counts = {"level": each.level, "runs": each.runs, "reached": each.reached}
@@ -52,16 +52,16 @@ def _numbers(reached: Sequence[Reached], what: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _shown(told: Sequence[Reached], what: str) -> pd.DataFrame:
+def _shown(told: Sequence[TimeToRecall], what: str) -> pd.DataFrame:
     rows: dict[tuple[str, float], dict[str, str]] = {}
-    strategies = in_order_of_strategies(each.strategy for each in told)
+    strategies = sort_strategies(each.strategy for each in told)
     for each in told:
         row = {"data": each.data, "Recall@1": f"{100 * each.level:g}%"} | dict.fromkeys(strategies, cells.MISSING)
         rows.setdefault((each.data, each.level), row)[each.strategy] = _time(each, what)
     return pd.DataFrame(rows.values())
 
 
-def _time(reached: Reached, what: str) -> str:
+def _time(reached: TimeToRecall, what: str) -> str:
     if not reached.reached:
         return "not reached"
     unit = 1 if what == "seconds" else 1000

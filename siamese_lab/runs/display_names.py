@@ -11,7 +11,7 @@ STRATEGIES = ("random", "hard", "semi_hard", "distance_weighted")
 """Those of the lab's question, from the baseline on; others follow by name."""
 COUNTS = ("threshold", "positives", "negatives")
 """What stands among the figures of a test and is none."""
-LESS_IS_BETTER = ("eer",)
+LOWER_IS_BETTER = ("eer",)
 
 
 def metric_name(metric: str) -> str:
@@ -21,12 +21,12 @@ def metric_name(metric: str) -> str:
     return ", ".join([told, *(each.capitalize().replace("_", " ") for each in protocol)])
 
 
-def in_order_of_strategies(names: Iterable[str]) -> list[str]:
+def sort_strategies(names: Iterable[str]) -> list[str]:
     """Each once."""
     return sorted(set(names), key=lambda name: (STRATEGIES.index(name) if name in STRATEGIES else 99, name))
 
 
-def each_once(names: Iterable[str]) -> list[str]:
+def unique(names: Iterable[str]) -> list[str]:
     """Return each name once, in the order of first appearance; `runs.figures` lists data sets as tables show them."""
     return list(dict.fromkeys(names))
 
@@ -36,9 +36,9 @@ def is_figure(metric: str) -> bool:
     return metric.split("/")[-1] not in COUNTS
 
 
-def more_is_better(metric: str) -> bool:
+def higher_is_better(metric: str) -> bool:
     """Whether a higher figure is a better one."""
-    return metric.split("/")[-1] not in LESS_IS_BETTER
+    return metric.split("/")[-1] not in LOWER_IS_BETTER
 
 
 def file_name(metric: str) -> str:
