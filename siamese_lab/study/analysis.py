@@ -1,4 +1,4 @@
-"""All that is computed from the runs of a study, once, for tables, figures, the answer and the page."""
+"""Analyze the runs of a study once; tables, figures, conclusions and the page share the analysis."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,26 +17,26 @@ HEADLINE = "recall@1"
 
 
 class Analysis(NamedTuple):
-    """What the runs of a study come to."""
+    """The statistics of a study."""
 
     study: Study
     values: dict[str, pd.DataFrame]
-    """Of each metric, as `comparison.values_of_metric` gives; the headline's first."""
+    """Test values of each metric, as returned by `comparison.values_of_metric`; the headline metric comes first."""
     comparisons: dict[str, list[Comparison]]
-    """With random sampling, by each metric; empty where there is none."""
+    """Comparisons with random sampling for each metric; empty if the study has no random sampling."""
     ranks: dict[str, Ranks]
-    """By each metric that ranks at least two strategies on at least two data sets."""
+    """Ranks for each metric that has at least two strategies on at least two data sets."""
     curves: pd.DataFrame
     times_to_recall: list[TimeToRecall]
     protocol: Protocol
 
 
 def analyze(study: Study, levels: Sequence[float]) -> Analysis:
-    """The analysis of a study with at least one finished run.
+    """Analyze a study that has at least one finished run.
 
     Args:
-        study: as read.
-        levels: of validation Recall@1, in 0…1, whose reaching is timed.
+        study: the study, as returned by `runs.read_study`.
+        levels: levels of validation Recall@1 in 0…1; the time to reach each level is measured.
     """
     figures = runs.figures(study)
     metrics = sorted(figures["metric"].unique(), key=lambda metric: metric != HEADLINE)

@@ -1,4 +1,4 @@
-"""What a run recorded about its data set: title, place in tables, notes, and how its figures are joined."""
+"""The description of a data set that a run recorded: title, position in tables, notes, and how folds are joined."""
 
 from collections.abc import Mapping
 from pathlib import PureWindowsPath
@@ -18,21 +18,21 @@ EARLIER_TITLES = {
 
 
 class Fold(NamedTuple):
-    """One fold of a protocol whose figure is the mean over all folds."""
+    """One fold of a protocol that reports the mean over all folds."""
 
     number: int
     of: int
     option: str
     """The option that chooses the fold, such as "data.fold"."""
     prefix: str
-    """What the names of the figures to average begin with."""
+    """Prefix of the names of the metrics to average."""
 
 
 class DataSet(NamedTuple):
-    """The description."""
+    """The description of a data set."""
 
     label: str
-    """Title and protocol, as figures of two protocols do not compare."""
+    """Title and protocol, because results of two protocols cannot be compared."""
     order: int
     notes: tuple[str, ...] = ()
     compared: Mapping[str, Any] = MappingProxyType({})
@@ -44,7 +44,7 @@ def data_set(run: Results) -> DataSet:
     """Read the description of a run's data set.
 
     Raises:
-        KeyError, TypeError: if results.json does not describe it as a run does.
+        KeyError, TypeError: if the description in results.json is malformed.
     """
     recorded = run.data_set
     if recorded is None:

@@ -1,6 +1,6 @@
-"""Protocols of several folds: one run for each fold, joined into one figure (LFW's View 2: Huang et al. 2007, §III).
+"""Join the runs of a protocol with several folds into one result (LFW's View 2: Huang et al. 2007, §III).
 
-The figure is the mean over the folds ± their standard deviation (ddof=1) over √folds. Fewer folds give no figure.
+The result is the mean over the folds ± their standard deviation (ddof=1) over √folds. Missing folds give no result.
 """
 
 import json
@@ -19,30 +19,30 @@ from siamese_lab.study.data_set import DataSet, Fold, data_set
 
 
 class FoldMean(NamedTuple):
-    """A mean over all folds."""
+    """The mean of one metric over all folds, with its standard error."""
 
     mean: float
     standard_error: float
 
 
 class JoinedFolds(NamedTuple):
-    """The runs of one set of choices."""
+    """The joined folds of runs with the same configuration."""
 
     data: str
     """Title and protocol of the data set."""
     folds: int
     choices: dict[str, Any]
-    """What the runs share: `sampler.name`, …, `seed`, the facts that a data set compares by, and the `commit`."""
+    """Values that the runs share: `sampler.name`, …, `seed`, the compared facts of the data set, and the `commit`."""
     figures_of_fold: dict[int, dict[str, float | None]]
-    """`accuracy`, `auc` and so on of each fold that is finished."""
+    """`accuracy`, `auc` and other metrics of each finished fold."""
     missing: dict[int, str]
-    """The other folds, each with the reason."""
+    """Reason for each fold that has not finished."""
     estimates: dict[str, FoldMean]
-    """One for each figure; empty unless all folds are finished."""
+    """Mean of each metric; empty unless all folds have finished."""
 
 
 class _OfFold(NamedTuple):
-    """A run and the fold that it is."""
+    """A run of one fold."""
 
     folder: Path
     run: Results
@@ -51,33 +51,34 @@ class _OfFold(NamedTuple):
 
 
 def read_folds(folder: Path) -> list[JoinedFolds]:
-    """Join the folds of each set of choices among the runs anywhere below a folder.
+    """Read all runs below a folder and join their folds.
 
     Raises:
-        UserError: for a folder that is not there or holds no fold, and as `join`.
+        UserError: if the folder does not exist or holds no fold, and for the reasons of `join_folds`.
     """
     if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}. Sweeps leave theirs at outputs/sweeps/DATE/TIME.")
-    folders = sorted(place.parent for place in folder.rglob(results.FILE_NAME))
-    joined = join_folds((place, results.read_results(place)) for place in folders)
+        raise UserError(f"There is no folder {folder}. Sweeps write to outputs/sweeps/DATE/TIME.")
+    folders = sorted(path.parent for path in folder.rglob(results.FILE_NAME))
+    joined = join_folds((each, results.read_results(each)) for each in folders)
     if not joined:
         raise UserError(
-            f"{folder} holds results of {len(folders)} runs, but none of a fold. "
-            "Make the ten of LFW's View 2: python -m siamese_lab.train -m experiment=lfw_view2."
+            f"{folder} holds results of {len(folders)} runs, but no run of a fold. "
+            "To run the ten folds of LFW's View 2:  python -m siamese_lab.train -m experiment=lfw_view2."
         )
     return joined
 
 
 def join_folds(runs: Iterable[tuple[Path, Results]]) -> list[JoinedFolds]:
-    """Join the folds of each set of choices, in the order of its first run; runs that are no folds are passed over.
+    """Join the folds of runs with the same configuration, in the order of the first run of each group.
 
-    Runs belong together if their choices are equal but for the fold, with the same code and the same images.
+    Runs belong together if only the fold differs: configuration, code and images are the same. Runs without a fold are
+    ignored.
 
     Args:
-        runs: each with its folder.
+        runs: the results of each run, with its folder.
 
     Raises:
-        UserError: where two runs of equal choices have finished one fold.
+        UserError: if two runs with the same configuration finished the same fold.
     """
     groups: dict[str, dict[int, list[_OfFold]]] = {}
     for folder, run in runs:
@@ -90,7 +91,7 @@ def join_folds(runs: Iterable[tuple[Path, Results]]) -> list[JoinedFolds]:
 
 
 def differing(joined: Sequence[JoinedFolds]) -> list[str]:
-    """Return the names of the choices that differ; the sampler where nothing differs."""
+    """Return the names of the options that differ; only the sampler's name if nothing differs."""
     names = {name: None for each in joined for name in each.choices}
     differ = [name for name in names if any(each.choices.get(name) != joined[0].choices.get(name) for each in joined)]
     return differ or ["sampler.name"]
@@ -112,8 +113,8 @@ def _joined(runs_of_fold: Mapping[int, list[_OfFold]]) -> JoinedFolds:
         finished = [each for each in runs if each.run.status == "finished"]
         if len(finished) > 1:
             raise UserError(
-                f"Fold {fold} of {some.data_set.label} was finished twice with the same choices, in "
-                f"{finished[0].folder} and {finished[1].folder}. Report a folder that holds one of them."
+                f"Fold {fold} of {some.data_set.label} was finished twice with the same configuration, in "
+                f"{finished[0].folder} and {finished[1].folder}. Report a folder that holds only one of them."
             )
         if finished:
             figures_of_fold[fold] = _figures(finished[0])
@@ -130,7 +131,7 @@ def _figures(each: _OfFold) -> dict[str, float | None]:
 
 
 def _estimates(folds: Sequence[Mapping[str, float | None]]) -> dict[str, FoldMean]:
-    """Average each figure that every fold has."""
+    """Average each metric that every fold has."""
     estimates = {}
     for name in folds[0]:
         values = [value for figures in folds if (value := figures.get(name)) is not None]

@@ -1,4 +1,4 @@
-"""The report as one page that needs nothing beside it: style and figures are in it, and no script."""
+"""The report as one self-contained HTML page: styles and figures are embedded, and it has no script."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ TEMPLATE = "page.html.jinja"
 
 
 def write_page(analysis: Analysis, tables: Tables, drawn: Mapping[str, StoredFigure], folder: Path) -> Path:
-    """Write the page into a folder."""
+    """Write report.html into a folder and return its path."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -30,13 +30,13 @@ def write_page(analysis: Analysis, tables: Tables, drawn: Mapping[str, StoredFig
     )
     environment.filters["embedded"] = embedded
     page = environment.get_template(TEMPLATE).render(contents(analysis, tables, drawn))
-    place = folder / FILE_NAME
-    place.write_text(page, encoding="utf-8", newline="\n")
-    return place
+    path = folder / FILE_NAME
+    path.write_text(page, encoding="utf-8", newline="\n")
+    return path
 
 
 def contents(analysis: Analysis, tables: Tables, drawn: Mapping[str, StoredFigure]) -> dict[str, Any]:
-    """All that the template asks for."""
+    """Return the variables of the template."""
     study = analysis.study
     return {
         "study": study,
@@ -57,24 +57,24 @@ def contents(analysis: Analysis, tables: Tables, drawn: Mapping[str, StoredFigur
 
 
 def describe_comparison(analysis: Analysis) -> str:
-    """What the strategies were given alike."""
+    """Describe in one sentence which options the strategies share."""
     runs = analysis.study.runs
     if all_tuned(runs):
         budgets = tuning_budgets(runs)
         if any(len(each) > 1 for each in budgets.values()):
-            return "Tuned strategies, by budgets that differ: this is no comparison of strategies."
+            return "The strategies were tuned with different budgets, so this does not compare strategies."
         listed = "; ".join(f"{data}: {budget}" for data, (budget,) in budgets.items())
         return (
-            "Tuned strategies: each runs with the options that were best on validation classes, by a budget that is "
-            f"the same for all ({listed})."
+            "Tuned options: each strategy uses the options that scored best on validation classes, and all strategies "
+            f"have the same tuning budget ({listed})."
         )
     if any_tuned(runs):
-        return "Some runs are of tuned options, others of fixed ones: this is no comparison of strategies."
-    return "Fixed options: on a data set all strategies run with the same ones, but for those of their own."
+        return "Some runs use tuned options and others use fixed options, so this does not compare strategies."
+    return "Fixed options: on each data set all strategies use the same options, except for the sampler's options."
 
 
 def options_of_strategies(analysis: Analysis) -> list[tuple[str, str, dict[str, str]]]:
-    """Each strategy, data sets that it has the same options on, and these options."""
+    """Return rows of a strategy, the data sets on which its options are equal, and these options."""
     rows: list[tuple[str, list[str], dict[str, str]]] = []
     of_strategies = analysis.protocol.of_strategies
     for strategy in analysis.study.strategies:
@@ -90,5 +90,5 @@ def options_of_strategies(analysis: Analysis) -> list[tuple[str, str, dict[str, 
 
 
 def embedded(drawn: StoredFigure) -> str:
-    """A figure as an address that holds it."""
+    """Return a data URI that holds the figure as SVG."""
     return f"data:image/svg+xml;base64,{b64encode(drawn.svg.encode()).decode()}"

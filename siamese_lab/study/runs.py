@@ -1,4 +1,4 @@
-"""The runs of a study: every results.json below a folder, with those set aside that do not belong or cannot be read."""
+"""Read the runs of a study from every results.json below a folder, and list the excluded files with a reason."""
 
 import math
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ from siamese_lab.study.validation import validate_results
 VALIDATION_METRIC = "recall@1"
 DISTANCES = tuple(f"{kind}_q{share}" for kind in ("d_ap", "d_an") for share in (10, 50, 90))
 TRAINING_COLUMNS = ("loss", "active_share", *DISTANCES)
-"""What is drawn of the course of a run, beside its validation."""
+"""Logged training values that are drawn alongside the validation metric."""
 
 
 class Run(NamedTuple):
-    """A job of the study."""
+    """A run of the study."""
 
     folder: str
-    """Its folder, below the study's."""
+    """Folder of the run, relative to the folder of the study."""
     data: str
-    """The set and the protocol, as people write them."""
+    """Title and protocol of the data set."""
     strategy: str
     seed: int
     results: Results
@@ -35,19 +35,19 @@ class Run(NamedTuple):
 
     @property
     def finished(self) -> bool:
-        """Whether there is something to compare."""
+        """Return whether the run has finished, so that it can be compared."""
         return self.results.status == "finished"
 
 
 class Excluded(NamedTuple):
-    """A file that is not counted."""
+    """A results.json that is not counted, with the reason."""
 
     folder: str
     reason: str
 
 
 class Cell(NamedTuple):
-    """A job that there ought to be."""
+    """The data set, strategy and seed that identify a job."""
 
     data: str
     strategy: str
@@ -55,59 +55,59 @@ class Cell(NamedTuple):
 
 
 class Study(NamedTuple):
-    """All that is known of a study."""
+    """The runs of a study and the files that were excluded."""
 
     name: str
     runs: list[Run]
     excluded: list[Excluded]
     folds: int
-    """How many further runs are folds, whose figures only count together: see `folds`."""
+    """Number of further runs that are folds; module `folds` joins them."""
 
     @property
     def finished(self) -> list[Run]:
-        """The runs that are compared."""
+        """Return the finished runs."""
         return [run for run in self.runs if run.finished]
 
     @property
     def finished_by_data(self) -> list[Run]:
-        """The same runs, one data set after another as tables show them."""
-        return sorted(self.finished, key=_place_in_tables)
+        """Return the finished runs, sorted by data set in the order of the tables."""
+        return sorted(self.finished, key=_position_in_tables)
 
     @property
     def strategies(self) -> list[str]:
-        """In order."""
+        """Return the strategies of all runs in the order of the tables."""
         return sort_strategies(run.strategy for run in self.runs)
 
     @property
     def data(self) -> list[str]:
-        """In order."""
-        return unique(run.data for run in sorted(self.runs, key=_place_in_tables))
+        """Return the data sets of all runs in the order of the tables."""
+        return unique(run.data for run in sorted(self.runs, key=_position_in_tables))
 
     @property
     def notes(self) -> dict[str, list[str]]:
-        """What the data sets say about their figures, by label."""
-        noted = {run.data: unique(run.data_set.notes) for run in sorted(self.runs, key=_place_in_tables)}
+        """Return the notes of each data set about its results."""
+        noted = {run.data: unique(run.data_set.notes) for run in sorted(self.runs, key=_position_in_tables)}
         return {data: notes for data, notes in noted.items() if notes}
 
     @property
     def seeds(self) -> list[int]:
-        """In order."""
+        """Return the seeds of all runs in ascending order."""
         return sorted({run.seed for run in self.runs})
 
     @property
     def missing(self) -> list[Cell]:
-        """Jobs of the whole grid of data, strategies and seeds that have left nothing."""
-        there = {(run.data, run.strategy, run.seed) for run in self.runs}
+        """Return the jobs of the full grid of data sets, strategies and seeds that have no results."""
+        present = {(run.data, run.strategy, run.seed) for run in self.runs}
         grid = product(self.data, self.strategies, self.seeds)
-        return [Cell(*each) for each in grid if each not in there]
+        return [Cell(*each) for each in grid if each not in present]
 
 
-def _place_in_tables(run: Run) -> tuple[int, str]:
+def _position_in_tables(run: Run) -> tuple[int, str]:
     return run.data_set.order, run.data
 
 
 def run_folders(folder: Path) -> Iterator[Path]:
-    """The folders that hold a results.json, but for evaluations and the trials of a tuning."""
+    """Yield the folders that hold a results.json, except for evaluations and the trials of a tuning."""
     for file in sorted(folder.rglob(results.FILE_NAME)):
         above = file.parent.relative_to(folder).parts
         if not any(name in ("evaluations", "tuning") or name.startswith("trial=") for name in above):
@@ -115,24 +115,24 @@ def run_folders(folder: Path) -> Iterator[Path]:
 
 
 def read_study(folder: Path, commit: str | None = None) -> Study:
-    """The study in a folder.
+    """Read the study in a folder.
 
     Args:
-        folder: whose `results.json` files are read, however deep they lie.
-        commit: counts only runs of the version of the code whose commit begins like this.
+        folder: the folder to search for `results.json` files, at any depth.
+        commit: if given, count only runs with a commit that starts with this prefix.
 
     Raises:
-        UserError: for a folder that is not there.
+        UserError: if the folder does not exist.
     """
     if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}. Studies lie at outputs/NAME, other sweeps at outputs/sweeps.")
+        raise UserError(f"There is no folder {folder}. Studies are in outputs/NAME, other sweeps in outputs/sweeps.")
     runs: dict[Cell, Run] = {}
     excluded = []
     folds = 0
-    for place in run_folders(folder):
-        below = place.relative_to(folder).as_posix()
+    for run_folder in run_folders(folder):
+        below = run_folder.relative_to(folder).as_posix()
         try:
-            run = _read_run(place, below)
+            run = _read_run(run_folder, below)
         except UserError as error:
             excluded.append(Excluded(below, str(error)))
             continue
@@ -140,32 +140,32 @@ def read_study(folder: Path, commit: str | None = None) -> Study:
         if run.data_set.fold is not None:
             folds += 1
         elif commit is not None and not (run.results.commit or "").startswith(commit):
-            excluded.append(Excluded(below, f"Of commit {run.results.commit}, and {commit} was asked for."))
+            excluded.append(Excluded(below, f"Its commit is {run.results.commit}, but only {commit} was requested."))
         elif cell not in runs or (run.finished and not runs[cell].finished):
             if cell in runs:
-                excluded.append(Excluded(runs[cell].folder, f"Not finished, as the same job in {below} is."))
+                excluded.append(Excluded(runs[cell].folder, f"It has not finished, but the same job in {below} has."))
             runs[cell] = run
         else:
-            excluded.append(Excluded(below, f"The same data, strategy and seed as {runs[cell].folder}."))
+            excluded.append(Excluded(below, f"It repeats the data, strategy and seed of {runs[cell].folder}."))
     return Study(folder.resolve().name, list(runs.values()), excluded, folds)
 
 
-def _read_run(place: Path, below: str) -> Run:
+def _read_run(folder: Path, below: str) -> Run:
     try:
-        run = results.read_results(place)
+        run = results.read_results(folder)
         validate_results(run)
         described = data_set(run)
     except OSError as error:
-        raise UserError(f"It cannot be read: {error.strerror}.") from error
+        raise UserError(f"The file cannot be read: {error.strerror}.") from error
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"It is not the results.json of a run of this lab: {error!r}.") from error
+        raise UserError(f"The file is not the results.json of a siamese_lab run: {error!r}.") from error
     return Run(below, described.label, run.sampler, run.seed, run, described)
 
 
 def figures(study: Study) -> pd.DataFrame:
-    """A row for each figure that a finished run was tested for: data, strategy, seed, metric, value.
+    """Return a row for each test metric of each finished run: data, strategy, seed, metric, value.
 
-    What the images cannot tell, and what is no number, has no row.
+    Undefined metrics (None) and metrics that are not finite have no row.
     """
     rows = [
         (run.data, run.strategy, run.seed, metric, float(value))
@@ -177,10 +177,10 @@ def figures(study: Study) -> pd.DataFrame:
 
 
 def curves(study: Study) -> pd.DataFrame:
-    """A row for each validation of a finished run: where it stood, what was logged since the one before, Recall@1.
+    """Return a row for each validation of each finished run.
 
-    Columns: data, strategy, seed, step, triplets, seconds (of training), recall@1 (of validation), those of
-    `TRAINING_COLUMNS`; NaN for what was not logged.
+    Columns: data, strategy, seed, step, triplets, seconds (of training), recall@1 (of validation) and
+    `TRAINING_COLUMNS`, the means since the previous validation. Values that were not logged are NaN.
     """
     rows = [
         {

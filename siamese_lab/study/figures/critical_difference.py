@@ -17,7 +17,7 @@ BAR = 0.5
 
 def draw_critical_difference(ranks: Ranks) -> Figure:
     """The best strategy to the left, its label too; those of the worse half stand to the right."""
-    bars, names = ranks.alike, list(ranks.average)
+    bars, names = ranks.indistinguishable, list(ranks.average)
     half = math.ceil(len(names) / 2)
     first_label = 1.2 + BAR * len(bars)
     figure = Figure((6.6, ROW * (first_label + half + 4.4)))
