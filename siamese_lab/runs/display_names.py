@@ -1,4 +1,4 @@
-"""How strategies and figures are written for people, and in what order they stand."""
+"""Display names of metrics, and the display order of strategies and data sets."""
 
 import re
 from collections.abc import Iterable
@@ -6,23 +6,23 @@ from collections.abc import Iterable
 METRICS = {"r_precision": "R-Precision", "map@r": "MAP@R"} | {
     name: name.upper() for name in ("mrr", "auc", "eer", "nmi", "ami")
 }
-"""Those that are not written as their names begin."""
+"""Display names of metrics that capitalization does not give."""
 STRATEGIES = ("random", "hard", "semi_hard", "distance_weighted")
-"""Those of the lab's question, from the baseline on; others follow by name."""
+"""Strategies that the lab compares, the baseline first; other strategies follow in alphabetical order."""
 COUNTS = ("threshold", "positives", "negatives")
-"""What stands among the figures of a test and is none."""
+"""Entries of the test results that are not metrics."""
 LOWER_IS_BETTER = ("eer",)
 
 
 def metric_name(metric: str) -> str:
-    """Of `recall@1`: Recall@1; of `view_1/auc`: AUC, View 1."""
+    """Return the display name of a metric: "Recall@1" for `recall@1`, "AUC, View 1" for `view_1/auc`."""
     *protocol, name = metric.split("/")
-    told = METRICS.get(name) or (name.upper() if "@far" in name else name.capitalize().replace("_", " "))
-    return ", ".join([told, *(each.capitalize().replace("_", " ") for each in protocol)])
+    shown = METRICS.get(name) or (name.upper() if "@far" in name else name.capitalize().replace("_", " "))
+    return ", ".join([shown, *(each.capitalize().replace("_", " ") for each in protocol)])
 
 
 def sort_strategies(names: Iterable[str]) -> list[str]:
-    """Each once."""
+    """Return each strategy once, in display order."""
     return sorted(set(names), key=lambda name: (STRATEGIES.index(name) if name in STRATEGIES else 99, name))
 
 
@@ -32,15 +32,15 @@ def unique(names: Iterable[str]) -> list[str]:
 
 
 def is_figure(metric: str) -> bool:
-    """Whether this is worth a mean, and no count."""
+    """Return whether the value is a metric, not a count or a threshold."""
     return metric.split("/")[-1] not in COUNTS
 
 
 def higher_is_better(metric: str) -> bool:
-    """Whether a higher figure is a better one."""
+    """Return whether a higher value of the metric is better."""
     return metric.split("/")[-1] not in LOWER_IS_BETTER
 
 
 def file_name(metric: str) -> str:
-    """Of letters that every file system takes: `recall_at_1`."""
+    """Return a name that every file system accepts, such as `recall_at_1`."""
     return re.sub(r"[^\w.-]+", "_", metric.replace("@", "_at_").replace("=", "_"))

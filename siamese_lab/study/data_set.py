@@ -14,7 +14,7 @@ EARLIER_TITLES = {
     "omniglot": "Omniglot",
     "lfw": "LFW",
 }
-"""Titles of the sets of earlier versions, in the order of tables; results.json did not describe data sets then."""
+"""Titles of data sets in results of earlier versions, which have no description; in the order of the tables."""
 
 
 class Fold(NamedTuple):

@@ -42,7 +42,9 @@ def protocol(study: Study) -> Protocol:
         for option in dict.fromkeys(name for each in options.values() for name in each):
             by_run = {run.folder: options[run.folder].get(option, "not set") for run in runs}
             of_strategy = option.startswith("sampler.") or (all_tuned(runs) and not _all_equal(by_run.values()))
-            if of_strategy and all(_all_equal(by_run[run.folder] for run in each) for each in _by_strategy(runs).values()):
+            if of_strategy and all(
+                _all_equal(by_run[run.folder] for run in each) for each in _by_strategy(runs).values()
+            ):
                 for strategy, mine in _by_strategy(runs).items():
                     if option in options[mine[0].folder]:
                         of_strategies.setdefault((data, strategy), {})[option] = by_run[mine[0].folder]

@@ -20,7 +20,7 @@ from siamese_lab.runs.display_names import sort_strategies, unique
 from siamese_lab.study.statistics import ALPHA
 
 PERMUTATIONS = 20_000
-"""StoredFigure where there are more than this many."""
+"""Number of random permutations if the exact test needs more than this number."""
 
 
 class Ranks(NamedTuple):

@@ -1,4 +1,4 @@
-"""The course of training: a figure over steps or seconds, as the mean over seeds between the least and the most."""
+"""Training curves over steps or seconds: the mean over seeds, with a band from minimum to maximum."""
 
 from typing import NamedTuple
 
@@ -13,13 +13,13 @@ from siamese_lab.study.figures.style import Look, looks
 
 
 class Quantity(NamedTuple):
-    """What is drawn upwards."""
+    """The quantity on the vertical axis."""
 
     column: str
-    """Of `runs.curves`."""
+    """Column of `runs.curves`."""
     label: str
     share: bool
-    """Whether it is written in per cent."""
+    """True if the axis shows percentages."""
 
 
 LOSS = Quantity("loss", "training loss", share=False)
@@ -29,12 +29,12 @@ ALONG = {"step": "steps", "seconds": "seconds of training"}
 
 
 def draw_curves(curves: pd.DataFrame, quantity: Quantity, along: str) -> Figure | None:
-    """A panel for each data set, each with scales of its own; None where nothing was logged.
+    """Draw a panel with its own scales for each data set; return None if nothing was logged.
 
     Args:
-        curves: as `runs.curves` gives.
-        quantity: to draw.
-        along: "step" or "seconds".
+        curves: the validations of all runs, as returned by `runs.curves`.
+        quantity: the quantity to draw.
+        along: the horizontal axis, "step" or "seconds".
     """
     logged = curves.dropna(subset=[quantity.column])
     if logged.empty:
@@ -57,7 +57,7 @@ def draw_curves(curves: pd.DataFrame, quantity: Quantity, along: str) -> Figure 
 
 
 def over_seeds(of_cell: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Mean, least and most of a column at each step, and the mean seconds up to it."""
+    """Return mean, minimum and maximum of a column over seeds at each step, with the mean seconds of that step."""
     by_step = of_cell.groupby("step")
     summary = by_step[column].agg(["mean", "min", "max"])
     return summary.assign(seconds=by_step["seconds"].mean()).reset_index()

@@ -1,4 +1,4 @@
-"""How far positives and negatives are that a strategy selects, over training: median and the middle 80%."""
+"""The distances of the selected positives and negatives over training: median and middle 80%."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,10 +23,10 @@ KINDS: dict[str, tuple[str, Any, str]] = {
 
 
 def draw_distances(curves: pd.DataFrame) -> Figure | None:
-    """A row for each data set and a column for each strategy; None where nothing was logged.
+    """Draw a row for each data set and a column for each strategy; return None if nothing was logged.
 
     Args:
-        curves: as `runs.curves` gives.
+        curves: the validations of all runs, as returned by `runs.curves`.
     """
     logged = curves.dropna(subset=list(DISTANCES))
     if logged.empty:

@@ -1,4 +1,4 @@
-"""The headline picture: test Recall@1 of every strategy on every data set, with intervals and the seeds themselves."""
+"""The headline figure: test Recall@1 of every strategy on every data set, with intervals and single seeds."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,10 +13,10 @@ from siamese_lab.study.statistics import Estimate
 
 
 def draw_comparison(values: pd.DataFrame) -> Figure:
-    """A panel for each data set, each with a scale of its own; a row for each strategy.
+    """Draw a panel with its own scale for each data set, and a row for each strategy.
 
     Args:
-        values: Recall@1, as `comparison.values_of_metric` gives.
+        values: Recall@1, as returned by `comparison.values_of_metric`.
     """
     estimated = estimates(values)
     strategies = sort_strategies(name for _, name in estimated)
@@ -29,7 +29,7 @@ def draw_comparison(values: pd.DataFrame) -> Figure:
                 _draw_seeds(axes, row, 100 * values.loc[(name, strategy)].dropna())
     every[0].set_yticks(range(len(strategies)), strategies)
     every[0].set_ylim(len(strategies) - 0.5, -0.6)
-    figure.supxlabel(f"test Recall@1 in per cent: {_legend(estimated)}", fontsize=9)
+    figure.supxlabel(f"test Recall@1 in percent: {_legend(estimated)}", fontsize=9)
     return figure
 
 
@@ -68,5 +68,5 @@ def _draw_seeds(axes: Axes, row: int, values: pd.Series) -> None:
 
 def _legend(estimated: dict[tuple[str, str], Estimate]) -> str:
     if all(each.low is None for each in estimated.values()):
-        return "one seed, which tells no interval. Each panel has its own scale"
+        return "one seed without an interval. Each panel has its own scale"
     return "mean, 95% interval (bar), seeds (dots), mean of random (dotted). Each panel has its own scale"

@@ -1,4 +1,4 @@
-"""The tables of a report, a file for each kind."""
+"""The tables of a report, one module for each kind of table; the statistics are computed elsewhere in `study`."""
 
 from typing import NamedTuple
 
@@ -11,24 +11,24 @@ from siamese_lab.study.tables.times import times
 
 
 class Tables(NamedTuple):
-    """All of a report, as the page groups them."""
+    """All tables of a report, in the groups of the page."""
 
     headline: list[ReportTable]
-    """Of Recall@1: the means, and the differences from random sampling where there are some."""
+    """Means of Recall@1, and the differences from random sampling if the study has random sampling."""
     ranks: list[ReportTable]
     times: list[ReportTable]
     others: list[ReportTable]
-    """The means of the other metrics."""
+    """Means of the other metrics."""
     other_differences: list[ReportTable]
-    """Their differences from random sampling."""
+    """Differences of the other metrics from random sampling."""
 
     def every(self) -> list[ReportTable]:
-        """To be written."""
+        """Return all tables in one list."""
         return [table for group in self for table in group]
 
 
 def tabulate(analysis: Analysis) -> Tables:
-    """The tables that the analysis have something for."""
+    """Build all tables that the analysis has values for."""
     of_means = {metric: means(values, metric) for metric, values in analysis.values.items()}
     of_differences = {metric: differences(each, metric) for metric, each in analysis.comparisons.items() if each}
     return Tables(

@@ -1,4 +1,4 @@
-"""The mean of a metric over seeds, of every strategy on every data set, ± its 95% interval."""
+"""The table of the mean of a metric over seeds ± its 95% interval, for every strategy on every data set."""
 
 import pandas as pd
 
@@ -9,7 +9,7 @@ from siamese_lab.study.tables.table import ReportTable
 
 
 def means(values: pd.DataFrame, metric: str) -> ReportTable:
-    """The table of one metric, of what `comparison.values_of_metric` gives."""
+    """Build the table of one metric from the values that `comparison.values_of_metric` returns."""
     estimated = estimates(values)
     seeds = max(each.number for each in estimated.values())
     data = unique(name for name, _ in estimated)
@@ -25,7 +25,7 @@ def means(values: pd.DataFrame, metric: str) -> ReportTable:
     numbers = [{"data": name, "strategy": strategy} | each._asdict() for (name, strategy), each in estimated.items()]
     return ReportTable(
         file_name(metric),
-        f"Test {metric_name(metric)}, in per cent",
+        f"Test {metric_name(metric)}, in percent",
         pd.DataFrame(numbers),
         pd.DataFrame(shown),
         _note(seeds, {each.number for each in estimated.values()}, len(estimated) < len(data) * len(strategies)),
@@ -34,11 +34,13 @@ def means(values: pd.DataFrame, metric: str) -> ReportTable:
 
 def _note(seeds: int, numbers: set[int], some_missing: bool) -> str:
     if seeds == 1:
-        told = ["Of one seed, which tells no interval."]
+        sentences = ["One seed; a single seed has no interval."]
     else:
-        told = [f"Mean over {seeds} seeds ± half of its 95% interval (Student's t)."]
+        sentences = [f"Mean over {seeds} seeds ± half of its 95% interval (Student's t)."]
         if numbers != {seeds}:
-            told.append("In brackets where fewer finished: how many; one tells no interval.")
+            sentences.append(
+                "Brackets give the number of finished seeds if it is lower; a single seed has no interval."
+            )
     if some_missing:
-        told.append(f"{cells.MISSING}: no finished run.")
-    return " ".join(told)
+        sentences.append(f"{cells.MISSING}: no finished run.")
+    return " ".join(sentences)

@@ -1,4 +1,4 @@
-"""A table as numbers for programs (CSV) and as it is shown (Markdown, LaTeX, the page)."""
+"""A table of the report: full-precision numbers (CSV) and formatted text (Markdown, LaTeX, the page)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,28 +9,28 @@ import pandas as pd
 from siamese_lab.runs.files import delete_stale_files
 
 TEXT_COLUMNS = ("strategy", "data", "metric", "reached")
-"""Columns of words, which are set to the left."""
+"""Columns that hold text and are aligned left."""
 LATEX_ESCAPES = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
     | {"±": r"$\pm$", "−": "$-$", "–": "--", "×": r"$\times$", "≤": r"$\le$", "≥": r"$\ge$", "α": r"$\alpha$"}
     | {"χ": r"$\chi$", "²": "$^2$", "…": r"\dots{}", "’": "'", "“": "``", "”": "''", "š": r"\v{s}"}
 )
-"""What LaTeX reads otherwise, or pdflatex not at all."""
+"""Replacements for characters that LaTeX interprets or that pdflatex cannot print."""
 
 
 class ReportTable(NamedTuple):
-    """A table and what is to be known of it."""
+    """A table with its title and note."""
 
     name: str
-    """Of its files, and of its label."""
+    """Name of the files and of the LaTeX label."""
     title: str
     numbers: pd.DataFrame
-    """A row for each figure, in full precision."""
+    """Numbers in full precision, one row for each value."""
     shown: pd.DataFrame
-    """As text."""
+    """Formatted text of the table."""
     note: str
-    """Sentences to stand below it."""
+    """Sentences below the table."""
 
 
 def write_tables(tables: Sequence[ReportTable], folder: Path) -> None:
@@ -44,7 +44,7 @@ def write_tables(tables: Sequence[ReportTable], folder: Path) -> None:
 
 
 def markdown(table: ReportTable) -> str:
-    """With the title above and the note below."""
+    """Return the table as Markdown, with the title above and the note below."""
     body = table.shown.map(lambda text: text.replace("|", r"\|")).to_markdown(
         index=False, disable_numparse=True, colalign=["left" if left else "right" for left in text_columns(table)]
     )
@@ -52,7 +52,7 @@ def markdown(table: ReportTable) -> str:
 
 
 def latex(table: ReportTable) -> str:
-    """A floating table for the package booktabs."""
+    """Return the table as a LaTeX float that needs the package booktabs."""
     text: str = (
         table.shown.style.hide(axis="index")
         .format(escape_latex)
@@ -70,10 +70,10 @@ def latex(table: ReportTable) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """As pdflatex prints it."""
+    """Return the text with all characters escaped that pdflatex would not print."""
     return text.translate(LATEX_ESCAPES)
 
 
 def text_columns(table: ReportTable) -> list[bool]:
-    """Of each column, whether it holds words, not numbers."""
+    """Return for each column whether it holds text instead of numbers."""
     return [column in TEXT_COLUMNS for column in table.shown.columns]

@@ -1,4 +1,4 @@
-"""The seconds and triplets that a strategy takes to reach levels of validation Recall@1."""
+"""The tables of the seconds and triplets that a strategy needs to reach levels of validation Recall@1."""
 
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -12,9 +12,9 @@ from siamese_lab.study.tables.table import ReportTable
 from siamese_lab.study.time_to_recall import TimeToRecall, informative_levels
 
 NOTE = (
-    "At the first validation that was at least as good, of training without validation: the median of the seeds and, "
-    "in brackets, the least and the most; “2 of 3” where a run never did, whose time is not counted. Levels that no "
-    "run reached, or every run at its first validation, are left out here, not in the CSV."
+    "Measured at the first validation that reaches the level, without the time of validation: the median over seeds, "
+    "with minimum and maximum in brackets. “2 of 3” means that one of three runs never reached the level; its time is not "
+    "counted. The CSV also has the levels that no run reached or that every run reached at its first validation."
 )
 
 TITLES = {"seconds": "Seconds of training", "triplets": "Thousands of triplets"}
@@ -22,16 +22,16 @@ SUMMARY: dict[str, Callable[[Sequence[float]], Any]] = {"median": median, "least
 
 
 def times(reached: Sequence[TimeToRecall]) -> list[ReportTable]:
-    """One of seconds and one of triplets; none where nothing is to be told."""
-    told = informative_levels(reached)
-    if not told:
+    """Build a table of seconds and a table of triplets; none if no level is informative."""
+    informative = informative_levels(reached)
+    if not informative:
         return []
     return [
         ReportTable(
             f"{what}_to_reach",
             f"{title} to reach a validation Recall@1",
             _numbers(reached, what),
-            _shown(told, what),
+            _shown(informative, what),
             NOTE,
         )
         for what, title in TITLES.items()
@@ -52,10 +52,10 @@ def _numbers(reached: Sequence[TimeToRecall], what: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _shown(told: Sequence[TimeToRecall], what: str) -> pd.DataFrame:
+def _shown(informative: Sequence[TimeToRecall], what: str) -> pd.DataFrame:
     rows: dict[tuple[str, float], dict[str, str]] = {}
-    strategies = sort_strategies(each.strategy for each in told)
-    for each in told:
+    strategies = sort_strategies(each.strategy for each in informative)
+    for each in informative:
         row = {"data": each.data, "Recall@1": f"{100 * each.level:g}%"} | dict.fromkeys(strategies, cells.MISSING)
         rows.setdefault((each.data, each.level), row)[each.strategy] = _time(each, what)
     return pd.DataFrame(rows.values())
