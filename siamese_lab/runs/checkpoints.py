@@ -21,7 +21,7 @@ CONFIG_FORMAT = 1
 
 
 def find_checkpoint(place: Path) -> Path:
-    """Return the checkpoint for a path: the file itself, or for the folder of a run the checkpoint that the run reports.
+    """Return the checkpoint for a path: the file itself, or the checkpoint that the run in a folder reports.
 
     Raises:
         UserError: if there is no such checkpoint.
@@ -114,9 +114,7 @@ def _stored(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     callbacks = checkpoint.get("callbacks")
     state = callbacks.get(CONFIG_KEY) if isinstance(callbacks, Mapping) else None
     if not isinstance(state, Mapping) or "overrides" not in state:
-        raise UserError(
-            "The checkpoint was not written by a run of siamese_lab, which stores its configuration alongside the weights."
-        )
+        raise UserError("The checkpoint was not written by a run of siamese_lab, because it stores no configuration.")
     if state.get("format", CONFIG_FORMAT) != CONFIG_FORMAT:
         raise UserError(
             f"The checkpoint was written by another version of siamese_lab: its configuration has format "

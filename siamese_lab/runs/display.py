@@ -41,9 +41,8 @@ def print_choices(console: Console, results: Results, datamodule: "DataModule") 
 def _accumulation(batches: int) -> dict[str, str]:
     if batches == 1:
         return {}
-    return {
-        "": f"A step adds the gradients of {batches} batches. Triplets are selected within each batch, so there are no more negatives."
-    }
+    note = f"A step adds the gradients of {batches} batches, but triplets are selected within one batch."
+    return {"": note}
 
 
 def _processes(processes: int) -> str:

@@ -28,7 +28,7 @@ class Point:
 
 @dataclass
 class Results:
-    """The record of one run. Only the fields `seconds…` depend on the clock; otherwise runs of one seed compare equal."""
+    """The record of one run. Only the fields `seconds…` depend on the clock; runs of one seed equal otherwise."""
 
     data: str
     sampler: str
@@ -52,7 +52,7 @@ class Results:
     seconds: dict[str, float] = field(default_factory=dict)
     validation: dict[str, float | None] = field(default_factory=dict)
     test: dict[str, float | None] = field(default_factory=dict)
-    """Test metrics by name; None if the images cannot determine a metric, such as a rate finer than one in all pairs."""
+    """Test metrics by name; None if undefined, such as a false accept rate below one in all pairs."""
     history: list[Point] = field(default_factory=list)
     """One point for each validation, also while the run continues."""
     seconds_of_history: list[float] = field(default_factory=list)
@@ -84,7 +84,8 @@ def read_results(folder: Path) -> Results:
         ) from error
     if not isinstance(content, dict):
         raise UserError(
-            f"{folder / FILE_NAME} is damaged (it holds a {type(content).__name__}). Delete the file and run that job again."
+            f"{folder / FILE_NAME} is damaged (it holds a {type(content).__name__}). "
+            "Delete the file and run that job again."
         )
     if content.get("schema_version") != SCHEMA_VERSION:
         raise UserError(

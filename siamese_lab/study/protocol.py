@@ -1,8 +1,9 @@
-"""The protocol of a study: its fixed options, the options of each strategy, and further differences, which are faults."""
+"""The protocol of a study: fixed options, options of each strategy, and further differences, which are faults."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from siamese_lab.study.compared_options import compared_options
 from siamese_lab.study.runs import Run, Study
 
 JOB_KEYS = ("seed", "sampler.name", "data.name")
@@ -26,7 +27,7 @@ class Protocol(NamedTuple):
     fixed: dict[str, dict[str, str]]
     """Value of each option on each data set on which all runs share the value."""
     of_strategies: dict[tuple[str, str], dict[str, str]]
-    """Options of each data set and strategy: the sampler's options, and in a tuned study all options that differ by strategy."""
+    """Sampler options of each data set and strategy; in a tuned study, all options that differ by strategy."""
     differing: list[Differing]
     """Differences between runs that neither the strategy nor its tuning explains."""
 

@@ -51,7 +51,7 @@ class Ranks(NamedTuple):
 
     @property
     def significant_pairs(self) -> list[tuple[str, str]]:
-        """Return the pairs with a difference of average ranks above the critical difference, the better strategy first.
+        """Return the pairs with average ranks further apart than the critical difference, the better strategy first.
 
         The list is empty unless Friedman's test rejects.
         """
@@ -95,13 +95,13 @@ def _means_of_common_seeds(of_data: pd.DataFrame, strategies: list[str]) -> NDAr
 
 
 def critical_difference(strategies: int, data: int) -> float:
-    """Return Nemenyi's critical difference of average ranks at 5%, for these numbers of strategies and data sets."""
+    """Return Nemenyi's critical difference of average ranks at 5% for the given numbers of strategies and data sets."""
     q = scipy.stats.studentized_range.ppf(1 - ALPHA, strategies, math.inf) / math.sqrt(2)
     return float(q * math.sqrt(strategies * (strategies + 1) / (6 * data)))
 
 
 def friedman_p(ranks_ND: NDArray[np.float64]) -> float:
-    """Return the probability that rank sums spread at least this far if each of N data sets ranks strategies by chance."""
+    """Return the probability that rank sums spread at least this far if N data sets rank strategies by chance."""
 
     def spread(*ranks: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
         # This grows with Friedman's statistic, because permutations do not change the ties.

@@ -38,7 +38,7 @@ class Difference(NamedTuple):
     low: float | None
     high: float | None
     p: float | None
-    """Two-sided p-value without correction; None for a single seed, or if the difference is the same nonzero value each time."""
+    """Two-sided p-value without correction; None for a single seed or a constant nonzero difference."""
     effect: float | None
     """Hedges' g_z; None for fewer than 3 seeds or if the difference does not vary."""
     number: int

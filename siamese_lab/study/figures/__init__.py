@@ -18,8 +18,8 @@ DPI = 150
 SAVE_OPTIONS: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.06}
 """Options of `savefig` that keep long labels from being cut."""
 COMPARISON = (
-    "Test Recall@1: the mean over seeds, its 95% interval, and the single seeds. Strategies share their seeds, so the "
-    "tests compare them seed by seed. Such a difference can be significant even if the intervals of two means overlap."
+    "Test Recall@1: the mean over seeds, its 95% interval, and the single seeds. Strategies share their seeds, so "
+    "the tests compare them seed by seed. Such a difference can be significant even if the intervals of two means overlap."
 )
 RANKS = "Average ranks by test Recall@1. A bar joins strategies without a significant difference."
 CURVES = (
@@ -29,8 +29,8 @@ CURVES = (
 )
 BAND = "Lines are means over seeds and bands show the range over seeds. Each panel has its own scale."
 DISTANCES = (
-    "Distances of the selected triplets over training, as means over seeds. The line is the median and the band holds the "
-    "middle 80%. The distance of two unit vectors is between 0 and 2."
+    "Distances of the selected triplets over training, as means over seeds. The line is the median and the band holds "
+    "the middle 80%. The distance of two unit vectors is between 0 and 2."
 )
 
 

@@ -36,9 +36,10 @@ def average_ranks(ranks: Mapping[str, Ranks]) -> ReportTable:
 
 def _note(ranks: Mapping[str, Ranks]) -> str:
     sentences = [
-        "Rank 1 is the best; strategies are ranked by their mean over seeds. Ranks differ significantly if they differ by "
-        "more than Nemenyi's critical difference (5%). Friedman's p is computed by permutation (Demšar 2006). Data sets "
-        "are the blocks, because seeds repeat one data set. Two protocols of the same images are not fully independent."
+        "Rank 1 is the best; strategies are ranked by their mean over seeds. Ranks differ significantly if they differ "
+        "by more than Nemenyi's critical difference (5%). Friedman's p is computed by permutation (Demšar 2006). Data "
+        "sets are the blocks, because seeds repeat one data set. Two protocols of the same images are not fully "
+        "independent."
     ]
     left_out = {name for each in ranks.values() for name in each.left_out}
     if left_out:

@@ -28,7 +28,7 @@ def mean(estimate: Estimate, seeds: int) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """To three folders."""
+    """Return a p-value with three decimals."""
     if p is None:
         return MISSING
     return "<0.001" if p < 0.001 else f"{p:.3f}"

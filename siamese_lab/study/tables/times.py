@@ -13,8 +13,8 @@ from siamese_lab.study.time_to_recall import TimeToRecall, informative_levels
 
 NOTE = (
     "Measured at the first validation that reaches the level, without the time of validation: the median over seeds, "
-    "with minimum and maximum in brackets. “2 of 3” means that one of three runs never reached the level; its time is not "
-    "counted. The CSV also has the levels that no run reached or that every run reached at its first validation."
+    "with minimum and maximum in brackets. “2 of 3” means that one of three runs never reached the level; its time is "
+    "not counted. The CSV also has the levels that no run reached or that every run reached at its first validation."
 )
 
 TITLES = {"seconds": "Seconds of training", "triplets": "Thousands of triplets"}
