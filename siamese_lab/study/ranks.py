@@ -51,7 +51,7 @@ class Ranks(NamedTuple):
 
     @property
     def significant_pairs(self) -> list[tuple[str, str]]:
-        """Return the pairs with average ranks further apart than the critical difference, the better strategy first.
+        """Return the pairs with average ranks further apart than the critical difference, better strategy first.
 
         The list is empty unless Friedman's test rejects.
         """

@@ -23,8 +23,8 @@ def lock_sweep(folder: Path) -> FileLock:
         lock.acquire(timeout=0)
     except Timeout:
         raise ResourceError(
-            f"Another sweep is using {folder}. Wait until it has ended and repeat the command to do the remaining work, "
-            "or choose another folder: name=ANOTHER."
+            f"Another sweep is using {folder}. Wait until it has ended and repeat the command to do the remaining "
+            "work, or choose another folder: name=ANOTHER."
         ) from None
     except OSError as error:
         raise ResourceError(

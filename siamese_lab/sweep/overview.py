@@ -106,7 +106,7 @@ class Forecast:
         return datetime.now() + timedelta(seconds=spent * left / done) if done > 0 and left > 0 else None
 
     def _costs(self, states: Sequence[State]) -> list[float] | None:
-        """Estimate the seconds of each run: the mean of its data set's finished runs, else from the mean seconds per step."""
+        """Estimate the seconds of each run from finished runs of its data set, else from the mean seconds per step."""
         took = [(run, state.seconds) for run, state in zip(self.runs, states, strict=True) if state.seconds is not None]
         if not took:
             return None

@@ -10,7 +10,7 @@ from conftest import compose
 
 from siamese_lab import losses, samplers
 from siamese_lab.config.schema import config_folder
-from siamese_lab.tuning.search import AT_RANDOM, search
+from siamese_lab.tuning.search import NUM_RANDOM_TRIALS, search
 from siamese_lab.tuning.space import Range, Values, shipped_options, space_of
 
 SPACE = {"optimizer.lr": Range(1e-4, 1e-1, log=True), "sampler.choice": Values(("uniform", "nearest"))}
@@ -54,8 +54,8 @@ def test_the_search_learns_from_its_trials() -> None:
         _, options, score = max(tried(seed=seed), key=lambda trial: trial[2])
         assert score > 0.85
         assert options["sampler.choice"] == "nearest"
-        later = [score for number, _, score in tried(seed=seed) if number >= AT_RANDOM]
-        early = [score for number, _, score in tried(seed=seed) if 0 < number < AT_RANDOM]
+        later = [score for number, _, score in tried(seed=seed) if number >= NUM_RANDOM_TRIALS]
+        early = [score for number, _, score in tried(seed=seed) if 0 < number < NUM_RANDOM_TRIALS]
         assert sum(later) / len(later) > sum(early) / len(early)
 
 
@@ -89,7 +89,9 @@ def test_another_seed_tries_others() -> None:
 def test_it_keeps_away_from_where_trials_fail() -> None:
     failed = [number for number, _, score in tried(diverging, trials=40) if score is None]
     assert 0 in failed  # the first one has a rate of 0.05
-    assert sum(number >= AT_RANDOM for number in failed) < 0.15 * (40 - AT_RANDOM)  # of the space it is 17%
+    assert sum(number >= NUM_RANDOM_TRIALS for number in failed) < 0.15 * (
+        40 - NUM_RANDOM_TRIALS
+    )  # of the space it is 17%
 
 
 def test_without_optuna_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

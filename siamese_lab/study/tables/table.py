@@ -34,7 +34,7 @@ class ReportTable(NamedTuple):
 
 
 def write_tables(tables: Sequence[ReportTable], folder: Path) -> None:
-    """As `NAME.csv`, `NAME.md` and `NAME.tex`, in the place of those of an earlier report."""
+    """Write each table as `NAME.csv`, `NAME.md` and `NAME.tex`, and delete the tables of an earlier report."""
     folder.mkdir(parents=True, exist_ok=True)
     delete_stale_files(folder, {table.name for table in tables}, (".csv", ".md", ".tex"))
     for table in tables:
