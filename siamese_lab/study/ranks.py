@@ -66,7 +66,7 @@ def rank(values: pd.DataFrame, higher_is_better: bool = True) -> Ranks | None:
     Return None for fewer than 2 strategies, or fewer than 2 data sets that have runs of all strategies.
 
     Args:
-        values: values by data set and strategy (index) and seed (columns), as returned by `comparison.values_of_metric`.
+        values: values by data set and strategy (index) and seed (columns), from `comparison.values_of_metric`.
         higher_is_better: whether rank 1 is the highest mean.
     """
     strategies = sort_strategies(values.index.get_level_values("strategy"))

@@ -49,7 +49,7 @@ class Tuning(Callback):
         print_plainly(console, f"{len(self.runs)} tunings of {trials} trials each.")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Print the best trials, the missing tunings and the next command; exit with status 1 if tunings are missing."""
+        """Print the best trials, the missing tunings and the next command; exit with status 1 if any is missing."""
         console = Console()
         done, missing = split_by_state(self.runs)
         if done:

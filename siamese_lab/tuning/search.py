@@ -1,4 +1,4 @@
-"""Search for good options with Optuna's tree-structured Parzen estimator (Bergstra et al. 2011), one trial after another.
+"""Search for good options with Optuna's tree-structured Parzen estimator (Bergstra et al. 2011), trial by trial.
 
 The options of trial n depend only on the seed, on n and on the scores of earlier trials. An interrupted search is
 therefore repeated from the start: finished trials return their stored score at once, and the result is the same as

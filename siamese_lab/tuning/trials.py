@@ -24,7 +24,7 @@ SHIPPED_TRIAL = 0
 def run_trial(
     train: Train, config: DictConfig, folder: Path, overrides: Sequence[str], options: Mapping[str, Any]
 ) -> Trial:
-    """The trial of some options, in a folder of its own.
+    """Run or resume the trial of the given options in its folder, and return its record.
 
     The weights of a finished trial are deleted, because only its score is needed.
 

@@ -1,4 +1,4 @@
-"""Strategies beside random sampling: the right seeds are paired, and the procedure errs as rarely as it says."""
+"""Strategies compared with random sampling: the same seeds are paired, and the error rate is the stated one."""
 
 import numpy as np
 import pandas as pd

@@ -71,11 +71,11 @@ def test_the_declaration_of_a_set_of_ones_own_reaches_tables_notes_and_protocol(
     assert analysis.study.data == ["MNIST, disjoint", "Butterflies, outdoors", "Omniglot"]
     (means, *_) = tabulate(analysis).headline
     assert list(means.shown.columns) == ["strategy", *analysis.study.data]
-    told = caveats(analysis)
-    assert "Butterflies, outdoors: Wings only." in told
-    (camera,) = (each for each in told if "images.camera is" in each)
+    found_caveats = caveats(analysis)
+    assert "Butterflies, outdoors: Wings only." in found_caveats
+    (camera,) = (each for each in found_caveats if "images.camera is" in each)
     assert "A in digits/random" in camera and "B in digits/hard" in camera
-    assert not any("images.from" in each for each in told)
+    assert not any("images.from" in each for each in found_caveats)
 
 
 def test_folds_of_a_set_of_ones_own_are_joined(tmp_path):

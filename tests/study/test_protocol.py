@@ -48,10 +48,10 @@ def test_what_differs_besides_is_named_with_its_runs(tmp_path):
         "0.01": ["omniglot/hard/seed=0"],
         "0.003": ["omniglot/hard/seed=1", "omniglot/random/seed=0"],
     }
-    told = (
+    expected = (
         "On Omniglot not only the strategies differ: optimizer.lr is 0.01 in omniglot/hard/seed=0; 0.003 in omniglot/h"
     )
-    assert told in reserved(tmp_path)
+    assert expected in reserved(tmp_path)
 
 
 def test_a_strategys_options_that_differ_between_its_seeds_are_no_strategys(tmp_path):
@@ -92,12 +92,12 @@ def test_a_tuned_study_gives_each_strategy_what_suits_it(tmp_path):
     assert "no comparison of strategies" in " ".join(caveats(mixed))
 
 
-def test_tuning_by_unequal_budgets_is_told(tmp_path):
+def test_tuning_by_unequal_budgets_gives_a_caveat(tmp_path):
     for strategy, trials in (("random", 20), ("hard", 30)):
         each = run(strategy=strategy)
         each.choices["tuned"] = {"trials": trials, "steps": 100, "options": {}}
         written(tmp_path, each)
-    assert "budgets that differ" in describe_comparison(analyze(runs.read_study(tmp_path), [0.5]))
+    assert "different budgets" in describe_comparison(analyze(runs.read_study(tmp_path), [0.5]))
     assert "On Omniglot strategies were not tuned by equal budgets, but by 20 trials of 100 steps and 30" in reserved(
         tmp_path
     )
@@ -114,13 +114,13 @@ def test_data_sets_may_be_tuned_by_budgets_of_their_own(tmp_path):
     assert reserved(tmp_path) == ""
 
 
-def test_other_code_other_machines_and_uncommitted_changes_are_told(tmp_path):
+def test_other_code_other_machines_and_uncommitted_changes_give_caveats(tmp_path):
     written(
         tmp_path,
         run(),
         run(strategy="hard", commit="b" * 40 + "-dirty", hardware={"device": "Another", "precision": "bf16-mixed"}),
     )
-    told = reserved(tmp_path)
-    assert "2 versions of the code" in told
-    assert "Runs of code with changes that were not committed: 1" in told
-    assert "their seconds do not compare" in told
+    found = reserved(tmp_path)
+    assert "2 versions of the code" in found
+    assert "1 runs used code with uncommitted changes" in found
+    assert "their seconds cannot be compared" in found

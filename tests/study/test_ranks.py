@@ -119,7 +119,7 @@ def test_bars_join_the_longest_runs_that_are_not_parted():
     assert found.significant_pairs == [("a", "e"), ("a", "f"), ("b", "f")]
 
 
-def test_nothing_is_told_apart_where_friedmans_test_finds_nothing():
+def test_no_pair_is_significant_where_friedmans_test_finds_nothing():
     # The outer two differ by more than the critical difference of many alike ones would have it.
     rng = np.random.default_rng(3)
     for _ in range(40):

@@ -1,4 +1,4 @@
-"""Which files are a study, which are set aside and why, and what is missing."""
+"""The files of a study: files that count, excluded files with their reason, and missing jobs."""
 
 import json
 import math
@@ -53,7 +53,7 @@ def test_evaluations_and_trials_of_a_tuning_are_no_runs(tmp_path):
         ('{"schema_version": 1, "data": "mnist"}', "written by another version"),
     ],
 )
-def test_what_is_no_whole_result_is_set_aside_with_the_reason(tmp_path, content, reason):
+def test_what_is_no_whole_result_is_excluded_with_the_reason(tmp_path, content, reason):
     written(tmp_path, run())
     (tmp_path / "other").mkdir()
     (tmp_path / "other/results.json").write_text(content, encoding="utf-8")
@@ -79,7 +79,7 @@ def test_what_is_no_whole_result_is_set_aside_with_the_reason(tmp_path, content,
         lambda content: content.update(status="done"),
     ],
 )
-def test_a_result_of_another_form_is_set_aside(tmp_path, change):
+def test_a_result_of_another_form_is_excluded(tmp_path, change):
     written(tmp_path, run(), run(seed=1))
     place = tmp_path / "omniglot/random/seed=1/results.json"
     content = json.loads(place.read_text(encoding="utf-8"))
@@ -97,16 +97,16 @@ def test_the_same_job_twice_counts_once_and_the_finished_one(tmp_path):
     found = runs.read_study(tmp_path)
     assert folders(found) == {"2/omniglot/random/seed=0"}
     assert {each.folder[0]: each.reason for each in found.excluded} == {
-        "1": "Not finished, as the same job in 2/omniglot/random/seed=0 is.",
-        "3": "The same data, strategy and seed as 2/omniglot/random/seed=0.",
+        "1": "It has not finished, but the same job in 2/omniglot/random/seed=0 has.",
+        "3": "It repeats the data, strategy and seed of 2/omniglot/random/seed=0.",
     }
 
 
-def test_runs_of_another_commit_are_set_aside_where_one_is_asked_for(tmp_path):
+def test_runs_of_another_commit_are_excluded_where_one_is_asked_for(tmp_path):
     written(tmp_path, run(), run(seed=1, commit="b" * 40), run(seed=2, commit=None))
     found = runs.read_study(tmp_path, commit="bbb")
     assert [each.seed for each in found.runs] == [1]
-    assert len(found.excluded) == 2 and "bbb was asked for" in found.excluded[0].reason
+    assert len(found.excluded) == 2 and "bbb was requested" in found.excluded[0].reason
 
 
 def test_missing_jobs_are_those_of_the_grid(tmp_path):
@@ -121,7 +121,7 @@ def test_missing_jobs_are_those_of_the_grid(tmp_path):
     }
 
 
-def test_figures_are_of_finished_runs_and_without_what_cannot_be_told(tmp_path):
+def test_figures_are_of_finished_runs_and_without_undefined_values(tmp_path):
     odd = run(seed=1, test={"recall@1": math.nan, "mrr": None, "view_1/threshold": 0.9, "view_1/auc": 0.8})
     written(tmp_path, run(recall=0.5), odd, run(seed=2, status="running"))
     figures = runs.figures(runs.read_study(tmp_path))

@@ -29,7 +29,7 @@ def test_the_table_of_a_metric_is_its_mean_and_interval(tmp_path):
         {"strategy": "hard", "Digits": "40.0 [1]", "Omniglot": "50.0 [1]"},
     ]
     assert "Mean over 3 seeds ± half of its 95% interval" in table.note
-    assert "In brackets where fewer finished: how many" in table.note and "–: no finished run" in table.note
+    assert "Brackets give the number of finished seeds" in table.note and "–: no finished run" in table.note
     row = table.numbers.set_index(["data", "strategy"]).loc[("Omniglot", "random")]
     assert row["mean"] == pytest.approx(0.9) and row["low"] == pytest.approx(0.9 - 0.0248414, abs=1e-6)
     assert row["number"] == 3
@@ -38,7 +38,7 @@ def test_the_table_of_a_metric_is_its_mean_and_interval(tmp_path):
 def test_one_seed_gives_no_interval_and_says_so(tmp_path):
     table = tables(study(tmp_path, seeds=1))["recall_at_1"]
     assert not any("±" in text for text in table.shown.to_numpy().ravel())
-    assert table.note == "Of one seed, which tells no interval."
+    assert table.note == "One seed; a single seed has no interval."
 
 
 def test_equal_seeds_and_equal_strategies_leave_no_nan(tmp_path):
@@ -83,7 +83,7 @@ def test_all_are_written_in_three_forms(tmp_path):
     assert list(read.columns) == ["data", "strategy", "mean", "low", "high", "deviation", "number"]
     assert len(read) == 16
     lines = (tmp_path / "tables/recall_at_1.md").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "Test Recall@1, in per cent"
+    assert lines[0] == "Test Recall@1, in percent"
     assert lines[2].split("|")[1:3] == [" strategy          ", "   MNIST, disjoint "]
     assert len([line for line in lines if line.startswith("|")]) == 6
 

@@ -200,7 +200,7 @@ def test_a_failure_of_the_machine_ends_that_tuning_only_and_is_made_good_later(
     [
         (TUNE[1:], "This is many runs, so it takes -m: python -m siamese_lab.train -m experiment=tune."),
         ((*TUNE, "tuning.trials=0"), "tuning.trials must be at least 1, but is 0."),
-        ((*TUNE, "loss.margin=3", "sampler=hard"), "tuning.space.loss.triplet.margin must hold 3, but it is 0.05"),
+        ((*TUNE, "loss.margin=3", "sampler=hard"), "tuning.space.loss.triplet.margin must contain 3, but it is 0.05"),
         ((*TUNE, "sampler=hard", "seed=0,1"), "2 runs of this sweep would write into outputs/tune/digits/hard"),
     ],
 )
@@ -216,7 +216,7 @@ def test_what_cannot_go_well_is_refused_before_the_first_trial(
 def test_an_unknown_metric_is_said_with_those_that_there_are(command) -> None:
     ended = command(*TUNE, "sampler=random", "tuning.metric=recall")
     assert ended.status == 1
-    assert "tuning.metric=recall is no figure of the validation images. There are: recall@1, " in ended.err
+    assert "tuning.metric=recall is not a metric of the validation images. Available: recall@1, " in ended.err
 
 
 def test_records_that_are_damaged_or_of_another_version_are_refused(tmp_path: Path) -> None:
