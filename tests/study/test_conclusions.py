@@ -25,7 +25,7 @@ def test_clear_differences_are_named_with_their_size(tmp_path):
         "points); semi_hard is higher on Digits (+9.8 points) and Omniglot (+9.8 points)."
     )
     assert second.startswith(
-        "Average ranks over 2 data sets are semi_hard 1.00, random 2.00 and hard 3.00; the differences are not significant"
+        "Average ranks over 2 data sets are semi_hard 1.00, random 2.00 and hard 3.00; the differences are not"
     )
 
 

@@ -49,7 +49,7 @@ def test_what_differs_besides_is_named_with_its_runs(tmp_path):
         "0.003": ["omniglot/hard/seed=1", "omniglot/random/seed=0"],
     }
     expected = (
-        "On Omniglot not only the strategies differ: optimizer.lr is 0.01 in omniglot/hard/seed=0; 0.003 in omniglot/h"
+        "On Omniglot more than the strategy differs: optimizer.lr is 0.01 in omniglot/hard/seed=0; 0.003 in omniglot/h"
     )
     assert expected in reserved(tmp_path)
 
@@ -83,13 +83,13 @@ def test_a_tuned_study_gives_each_strategy_what_suits_it(tmp_path):
     found = analyze(runs.read_study(tmp_path), [0.5])
     assert found.protocol.differing == []
     assert found.protocol.of_strategies["Omniglot", "hard"]["optimizer.lr"] == "0.001"
-    assert describe_comparison(found).startswith("Tuned strategies: ")
-    assert "the same for all (Omniglot: 20 trials of 100 steps)" in describe_comparison(found)
+    assert describe_comparison(found).startswith("Tuned options: ")
+    assert "the same tuning budget (Omniglot: 20 trials of 100 steps)" in describe_comparison(found)
     assert "tuned" not in found.protocol.fixed
     written(tmp_path, run(strategy="semi_hard"))
     mixed = analyze(runs.read_study(tmp_path), [0.5])
-    assert describe_comparison(mixed).startswith("Some runs are of tuned options")
-    assert "no comparison of strategies" in " ".join(caveats(mixed))
+    assert describe_comparison(mixed).startswith("Some runs use tuned options")
+    assert "does not compare strategies" in " ".join(caveats(mixed))
 
 
 def test_tuning_by_unequal_budgets_gives_a_caveat(tmp_path):
