@@ -29,7 +29,8 @@ def print_choices(console: Console, results: Results, datamodule: "DataModule") 
         "loss": _describe_part(results.loss, choices["loss"]),
         "network": _describe_part(results.network, choices["network"]),
         "training": f"{trainer['max_steps']:,} steps of {datamodule.classes_per_batch} classes × "
-        f"{datamodule.images_per_class} images, {optimizer} {choices['optimizer']['lr']:g}, {schedule}, seed {results.seed}",
+        f"{datamodule.images_per_class} images, {optimizer} {choices['optimizer']['lr']:g}, {schedule}, "
+        f"seed {results.seed}",
         **_accumulation(trainer.get("accumulate_grad_batches", 1)),
         "device": f"{results.hardware['device']}, {results.hardware['precision']}"
         + _processes(results.hardware.get("processes", 1)),
