@@ -27,7 +27,7 @@ def sort_strategies(names: Iterable[str]) -> list[str]:
 
 
 def unique(names: Iterable[str]) -> list[str]:
-    """Return each name once, in the order of first appearance; `runs.figures` lists data sets as tables show them."""
+    """Return each name once, in the order of first appearance."""
     return list(dict.fromkeys(names))
 
 

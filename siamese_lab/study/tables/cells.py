@@ -35,7 +35,7 @@ def p_value(p: float | None) -> str:
 
 
 def p_in_sentence(p: float) -> str:
-    """Return a p-value as it stands in a sentence, such as "p = 0.012"."""
+    """Return a p-value in the form for sentences, such as "p = 0.012"."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
