@@ -13,14 +13,13 @@ from rich.table import Table
 
 from siamese_lab.config.errors import user_errors_as_messages, wants_tracebacks
 from siamese_lab.errors import ResourceError, UserError
-from siamese_lab.runs.atomic_write import write_json
 from siamese_lab.runs.disk import FULL, REFUSED
 from siamese_lab.runs.display import print_plainly, short
+from siamese_lab.runs.files import write_json
 from siamese_lab.study import figures, folds, page, runs
-from siamese_lab.study.analysis import Findings, find
-from siamese_lab.study.answer import answer
-from siamese_lab.study.folds import Joined
-from siamese_lab.study.reservations import reservations
+from siamese_lab.study.analysis import Analysis, analyze
+from siamese_lab.study.conclusions import answer, caveats
+from siamese_lab.study.folds import JoinedFolds
 from siamese_lab.study.runs import Study
 from siamese_lab.study.tables import Tables, table, tabulate
 from siamese_lab.study.time_to_recall import LEVELS
@@ -78,7 +77,7 @@ def report(folder: Path, console: Console, levels: Sequence[float] = LEVELS, com
         folder: of a study, or of the folds of a protocol, or of both.
         console: where the headline is shown.
         levels: of validation Recall@1, whose reaching is timed.
-        commit: as `siamese_lab.study.runs.read`.
+        commit: as `siamese_lab.study.runs.read_study`.
 
     Raises:
         UserError: where there is nothing to report, for a level outside of 0…1, or a folder that cannot be written to.
@@ -86,7 +85,7 @@ def report(folder: Path, console: Console, levels: Sequence[float] = LEVELS, com
     wrong = [level for level in levels if not 0 < level <= 1]
     if wrong:
         raise UserError(f"--levels are shares in 0…1, such as 0.9, but {wrong[0]:g} was given.")
-    study = runs.read(folder, commit)
+    study = runs.read_study(folder, commit)
     if not study.finished and not study.folds:
         raise UserError(nothing_in(folder, study))
     try:
@@ -108,25 +107,25 @@ def nothing_in(folder: Path, study: Study) -> str:
             f"{folder} holds {len(study.runs)} runs, none of which has finished (the last one: "
             f"{last.error or last.status}). Start the same command again to go on with them."
         )
-    if study.set_aside:
-        first = study.set_aside[0]
-        return f"{folder} holds no run that can be counted. {first.place}: {first.reason}"
+    if study.excluded:
+        first = study.excluded[0]
+        return f"{folder} holds no run that can be counted. {first.folder}: {first.reason}"
     return f"{folder} holds no results.json of a run. Make some: python -m siamese_lab.train -m experiment=study."
 
 
 def report_study(study: Study, folder: Path, console: Console, levels: Sequence[float]) -> None:
     """Write tables, figures and the page, and show the headline."""
     with console.status("Computing tables and drawing figures"):
-        findings = find(study, levels)
-        tables = tabulate(findings)
-        table.write(tables.every(), folder / "tables")
-        drawn = figures.write(findings, folder / "figures")
-        written = page.write(findings, tables, drawn, folder)
-    print_headline(console, findings, tables)
+        analysis = analyze(study, levels)
+        tables = tabulate(analysis)
+        table.write_tables(tables.every(), folder / "tables")
+        drawn = figures.write_figures(analysis, folder / "figures")
+        written = page.write_page(analysis, tables, drawn, folder)
+    print_headline(console, analysis, tables)
     print_plainly(console, f"Report: {short(written.absolute())}")
 
 
-def print_headline(console: Console, findings: Findings, tables: Tables) -> None:
+def print_headline(console: Console, analysis: Analysis, tables: Tables) -> None:
     """The table of Recall@1, a column for each strategy, the answer, and what to be wary of."""
     for headline in tables.headline[:1]:
         turned = headline.shown.set_index("strategy").T
@@ -139,22 +138,22 @@ def print_headline(console: Console, findings: Findings, tables: Tables) -> None
             shown.add_row(data, *map(escape, row))
         console.print(shown)
         console.print(headline.note, highlight=False, markup=False)
-    for sentence in answer(findings):
+    for sentence in answer(analysis):
         console.print(sentence, highlight=False, markup=False)
-    for reservation in reservations(findings):
-        console.print(f"Note: {reservation}", highlight=False, markup=False, style="yellow")
+    for caveat in caveats(analysis):
+        console.print(f"Note: {caveat}", highlight=False, markup=False, style="yellow")
 
 
 def report_folds(folder: Path, console: Console) -> None:
     """Join the folds below a folder, print a table for each data set and write them."""
-    joined = folds.read(folder)
+    joined = folds.read_folds(folder)
     for data in dict.fromkeys(each.data for each in joined):
         print_folds(console, [each for each in joined if each.data == data])
     written = write_json(folder / FILE_NAME, [plain(each) for each in joined])
     print_plainly(console, f"Written: {written}")
 
 
-def print_folds(console: Console, joined: Sequence[Joined]) -> None:
+def print_folds(console: Console, joined: Sequence[JoinedFolds]) -> None:
     """Print a row for each set of choices on one data set, with what is missing below."""
     names = folds.differing(joined)
     figures = list(dict.fromkeys(figure for each in joined for figure in each.estimates)) or ["accuracy"]
@@ -175,7 +174,7 @@ def print_folds(console: Console, joined: Sequence[Joined]) -> None:
             print_plainly(console, f"{label}: fold {fold} is missing ({reason}).")
 
 
-def plain(joined: Joined) -> dict[str, object]:
+def plain(joined: JoinedFolds) -> dict[str, object]:
     """Return the joined runs as JSON holds them."""
     return joined._asdict() | {"estimates": {name: each._asdict() for name, each in joined.estimates.items()}}
 

@@ -24,7 +24,7 @@ from siamese_lab.runs import results, tuned
 from siamese_lab.runs.disk import disk_errors
 from siamese_lab.samplers.random import RandomSampler
 from siamese_lab.samplers.validation import check_embeddings, check_shapes
-from siamese_lab.sweep.lock import claim_sweep
+from siamese_lab.sweep.lock import lock_sweep
 
 BUG = "invalid literal for int"
 
@@ -61,7 +61,7 @@ BROKEN = {
 
 def only_run(folder: Path) -> results.Results:
     (left,) = folder.rglob("results.json")
-    return results.read(left.parent)
+    return results.read_results(left.parent)
 
 
 # --- bugs
@@ -92,7 +92,7 @@ def test_the_process_of_a_bug_ends_with_its_traceback_and_status_1(tmp_path: Pat
         "        int('x')\n"
         "    mine = forward\n"
     )
-    code = "import extension; from siamese_lab.train import main; main"
+    code = "import extension; from siamese_lab.train import main; main()"
     ended = run(tmp_path, "-c", code, *QUICK, *BROKEN["strategy"].options)
     assert ended.status == 1
     assert "Traceback (most recent call last)" in ended.err
@@ -104,11 +104,11 @@ def test_the_process_of_a_bug_ends_with_its_traceback_and_status_1(tmp_path: Pat
 def test_a_bug_before_a_resumed_run_trains_marks_it_failed_and_keeps_its_record(
     command, own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = results.read(own_run)
+    before = results.read_results(own_run)
     monkeypatch.setattr("siamese_lab.training.run.build_module", lambda *_: int("x"))
     with pytest.raises(ValueError, match=BUG):
         command(f"resume={own_run / 'checkpoints/last.ckpt'}", f"hydra.run.dir={own_run}", "trainer.max_steps=9")
-    left = results.read(own_run)
+    left = results.read_results(own_run)
     assert (left.status, left.fault, left.history) == ("failed", "bug", before.history)
 
 
@@ -159,8 +159,8 @@ def test_a_bug_in_one_run_of_a_sweep_is_named_and_the_others_go_on(
     assert f"Not finished: digits/hard/seed=0: ValueError: {BUG}" in ended.out
     assert "This is a bug. Its traceback is in outputs/study/digits/hard/seed=0/run.log" in ended.out
     folder = tmp_path / "outputs/study/digits"
-    assert results.read(folder / "random/seed=0").status == "finished"
-    assert results.read(folder / "hard/seed=0").fault == "bug"
+    assert results.read_results(folder / "random/seed=0").status == "finished"
+    assert results.read_results(folder / "hard/seed=0").fault == "bug"
     log = (folder / "hard/seed=0/run.log").read_text()
     assert "Traceback (most recent call last)" in log
     assert 'int("x")' in log
@@ -186,27 +186,27 @@ def test_a_bug_stops_a_tuning_and_is_no_trial(command, tmp_path: Path, monkeypat
 
     locks: list[FileLock] = []
     with monkeypatch.context() as patch:
-        claim = "siamese_lab.tuning.callback.claim_sweep"
-        patch.setattr(claim, lambda place: locks.append(claim_sweep(place)) or locks[-1])
+        claim = "siamese_lab.tuning.callback.lock_sweep"
+        patch.setattr(claim, lambda place: locks.append(lock_sweep(place)) or locks[-1])
         patch.setitem(samplers.registry.classes, "random", BrokenFromTheSecondTrialOn)
         with pytest.raises(ValueError, match=BUG) as bug:
             command(*TUNE, "sampler=random", "tuning.trials=3")
     assert bug.traceback[-1].name == "__init__"
-    assert results.read(folder / "trial=0").status == "finished"
-    assert results.read(folder / "trial=1").fault == "bug"
+    assert results.read_results(folder / "trial=0").status == "finished"
+    assert results.read_results(folder / "trial=1").fault == "bug"
     assert not (folder / "trial=2").exists()
     assert not (folder / "tuned.json").exists()
 
     locks.pop().release()  # as the end of the process does
     assert command(*TUNE, "sampler=random", "tuning.trials=3").status == 0, "the failed trial is made again"
-    assert [trial.status for trial in tuned.read(folder).every_trial] == ["finished"] * 3
+    assert [trial.status for trial in tuned.read_tuned(folder).every_trial] == ["finished"] * 3
 
 
 def test_options_without_meaning_are_failed_trials_but_not_the_shipped_ones(command, tmp_path: Path) -> None:
     space = "tuning.space.loss.triplet.margin"
     ended = command(*TUNE, "sampler=random", "tuning.trials=3", f"{space}.low=-90", f"{space}.log=false")
     assert ended.status == 0, ended.err
-    shipped, *others = tuned.read(tmp_path / "outputs/tune/digits/random").every_trial
+    shipped, *others = tuned.read_tuned(tmp_path / "outputs/tune/digits/random").every_trial
     assert shipped.status == "finished"
     for trial in others:
         assert trial.status == "failed"

@@ -23,7 +23,7 @@ def with_resumed_choices(arguments: Sequence[str]) -> list[str]:
     checkpoint = Path(asked).expanduser()
     if not checkpoint.is_file():
         raise UserError(f"There is no checkpoint {checkpoint} to resume. A run leaves one at checkpoints/last.ckpt.")
-    stored = stored_overrides(checkpoints.read(checkpoint))
+    stored = stored_overrides(checkpoints.read_checkpoint(checkpoint))
     said_now = {option_of(argument) for argument in arguments}
     stored = [override for override in stored if option_of(override) not in {*said_now, "resume"}]
     run = checkpoints.run_of(checkpoint)

@@ -58,7 +58,7 @@ def find(folder: Path, data: str, sampler: str) -> Tuned:
         UserError: if there is none.
     """
     try:
-        return tuned.read(folder / data / sampler)
+        return tuned.read_tuned(folder / data / sampler)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{folder} has no options that won for data={data} sampler={sampler}. Tune it, or the rest of it: "

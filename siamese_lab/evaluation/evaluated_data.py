@@ -39,8 +39,8 @@ def with_evaluated_data(arguments: Sequence[str]) -> list[str]:
     if place is None:
         store(composed(name, arguments) if name is not None else None)
         return rest
-    checkpoint = checkpoints.find(Path(place))
-    choices = choices_of(checkpoints.read(checkpoint), checkpoint)
+    checkpoint = checkpoints.find_checkpoint(Path(place))
+    choices = choices_of(checkpoints.read_checkpoint(checkpoint), checkpoint)
     if name in (None, choices["data"]["name"]):
         store(with_folders_of_now(choices))
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from siamese_lab.evaluation.evaluation import ClassFigures, Evaluation, Protocol
-from siamese_lab.runs.atomic_write import write_json
+from siamese_lab.runs.files import write_json
 
 SCHEMA_VERSION = 1
 FILE_NAME, CLASSES_NAME = "evaluation.json", "per_class.csv"

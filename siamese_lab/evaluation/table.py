@@ -5,7 +5,7 @@ from rich.table import Table
 
 from siamese_lab.evaluation.evaluation import Evaluation, Figure
 from siamese_lab.runs.display import print_plainly
-from siamese_lab.runs.names import metric_name
+from siamese_lab.runs.display_names import metric_name
 
 
 def print_figures(console: Console, evaluation: Evaluation) -> None:

@@ -41,8 +41,8 @@ def load(place: Path) -> Trained:
             that this version does not have, weights of another network than these describe, and weights that are not
             finite.
     """
-    checkpoint = checkpoints.find(place)
-    content = checkpoints.read(checkpoint)
+    checkpoint = checkpoints.find_checkpoint(place)
+    content = checkpoints.read_checkpoint(checkpoint)
     choices = choices_of(content, checkpoint)
     try:
         weights = {
@@ -69,7 +69,7 @@ def choices_of(content: Mapping[str, Any], checkpoint: Path) -> dict[str, Any]:
     choices = stored_choices(content)
     run = checkpoints.run_of(checkpoint)
     if choices is None and run is not None:
-        choices = results.read(run).choices
+        choices = results.read_results(run).choices
     if choices is None:
         raise UserError(
             f"{checkpoint} holds weights but not the choices they were trained with, and no {results.FILE_NAME} lies "

@@ -10,7 +10,7 @@ from siamese_lab.inference.export import INPUT, OUTPUT
 from siamese_lab.inference.model import TrainedNetwork
 from siamese_lab.inference.threshold import Threshold
 from siamese_lab.runs import checkpoints, results
-from siamese_lab.runs.names import metric_name
+from siamese_lab.runs.display_names import metric_name
 
 EVALUATIONS = "evaluations"
 
@@ -148,7 +148,7 @@ def newest_evaluation(network: TrainedNetwork) -> Mapping[str, Any] | None:
 def run_of(network: TrainedNetwork) -> results.Results | None:
     """The results of the run that the checkpoint lies in, if it lies in one."""
     run = checkpoints.run_of(network.trained.checkpoint)
-    return None if run is None else results.read(run)
+    return None if run is None else results.read_results(run)
 
 
 def with_interval(figure: Mapping[str, Any]) -> str:

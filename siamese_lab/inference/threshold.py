@@ -105,7 +105,7 @@ def stored_threshold(trained: Trained) -> Threshold | None:
 def place_of(checkpoint: Path) -> Path:
     """`threshold.json` beside the run for the weights that the run reports, beside the checkpoint for others."""
     run = checkpoints.run_of(checkpoint)
-    if run is not None and checkpoints.find(run).absolute() == checkpoint.absolute():
+    if run is not None and checkpoints.find_checkpoint(run).absolute() == checkpoint.absolute():
         return run / FILE_NAME
     return checkpoint.with_name(f"{checkpoint.stem}.{FILE_NAME}")
 

@@ -1,4 +1,4 @@
-"""What a run says on the console: its choices at the start, its outcome at the end."""
+"""Print the configuration of a run at its start and the metrics at its end."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from siamese_lab.runs.names import metric_name
+from siamese_lab.runs.display_names import metric_name
 from siamese_lab.runs.results import FILE_NAME, Results
 
 if TYPE_CHECKING:  # the report prints without loading torch
     from siamese_lab.data import DataModule
 
 
-def print_choices(console: Console, results: Results, images: "DataModule") -> None:
-    """The composed choices in a few lines."""
+def print_choices(console: Console, results: Results, datamodule: "DataModule") -> None:
+    """Print the composed configuration in a few lines."""
     choices, trainer = results.choices, results.choices["trainer"]
     optimizer, schedule = (choices[group]["_target_"].rsplit(".", 1)[1] for group in ("optimizer", "schedule"))
     table = Table.grid(padding=(0, 2))
@@ -23,13 +23,14 @@ def print_choices(console: Console, results: Results, images: "DataModule") -> N
         "data": f"[bold]{results.data}[/]  "
         + ", ".join(
             f"{use} on {len(part):,} images of {len(part.class_names):,} classes"
-            for use, part in zip(("train", "validate", "test"), images.splits, strict=True)
+            for use, part in zip(("train", "validate", "test"), datamodule.splits, strict=True)
         ),
-        "sampler": _named(results.sampler, choices["sampler"]),
-        "loss": _named(results.loss, choices["loss"]),
-        "network": _named(results.network, choices["network"]),
-        "training": f"{trainer['max_steps']:,} steps of {images.classes_per_batch} classes × {images.images_per_class} "
-        f"images, {optimizer} {choices['optimizer']['lr']:g}, {schedule}, seed {results.seed}",
+        "sampler": _describe_part(results.sampler, choices["sampler"]),
+        "loss": _describe_part(results.loss, choices["loss"]),
+        "network": _describe_part(results.network, choices["network"]),
+        "training": f"{trainer['max_steps']:,} steps of {datamodule.classes_per_batch} classes × "
+        f"{datamodule.images_per_class} images, {optimizer} {choices['optimizer']['lr']:g}, {schedule}, "
+        f"seed {results.seed}",
         **_accumulation(trainer.get("accumulate_grad_batches", 1)),
         "device": f"{results.hardware['device']}, {results.hardware['precision']}"
         + _processes(results.hardware.get("processes", 1)),
@@ -41,22 +42,21 @@ def print_choices(console: Console, results: Results, images: "DataModule") -> N
 def _accumulation(batches: int) -> dict[str, str]:
     if batches == 1:
         return {}
-    return {
-        "": f"A step adds up the gradients of {batches} batches. Triplets are chosen within each: no further negatives."
-    }
+    note = f"A step adds the gradients of {batches} batches, but triplets are selected within one batch."
+    return {"": note}
 
 
 def _processes(processes: int) -> str:
     return "" if processes == 1 else f", {processes} processes"
 
 
-def _named(name: str, options: dict[str, Any]) -> str:
-    told = ", ".join(f"{key}={value}" for key, value in options.items() if key != "name" and value is not None)
-    return f"[bold]{name}[/]  {told}"
+def _describe_part(name: str, options: dict[str, Any]) -> str:
+    shown = ", ".join(f"{key}={value}" for key, value in options.items() if key != "name" and value is not None)
+    return f"[bold]{name}[/]  {shown}"
 
 
 def print_outcome(console: Console, results: Results, folder: Path) -> None:
-    """The final metrics as a table, and where to look further."""
+    """Print the final metrics as a table, the duration, and the paths of further files."""
     title = f"{results.data}, {results.sampler}: weights of step {results.tested_step:,}"
     table = Table(title=title, title_justify="left")
     for column in ("", "validation", "test"):
@@ -69,7 +69,7 @@ def print_outcome(console: Console, results: Results, folder: Path) -> None:
     spent = results.seconds
     print_plainly(
         console,
-        f"Trained for {spent['training']:.1f} s, of which {spent['mining']:.1f} s in mining.",
+        f"Trained for {spent['training']:.1f} s, including {spent['mining']:.1f} s of mining.",
         f"Results: {shown / FILE_NAME}",
     )
     if results.choices["logger"] is not None:
@@ -77,7 +77,7 @@ def print_outcome(console: Console, results: Results, folder: Path) -> None:
 
 
 def print_verification(console: Console, test: Mapping[str, float | None]) -> None:
-    """How the official pairs were decided, whose figures bear the name of their protocol; nothing if none were."""
+    """Print the results of verification on official pairs, one table for each protocol; print nothing without pairs."""
     protocols = {name.split("/")[0] for name in test if "/" in name}
     for protocol in sorted(protocols):
         figures = {name.split("/")[1]: value for name, value in test.items() if name.startswith(f"{protocol}/")}
@@ -89,7 +89,9 @@ def print_verification(console: Console, test: Mapping[str, float | None]) -> No
         table.add_row(*map(_share, figures.values()))
         console.print(table)
         if None in figures.values():
-            print_plainly(console, f"– {negatives:,.0f} pairs of two classes tell no false accept rate that fine.")
+            print_plainly(
+                console, f"– means that {negatives:,.0f} negative pairs are too few for such a low false accept rate."
+            )
 
 
 def _share(value: float | None) -> str:
@@ -97,17 +99,17 @@ def _share(value: float | None) -> str:
 
 
 def print_interrupted(console: Console, checkpoint: Path) -> None:
-    """How to go on."""
-    print_plainly(console, f"Interrupted. To go on: python -m siamese_lab.train \"resume='{short(checkpoint)}'\"")
+    """Print the command that resumes an interrupted run."""
+    print_plainly(console, f"Interrupted. To resume: python -m siamese_lab.train \"resume='{short(checkpoint)}'\"")
 
 
 def print_plainly(console: Console, *lines: str) -> None:
-    """Lines that are neither wrapped nor coloured, so that they can be copied."""
+    """Print lines without wrapping or color, so that they can be copied."""
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def short(path: Path) -> Path:
-    """From here, where it lies below."""
+    """Return the path relative to the current folder if it lies below, otherwise unchanged."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

@@ -1,4 +1,4 @@
-"""Where a run took place: package versions, commit and hardware, as a reviewer would ask for them."""
+"""Describe the environment of a run: package versions, commit and hardware."""
 
 import os
 import platform
@@ -13,12 +13,12 @@ PACKAGES = ("siamese_lab", "torch", "torchvision", "lightning", "hydra-core", "o
 
 
 def versions() -> dict[str, str]:
-    """Python's version and those of the packages a result depends on."""
+    """Return the versions of Python and of the packages that results depend on."""
     return {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
 
 
 def commit() -> str | None:
-    """The git commit of the lab's own source, with -dirty behind it if files were changed; None outside a checkout."""
+    """Return the git commit of the lab's source, with suffix -dirty if files changed; None outside a checkout."""
     package = Path(__file__).parent
     if _git(package, "ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None
@@ -34,12 +34,12 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def hardware(device: torch.device, precision: str, processes: int = 1) -> dict[str, Any]:
-    """Describe the device that a run trained on, and how it trained.
+    """Describe the device, precision and processes of a training run.
 
     Args:
-        device: the model's.
-        precision: Lightning's name of it, such as "bf16-mixed".
-        processes: how many trained together, each with as many threads.
+        device: the device of the model.
+        precision: Lightning's name of the precision, such as "bf16-mixed".
+        processes: the number of processes that train together; each has the same number of threads.
     """
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
@@ -52,7 +52,7 @@ def hardware(device: torch.device, precision: str, processes: int = 1) -> dict[s
 
 
 def processor() -> str:
-    """The processor's name where the system tells it, otherwise its architecture."""
+    """Return the name of the processor if the system provides it, otherwise its architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""results.json: what a run chose, where and how long it ran, and what came of it."""
+"""results.json: the configuration, environment, duration and metrics of a run."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from siamese_lab.errors import Fault, UserError, fault_of
-from siamese_lab.runs.atomic_write import write_json
+from siamese_lab.runs.files import write_json
 
 SCHEMA_VERSION = 1
 FILE_NAME = "results.json"
@@ -15,20 +15,20 @@ Status = Literal["running", "finished", "interrupted", "failed"]
 
 @dataclass
 class Point:
-    """Where a run stood at a validation."""
+    """The state of a run at one validation."""
 
     step: int
     triplets: int
-    """Selected so far."""
+    """Number of triplets selected so far."""
     train: dict[str, float]
-    """Means of what was logged since the validation before: `loss`, `active_share`, `d_ap_q50` and so on."""
+    """Means of the values logged since the previous validation: `loss`, `active_share`, `d_ap_q50` and so on."""
     validation: dict[str, float]
-    """By name, such as `recall@1`."""
+    """Validation metrics by name, such as `recall@1`."""
 
 
 @dataclass
 class Results:
-    """One run. All that depends on the clock is under `seconds…`, so runs of one seed otherwise compare equal."""
+    """The record of one run. Only the fields `seconds…` depend on the clock; runs of one seed equal otherwise."""
 
     data: str
     sampler: str
@@ -38,27 +38,27 @@ class Results:
     choices: dict[str, Any]
     """The whole configuration."""
     images: dict[str, str]
-    """Where they came from, as `DataModule.provenance` tells."""
+    """Origin of the images, as returned by `DataModule.provenance`."""
     versions: dict[str, str]
     commit: str | None
     hardware: dict[str, Any]
     status: Status = "running"
     error: str | None = None
     fault: Fault | None = None
-    """Whose fault a failure is; None for other runs, and in older files."""
+    """Category of a failure; None for runs that did not fail, and in older files."""
     steps: int = 0
     tested_step: int | None = None
-    """The step whose weights the metrics are of."""
+    """Step of the weights that the metrics belong to."""
     seconds: dict[str, float] = field(default_factory=dict)
     validation: dict[str, float | None] = field(default_factory=dict)
     test: dict[str, float | None] = field(default_factory=dict)
-    """By name; None for what the images cannot tell, as a rate finer than one of so many pairs."""
+    """Test metrics by name; None if undefined, such as a false accept rate below one in all pairs."""
     history: list[Point] = field(default_factory=list)
-    """A point for each validation, while it runs too."""
+    """One point for each validation, also while the run continues."""
     seconds_of_history: list[float] = field(default_factory=list)
-    """Of training, without validation, up to each point."""
+    """Seconds of training without validation, up to each point."""
     data_set: dict[str, Any] | None = None
-    """The description of the data set, as `DataModule.describe` gives it; None in results of earlier versions."""
+    """The description of the data set, as returned by `DataModule.describe`; None in results of earlier versions."""
     schema_version: int = SCHEMA_VERSION
 
     def fail(self, error: BaseException) -> None:
@@ -66,23 +66,26 @@ class Results:
         self.status, self.error, self.fault = "failed", f"{type(error).__name__}: {error}", fault_of(error)
 
     def write(self, folder: Path) -> Path:
-        """Write into a run's folder, never leaving half a file."""
+        """Write results.json into the folder of the run atomically, and return its path."""
         return write_json(folder / FILE_NAME, asdict(self))
 
 
-def read(folder: Path) -> Results:
-    """The results of a run's folder.
+def read_results(folder: Path) -> Results:
+    """Read results.json from the folder of a run.
 
     Raises:
-        UserError: if they were written by another version of the schema, or not whole.
+        UserError: if the file is damaged or another version of the schema wrote it.
     """
     try:
         content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{folder / FILE_NAME} is damaged ({error}). Delete it, and run that job again.") from error
+        raise UserError(
+            f"{folder / FILE_NAME} is damaged ({error}). Delete the file and run that job again."
+        ) from error
     if not isinstance(content, dict):
         raise UserError(
-            f"{folder / FILE_NAME} is damaged (it holds a {type(content).__name__}). Delete it, and run that job again."
+            f"{folder / FILE_NAME} is damaged (it holds a {type(content).__name__}). "
+            "Delete the file and run that job again."
         )
     if content.get("schema_version") != SCHEMA_VERSION:
         raise UserError(

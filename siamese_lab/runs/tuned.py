@@ -1,4 +1,4 @@
-"""tuned.json: what a tuning tried for one strategy on one data set, and which options were best."""
+"""tuned.json: the trials of tuning one strategy on one data set, and the best options."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from siamese_lab.errors import UserError
-from siamese_lab.runs.atomic_write import write_json
+from siamese_lab.runs.files import write_json
 
 SCHEMA_VERSION = 1
 FILE_NAME = "tuned.json"
@@ -14,13 +14,13 @@ FILE_NAME = "tuned.json"
 
 @dataclass
 class Trial:
-    """One training with options that were tried."""
+    """One trial: a training run with candidate options, and its score."""
 
     number: int
     options: dict[str, Any]
-    """By dotted names, such as `optimizer.lr`."""
+    """Options by dotted names, such as `optimizer.lr`."""
     status: Literal["finished", "failed"]
-    """Failed where its options led training astray, to a loss that is not finite, say."""
+    """"failed" if the options made training fail, for example with a loss that is not finite."""
     score: float | None
     error: str | None
     seconds: float | None
@@ -28,44 +28,46 @@ class Trial:
 
 @dataclass
 class Tuned:
-    """All trials, and the winner."""
+    """The record of a tuning: all trials and the best options."""
 
     data: str
-    """As on the command line: `mnist_closed`, say."""
+    """Name on the command line, such as `mnist_closed`."""
     sampler: str
     options: dict[str, Any]
-    """Of the winner; of equally good ones, the first."""
+    """Options of the best trial; the first of equally good trials."""
     score: float
     metric: str
-    """Of validation images, by name."""
+    """Name of the validation metric that scores the trials."""
     trials: int
     every_trial: list[Trial]
     choices: dict[str, Any]
-    """The whole configuration that the trials vary."""
+    """Whole configuration that the trials vary."""
     versions: dict[str, str]
     commit: str | None
     schema_version: int = SCHEMA_VERSION
 
     def write(self, folder: Path) -> Path:
-        """Write into the folder of the trials, never leaving half a file."""
+        """Write tuned.json into the folder of the trials atomically, and return its path."""
         return write_json(folder / FILE_NAME, asdict(self))
 
 
-def read(folder: Path) -> Tuned:
-    """The tuning of a strategy, from its folder.
+def read_tuned(folder: Path) -> Tuned:
+    """Read tuned.json from the folder of a tuning.
 
     Raises:
-        FileNotFoundError: where it has not come to an end.
-        UserError: if the file was written by another version of the schema, or not whole.
+        FileNotFoundError: if the tuning has not finished.
+        UserError: if the file is damaged or another version of the schema wrote it.
     """
-    place = folder / FILE_NAME
+    path = folder / FILE_NAME
     try:
-        content = json.loads(place.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{place} is damaged ({error}). Delete it, and tune again: the trials are kept.") from error
+        raise UserError(
+            f"{path} is damaged ({error}). Delete the file and tune again: finished trials are kept."
+        ) from error
     if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(f"{place} was written by another version of siamese_lab. Tune again in another folder.")
+        raise UserError(f"{path} was written by another version of siamese_lab. Tune again in another folder.")
     try:
         return Tuned(**content | {"every_trial": [Trial(**trial) for trial in content["every_trial"]]})
     except (KeyError, TypeError) as error:
-        raise UserError(f"{place} was written by another version of siamese_lab: {error}.") from error
+        raise UserError(f"{path} was written by another version of siamese_lab: {error}.") from error

@@ -1,4 +1,4 @@
-"""Every strategy beside random sampling on every data set, seed by seed; the tests of one metric are a family."""
+"""Compare every strategy with random sampling on every data set, seed by seed; the tests of one metric are a family."""
 
 from itertools import product
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from siamese_lab.runs.names import each_once, in_order_of_strategies
+from siamese_lab.runs.display_names import sort_strategies, unique
 from siamese_lab.study import statistics
 from siamese_lab.study.statistics import ALPHA, Difference, Estimate
 
@@ -14,21 +14,21 @@ BASELINE = "random"
 
 
 class Comparison(NamedTuple):
-    """A strategy and random sampling on one data set."""
+    """The comparison of a strategy with random sampling on one data set."""
 
     data: str
     strategy: str
     difference: Difference
     corrected_p: float | None
-    """By Holm, over all strategies and data sets."""
+    """The p-value with Holm's correction for all strategies and data sets."""
 
     @property
-    def separated(self) -> bool:
-        """Whether the data tell the two apart."""
+    def significant(self) -> bool:
+        """Return True if the difference is significant."""
         return self.corrected_p is not None and self.corrected_p <= ALPHA
 
 
-def of_metric(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
+def values_of_metric(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return the value of each data set and strategy (index) and seed (columns); NaN where there is none.
 
     Data sets keep the order in which `figures` lists them.
@@ -39,25 +39,33 @@ def of_metric(figures: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def cells(values: pd.DataFrame) -> list[tuple[str, str]]:
-    """The data sets and strategies that there are figures of, in order, of what `of_metric` gives."""
+    """Return the pairs of data set and strategy that have values, in the order of the tables.
+
+    Args:
+        values: the values of a metric, as returned by `values_of_metric`.
+    """
     data, strategies = (values.index.get_level_values(level) for level in ("data", "strategy"))
-    grid = product(each_once(data), in_order_of_strategies(strategies))
+    grid = product(unique(data), sort_strategies(strategies))
     return [cell for cell in grid if cell in values.index]
 
 
 def estimates(values: pd.DataFrame) -> dict[tuple[str, str], Estimate]:
-    """The mean over seeds of each of the `cells`."""
+    """Estimate the mean over seeds for each pair of data set and strategy."""
     return {cell: statistics.estimate(values.loc[cell].dropna()) for cell in cells(values)}
 
 
-def against_baseline(values: pd.DataFrame) -> list[Comparison]:
-    """Every other strategy against random sampling, where both have a seed in common, of what `of_metric` gives."""
+def compare_with_baseline(values: pd.DataFrame) -> list[Comparison]:
+    """Compare every other strategy with random sampling on each data set on which both share a seed.
+
+    Args:
+        values: the values of a metric, as returned by `values_of_metric`.
+    """
     compared = []
     for data, strategy in cells(values):
         if strategy != BASELINE and (data, BASELINE) in values.index:
-            ours, theirs = (values.loc[(data, name)].to_numpy() for name in (strategy, BASELINE))
-            common = ~np.isnan(ours) & ~np.isnan(theirs)
+            of_strategy, of_baseline = (values.loc[(data, name)].to_numpy() for name in (strategy, BASELINE))
+            common = ~np.isnan(of_strategy) & ~np.isnan(of_baseline)
             if common.any():
-                compared.append((data, strategy, statistics.difference(ours[common], theirs[common])))
+                compared.append((data, strategy, statistics.difference(of_strategy[common], of_baseline[common])))
     corrected = statistics.holm([difference.p for *_, difference in compared])
     return [Comparison(*each, p) for each, p in zip(compared, corrected, strict=True)]

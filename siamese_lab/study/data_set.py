@@ -1,4 +1,4 @@
-"""What a run recorded about its data set: title, place in tables, notes, and how its figures are joined."""
+"""The description of a data set that a run recorded: title, position in tables, notes, and how folds are joined."""
 
 from collections.abc import Mapping
 from pathlib import PureWindowsPath
@@ -7,26 +7,32 @@ from typing import Any, NamedTuple
 
 from siamese_lab.runs.results import Results
 
-EARLIER = {"digits": "Digits", "mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "omniglot": "Omniglot", "lfw": "LFW"}
-"""Titles of the sets of earlier versions, in the order of tables; results.json did not describe data sets then."""
+EARLIER_TITLES = {
+    "digits": "Digits",
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "omniglot": "Omniglot",
+    "lfw": "LFW",
+}
+"""Titles of data sets in results of earlier versions, which have no description; in the order of the tables."""
 
 
 class Fold(NamedTuple):
-    """One fold of a protocol whose figure is the mean over all folds."""
+    """One fold of a protocol that reports the mean over all folds."""
 
     number: int
     of: int
     option: str
     """The option that chooses the fold, such as "data.fold"."""
     prefix: str
-    """What the names of the figures to average begin with."""
+    """Prefix of the names of the metrics to average."""
 
 
 class DataSet(NamedTuple):
-    """The description."""
+    """The description of a data set."""
 
     label: str
-    """Title and protocol, as figures of two protocols do not compare."""
+    """Title and protocol, because results of two protocols cannot be compared."""
     order: int
     notes: tuple[str, ...] = ()
     compared: Mapping[str, Any] = MappingProxyType({})
@@ -38,11 +44,11 @@ def data_set(run: Results) -> DataSet:
     """Read the description of a run's data set.
 
     Raises:
-        KeyError, TypeError: if results.json does not describe it as a run does.
+        KeyError, TypeError: if the description in results.json is malformed.
     """
     recorded = run.data_set
     if recorded is None:
-        return _of_earlier_versions(run)
+        return _earlier_data_set(run)
     folds = recorded["cross_validation"]
     return DataSet(
         label=", ".join(filter(None, (str(recorded["title"]), recorded["protocol"]))),
@@ -55,9 +61,9 @@ def data_set(run: Results) -> DataSet:
     )
 
 
-def _of_earlier_versions(run: Results) -> DataSet:
+def _earlier_data_set(run: Results) -> DataSet:
     options = run.choices["data"]
-    title = EARLIER.get(run.data, run.data)
+    title = EARLIER_TITLES.get(run.data, run.data)
     protocol = options.get("protocol")
     fold = None
     if run.data == "image_folder":
@@ -65,7 +71,7 @@ def _of_earlier_versions(run: Results) -> DataSet:
     if "view" in options:
         protocol = f"View {options['view']}"
         fold = Fold(options["fold"], 10, "data.fold", "view_2/") if options["view"] == 2 else None
-    known = [*EARLIER]
+    known = [*EARLIER_TITLES]
     order = 10 * (1 + (known.index(run.data) if run.data in known else len(known)))
     compared = {"alignment": run.images["alignment"]} if "alignment" in run.images else {}
     return DataSet(f"{title}, {protocol}" if protocol else title, order, compared=compared, fold=fold)

@@ -1,6 +1,6 @@
-"""Protocols of several folds: one run for each fold, joined into one figure (LFW's View 2: Huang et al. 2007, §III).
+"""Join the runs of a protocol with several folds into one result (LFW's View 2: Huang et al. 2007, §III).
 
-The figure is the mean over the folds ± their standard deviation (ddof=1) over √folds. Fewer folds give no figure.
+The result is the mean over the folds ± their standard deviation (ddof=1) over √folds. Missing folds give no result.
 """
 
 import json
@@ -12,37 +12,37 @@ from typing import Any, NamedTuple
 
 from siamese_lab.errors import UserError
 from siamese_lab.runs import results
-from siamese_lab.runs.names import is_figure
+from siamese_lab.runs.display_names import is_figure
 from siamese_lab.runs.results import Results
-from siamese_lab.study import options
+from siamese_lab.study.compared_options import compared_options
 from siamese_lab.study.data_set import DataSet, Fold, data_set
 
 
-class Estimate(NamedTuple):
-    """A mean over all folds."""
+class FoldMean(NamedTuple):
+    """The mean of one metric over all folds, with its standard error."""
 
     mean: float
     standard_error: float
 
 
-class Joined(NamedTuple):
-    """The runs of one set of choices."""
+class JoinedFolds(NamedTuple):
+    """The joined folds of runs with the same configuration."""
 
     data: str
     """Title and protocol of the data set."""
     folds: int
     choices: dict[str, Any]
-    """What the runs share: `sampler.name`, …, `seed`, the facts that a data set compares by, and the `commit`."""
+    """Values that the runs share: `sampler.name`, …, `seed`, the compared facts of the data set, and the `commit`."""
     figures_of_fold: dict[int, dict[str, float | None]]
-    """`accuracy`, `auc` and so on of each fold that is finished."""
+    """`accuracy`, `auc` and other metrics of each finished fold."""
     missing: dict[int, str]
-    """The other folds, each with the reason."""
-    estimates: dict[str, Estimate]
-    """One for each figure; empty unless all folds are finished."""
+    """Reason for each fold that has not finished."""
+    estimates: dict[str, FoldMean]
+    """Mean of each metric; empty unless all folds have finished."""
 
 
 class _OfFold(NamedTuple):
-    """A run and the fold that it is."""
+    """A run of one fold."""
 
     folder: Path
     run: Results
@@ -50,34 +50,35 @@ class _OfFold(NamedTuple):
     fold: Fold
 
 
-def read(folder: Path) -> list[Joined]:
-    """Join the folds of each set of choices among the runs anywhere below a folder.
+def read_folds(folder: Path) -> list[JoinedFolds]:
+    """Read all runs below a folder and join their folds.
 
     Raises:
-        UserError: for a folder that is not there or holds no fold, and as `join`.
+        UserError: if the folder does not exist or holds no fold, and for the reasons of `join_folds`.
     """
     if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}. Sweeps leave theirs at outputs/sweeps/DATE/TIME.")
-    places = sorted(place.parent for place in folder.rglob(results.FILE_NAME))
-    joined = join((place, results.read(place)) for place in places)
+        raise UserError(f"There is no folder {folder}. Sweeps write to outputs/sweeps/DATE/TIME.")
+    folders = sorted(path.parent for path in folder.rglob(results.FILE_NAME))
+    joined = join_folds((each, results.read_results(each)) for each in folders)
     if not joined:
         raise UserError(
-            f"{folder} holds results of {len(places)} runs, but none of a fold. "
-            "Make the ten of LFW's View 2: python -m siamese_lab.train -m experiment=lfw_view2."
+            f"{folder} holds results of {len(folders)} runs, but no run of a fold. "
+            "To run the ten folds of LFW's View 2:  python -m siamese_lab.train -m experiment=lfw_view2."
         )
     return joined
 
 
-def join(runs: Iterable[tuple[Path, Results]]) -> list[Joined]:
-    """Join the folds of each set of choices, in the order of its first run; runs that are no folds are passed over.
+def join_folds(runs: Iterable[tuple[Path, Results]]) -> list[JoinedFolds]:
+    """Join the folds of runs with the same configuration, in the order of the first run of each group.
 
-    Runs belong together if their choices are equal but for the fold, with the same code and the same images.
+    Runs belong together if only the fold differs: configuration, code and images are the same. Runs without a fold are
+    ignored.
 
     Args:
-        runs: each with its folder.
+        runs: the results of each run, with its folder.
 
     Raises:
-        UserError: where two runs of equal choices have finished one fold.
+        UserError: if two runs with the same configuration finished the same fold.
     """
     groups: dict[str, dict[int, list[_OfFold]]] = {}
     for folder, run in runs:
@@ -89,8 +90,8 @@ def join(runs: Iterable[tuple[Path, Results]]) -> list[Joined]:
     return [_joined(runs_of_fold) for runs_of_fold in groups.values()]
 
 
-def differing(joined: Sequence[Joined]) -> list[str]:
-    """Return the names of the choices that differ; the sampler where nothing differs."""
+def differing(joined: Sequence[JoinedFolds]) -> list[str]:
+    """Return the names of the options that differ; only the sampler's name if nothing differs."""
     names = {name: None for each in joined for name in each.choices}
     differ = [name for name in names if any(each.choices.get(name) != joined[0].choices.get(name) for each in joined)]
     return differ or ["sampler.name"]
@@ -98,13 +99,13 @@ def differing(joined: Sequence[Joined]) -> list[str]:
 
 def _shared(each: _OfFold) -> dict[str, Any]:
     return (
-        options.named(each.run, without=(each.fold.option,))
+        compared_options(each.run, without=(each.fold.option,))
         | dict(each.data_set.compared)
         | {"commit": each.run.commit}
     )
 
 
-def _joined(runs_of_fold: Mapping[int, list[_OfFold]]) -> Joined:
+def _joined(runs_of_fold: Mapping[int, list[_OfFold]]) -> JoinedFolds:
     some = next(each for runs in runs_of_fold.values() for each in runs)
     figures_of_fold, missing = {}, {}
     for fold in range(some.fold.of):
@@ -112,15 +113,15 @@ def _joined(runs_of_fold: Mapping[int, list[_OfFold]]) -> Joined:
         finished = [each for each in runs if each.run.status == "finished"]
         if len(finished) > 1:
             raise UserError(
-                f"Fold {fold} of {some.data_set.label} was finished twice with the same choices, in "
-                f"{finished[0].folder} and {finished[1].folder}. Report a folder that holds one of them."
+                f"Fold {fold} of {some.data_set.label} was finished twice with the same configuration, in "
+                f"{finished[0].folder} and {finished[1].folder}. Report a folder that holds only one of them."
             )
         if finished:
             figures_of_fold[fold] = _figures(finished[0])
         else:
             missing[fold] = ", ".join(each.run.error or each.run.status for each in runs) or "no run"
     estimates = {} if missing else _estimates([*figures_of_fold.values()])
-    return Joined(some.data_set.label, some.fold.of, _shared(some), figures_of_fold, missing, estimates)
+    return JoinedFolds(some.data_set.label, some.fold.of, _shared(some), figures_of_fold, missing, estimates)
 
 
 def _figures(each: _OfFold) -> dict[str, float | None]:
@@ -129,11 +130,11 @@ def _figures(each: _OfFold) -> dict[str, float | None]:
     return {name: value for name, value in named.items() if is_figure(name)}
 
 
-def _estimates(folds: Sequence[Mapping[str, float | None]]) -> dict[str, Estimate]:
-    """Average each figure that every fold has."""
+def _estimates(folds: Sequence[Mapping[str, float | None]]) -> dict[str, FoldMean]:
+    """Average each metric that every fold has."""
     estimates = {}
     for name in folds[0]:
         values = [value for figures in folds if (value := figures.get(name)) is not None]
         if len(values) == len(folds):
-            estimates[name] = Estimate(statistics.mean(values), statistics.stdev(values) / math.sqrt(len(folds)))
+            estimates[name] = FoldMean(statistics.mean(values), statistics.stdev(values) / math.sqrt(len(folds)))
     return estimates

@@ -1,4 +1,4 @@
-"""The report as one page that needs nothing beside it: style and figures are in it, and no script."""
+"""The report as one self-contained HTML page: styles and figures are embedded, and it has no script."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -7,21 +7,20 @@ from typing import Any
 
 import jinja2
 
-from siamese_lab.study import circumstances
-from siamese_lab.study.analysis import Findings
-from siamese_lab.study.answer import RULES, answer
-from siamese_lab.study.figures import Drawn
-from siamese_lab.study.protocol import is_tuned, some_are_tuned, tuned_by
-from siamese_lab.study.reservations import reservations
+from siamese_lab.study import conclusions
+from siamese_lab.study.analysis import Analysis
+from siamese_lab.study.conclusions import RULES, answer, caveats
+from siamese_lab.study.figures import StoredFigure
+from siamese_lab.study.protocol import all_tuned, any_tuned, tuning_budgets
 from siamese_lab.study.tables import Tables
-from siamese_lab.study.tables.table import NAMES_OF_ROWS
+from siamese_lab.study.tables.table import TEXT_COLUMNS
 
 FILE_NAME = "report.html"
 TEMPLATE = "page.html.jinja"
 
 
-def write(findings: Findings, tables: Tables, drawn: Mapping[str, Drawn], folder: Path) -> Path:
-    """Write the page into a folder."""
+def write_page(analysis: Analysis, tables: Tables, drawn: Mapping[str, StoredFigure], folder: Path) -> Path:
+    """Write report.html into a folder and return its path."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -30,66 +29,66 @@ def write(findings: Findings, tables: Tables, drawn: Mapping[str, Drawn], folder
         lstrip_blocks=True,
     )
     environment.filters["embedded"] = embedded
-    page = environment.get_template(TEMPLATE).render(contents(findings, tables, drawn))
-    place = folder / FILE_NAME
-    place.write_text(page, encoding="utf-8", newline="\n")
-    return place
+    page = environment.get_template(TEMPLATE).render(contents(analysis, tables, drawn))
+    path = folder / FILE_NAME
+    path.write_text(page, encoding="utf-8", newline="\n")
+    return path
 
 
-def contents(findings: Findings, tables: Tables, drawn: Mapping[str, Drawn]) -> dict[str, Any]:
-    """All that the template asks for."""
-    study = findings.study
+def contents(analysis: Analysis, tables: Tables, drawn: Mapping[str, StoredFigure]) -> dict[str, Any]:
+    """Return the variables of the template."""
+    study = analysis.study
     return {
         "study": study,
-        "answer": answer(findings),
+        "answer": answer(analysis),
         "rules": RULES,
-        "reservations": reservations(findings),
-        "comparison": kind_of_comparison(findings),
+        "caveats": caveats(analysis),
+        "comparison": describe_comparison(analysis),
         "tables": tables,
         "figures": drawn,
-        "words": NAMES_OF_ROWS,
-        "protocol": findings.protocol,
-        "options_of_strategies": options_of_strategies(findings),
-        "commits": circumstances.commits(study),
-        "versions": circumstances.versions(study),
-        "machines": circumstances.machines(study),
+        "words": TEXT_COLUMNS,
+        "protocol": analysis.protocol,
+        "options_of_strategies": options_of_strategies(analysis),
+        "commits": conclusions.commits(study),
+        "versions": conclusions.versions(study),
+        "machines": conclusions.machines(study),
         "unfinished": [run for run in study.runs if not run.finished],
     }
 
 
-def kind_of_comparison(findings: Findings) -> str:
-    """What the strategies were given alike."""
-    runs = findings.study.runs
-    if is_tuned(runs):
-        budgets = tuned_by(runs)
+def describe_comparison(analysis: Analysis) -> str:
+    """Describe in one sentence which options the strategies share."""
+    runs = analysis.study.runs
+    if all_tuned(runs):
+        budgets = tuning_budgets(runs)
         if any(len(each) > 1 for each in budgets.values()):
-            return "Tuned strategies, by budgets that differ: this is no comparison of strategies."
+            return "The strategies were tuned with different budgets, so this does not compare strategies."
         listed = "; ".join(f"{data}: {budget}" for data, (budget,) in budgets.items())
         return (
-            "Tuned strategies: each runs with the options that were best on validation classes, by a budget that is "
-            f"the same for all ({listed})."
+            "Tuned options: each strategy uses the options that scored best on validation classes, and all strategies "
+            f"have the same tuning budget ({listed})."
         )
-    if some_are_tuned(runs):
-        return "Some runs are of tuned options, others of fixed ones: this is no comparison of strategies."
-    return "Fixed options: on a data set all strategies run with the same ones, but for those of their own."
+    if any_tuned(runs):
+        return "Some runs use tuned options and others use fixed options, so this does not compare strategies."
+    return "Fixed options: on each data set all strategies use the same options, except for the sampler's options."
 
 
-def options_of_strategies(findings: Findings) -> list[tuple[str, str, dict[str, str]]]:
-    """Each strategy, data sets that it has the same options on, and these options."""
+def options_of_strategies(analysis: Analysis) -> list[tuple[str, str, dict[str, str]]]:
+    """Return rows of a strategy, the data sets on which its options are equal, and these options."""
     rows: list[tuple[str, list[str], dict[str, str]]] = []
-    of_strategies = findings.protocol.of_strategies
-    for strategy in findings.study.strategies:
-        for data in findings.study.data:
+    of_strategies = analysis.protocol.of_strategies
+    for strategy in analysis.study.strategies:
+        for data in analysis.study.data:
             options = of_strategies.get((data, strategy))
             alike = [names for name, names, same in rows if name == strategy and same == options]
             if alike:
                 alike[0].append(data)
             elif options is not None:
                 rows.append((strategy, [data], options))
-    every = len(findings.study.data)
+    every = len(analysis.study.data)
     return [(name, "all" if len(data) == every else "; ".join(data), options) for name, data, options in rows]
 
 
-def embedded(drawn: Drawn) -> str:
-    """A figure as an address that holds it."""
+def embedded(drawn: StoredFigure) -> str:
+    """Return a data URI that holds the figure as SVG."""
     return f"data:image/svg+xml;base64,{b64encode(drawn.svg.encode()).decode()}"

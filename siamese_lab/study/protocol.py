@@ -1,71 +1,73 @@
-"""What was held fixed in a study, what belongs to the strategies, and what differs besides, which it should not."""
+"""The protocol of a study: fixed options, options of each strategy, and further differences, which are faults."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from siamese_lab.study.options import named
+from siamese_lab.study.compared_options import compared_options
 from siamese_lab.study.runs import Run, Study
 
-APART = ("seed", "sampler.name", "data.name")
-"""By which the jobs of a study are told apart."""
-BUILT = "_target_"
-"""The option that names a class."""
+JOB_KEYS = ("seed", "sampler.name", "data.name")
+"""Options that identify a job of a study."""
+TARGET_KEY = "_target_"
+"""Name of the option that holds the class of a part."""
 
 
 class Differing(NamedTuple):
-    """An option that is not the same in all runs that are compared on a data set."""
+    """An option that differs between runs that are compared on a data set."""
 
     data: str
     option: str
-    places: dict[str, list[str]]
-    """The runs of each value, as it is written."""
+    folders: dict[str, list[str]]
+    """Folders of the runs for each value."""
 
 
 class Protocol(NamedTuple):
-    """All options of a study."""
+    """The options of all runs of a study."""
 
     fixed: dict[str, dict[str, str]]
-    """Each option's value on each data set, where all runs of the set have the same."""
+    """Value of each option on each data set on which all runs share the value."""
     of_strategies: dict[tuple[str, str], dict[str, str]]
-    """Of each data set and strategy: the sampler's own options, and in a tuned study all that differ by strategy."""
+    """Sampler options of each data set and strategy; in a tuned study, all options that differ by strategy."""
     differing: list[Differing]
-    """What makes a comparison one of more than strategies."""
+    """Differences between runs that neither the strategy nor its tuning explains."""
 
 
 def protocol(study: Study) -> Protocol:
-    """The protocol of all runs, finished or not."""
+    """Collect the protocol from all runs, finished or not."""
     fixed: dict[str, dict[str, str]] = {}
     of_strategies: dict[tuple[str, str], dict[str, str]] = {}
     differing = []
     for data in study.data:
         runs = [run for run in study.runs if run.data == data]
-        options = {run.place: _options(run) for run in runs}
+        options = {run.folder: _options(run) for run in runs}
         for option in dict.fromkeys(name for each in options.values() for name in each):
-            by_run = {run.place: options[run.place].get(option, "not there") for run in runs}
-            of_strategy = option.startswith("sampler.") or (is_tuned(runs) and not _same(by_run.values()))
-            if of_strategy and all(_same(by_run[run.place] for run in mine) for mine in _by_strategy(runs).values()):
+            by_run = {run.folder: options[run.folder].get(option, "not set") for run in runs}
+            of_strategy = option.startswith("sampler.") or (all_tuned(runs) and not _all_equal(by_run.values()))
+            if of_strategy and all(
+                _all_equal(by_run[run.folder] for run in each) for each in _by_strategy(runs).values()
+            ):
                 for strategy, mine in _by_strategy(runs).items():
-                    if option in options[mine[0].place]:
-                        of_strategies.setdefault((data, strategy), {})[option] = by_run[mine[0].place]
-            elif _same(by_run.values()):
-                fixed.setdefault(option, {})[data] = by_run[runs[0].place]
+                    if option in options[mine[0].folder]:
+                        of_strategies.setdefault((data, strategy), {})[option] = by_run[mine[0].folder]
+            elif _all_equal(by_run.values()):
+                fixed.setdefault(option, {})[data] = by_run[runs[0].folder]
             else:
-                differing.append(Differing(data, option, _places(by_run)))
+                differing.append(Differing(data, option, _folders_by_value(by_run)))
     return Protocol(fixed, of_strategies, differing)
 
 
-def is_tuned(runs: Iterable[Run]) -> bool:
-    """Whether every strategy was given the options that its tuning found best."""
+def all_tuned(runs: Iterable[Run]) -> bool:
+    """Return whether all runs use tuned options."""
     return all(run.results.choices.get("tuned") is not None for run in runs)
 
 
-def some_are_tuned(runs: Iterable[Run]) -> bool:
-    """Whether any was."""
+def any_tuned(runs: Iterable[Run]) -> bool:
+    """Return whether any run uses tuned options."""
     return any(run.results.choices.get("tuned") is not None for run in runs)
 
 
-def tuned_by(runs: Iterable[Run]) -> dict[str, set[str]]:
-    """The budgets of the tunings on each data set: a single one where all strategies had the same."""
+def tuning_budgets(runs: Iterable[Run]) -> dict[str, set[str]]:
+    """Return the tuning budgets of each data set; a single budget if all strategies had the same."""
     budgets: dict[str, set[str]] = {}
     for run in runs:
         tuned = run.results.choices.get("tuned")
@@ -78,24 +80,26 @@ def _options(run: Run) -> dict[str, str]:
     results = run.results
     images = {f"images.{name}": value for name, value in run.data_set.compared.items()}
     precision = {"hardware.precision": results.hardware.get("precision")} if results.hardware else {}
-    told = named(results, APART) | images | precision
+    options = compared_options(results, JOB_KEYS) | images | precision
     return {
-        name.removesuffix(f".{BUILT}"): str(value).rsplit(".", 1)[-1] if name.endswith(BUILT) else written(value)
-        for name, value in told.items()
+        name.removesuffix(f".{TARGET_KEY}"): str(value).rsplit(".", 1)[-1]
+        if name.endswith(TARGET_KEY)
+        else as_override(value)
+        for name, value in options.items()
         if not name.endswith("._partial_")
     }
 
 
-def written(value: Any) -> str:
-    """As on the command line."""
+def as_override(value: Any) -> str:
+    """Return a value as it is written on the command line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list):
-        return f"[{', '.join(map(written, value))}]"
+        return f"[{', '.join(map(as_override, value))}]"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _same(values: Iterable[str]) -> bool:
+def _all_equal(values: Iterable[str]) -> bool:
     return len(set(values)) <= 1
 
 
@@ -106,8 +110,8 @@ def _by_strategy(runs: Iterable[Run]) -> dict[str, list[Run]]:
     return grouped
 
 
-def _places(by_run: Mapping[str, str]) -> dict[str, list[str]]:
-    places: dict[str, list[str]] = {}
-    for place, value in by_run.items():
-        places.setdefault(value, []).append(place)
-    return places
+def _folders_by_value(by_run: Mapping[str, str]) -> dict[str, list[str]]:
+    folders: dict[str, list[str]] = {}
+    for folder, value in by_run.items():
+        folders.setdefault(value, []).append(folder)
+    return folders

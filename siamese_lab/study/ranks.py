@@ -1,10 +1,10 @@
-"""How strategies rank over data sets, and by how much ranks must differ to tell (Demšar 2006, JMLR 7:1-30, §3.2.2).
+"""Rank strategies over data sets and test the differences of ranks (Demšar 2006, JMLR 7:1-30, §3.2.2).
 
-The blocks are data sets, each with the strategies' means over the seeds that all of them have. Seeds are no blocks:
-they are repeats on one data set, and to count them as further data sets would make a difference of ranks look surer
-than it is (Demšar 2006, §3). Friedman's statistic is judged by permuting strategies within data sets, exactly where
-that takes few permutations, as his χ² is no good for so few data sets. Average ranks that differ by more than Nemenyi's
-critical difference are told apart.
+The blocks are data sets. Each block holds the mean of each strategy over the seeds that all strategies share. Seeds are
+not blocks: they repeat one data set, and counting them as further data sets would overstate the certainty of a
+difference of ranks (Demšar 2006, §3). Friedman's test permutes strategies within data sets, exactly if that takes few
+permutations, because the χ² approximation is poor for so few data sets. Average ranks differ significantly if their
+distance exceeds Nemenyi's critical difference.
 """
 
 import math
@@ -16,29 +16,29 @@ import pandas as pd
 import scipy.stats
 from numpy.typing import NDArray
 
-from siamese_lab.runs.names import each_once, in_order_of_strategies
+from siamese_lab.runs.display_names import sort_strategies, unique
 from siamese_lab.study.statistics import ALPHA
 
 PERMUTATIONS = 20_000
-"""Drawn where there are more than this many."""
+"""Number of random permutations if the exact test needs more than this number."""
 
 
 class Ranks(NamedTuple):
-    """Of strategies over data sets; 1 is the best, and equal means share the mean of their ranks."""
+    """The ranks of strategies over data sets; rank 1 is the best, and equal means share the mean of their ranks."""
 
     average: dict[str, float]
-    """The best first."""
+    """Average rank of each strategy, the best first."""
     data: list[str]
-    """The data sets that all strategies were run on."""
+    """Data sets that have runs of all strategies."""
     left_out: list[str]
-    """Those that lack a strategy, or a seed that all strategies have."""
+    """Data sets that lack a strategy, or lack a seed that all strategies share."""
     critical_difference: float
     p: float
-    """Of Friedman's test: how often ranks agree as well or better where strategies are all alike."""
+    """p-value of Friedman's test: the probability of ranks that agree at least as well if all strategies are equal."""
 
     @property
-    def alike(self) -> list[list[str]]:
-        """The longest runs of strategies, by rank, that the critical difference does not part."""
+    def indistinguishable(self) -> list[list[str]]:
+        """Return the longest groups of consecutive strategies, by rank, that lie within the critical difference."""
         reach = [
             [name for name, rank in self.average.items() if 0 <= rank - best <= self.critical_difference]
             for best in self.average.values()
@@ -50,30 +50,32 @@ class Ranks(NamedTuple):
         ]
 
     @property
-    def told_apart(self) -> list[tuple[str, str]]:
-        """Pairs whose average ranks differ by more than the critical difference, the better one first.
+    def significant_pairs(self) -> list[tuple[str, str]]:
+        """Return the pairs with average ranks further apart than the critical difference, better strategy first.
 
-        None unless Friedman's test finds any difference.
+        The list is empty unless Friedman's test rejects.
         """
         pairs = combinations(self.average.items(), 2)
         far = [(better, worse) for (better, low), (worse, high) in pairs if high - low > self.critical_difference]
         return far if self.p <= ALPHA else []
 
 
-def rank(values: pd.DataFrame, more_is_better: bool = True) -> Ranks | None:
-    """Ranks by the mean over seeds; None for fewer than 2 strategies or 2 data sets that all were run on.
+def rank(values: pd.DataFrame, higher_is_better: bool = True) -> Ranks | None:
+    """Rank strategies by their mean over seeds.
+
+    Return None for fewer than 2 strategies, or fewer than 2 data sets that have runs of all strategies.
 
     Args:
-        values: of each data set and strategy (index) and seed (columns), as `comparison.of_metric` gives.
-        more_is_better: whether rank 1 is of the highest mean.
+        values: values by data set and strategy (index) and seed (columns), from `comparison.values_of_metric`.
+        higher_is_better: whether rank 1 is the highest mean.
     """
-    strategies = in_order_of_strategies(values.index.get_level_values("strategy"))
-    data = each_once(values.index.get_level_values("data"))
+    strategies = sort_strategies(values.index.get_level_values("strategy"))
+    data = unique(values.index.get_level_values("data"))
     means = {name: mean for name in data if (mean := _means_of_common_seeds(values.loc[name], strategies)) is not None}
     if len(means) < 2 or len(strategies) < 2:
         return None
     value_ND = np.stack([means[name] for name in means])
-    ranks_ND = scipy.stats.rankdata(-value_ND if more_is_better else value_ND, axis=1)
+    ranks_ND = scipy.stats.rankdata(-value_ND if higher_is_better else value_ND, axis=1)
     average = sorted(zip(strategies, ranks_ND.mean(axis=0).tolist(), strict=True), key=lambda each: each[1])
     return Ranks(
         dict(average),
@@ -88,21 +90,21 @@ def _means_of_common_seeds(of_data: pd.DataFrame, strategies: list[str]) -> NDAr
     if set(of_data.index) != set(strategies):
         return None
     common = of_data.loc[strategies].dropna(axis="columns")
-    # Rounded, so that equal figures tie in whatever order they were added up.
+    # Rounding makes equal values tie whatever the order of their summation.
     return common.mean(axis="columns").round(9).to_numpy() if common.shape[1] else None
 
 
 def critical_difference(strategies: int, data: int) -> float:
-    """Nemenyi's, at 5%: between the average ranks of so many strategies over so many data sets."""
+    """Return Nemenyi's critical difference of average ranks at 5% for the given numbers of strategies and data sets."""
     q = scipy.stats.studentized_range.ppf(1 - ALPHA, strategies, math.inf) / math.sqrt(2)
     return float(q * math.sqrt(strategies * (strategies + 1) / (6 * data)))
 
 
 def friedman_p(ranks_ND: NDArray[np.float64]) -> float:
-    """How often rank sums spread as far or farther when each of N data sets ranks its strategies by chance."""
+    """Return the probability that rank sums spread at least this far if N data sets rank strategies by chance."""
 
     def spread(*ranks: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-        # Grows with Friedman's statistic, which has the same ties whatever is permuted.
+        # This grows with Friedman's statistic, because permutations do not change the ties.
         return np.square(np.stack(ranks).sum(axis=axis)).sum(axis=0)
 
     tested = scipy.stats.permutation_test(

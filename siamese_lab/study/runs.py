@@ -1,4 +1,4 @@
-"""The runs of a study: every results.json below a folder, with those set aside that do not belong or cannot be read."""
+"""Read the runs of a study from every results.json below a folder, and list the excluded files with a reason."""
 
 import math
 from collections.abc import Iterator
@@ -10,24 +10,24 @@ import pandas as pd
 
 from siamese_lab.errors import UserError
 from siamese_lab.runs import results
-from siamese_lab.runs.names import each_once, in_order_of_strategies, is_figure
+from siamese_lab.runs.display_names import is_figure, sort_strategies, unique
 from siamese_lab.runs.results import Results
 from siamese_lab.study.data_set import DataSet, data_set
-from siamese_lab.study.form import check_form
+from siamese_lab.study.validation import validate_results
 
-VALIDATED_BY = "recall@1"
+VALIDATION_METRIC = "recall@1"
 DISTANCES = tuple(f"{kind}_q{share}" for kind in ("d_ap", "d_an") for share in (10, 50, 90))
-OF_TRAINING = ("loss", "active_share", *DISTANCES)
-"""What is drawn of the course of a run, beside its validation."""
+TRAINING_COLUMNS = ("loss", "active_share", *DISTANCES)
+"""Logged training values that are drawn alongside the validation metric."""
 
 
 class Run(NamedTuple):
-    """A job of the study."""
+    """A run of the study."""
 
-    place: str
-    """Its folder, below the study's."""
+    folder: str
+    """Folder of the run, relative to the folder of the study."""
     data: str
-    """The set and the protocol, as people write them."""
+    """Title and protocol of the data set."""
     strategy: str
     seed: int
     results: Results
@@ -35,19 +35,19 @@ class Run(NamedTuple):
 
     @property
     def finished(self) -> bool:
-        """Whether there is something to compare."""
+        """Return whether the run has finished, so that it can be compared."""
         return self.results.status == "finished"
 
 
-class SetAside(NamedTuple):
-    """A file that is not counted."""
+class Excluded(NamedTuple):
+    """A results.json that is not counted, with the reason."""
 
-    place: str
+    folder: str
     reason: str
 
 
 class Cell(NamedTuple):
-    """A job that there ought to be."""
+    """The data set, strategy and seed that identify a job."""
 
     data: str
     strategy: str
@@ -55,117 +55,117 @@ class Cell(NamedTuple):
 
 
 class Study(NamedTuple):
-    """All that is known of a study."""
+    """The runs of a study and the files that were excluded."""
 
     name: str
     runs: list[Run]
-    set_aside: list[SetAside]
+    excluded: list[Excluded]
     folds: int
-    """How many further runs are folds, whose figures only count together: see `folds`."""
+    """Number of further runs that are folds; module `folds` joins them."""
 
     @property
     def finished(self) -> list[Run]:
-        """The runs that are compared."""
+        """Return the finished runs."""
         return [run for run in self.runs if run.finished]
 
     @property
     def finished_by_data(self) -> list[Run]:
-        """The same runs, one data set after another as tables show them."""
-        return sorted(self.finished, key=_place_in_tables)
+        """Return the finished runs, sorted by data set in the order of the tables."""
+        return sorted(self.finished, key=_position_in_tables)
 
     @property
     def strategies(self) -> list[str]:
-        """In order."""
-        return in_order_of_strategies(run.strategy for run in self.runs)
+        """Return the strategies of all runs in the order of the tables."""
+        return sort_strategies(run.strategy for run in self.runs)
 
     @property
     def data(self) -> list[str]:
-        """In order."""
-        return each_once(run.data for run in sorted(self.runs, key=_place_in_tables))
+        """Return the data sets of all runs in the order of the tables."""
+        return unique(run.data for run in sorted(self.runs, key=_position_in_tables))
 
     @property
     def notes(self) -> dict[str, list[str]]:
-        """What the data sets say about their figures, by label."""
-        noted = {run.data: each_once(run.data_set.notes) for run in sorted(self.runs, key=_place_in_tables)}
+        """Return the notes of each data set about its results."""
+        noted = {run.data: unique(run.data_set.notes) for run in sorted(self.runs, key=_position_in_tables)}
         return {data: notes for data, notes in noted.items() if notes}
 
     @property
     def seeds(self) -> list[int]:
-        """In order."""
+        """Return the seeds of all runs in ascending order."""
         return sorted({run.seed for run in self.runs})
 
     @property
     def missing(self) -> list[Cell]:
-        """Jobs of the whole grid of data, strategies and seeds that have left nothing."""
-        there = {(run.data, run.strategy, run.seed) for run in self.runs}
+        """Return the jobs of the full grid of data sets, strategies and seeds that have no results."""
+        present = {(run.data, run.strategy, run.seed) for run in self.runs}
         grid = product(self.data, self.strategies, self.seeds)
-        return [Cell(*each) for each in grid if each not in there]
+        return [Cell(*each) for each in grid if each not in present]
 
 
-def _place_in_tables(run: Run) -> tuple[int, str]:
+def _position_in_tables(run: Run) -> tuple[int, str]:
     return run.data_set.order, run.data
 
 
-def places(folder: Path) -> Iterator[Path]:
-    """The folders that hold a results.json, but for evaluations and the trials of a tuning."""
+def run_folders(folder: Path) -> Iterator[Path]:
+    """Yield the folders that hold a results.json, except for evaluations and the trials of a tuning."""
     for file in sorted(folder.rglob(results.FILE_NAME)):
         above = file.parent.relative_to(folder).parts
         if not any(name in ("evaluations", "tuning") or name.startswith("trial=") for name in above):
             yield file.parent
 
 
-def read(folder: Path, commit: str | None = None) -> Study:
-    """The study in a folder.
+def read_study(folder: Path, commit: str | None = None) -> Study:
+    """Read the study in a folder.
 
     Args:
-        folder: whose `results.json` files are read, however deep they lie.
-        commit: counts only runs of the version of the code whose commit begins like this.
+        folder: the folder to search for `results.json` files, at any depth.
+        commit: if given, count only runs with a commit that starts with this prefix.
 
     Raises:
-        UserError: for a folder that is not there.
+        UserError: if the folder does not exist.
     """
     if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}. Studies lie at outputs/NAME, other sweeps at outputs/sweeps.")
+        raise UserError(f"There is no folder {folder}. Studies are in outputs/NAME, other sweeps in outputs/sweeps.")
     runs: dict[Cell, Run] = {}
-    set_aside = []
+    excluded = []
     folds = 0
-    for place in places(folder):
-        below = place.relative_to(folder).as_posix()
+    for run_folder in run_folders(folder):
+        below = run_folder.relative_to(folder).as_posix()
         try:
-            run = _read_run(place, below)
+            run = _read_run(run_folder, below)
         except UserError as error:
-            set_aside.append(SetAside(below, str(error)))
+            excluded.append(Excluded(below, str(error)))
             continue
         cell = Cell(run.data, run.strategy, run.seed)
         if run.data_set.fold is not None:
             folds += 1
         elif commit is not None and not (run.results.commit or "").startswith(commit):
-            set_aside.append(SetAside(below, f"Of commit {run.results.commit}, and {commit} was asked for."))
+            excluded.append(Excluded(below, f"Its commit is {run.results.commit}, but only {commit} was requested."))
         elif cell not in runs or (run.finished and not runs[cell].finished):
             if cell in runs:
-                set_aside.append(SetAside(runs[cell].place, f"Not finished, as the same job in {below} is."))
+                excluded.append(Excluded(runs[cell].folder, f"It has not finished, but the same job in {below} has."))
             runs[cell] = run
         else:
-            set_aside.append(SetAside(below, f"The same data, strategy and seed as {runs[cell].place}."))
-    return Study(folder.resolve().name, list(runs.values()), set_aside, folds)
+            excluded.append(Excluded(below, f"It repeats the data, strategy and seed of {runs[cell].folder}."))
+    return Study(folder.resolve().name, list(runs.values()), excluded, folds)
 
 
-def _read_run(place: Path, below: str) -> Run:
+def _read_run(folder: Path, below: str) -> Run:
     try:
-        run = results.read(place)
-        check_form(run)
+        run = results.read_results(folder)
+        validate_results(run)
         described = data_set(run)
     except OSError as error:
-        raise UserError(f"It cannot be read: {error.strerror}.") from error
+        raise UserError(f"The file cannot be read: {error.strerror}.") from error
     except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"It is not the results.json of a run of this lab: {error!r}.") from error
+        raise UserError(f"The file is not the results.json of a siamese_lab run: {error!r}.") from error
     return Run(below, described.label, run.sampler, run.seed, run, described)
 
 
 def figures(study: Study) -> pd.DataFrame:
-    """A row for each figure that a finished run was tested for: data, strategy, seed, metric, value.
+    """Return a row for each test metric of each finished run: data, strategy, seed, metric, value.
 
-    What the images cannot tell, and what is no number, has no row.
+    Undefined metrics (None) and metrics that are not finite have no row.
     """
     rows = [
         (run.data, run.strategy, run.seed, metric, float(value))
@@ -176,11 +176,11 @@ def figures(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["data", "strategy", "seed", "metric", "value"])
 
 
-def courses(study: Study) -> pd.DataFrame:
-    """A row for each validation of a finished run: where it stood, what was logged since the one before, Recall@1.
+def curves(study: Study) -> pd.DataFrame:
+    """Return a row for each validation of each finished run.
 
-    Columns: data, strategy, seed, step, triplets, seconds (of training), recall@1 (of validation), those of
-    `OF_TRAINING`; NaN for what was not logged.
+    Columns: data, strategy, seed, step, triplets, seconds (of training), recall@1 (of validation) and
+    `TRAINING_COLUMNS`, the means since the previous validation. Values that were not logged are NaN.
     """
     rows = [
         {
@@ -190,11 +190,11 @@ def courses(study: Study) -> pd.DataFrame:
             "step": point.step,
             "triplets": point.triplets,
             "seconds": seconds,
-            VALIDATED_BY: point.validation.get(VALIDATED_BY, math.nan),
+            VALIDATION_METRIC: point.validation.get(VALIDATION_METRIC, math.nan),
         }
-        | {name: point.train.get(name, math.nan) for name in OF_TRAINING}
+        | {name: point.train.get(name, math.nan) for name in TRAINING_COLUMNS}
         for run in study.finished_by_data
         for point, seconds in zip(run.results.history, run.results.seconds_of_history, strict=True)
     ]
-    columns = ["data", "strategy", "seed", "step", "triplets", "seconds", VALIDATED_BY, *OF_TRAINING]
+    columns = ["data", "strategy", "seed", "step", "triplets", "seconds", VALIDATION_METRIC, *TRAINING_COLUMNS]
     return pd.DataFrame(rows, columns=columns)

@@ -1,9 +1,9 @@
-"""How sure a mean over seeds is, and a difference between two strategies that were given the same seeds.
+"""Estimate means over seeds and differences between two strategies with the same seeds.
 
-Intervals and tests are Student's. Strategies share the weights they start from and the images they see, so their
-difference is taken seed by seed (the paired t-test). Effects are Cohen's d_z, the mean difference over the standard
+Intervals and tests are Student's. Strategies share initial weights and images for each seed, so their difference is
+computed seed by seed (the paired t-test). Effects are Cohen's d_z, the mean difference over the standard
 deviation of the differences, with Hedges' correction for few seeds (Hedges 1981; Lakens 2013,
-doi:10.3389/fpsyg.2013.00863). Families of tests are corrected as Holm 1979 does.
+doi:10.3389/fpsyg.2013.00863). Families of tests use the correction of Holm 1979.
 """
 
 import math
@@ -17,35 +17,35 @@ from numpy.typing import ArrayLike
 LEVEL = 0.95
 ALPHA = 0.05
 ROUNDING = 1e-9
-"""A standard deviation of shares that is due to arithmetic, and none."""
+"""Standard deviations below this value are rounding errors and count as 0."""
 
 
 class Estimate(NamedTuple):
-    """A mean, with the interval that holds what it estimates; None where a single seed tells none."""
+    """A mean with its confidence interval; the interval and the deviation are None for a single seed."""
 
     mean: float
     low: float | None
     high: float | None
     deviation: float | None
-    """Standard, with ddof=1."""
+    """Standard deviation with ddof=1."""
     number: int
 
 
 class Difference(NamedTuple):
-    """A mean difference over seeds that both have."""
+    """The mean difference over the seeds that two strategies share."""
 
     mean: float
     low: float | None
     high: float | None
     p: float | None
-    """Two-sided, uncorrected; None for a single seed, and for a difference that is the same in every seed and not 0."""
+    """Two-sided p-value without correction; None for a single seed or a constant nonzero difference."""
     effect: float | None
-    """Hedges' g_z; None for fewer than 3 seeds or where nothing varies."""
+    """Hedges' g_z; None for fewer than 3 seeds or if the difference does not vary."""
     number: int
 
 
 def estimate(values: ArrayLike) -> Estimate:
-    """The mean of at least one figure, with its 95% t-interval."""
+    """Return the mean of at least one value, with its 95% t-interval."""
     values_S = np.asarray(values, dtype=np.float64)
     mean, number = float(values_S.mean()), len(values_S)
     if number < 2:
@@ -57,9 +57,9 @@ def estimate(values: ArrayLike) -> Estimate:
     return Estimate(mean, mean - half, mean + half, deviation, number)
 
 
-def difference(ours: ArrayLike, theirs: ArrayLike) -> Difference:
-    """How much more the first figures are than the second, which are of the same seeds in the same order."""
-    differences_S = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
+def difference(values: ArrayLike, baseline: ArrayLike) -> Difference:
+    """Return the mean of `values` minus `baseline`; both have the same seeds in the same order."""
+    differences_S = np.asarray(values, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)
     mean, low, high, deviation, number = estimate(differences_S)
     if deviation is None:
         return Difference(mean, None, None, None, None, number)
@@ -71,7 +71,7 @@ def difference(ours: ArrayLike, theirs: ArrayLike) -> Difference:
 
 
 def _hedges(d: float, number: int) -> float | None:
-    """Without the bias that d has upwards, exactly (Hedges 1981, eq. 6e)."""
+    """Remove the upward bias of d with the exact factor (Hedges 1981, eq. 6e)."""
     freedom = number - 1
     if freedom < 2:
         return None
@@ -80,15 +80,15 @@ def _hedges(d: float, number: int) -> float | None:
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """The p-values of a family, corrected so that one false alarm in it is as rare as α.
+    """Correct the p-values of a family, so that the probability of any false positive in the family is at most α.
 
-    What could not be tested (None) stays None and belongs to the family, so that the first results of a study that
-    still runs are held to the same measure as all of them at its end.
+    A p-value of None (not testable) stays None but counts as a member of the family. Intermediate results of a study
+    that still runs therefore meet the same criterion as the final results.
     """
     tested = sorted((p, number) for number, p in enumerate(p_values) if p is not None)
     corrected: list[float | None] = [None] * len(p_values)
     highest = 0.0
-    for place, (p, number) in enumerate(tested):
-        highest = max(highest, min(1.0, p * (len(p_values) - place)))
+    for position, (p, number) in enumerate(tested):
+        highest = max(highest, min(1.0, p * (len(p_values) - position)))
         corrected[number] = highest
     return corrected

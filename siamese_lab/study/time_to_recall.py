@@ -1,7 +1,7 @@
-"""How long a strategy takes to reach a validation Recall@1: the seconds of training and the triplets it selected.
+"""Measure the seconds of training and the selected triplets that a strategy needs to reach a validation Recall@1.
 
-A run has reached a level at its first validation that is at least that good; between two validations nothing is known,
-so these are upper ends. A run that never did is counted and given no time.
+A run reaches a level at its first validation with at least that Recall@1. Nothing is known between two validations, so
+the times are upper bounds. A run that never reaches the level is counted but has no time.
 """
 
 from collections.abc import Sequence
@@ -9,45 +9,50 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from siamese_lab.runs.names import each_once, in_order_of_strategies
-from siamese_lab.study.runs import VALIDATED_BY
+from siamese_lab.runs.display_names import sort_strategies, unique
+from siamese_lab.study.runs import VALIDATION_METRIC
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 
 
-class Reached(NamedTuple):
-    """The runs of one strategy on one data set, and one level."""
+class TimeToRecall(NamedTuple):
+    """The times at which the runs of one strategy on one data set reach one level."""
 
     data: str
     strategy: str
     level: float
     runs: int
     reached: int
-    """How many of the runs."""
+    """Number of runs that reach the level."""
     steps: list[int]
-    """Of each run that did, and likewise:"""
+    """Steps of each run that reaches the level; `triplets` and `seconds` list the same runs."""
     triplets: list[int]
     seconds: list[float]
     at_once: bool
-    """Whether all runs were there at their first validation."""
+    """True if all runs reach the level at their first validation."""
 
 
-def reach(courses: pd.DataFrame, levels: Sequence[float]) -> list[Reached]:
-    """For every data set, level and strategy, in this order, of what `runs.courses` gives."""
+def times_to_recall(curves: pd.DataFrame, levels: Sequence[float]) -> list[TimeToRecall]:
+    """Return the times for every data set, level and strategy, in this order.
+
+    Args:
+        curves: the validations of all runs, as returned by `runs.curves`.
+        levels: levels of validation Recall@1 in 0…1.
+    """
     return [
-        _reached(courses[(courses["data"] == data) & (courses["strategy"] == strategy)], level)
-        for data in each_once(courses["data"])
+        _reached(curves[(curves["data"] == data) & (curves["strategy"] == strategy)], level)
+        for data in unique(curves["data"])
         for level in sorted(set(levels))
-        for strategy in in_order_of_strategies(courses.loc[courses["data"] == data, "strategy"])
+        for strategy in sort_strategies(curves.loc[curves["data"] == data, "strategy"])
     ]
 
 
-def _reached(of_cell: pd.DataFrame, level: float) -> Reached:
+def _reached(of_cell: pd.DataFrame, level: float) -> TimeToRecall:
     in_time = of_cell.sort_values(["seed", "step"])
     first_of_all = in_time.groupby("seed").head(1)
-    first = in_time[in_time[VALIDATED_BY] >= level].groupby("seed").head(1)
+    first = in_time[in_time[VALIDATION_METRIC] >= level].groupby("seed").head(1)
     cell = of_cell.iloc[0]
-    return Reached(
+    return TimeToRecall(
         cell["data"],
         cell["strategy"],
         level,
@@ -56,14 +61,14 @@ def _reached(of_cell: pd.DataFrame, level: float) -> Reached:
         first["step"].tolist(),
         first["triplets"].tolist(),
         first["seconds"].tolist(),
-        bool((first_of_all[VALIDATED_BY] >= level).all()),
+        bool((first_of_all[VALIDATION_METRIC] >= level).all()),
     )
 
 
-def telling(reached: Sequence[Reached]) -> list[Reached]:
-    """Those of levels, by data set, that some run has reached and not every run at its first validation."""
-    by_level: dict[tuple[str, float], list[Reached]] = {}
+def informative_levels(reached: Sequence[TimeToRecall]) -> list[TimeToRecall]:
+    """Return the times of informative levels: some run reaches them, but not all runs at their first validation."""
+    by_level: dict[tuple[str, float], list[TimeToRecall]] = {}
     for each in reached:
         by_level.setdefault((each.data, each.level), []).append(each)
-    told = [of_level for of_level in by_level.values() if any(each.reached for each in of_level)]
-    return [each for of_level in told if not all(one.at_once for one in of_level) for each in of_level]
+    groups = [of_level for of_level in by_level.values() if any(each.reached for each in of_level)]
+    return [each for of_level in groups if not all(one.at_once for one in of_level) for each in of_level]

@@ -1,4 +1,7 @@
-"""Many runs by one command, which may be stopped at any moment and given again: it then does what is left."""
+"""Sweeps: many runs by one command, which can be stopped at any time and repeated to do the remaining work.
+
+The training of one run is in `siamese_lab.training`.
+"""
 
 from siamese_lab.sweep.job import run
 

@@ -1,4 +1,4 @@
-"""What Hydra calls before and after a sweep: plan it, claim its folder, show how it goes, list what failed."""
+"""The Hydra callback of a sweep: plan the runs, lock the folder, show the progress, and list failed runs."""
 
 import atexit
 import sys
@@ -16,35 +16,35 @@ from siamese_lab.errors import UserError
 from siamese_lab.runs import environment, results
 from siamese_lab.runs.display import print_plainly, short
 from siamese_lab.sweep.job import LOG
-from siamese_lab.sweep.lock import claim_sweep
+from siamese_lab.sweep.lock import lock_sweep
 from siamese_lab.sweep.overview import Overview, name, table
 from siamese_lab.sweep.plan import Planned, plan
 from siamese_lab.sweep.resume_state import check_same
 from siamese_lab.sweep.states import States
 
 FAILED = 1
-"""Exit status where some runs did not come to an end."""
+"""Exit status if some runs did not finish."""
 
 
 class Sweep(Callback):
-    """Watches over a sweep from the process that was started; the processes of its jobs get an empty copy."""
+    """Monitors a sweep from the main process; the processes of the jobs get an empty copy."""
 
     def __init__(self) -> None:
         self.lock: FileLock | None = None
         self.overview: Overview | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing of it is for the processes of jobs."""
+        """Return an empty state, because the processes of jobs need neither lock nor overview."""
         return {"lock": None, "overview": None}
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Refuse what cannot go well, and begin to show what does.
+        """Check the sweep before the first run, lock its folder, and start the overview.
 
         An error ends the process here, because Hydra turns an exception of a callback into a warning.
         """
         console = Console()
         with callback_errors_end_the_process():
-            self.lock = claim_sweep(Path(config.hydra.sweep.dir))
+            self.lock = lock_sweep(Path(config.hydra.sweep.dir))
             with console.status("Composing the runs of the sweep …"):
                 runs = plan(config)
             check_runs(runs, console)
@@ -53,7 +53,7 @@ class Sweep(Callback):
         self.overview.start()
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Say what came of it."""
+        """Print the results, the unfinished runs and the next commands; exit with status 1 if runs are unfinished."""
         assert self.overview is not None
         console, states = self.overview.console, self.overview.states
         self._end()
@@ -78,22 +78,22 @@ class Sweep(Callback):
 
 
 def check_runs(runs: list[Planned], console: Console) -> None:
-    """Check the runs that are there: raise UserError for a run of other choices, and name runs of other code."""
+    """Check existing runs: raise UserError for a run with another configuration, and list runs of other code."""
     commit, others = environment.commit(), {}
     for run in runs:
         try:
-            there = results.read(run.folder)
+            existing = results.read_results(run.folder)
         except (OSError, UserError):
             continue
-        check_same(run.folder, there.choices, run.choices)
-        if there.status == "finished" and there.commit != commit:
-            others[name(run)] = there.commit
+        check_same(run.folder, existing.choices, run.choices)
+        if existing.status == "finished" and existing.commit != commit:
+            others[name(run)] = existing.commit
     if others:
-        first, of_first = next(iter(others.items()))
+        first, other_commit = next(iter(others.items()))
         print_plainly(
             console,
-            f"{len(others)} finished runs are of other code than this ({commit}), such as {first} ({of_first}). "
-            "They are kept, and the report tells them apart; delete their folders to run them again.",
+            f"{len(others)} finished runs used other code than this ({commit}), such as {first} ({other_commit}). "
+            "They are kept, and the report lists their commits. To run them again, delete their folders.",
         )
 
 
@@ -101,11 +101,11 @@ def print_missing(console: Console, states: States) -> int:
     """List the runs that have not finished, with their reasons, and return their number."""
     missing = [(run, state) for run, state in zip(states.runs, states.read(), strict=True) if state.what != "finished"]
     for run, state in missing:
-        place = short(run.folder.absolute())
-        print_plainly(console, f"Not finished: {name(run)}: {state.error or f'see {place}'}")
+        folder = short(run.folder.absolute())
+        print_plainly(console, f"Not finished: {name(run)}: {state.error or f'see {folder}'}")
         if state.fault == "bug":
-            print_plainly(console, f"    This is a bug. Its traceback is in {place / LOG}.")
+            print_plainly(console, f"    This is a bug. Its traceback is in {folder / LOG}.")
     if missing:
-        print_plainly(console, "The same command runs these again, and nothing else.")
+        print_plainly(console, "Repeat the same command to run only these again.")
     sys.stdout.flush()
     return len(missing)

@@ -12,8 +12,8 @@ from rich.console import Console
 from siamese_lab.config import schema
 from siamese_lab.errors import UserError
 from siamese_lab.runs.disk import disk_errors
-from siamese_lab.sweep.lock import claimed_run
-from siamese_lab.sweep.resume_state import left_of
+from siamese_lab.sweep.lock import locked_run
+from siamese_lab.sweep.resume_state import remaining_work
 from siamese_lab.training import record
 from siamese_lab.training.callbacks import Interrupted
 
@@ -23,27 +23,27 @@ Train = Callable[[DictConfig, Path, Sequence[str], Console], object]
 
 
 def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str]) -> Exception | None:
-    """Do what is left of the run in a folder, and record the outcome in its results.json and run.log.
+    """Do the remaining work of the run in a folder, and record the outcome in its results.json and run.log.
 
     Args:
-        train: does all of a run, or from `config.resume` on.
-        config: of the run.
-        folder: of the run.
-        overrides: its command line.
+        train: trains and tests a run, from the start or from `config.resume`.
+        config: the configuration of the run.
+        folder: the folder of the run.
+        overrides: the command line of the run.
 
     Returns:
-        The error that the run failed by, with its traceback; None for a run that finished.
+        The error that ended the run, with its traceback; None if the run finished.
 
     Raises:
-        Interrupted: by Ctrl-C or SIGTERM.
+        Interrupted: on Ctrl-C or SIGTERM.
     """
     try:
-        with disk_errors(folder, "paths.outputs"), claimed_run(folder), log(folder) as console:
-            left = left_of(folder, schema.plain(config), console)
-            if left.what != "nothing":
-                config.resume = None if left.checkpoint is None else str(left.checkpoint)
+        with disk_errors(folder, "paths.outputs"), locked_run(folder), log(folder) as console:
+            remaining = remaining_work(folder, schema.plain(config), console)
+            if remaining.what != "nothing":
+                config.resume = None if remaining.checkpoint is None else str(remaining.checkpoint)
                 return attempt(train, config, folder, overrides, console)
-    except UserError as error:  # a full disk or a run of other choices: nothing may be written there
+    except UserError as error:  # full disk or other configuration: nothing may be written to the folder
         print(f"{folder} failed: {error}", file=sys.stderr)
         return error
     return None
@@ -52,7 +52,7 @@ def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str]
 def attempt(
     train: Train, config: DictConfig, folder: Path, overrides: Sequence[str], console: Console
 ) -> Exception | None:
-    """Train, and return and record the error that the run failed by."""
+    """Train; record and return the error if the run fails."""
     try:
         with disk_errors(folder, "paths.outputs"):
             train(config, folder, overrides, console)
@@ -67,6 +67,6 @@ def attempt(
 
 @contextmanager
 def log(folder: Path) -> Iterator[Console]:
-    """What a run would say on the terminal, warnings too, goes into a file, behind what it said before."""
+    """Append the console output and the warnings of a run to its log file."""
     with (folder / LOG).open("a", encoding="utf-8") as file, redirect_stderr(file):
         yield Console(file=file, width=120)

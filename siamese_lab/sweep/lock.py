@@ -1,4 +1,4 @@
-"""A folder belongs to one process at a time; a process that is killed holds nothing any longer."""
+"""Lock the folder of a sweep or run for one process; the lock of a killed process is released."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +11,11 @@ from siamese_lab.errors import ResourceError
 LOCK = ".lock"
 
 
-def claim_sweep(folder: Path) -> FileLock:
-    """The folder of a sweep, for as long as this process lives or until the lock is released.
+def lock_sweep(folder: Path) -> FileLock:
+    """Lock the folder of a sweep until the lock is released or this process ends.
 
     Raises:
-        UserError: if another sweep is at work in it, or it cannot be written to.
+        UserError: if another sweep uses the folder, or the folder cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -23,18 +23,18 @@ def claim_sweep(folder: Path) -> FileLock:
         lock.acquire(timeout=0)
     except Timeout:
         raise ResourceError(
-            f"Another sweep is at work in {folder}. Wait until it has ended and give the command again, "
-            "which then does what is left, or write elsewhere: name=ANOTHER."
+            f"Another sweep is using {folder}. Wait until it has ended and repeat the command to do the remaining "
+            "work, or choose another folder: name=ANOTHER."
         ) from None
     except OSError as error:
         raise ResourceError(
-            f"The sweep cannot write to {folder} ({error.strerror}). Take another folder: paths.outputs=FOLDER."
+            f"The sweep cannot write to {folder} ({error.strerror}). Choose another folder: paths.outputs=FOLDER."
         ) from error
     return lock
 
 
 @contextmanager
-def claimed_run(folder: Path) -> Iterator[None]:
-    """The folder of a run. Where another process is at work in it, left behind by a sweep that was killed, wait."""
+def locked_run(folder: Path) -> Iterator[None]:
+    """Lock the folder of a run; wait while another process, such as a job of a killed sweep, holds the lock."""
     with FileLock(folder / LOCK):
         yield

@@ -1,4 +1,4 @@
-"""A sweep at a glance: a table of strategies × data sets that fills up, and when it is expected to end."""
+"""Show the progress of a sweep: a table of strategies × data sets, and the expected end."""
 
 import threading
 import time
@@ -17,58 +17,58 @@ from siamese_lab.sweep.states import State, States
 SIGNS = {"finished": ("●", "green"), "running": ("◐", "cyan"), "failed": ("✗", "red"), "left": ("·", "dim")}
 LEGEND = "● finished  ◐ running  ✗ failed  · left"
 PERIOD = 1.0
-"""Seconds between two looks at the files."""
+"""Seconds between two updates from the files."""
 
 
 class Overview:
-    """Looks and draws from a thread of its own until it is stopped; into a log file it prints a line for each run.
+    """Draws the progress from its own thread until it is stopped; prints one line for each run if there is no terminal.
 
     Args:
-        console: where to draw.
-        states: what to look at.
+        console: the console to draw on.
+        states: the states of the runs.
     """
 
     def __init__(self, console: Console, states: States) -> None:
         self.console = console
         self.states = states
         self.forecast = Forecast(states.runs, states.read())
-        self._told: set[int] = {place for place, state in enumerate(states.read()) if state.what == "finished"}
+        self._reported: set[int] = {index for index, state in enumerate(states.read()) if state.what == "finished"}
         self._ended = threading.Event()
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def start(self) -> None:
-        """Begin to draw."""
+        """Start drawing."""
         if self._live is not None:
             self._live.start()
         self._thread.start()
 
     def stop(self) -> None:
-        """Draw no more, and give the terminal back."""
+        """Stop drawing and release the terminal."""
         self._ended.set()
         self._thread.join()
-        self._look()
+        self._update()
         if self._live is not None:
             self._live.stop()
 
     def _watch(self) -> None:
         while not self._ended.wait(PERIOD):
-            self._look()
+            self._update()
 
-    def _look(self) -> None:
+    def _update(self) -> None:
         states = self.states.read()
         end = self.forecast.end(states)
         if self._live is not None:
             self._live.update(drawing(self.states.runs, states, end), refresh=True)
         else:
-            self._tell(states, end)
+            self._print_new_outcomes(states, end)
 
-    def _tell(self, states: Sequence[State], end: datetime | None) -> None:
+    def _print_new_outcomes(self, states: Sequence[State], end: datetime | None) -> None:
         done = sum(state.what in ("finished", "failed") for state in states)
-        for place, (run, state) in enumerate(zip(self.states.runs, states, strict=True)):
-            if state.what in ("finished", "failed") and place not in self._told:
-                self._told.add(place)
-                outcome = f"Recall@1 {share(state.recall)}" if state.what == "finished" else f"failed: {state.error}"
+        for index, (run, state) in enumerate(zip(self.states.runs, states, strict=True)):
+            if state.what in ("finished", "failed") and index not in self._reported:
+                self._reported.add(index)
+                outcome = f"Recall@1 {percent(state.recall)}" if state.what == "finished" else f"failed: {state.error}"
                 then = f", expected to end at {clock(end)}" if end is not None else ""
                 print_plainly(
                     self.console, f"{clock(datetime.now())}  {done}/{len(states)}  {name(run)}  {outcome}{then}"
@@ -76,11 +76,11 @@ class Overview:
 
 
 class Forecast:
-    """When a sweep will have ended, judged by what its runs have taken so far.
+    """Estimates the end of a sweep from the time that its runs have taken so far.
 
     Args:
-        runs: of the sweep.
-        before: how they stood when it started.
+        runs: the runs of the sweep.
+        before: the states of the runs when the sweep started.
     """
 
     def __init__(self, runs: Sequence[Planned], before: Sequence[State]) -> None:
@@ -89,7 +89,7 @@ class Forecast:
         self.started = time.monotonic()
 
     def end(self, states: Sequence[State]) -> datetime | None:
-        """By the clock; None while nothing can be told, or nothing is left."""
+        """Return the expected end; None before there is enough data, or if no run remains."""
         spent = time.monotonic() - self.started
         costs = self._costs(states)
         if costs is None:
@@ -106,7 +106,7 @@ class Forecast:
         return datetime.now() + timedelta(seconds=spent * left / done) if done > 0 and left > 0 else None
 
     def _costs(self, states: Sequence[State]) -> list[float] | None:
-        """Seconds of each run: as the finished ones of its data set took; else per step as all of them."""
+        """Estimate the seconds of each run from finished runs of its data set, else from the mean seconds per step."""
         took = [(run, state.seconds) for run, state in zip(self.runs, states, strict=True) if state.seconds is not None]
         if not took:
             return None
@@ -121,7 +121,7 @@ class Forecast:
 
 
 def drawing(runs: Sequence[Planned], states: Sequence[State], end: datetime | None) -> Group:
-    """The table, with a line of counts below."""
+    """Return the table of the sweep with a line of counts and a legend below."""
     what = [state.what for state in states]
     counts = ", ".join(f"{what.count(each)} {each}" for each in SIGNS if each in what)
     expected = f"   expected to end at {clock(end)}" if end is not None else ""
@@ -129,7 +129,7 @@ def drawing(runs: Sequence[Planned], states: Sequence[State], end: datetime | No
 
 
 def table(runs: Sequence[Planned], states: Sequence[State]) -> Table:
-    """Data sets × strategies: a sign for each seed, and the mean Recall@1 of those that are finished."""
+    """Return the table of data sets × strategies: a sign for each seed, and the mean Recall@1 of finished runs."""
     drawn = Table(title="Recall@1 on test images, mean over seeds", title_justify="left")
     samplers = list(dict.fromkeys(run.sampler for run in runs))
     for column in ("", *samplers):
@@ -144,28 +144,28 @@ def table(runs: Sequence[Planned], states: Sequence[State]) -> Table:
 
 
 def cell(states: Sequence[State]) -> Text:
-    """One strategy on one data set."""
+    """Return the table cell of one strategy on one data set."""
     text = Text()
     for state in states:
         text.append(*SIGNS[state.what])
     recalls = [state.recall for state in states if state.recall is not None]
     if recalls:
-        text.append(f" {share(sum(recalls) / len(recalls))}")
+        text.append(f" {percent(sum(recalls) / len(recalls))}")
     elif running := [state.share for state in states if state.what == "running"]:
         text.append(f" {max(running):.0%} of steps", style="dim")
     return text
 
 
 def name(run: Planned) -> str:
-    """Of a run, as its folder is called."""
+    """Return the name of a run, which is its folder relative to the sweep."""
     return f"{run.data}/{run.sampler}/seed={run.seed}"
 
 
-def share(value: float | None) -> str:
-    """In per cent."""
+def percent(value: float | None) -> str:
+    """Return a share as a percentage."""
     return "–" if value is None else f"{value:.1%}"
 
 
 def clock(when: datetime) -> str:
-    """The time of the day, with the day where it is another."""
+    """Return the time of day, with the date if it is not today."""
     return f"{when:%H:%M}" if when.date() == datetime.now().date() else f"{when:%Y-%m-%d %H:%M}"

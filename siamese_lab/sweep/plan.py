@@ -1,4 +1,4 @@
-"""The runs that a sweep is to make, found before the first one starts."""
+"""Plan the runs of a sweep before the first run starts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +15,11 @@ from siamese_lab.errors import UserError
 
 
 class Planned(NamedTuple):
-    """One run."""
+    """One planned run."""
 
     folder: Path
     data: str
-    """As chosen on the command line: `mnist_closed`, say."""
+    """Name on the command line, such as `mnist_closed`."""
     sampler: str
     seed: int
     steps: int
@@ -27,13 +27,13 @@ class Planned(NamedTuple):
 
 
 def plan(config: DictConfig) -> list[Planned]:
-    """The runs of a sweep in the order in which they are started.
+    """Return the runs of a sweep in the order in which they start.
 
     Args:
-        config: of the sweep, with Hydra's own part.
+        config: the configuration of the sweep, including `hydra`.
 
     Raises:
-        UserError: if two of them would write into one folder.
+        UserError: if two runs would write into the same folder.
     """
     loader = GlobalHydra.instance().config_loader()
     params = [f"{name}={values}" for name, values in (config.hydra.sweeper.params or {}).items()]
@@ -49,7 +49,7 @@ def plan(config: DictConfig) -> list[Planned]:
 
 
 def planned(config: DictConfig) -> Planned:
-    """The run of a composed configuration."""
+    """Return the planned run of a composed configuration."""
     chosen = config.hydra.runtime.choices
     folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
     with open_dict(config):
@@ -59,11 +59,11 @@ def planned(config: DictConfig) -> Planned:
 
 
 def check_folders(runs: Sequence[Planned]) -> None:
-    """Raise UserError where two runs share a folder."""
+    """Raise UserError if two runs share a folder."""
     folders = [run.folder for run in runs]
     for folder in folders:
         if folders.count(folder) > 1:
             raise UserError(
-                f"{folders.count(folder)} runs of this sweep would write into {folder}, as they differ in more than "
-                "data, sampler and seed. Give each value of a further option a study of its own: name=ANOTHER."
+                f"{folders.count(folder)} runs of this sweep would write into {folder}, because they differ in more "
+                "than data, sampler and seed. Start a separate study for each value of a further option: name=ANOTHER."
             )

@@ -1,4 +1,4 @@
-"""What is left to do of a run: nothing, the rest from its last checkpoint, or all of it."""
+"""Determine the remaining work of a run: nothing, the rest from its last checkpoint, or all."""
 
 from collections.abc import Iterator, Mapping
 from itertools import count
@@ -12,96 +12,96 @@ from siamese_lab.runs import checkpoints, results
 from siamese_lab.runs.checkpoints import stored_choices
 from siamese_lab.runs.results import Results
 
-OF_NO_MEANING = ("paths", "logger", "resume", "threads", "name")
-"""Choices that change no figure of a run: where files lie, and who computes when."""
+IGNORED = ("paths", "logger", "resume", "threads", "name")
+"""Options that do not change the results of a run: file locations and scheduling."""
 PROCESSES = ("trainer.devices", "trainer.strategy", "trainer.num_nodes")
-"""Choices of how many processes compute, which change figures by rounding only."""
-ADDED = {"trainer.accumulate_grad_batches": 1}
-"""Options that older runs do not mention, with the value that these runs had."""
-FOLDERS = ("root", "cache")
-"""Likewise, of the data."""
+"""Options for the number of processes, which change results only by rounding."""
+DEFAULTS_OF_OLD_RUNS = {"trainer.accumulate_grad_batches": 1}
+"""Options that are missing in older runs, with the value that these runs used."""
+DATA_FOLDERS = ("root", "cache")
+"""Options of `data` that are file locations and do not change results."""
 SHOWN = 3
-"""How many differences a message lists."""
+"""Maximum number of differences in a message."""
 
 
-class Left(NamedTuple):
-    """What is left of a run."""
+class RemainingWork(NamedTuple):
+    """The remaining work of a run."""
 
     what: Literal["nothing", "rest", "all"]
     checkpoint: Path | None = None
-    """Where the rest begins."""
+    """Checkpoint from which the rest resumes."""
 
 
-def left_of(folder: Path, choices: Mapping[str, Any], console: Console) -> Left:
-    """What is left of the run in a folder; files that are damaged are set aside, and named on the console.
+def remaining_work(folder: Path, choices: Mapping[str, Any], console: Console) -> RemainingWork:
+    """Determine the remaining work of the run in a folder; quarantine damaged files and print a warning.
 
     Args:
-        folder: of the run, which may be empty.
-        choices: of the run that is wanted, as plain values.
-        console: for warnings.
+        folder: the folder of the run, which may be empty.
+        choices: the configuration of the requested run, as plain values.
+        console: the console for warnings.
 
     Raises:
-        UserError: if the folder holds a run of other choices.
+        UserError: if the folder holds a run with another configuration.
     """
-    left = read_results(folder, console)
-    if left is not None:
-        check_same(folder, left.choices, choices)
-        if left.status == "finished":
-            return Left("nothing")
-        if left.status == "failed":
-            return Left("all")
+    existing = read_or_quarantine(folder, console)
+    if existing is not None:
+        check_same(folder, existing.choices, choices)
+        if existing.status == "finished":
+            return RemainingWork("nothing")
+        if existing.status == "failed":
+            return RemainingWork("all")
     checkpoint = folder / checkpoints.FOLDER / f"last{checkpoints.SUFFIX}"
     if not checkpoint.is_file():
-        return Left("all")
+        return RemainingWork("all")
     try:
-        stored = stored_choices(checkpoints.read(checkpoint))
+        stored = stored_choices(checkpoints.read_checkpoint(checkpoint))
     except UserError as error:
-        set_aside(checkpoint, str(error), console)
-        return Left("all")
+        quarantine(checkpoint, str(error), console)
+        return RemainingWork("all")
     check_same(folder, stored or {}, choices)
-    return Left("rest", checkpoint)
+    return RemainingWork("rest", checkpoint)
 
 
-def read_results(folder: Path, console: Console) -> Results | None:
-    """Of the run in a folder, if there are some that can be read."""
+def read_or_quarantine(folder: Path, console: Console) -> Results | None:
+    """Read the results of the run in a folder; quarantine a damaged file and return None."""
     if not (folder / results.FILE_NAME).is_file():
         return None
     try:
-        return results.read(folder)
+        return results.read_results(folder)
     except UserError as error:
-        set_aside(folder / results.FILE_NAME, str(error), console)
+        quarantine(folder / results.FILE_NAME, str(error), console)
         return None
 
 
-def set_aside(place: Path, why: str, console: Console) -> None:
-    """Rename a file that cannot be used, so that it is neither trusted nor lost."""
-    other = next(
-        other for number in count(1) if not (other := place.with_name(f"{place.name}.damaged-{number}")).exists()
+def quarantine(path: Path, reason: str, console: Console) -> None:
+    """Rename a damaged file to NAME.damaged-N, so that it is neither used nor lost."""
+    renamed = next(
+        free for number in count(1) if not (free := path.with_name(f"{path.name}.damaged-{number}")).exists()
     )
-    place.rename(other)
-    console.print(f"Set aside as {other}: {why}", markup=False, highlight=False, soft_wrap=True, style="yellow")
+    path.rename(renamed)
+    console.print(f"Quarantined as {renamed}: {reason}", markup=False, highlight=False, soft_wrap=True, style="yellow")
 
 
-def check_same(folder: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raise UserError where a run was of other choices than these."""
-    differing = list(differences(meaningful(there), meaningful(wanted)))
+def check_same(folder: Path, existing: Mapping[str, Any], requested: Mapping[str, Any]) -> None:
+    """Raise UserError if an existing run has another configuration than the requested run."""
+    differing = list(differences(meaningful(existing), meaningful(requested)))
     if differing:
         more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
         raise UserError(
-            f"{folder} holds a run of other choices: {'; '.join(differing[:SHOWN])}{more}. "
-            "Give this study a folder of its own, name=ANOTHER, or delete that run."
+            f"{folder} holds a run with another configuration: {'; '.join(differing[:SHOWN])}{more}. "
+            "Choose another folder for this study with name=ANOTHER, or delete that run."
         )
 
 
 def meaningful(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """The choices that a run's figures depend on, by dotted names."""
-    named = dict(leaves({key: value for key, value in choices.items() if key not in OF_NO_MEANING}))
-    left_out = *(f"data.{folder}" for folder in FOLDERS), *PROCESSES
-    return ADDED | {name: value for name, value in named.items() if name not in left_out}
+    """Return the options that the results of a run depend on, by dotted names."""
+    named = dict(leaves({key: value for key, value in choices.items() if key not in IGNORED}))
+    left_out = *(f"data.{folder}" for folder in DATA_FOLDERS), *PROCESSES
+    return DEFAULTS_OF_OLD_RUNS | {name: value for name, value in named.items() if name not in left_out}
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and values of a nested dictionary."""
+    """Yield the dotted names and values of a nested dictionary."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
             yield from leaves(value, f"{prefix}{key}.")
@@ -109,8 +109,8 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{key}", value
 
 
-def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
-    """In words; an option that one of them lacks is as good as null."""
-    for name in sorted(there.keys() | wanted.keys()):
-        if there.get(name) != wanted.get(name):
-            yield f"{name} was {there.get(name)!r} and is now {wanted.get(name)!r}"
+def differences(existing: Mapping[str, Any], requested: Mapping[str, Any]) -> Iterator[str]:
+    """Describe each option that differs; a missing option counts as null."""
+    for name in sorted(existing.keys() | requested.keys()):
+        if existing.get(name) != requested.get(name):
+            yield f"{name} was {existing.get(name)!r} and is now {requested.get(name)!r}"

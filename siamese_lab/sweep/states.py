@@ -1,4 +1,4 @@
-"""How the runs of a sweep stand, read from the results that they write at every validation."""
+"""Read the states of the runs of a sweep from the results that the runs write at every validation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,49 +14,52 @@ HEADLINE = "recall@1"
 
 
 class State(NamedTuple):
-    """Of one run."""
+    """The state of one run."""
 
     what: What
     share: float = 0.0
-    """Of its steps that are done."""
+    """Share of the steps that are done."""
     recall: float | None = None
-    """Recall@1 on test images, of a run that is finished."""
+    """Recall@1 on test images of a finished run."""
     seconds: float | None = None
-    """That a finished run took; of one that was interrupted, since it was last taken up."""
+    """Duration of a finished run; for a resumed run, the duration since it was resumed."""
     error: str | None = None
     fault: Fault | None = None
 
 
 class States:
-    """Reads again only what has changed.
+    """Reads the states of runs, and reads a file again only if it has changed.
 
     Args:
-        runs: of the sweep.
-        since: seconds of the epoch; a run that says it is running and has written nothing since was killed before.
+        runs: the runs of the sweep.
+        since: start of the sweep in seconds of the epoch; a run with status "running" and no newer file was killed.
     """
 
     def __init__(self, runs: Sequence[Planned], since: float) -> None:
         self.runs = runs
         self.since = since
-        self._known: dict[Path, tuple[float, State]] = {}
+        self._cache: dict[Path, tuple[float, State]] = {}
 
     def read(self) -> list[State]:
-        """Of every run, in their order."""
+        """Return the state of every run, in the order of the runs."""
         return [self._state(run) for run in self.runs]
 
     def _state(self, run: Planned) -> State:
-        place = run.folder / results.FILE_NAME
+        path = run.folder / results.FILE_NAME
         try:
-            changed = place.stat().st_mtime
-            if run.folder not in self._known or self._known[run.folder][0] != changed:
-                self._known[run.folder] = changed, state_of(results.read(run.folder), run.steps, changed >= self.since)
-        except (OSError, UserError):  # not there yet, or damaged, which the run itself will say
+            changed = path.stat().st_mtime
+            if run.folder not in self._cache or self._cache[run.folder][0] != changed:
+                self._cache[run.folder] = (
+                    changed,
+                    state_of(results.read_results(run.folder), run.steps, changed >= self.since),
+                )
+        except (OSError, UserError):  # missing so far, or damaged, which the run itself reports
             return State("left")
-        return self._known[run.folder][1]
+        return self._cache[run.folder][1]
 
 
 def state_of(run: Results, steps: int, recent: bool) -> State:
-    """Of what a run has written, `recent`ly or before this sweep began."""
+    """Return the state of a run from its results; `recent` is True if this sweep wrote them."""
     share = min(1.0, run.steps / steps)
     if run.status == "finished":
         return State("finished", 1.0, run.test.get(HEADLINE), run.seconds.get("total"))

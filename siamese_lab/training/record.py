@@ -37,6 +37,6 @@ def failure(config: DictConfig, folder: Path, error: Exception) -> None:
     """
     failed = begin(config)
     with suppress(OSError, UserError):
-        failed = results.read(folder)
+        failed = results.read_results(folder)
     failed.fail(error)
     failed.write(folder)

@@ -88,11 +88,11 @@ def train_in_processes(
     except BaseException as error:
         if place_of_results.exists() and place_of_results.stat().st_mtime_ns != before:
             # A process that was killed wrote nothing, and one that lost the others only knows that it lost them.
-            left = stored.read(folder)
+            left = stored.read_results(folder)
             record_end(left, error)
             left.write(folder)
         raise
-    return stored.read(folder)
+    return stored.read_results(folder)
 
 
 def train_as_member(

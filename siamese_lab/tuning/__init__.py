@@ -1,4 +1,7 @@
-"""Tuning with equal effort: for every strategy and data set as many trials, scored on validation images."""
+"""Tuning with equal budgets: the same number of trials for every strategy and data set, scored on validation images.
+
+The record tuned.json is defined in `siamese_lab.runs.tuned`; `siamese_lab.config` applies tuned options to runs.
+"""
 
 from siamese_lab.tuning.job import run
 

@@ -1,4 +1,4 @@
-"""What Hydra calls before and after the tunings of a sweep: refuse what cannot go well, show the best."""
+"""The Hydra callback of a sweep of tunings: check the tunings before the first trial, and show the best trials."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from siamese_lab.runs import tuned
 from siamese_lab.runs.display import print_plainly, short
 from siamese_lab.runs.tuned import Tuned
 from siamese_lab.sweep.callback import FAILED
-from siamese_lab.sweep.lock import claim_sweep
+from siamese_lab.sweep.lock import lock_sweep
 from siamese_lab.sweep.plan import Planned, plan
 from siamese_lab.tuning.messages import table
 from siamese_lab.tuning.search import import_optuna
@@ -22,14 +22,14 @@ from siamese_lab.tuning.space import space_of
 
 
 class Tuning(Callback):
-    """Watches over the tunings from the process that was started; the processes of its jobs get an empty copy."""
+    """Monitors the tunings from the main process; the processes of the jobs get an empty copy."""
 
     def __init__(self) -> None:
         self.lock: FileLock | None = None
         self.runs: list[Planned] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing of it is for the processes of jobs."""
+        """Return an empty state, because the processes of jobs need neither lock nor runs."""
         return {"lock": None, "runs": []}
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
@@ -40,7 +40,7 @@ class Tuning(Callback):
         console = Console()
         with callback_errors_end_the_process():
             import_optuna()
-            self.lock = claim_sweep(Path(config.hydra.sweep.dir))
+            self.lock = lock_sweep(Path(config.hydra.sweep.dir))
             with console.status("Composing the tunings …"):
                 self.runs = plan(config)
             for run in self.runs:
@@ -49,18 +49,18 @@ class Tuning(Callback):
         print_plainly(console, f"{len(self.runs)} tunings of {trials} trials each.")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Say what came of it."""
+        """Print the best trials, the missing tunings and the next command; exit with status 1 if any is missing."""
         console = Console()
-        done, missing = found(self.runs)
+        done, missing = split_by_state(self.runs)
         if done:
             console.print(table(done))
         for run in missing:
-            place = short(run.folder.absolute())
-            print_plainly(console, f"Not tuned: data={run.data} sampler={run.sampler}, see {place}")
+            folder = short(run.folder.absolute())
+            print_plainly(console, f"Not tuned: data={run.data} sampler={run.sampler}, see {folder}")
         if self.lock is not None:
             self.lock.release()
         if missing:
-            print_plainly(console, "The same command does what is left.")
+            print_plainly(console, "Repeat the same command to do the remaining work.")
             raise SystemExit(FAILED)
         folder = short(Path(config.hydra.sweep.dir).absolute())
         print_plainly(
@@ -69,28 +69,28 @@ class Tuning(Callback):
 
 
 def check(run: Planned) -> None:
-    """Raise UserError for a tuning that could not be done."""
+    """Raise UserError for an invalid number of trials or search space."""
     trials = run.choices["tuning"]["trials"]
     if trials < 1:
         raise UserError(f"tuning.trials must be at least 1, but is {trials}.")
     space_of(OmegaConf.create(run.choices))
 
 
-def found(runs: list[Planned]) -> tuple[list[Tuned], list[Planned]]:
-    """What has been tuned, and what has not."""
+def split_by_state(runs: list[Planned]) -> tuple[list[Tuned], list[Planned]]:
+    """Return the records of finished tunings, and the runs of missing tunings."""
     done, missing = [], []
     for run in runs:
-        there = read(run.folder)
-        if there is not None and there.trials == run.choices["tuning"]["trials"]:
-            done.append(there)
+        record = read_if_present(run.folder)
+        if record is not None and record.trials == run.choices["tuning"]["trials"]:
+            done.append(record)
         else:
             missing.append(run)
     return done, missing
 
 
-def read(folder: Path) -> Tuned | None:
-    """The winner in a folder, if there is one that can be read."""
+def read_if_present(folder: Path) -> Tuned | None:
+    """Read tuned.json from a folder; return None if it is missing or damaged."""
     try:
-        return tuned.read(folder)
+        return tuned.read_tuned(folder)
     except (OSError, UserError):
         return None

@@ -1,4 +1,4 @@
-"""The tuning of one strategy on one data set: its trials, and the winner into tuned.json."""
+"""Tune one strategy on one data set: run the trials and write tuned.json."""
 
 import sys
 from collections.abc import Sequence
@@ -17,24 +17,24 @@ from siamese_lab.runs.tuned import Trial, Tuned
 from siamese_lab.sweep.job import Train
 from siamese_lab.training.callbacks import Interrupted
 from siamese_lab.tuning import trials
-from siamese_lab.tuning.messages import told
+from siamese_lab.tuning.messages import trial_message
 from siamese_lab.tuning.search import search
-from siamese_lab.tuning.space import as_shipped, space_of
+from siamese_lab.tuning.space import shipped_options, space_of
 
 
 def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str], console: Console) -> None:
-    """Make the trials that are left, and write the winner. A failure ends this tuning, not the other tunings.
+    """Run the remaining trials and write tuned.json. A failure ends this tuning, not the other tunings.
 
     Args:
-        train: does all of a run but its test, or from `config.resume` on.
-        config: of the tuning.
-        folder: of the tuning, whose last two parts are data set and strategy.
-        overrides: its command line.
-        console: where a line for each trial goes.
+        train: trains a run without testing it, from the start or from `config.resume`.
+        config: the configuration of the tuning.
+        folder: the folder of the tuning; its last two parts are data set and strategy.
+        overrides: the command line of the tuning.
+        console: the console for a line about each trial.
 
     Raises:
-        Interrupted: by Ctrl-C or SIGTERM.
-        Exception: any bug, so that the command ends with its traceback.
+        Interrupted: on Ctrl-C or SIGTERM.
+        Exception: on any bug, so that the command ends with its traceback.
     """
     try:
         with disk_errors(folder, "paths.outputs"):
@@ -51,38 +51,38 @@ def tune(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str
     """Tune as `run` does.
 
     Raises:
-        UserError: for a search space of no meaning, a trial that failed by a missing resource, shipped options that
-            fail before training, or trials that all failed.
-        Exception: any bug in a trial.
+        UserError: for an invalid search space, a trial that failed because of a missing resource, shipped options
+            that fail before training, or if all trials failed.
+        Exception: on any bug in a trial.
     """
     every: list[Trial] = []
 
     def score_of(number: int, options: dict[str, Any]) -> float | None:
-        place = folder / f"trial={number}"
-        done_before = trials.is_done(place)
-        every.append(trials.make(train, config, place, overrides, options))
+        trial_folder = folder / f"trial={number}"
+        done_before = trials.is_done(trial_folder)
+        every.append(trials.run_trial(train, config, trial_folder, overrides, options))
         if not done_before:
-            print_plainly(console, told(folder, every, config.tuning.trials))
+            print_plainly(console, trial_message(folder, every, config.tuning.trials))
         return every[-1].score
 
     space = space_of(config)
-    search(space, config.tuning.trials, config.seed, as_shipped(config, space), score_of)
-    tuned = won(config, folder, every)
+    search(space, config.tuning.trials, config.seed, shipped_options(config, space), score_of)
+    tuned = tuning_record(config, folder, every)
     tuned.write(folder)
     return tuned
 
 
-def won(config: DictConfig, folder: Path, every: list[Trial]) -> Tuned:
-    """The record of a tuning that is done."""
+def tuning_record(config: DictConfig, folder: Path, every: list[Trial]) -> Tuned:
+    """Return the record of a finished tuning, with the options of the best trial."""
     scored = [(trial.score, -trial.number, trial) for trial in every if trial.score is not None]
     if not scored:
-        raise UserError(f"all {len(every)} trials have failed, the last one by {every[-1].error}")
-    score, _, winner = max(scored)
+        raise UserError(f"all {len(every)} trials failed; the error of the last trial: {every[-1].error}")
+    score, _, best_trial = max(scored)
     data, sampler = folder.parts[-2:]
     return Tuned(
         data=data,
         sampler=sampler,
-        options=winner.options,
+        options=best_trial.options,
         score=score,
         metric=config.tuning.metric,
         trials=len(every),

@@ -1,8 +1,8 @@
-"""The search for good options: Optuna's tree-structured Parzen estimator (Bergstra et al. 2011), by trials in a row.
+"""Search for good options with Optuna's tree-structured Parzen estimator (Bergstra et al. 2011), trial by trial.
 
-What trial n tries depends on the seed, on n and on the scores of the trials before it, and on nothing else. So a search
-that was broken off is gone through again, each trial that was done telling its score at once, and goes on from there as
-if nothing had happened.
+The options of trial n depend only on the seed, on n and on the scores of earlier trials. An interrupted search is
+therefore repeated from the start: finished trials return their stored score at once, and the result is the same as
+without the interruption.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,10 +13,10 @@ import numpy as np
 from siamese_lab.errors import ResourceError
 from siamese_lab.tuning.space import Range, Space, Values
 
-AT_RANDOM = 6
-"""Trials before the search goes by what it has seen; not a share of all, so that more trials can be added later."""
+NUM_RANDOM_TRIALS = 6
+"""Number of random trials before the estimator is used; a constant, so that more trials can be added later."""
 WORST = 0.0
-"""What a failed trial is taken for, so that the search keeps away from there. All metrics lie in 0…1."""
+"""Score of a failed trial, so that the search avoids its options. All metrics lie in 0…1."""
 
 
 def search(
@@ -26,14 +26,14 @@ def search(
     first: Mapping[str, Any],
     score_of: Callable[[int, dict[str, Any]], float | None],
 ) -> None:
-    """Try options of a space.
+    """Run trials with options from a search space.
 
     Args:
-        space: what to vary.
-        trials: how many to make.
-        seed: of the search.
-        first: what the first trial tries.
-        score_of: makes the trial of a number and options, and gives its score, the higher the better; None: it failed.
+        space: the search space.
+        trials: the number of trials.
+        seed: the seed of the search.
+        first: the options of the first trial.
+        score_of: runs the trial with a number and options, and returns its score; higher is better, None if it failed.
 
     Raises:
         UserError: if Optuna is not installed.
@@ -43,14 +43,14 @@ def search(
     study = optuna.create_study(direction="maximize")
     study.enqueue_trial(dict(first))
     for number in range(trials):
-        study.sampler = optuna.samplers.TPESampler(n_startup_trials=AT_RANDOM, seed=seed_of(seed, number))
+        study.sampler = optuna.samplers.TPESampler(n_startup_trials=NUM_RANDOM_TRIALS, seed=seed_of(seed, number))
         trial = study.ask(distributions)
         score = score_of(number, {name: trial.params[name] for name in space})
         study.tell(trial, WORST if score is None else score)
 
 
 def import_optuna() -> Any:
-    """Optuna, which is an extra."""
+    """Import Optuna, which is an optional dependency."""
     try:
         import optuna
     except ImportError as error:
@@ -60,12 +60,12 @@ def import_optuna() -> Any:
 
 
 def distribution(optuna: Any, what: Range | Values) -> Any:
-    """As Optuna calls it."""
+    """Return Optuna's distribution for a range or a list of values."""
     if isinstance(what, Range):
         return optuna.distributions.FloatDistribution(what.low, what.high, log=what.log)
     return optuna.distributions.CategoricalDistribution(what.values)
 
 
 def seed_of(seed: int, number: int) -> int:
-    """Of one trial."""
+    """Return the seed of one trial."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])

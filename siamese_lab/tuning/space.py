@@ -1,4 +1,4 @@
-"""What a tuning varies: the options that the group `tuning` names of those parts which a run has."""
+"""The search space of a tuning: the options in group `tuning` for the parts that a run uses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from siamese_lab.registry import check_options
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers between two bounds, both among them.
+    """A range of numbers between two bounds, including the bounds.
 
     Raises:
-        UserError: for bounds that do not bound anything.
+        UserError: if the lower bound is not below the upper bound, or not positive for a logarithmic range.
     """
 
     low: float
     high: float
     log: bool = False
-    """Evenly over the logarithm."""
+    """True if values are uniform over the logarithm."""
 
     def __post_init__(self) -> None:
         if not self.low < self.high or (self.log and not self.low > 0):
             above = " above 0" if self.log else ""
-            raise UserError(f"A range needs a low{above} that is below its high, but it is {self}.")
+            raise UserError(f"A range needs a low{above} that is below its high, but got {self}.")
 
     def __contains__(self, value: Any) -> bool:
         return isinstance(value, (int, float)) and self.low <= value <= self.high
@@ -37,13 +37,13 @@ class Range:
 
 @dataclass(frozen=True)
 class Values:
-    """One of these: numbers, words, true, false or null."""
+    """A list of values: numbers, text, true, false or null."""
 
     values: tuple[Any, ...]
 
     def __post_init__(self) -> None:
         if not self.values:
-            raise UserError("A list of values to try needs at least one.")
+            raise UserError("A list of values to try needs at least one value, but is empty.")
 
     def __contains__(self, value: Any) -> bool:
         return value in self.values
@@ -53,15 +53,15 @@ class Values:
 
 
 Space = dict[str, Range | Values]
-"""By dotted names, such as `optimizer.lr`."""
+"""Range or values of each option by dotted name, such as `optimizer.lr`."""
 
 
 def space_of(config: DictConfig) -> Space:
-    """The options to vary for a configuration.
+    """Return the search space of a configuration.
 
     Raises:
-        UserError: for an option that there is not, for what is neither a range nor a list, where the value that the
-            configuration itself has is not among those to try, or for nothing at all.
+        UserError: for an unknown option, for a value that is neither a range nor a list, if the value in the
+            configuration is outside of the search space, or if the search space is empty.
     """
     tuning = OmegaConf.to_container(config.tuning.space)
     assert isinstance(tuning, dict)
@@ -71,23 +71,25 @@ def space_of(config: DictConfig) -> Space:
     for group, part in part_of.items():
         for option, what in ((tuning.get(group) or {}).get(part) or {}).items():
             check_options(f"{group}={part}", list(config[group]), [option])
-            place = f"tuning.space.{group}.{part}.{option}"
-            space[f"{group}.{option}"] = to_try(place, what)
-            check_shipped(place, config[group][option], space[f"{group}.{option}"])
+            option_path = f"tuning.space.{group}.{part}.{option}"
+            space[f"{group}.{option}"] = to_try(option_path, what)
+            check_shipped(option_path, config[group][option], space[f"{group}.{option}"])
     if not space:
         named = ", ".join(f"{group}={part}" for group, part in part_of.items())
-        raise UserError(f"tuning.space names no option of {named}, so there is nothing to tune.")
+        raise UserError(
+            f"tuning.space names no option of {named}, so there is nothing to tune. Add one of its options."
+        )
     return space
 
 
 def parts(config: DictConfig) -> dict[str, str]:
-    """What the groups that can be tuned are chosen to be."""
+    """Return the chosen part of each group that can be tuned."""
     optimizer = config.optimizer["_target_"].rsplit(".", 1)[-1].lower()
     return {"optimizer": optimizer, **{group: config[group].name for group in ("loss", "network", "sampler")}}
 
 
 def to_try(name: str, what: Any) -> Range | Values:
-    """A range of {low: …, high: …}, values of a list."""
+    """Return a range for {low: …, high: …}, or values for a list."""
     if isinstance(what, list):
         return Values(tuple(what))
     if isinstance(what, Mapping) and {"low", "high"} <= what.keys() <= {"low", "high", "log"}:
@@ -95,14 +97,14 @@ def to_try(name: str, what: Any) -> Range | Values:
     raise UserError(f"{name} must be a list of values, or {{low: …, high: …, log: true}}, but is {what!r}.")
 
 
-def check_shipped(place: str, shipped: Any, tried: Range | Values) -> None:
-    """Raise UserError where what a run has without tuning would not be tried."""
+def check_shipped(option_path: str, shipped: Any, tried: Range | Values) -> None:
+    """Raise UserError if the search space does not contain the value that a run without tuning uses."""
     if shipped not in tried:
         raise UserError(
-            f"The first trial is the configuration as it is, so {place} must hold {shipped}, but it is {tried}."
+            f"The first trial uses the shipped options, so {option_path} must contain {shipped}, but it is {tried}."
         )
 
 
-def as_shipped(config: DictConfig, space: Space) -> dict[str, Any]:
-    """The values that the options have where nothing is tuned."""
+def shipped_options(config: DictConfig, space: Space) -> dict[str, Any]:
+    """Return the values of the options without tuning."""
     return {name: OmegaConf.select(config, name) for name in space}

@@ -17,76 +17,82 @@ from siamese_lab.runs.tuned import Trial
 from siamese_lab.sweep.job import Train
 from siamese_lab.sweep.resume_state import check_same
 
-AS_SHIPPED = 0
+SHIPPED_TRIAL = 0
 """The number of the trial that tries the shipped options."""
 
 
-def make(train: Train, config: DictConfig, place: Path, overrides: Sequence[str], options: Mapping[str, Any]) -> Trial:
-    """The trial of some options, in a folder of its own.
+def run_trial(
+    train: Train, config: DictConfig, folder: Path, overrides: Sequence[str], options: Mapping[str, Any]
+) -> Trial:
+    """Run or resume the trial of the given options in its folder, and return its record.
 
-    Its weights are deleted when it is finished, as only its score is wanted.
+    The weights of a finished trial are deleted, because only its score is needed.
 
     Args:
-        train: does all of a run but its test, or from `config.resume` on.
-        config: of the tuning.
-        place: the folder, called `trial=NUMBER`.
+        train: trains a run without testing it, from the start or from `config.resume`.
+        config: the configuration of the tuning.
+        folder: the folder of the trial, named `trial=NUMBER`.
         overrides: the command line of the tuning.
-        options: to try.
+        options: the options to try.
 
     Raises:
-        UserError: if it failed, but not by its options; or if its folder holds another run.
-        Interrupted: by Ctrl-C or SIGTERM.
-        Exception: any bug, with its traceback.
+        UserError: if the trial failed for a reason other than its options, or its folder holds another run.
+        Interrupted: on Ctrl-C or SIGTERM.
+        Exception: on any bug, with its traceback.
     """
     run = with_options(config, options)
     run.tuning = None
-    if not is_done(place):
-        place.mkdir(parents=True, exist_ok=True)
-        error = sweeps.run(train, run, place, [*overrides, *(f"{name}={value}" for name, value in options.items())])
+    if not is_done(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        error = sweeps.run(train, run, folder, [*overrides, *(f"{name}={value}" for name, value in options.items())])
         if error is not None and fault_of(error) == "bug":
             raise error
-    left = read(place)
-    check_same(place, left.choices, schema.plain(run))
-    if not is_done(place):
-        raise UserError(f"{place} has failed: {left.error or left.status}. The same command goes on from there.")
-    shutil.rmtree(place / checkpoints.FOLDER, ignore_errors=True)
-    return recorded(left, number_of(place), options, config.tuning.metric)
+    run_results = read_trial_results(folder)
+    check_same(folder, run_results.choices, schema.plain(run))
+    if not is_done(folder):
+        raise UserError(
+            f"{folder} has failed: {run_results.error or run_results.status}. Repeat the same command to continue."
+        )
+    shutil.rmtree(folder / checkpoints.FOLDER, ignore_errors=True)
+    return trial_of(run_results, number_of(folder), options, config.tuning.metric)
 
 
-def is_done(place: Path) -> bool:
-    """Return whether a trial finished or failed by its options, so that it would fail again.
+def is_done(folder: Path) -> bool:
+    """Return whether a trial has finished, or failed because of its options and would fail again.
 
-    A trial with the shipped options that fails before training fails by what all trials share, such as the data.
+    If a trial with the shipped options fails before training, the cause is common to all trials, such as the data.
     """
     try:
-        left = results.read(place)
+        run_results = results.read_results(folder)
     except (OSError, UserError):
         return False
-    began = left.steps > 0 or number_of(place) != AS_SHIPPED
-    return left.status == "finished" or (left.status == "failed" and left.fault == "options" and began)
+    began = run_results.steps > 0 or number_of(folder) != SHIPPED_TRIAL
+    return run_results.status == "finished" or (
+        run_results.status == "failed" and run_results.fault == "options" and began
+    )
 
 
-def number_of(place: Path) -> int:
+def number_of(folder: Path) -> int:
     """Return the number of the trial in a folder."""
-    return int(place.name.split("=")[1])
+    return int(folder.name.split("=")[1])
 
 
-def read(place: Path) -> Results:
-    """The results of a trial that was made."""
+def read_trial_results(folder: Path) -> Results:
+    """Read the results of a trial that was run."""
     try:
-        return results.read(place)
+        return results.read_results(folder)
     except OSError as error:
         raise ResourceError(
-            f"{place} has left no results ({error.strerror}). The same command makes it again."
+            f"{folder} has no results ({error.strerror}). Repeat the same command to run it again."
         ) from error
 
 
-def recorded(left: Results, number: int, options: Mapping[str, Any], metric: str) -> Trial:
-    """What a run came to as a trial."""
-    if left.status == "failed":
-        return Trial(number, dict(options), "failed", None, left.error, None)
-    score = left.validation.get(metric)
+def trial_of(run_results: Results, number: int, options: Mapping[str, Any], metric: str) -> Trial:
+    """Return the record of a trial from the results of its run."""
+    if run_results.status == "failed":
+        return Trial(number, dict(options), "failed", None, run_results.error, None)
+    score = run_results.validation.get(metric)
     if score is None:
-        known = ", ".join(name for name, value in left.validation.items() if value is not None)
-        raise UserError(f"tuning.metric={metric} is no figure of the validation images. There are: {known}.")
-    return Trial(number, dict(options), "finished", score, None, left.seconds.get("total"))
+        known = ", ".join(name for name, value in run_results.validation.items() if value is not None)
+        raise UserError(f"tuning.metric={metric} is not a metric of the validation images. Available: {known}.")
+    return Trial(number, dict(options), "finished", score, None, run_results.seconds.get("total"))

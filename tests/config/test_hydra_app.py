@@ -92,7 +92,7 @@ def test_a_sweep_names_its_folders_by_data_strategy_and_seed(command, tmp_path: 
     folders = {path.parent.name for path in tmp_path.glob("outputs/sweeps/*/*/*/results.json")}
     wanted = [f"digits_{strategy}_seed={seed}" for strategy in samplers.available() for seed in (0, 1)]
     assert folders == {f"{number}_{name}" for number, name in enumerate(wanted)}
-    assert {results.read(path.parent).status for path in tmp_path.rglob("results.json")} == {"finished"}
+    assert {results.read_results(path.parent).status for path in tmp_path.rglob("results.json")} == {"finished"}
 
 
 def test_configs_of_the_users_own_are_added(command, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_configs_of_the_users_own_are_added(command, tmp_path: Path) -> None:
     ended = command("--config-dir", str(tmp_path / "mine"), "sampler=narrow", *QUICK)
     assert ended.status == 0
     (left,) = tmp_path.rglob("results.json")
-    assert results.read(left.parent).choices["sampler"] == {"name": "semi_hard", "margin": 0.05, "negatives": 1}
+    assert results.read_results(left.parent).choices["sampler"] == {"name": "semi_hard", "margin": 0.05, "negatives": 1}
 
     mine = ("--config-dir", str(tmp_path / "mine"))
     assert "Did you mean 'narrow'? Available: all, " in command(*mine, "sampler=narow").err
@@ -131,7 +131,7 @@ def test_a_signal_leaves_an_interrupted_run_that_resumes(number: signal.Signals,
         shown, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + number, shown
     (left,) = tmp_path.rglob("results.json")
-    stopped = results.read(left.parent)
+    stopped = results.read_results(left.parent)
     assert stopped.status == "interrupted"
     assert "To go on: python -m siamese_lab.train" in shown
 
@@ -139,7 +139,7 @@ def test_a_signal_leaves_an_interrupted_run_that_resumes(number: signal.Signals,
     more = [*module, f"resume={checkpoint.relative_to(tmp_path)}", f"trainer.max_steps={stopped.steps + 3}"]
     again = subprocess.run(more, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=120)
     assert again.returncode == 0, again.stderr
-    resumed = results.read(left.parent)
+    resumed = results.read_results(left.parent)
     assert (resumed.status, resumed.steps) == ("finished", stopped.steps + 3)
 
 

@@ -115,7 +115,7 @@ def forget_the_weights(content: Any) -> None:
 
 
 WRONG = {
-    set_format: f"written by another version of siamese_lab: its choices are of format {CONFIG_FORMAT + 1}, but this version",
+    set_format: f"its configuration has format {CONFIG_FORMAT + 1}, but this version",
     widen: r"not of the network that its choices describe: embed.weight is 32×128 instead of 16×\d+\.",
     drop_layer: "not of the network that its choices describe: embed.weight is missing.",
     choose_another_network: r"that its choices describe: backbone\S+ is not in that network; .* and [0-9]+ more\. ",
@@ -137,7 +137,7 @@ def test_what_is_wrong_with_a_checkpoint_is_said(change: Callable[[Any], None], 
 def test_a_truncated_file_is_refused(kept: float, run: Path, tmp_path: Path) -> None:
     whole = (run / "checkpoints/last.ckpt").read_bytes()
     (tmp_path / "cut.ckpt").write_bytes(whole[: int(kept * len(whole))])
-    with pytest.raises(ValueError, match=r"cut.ckpt is no checkpoint that can be read: it is truncated, damaged or"):
+    with pytest.raises(ValueError, match=r"cut.ckpt is not a readable checkpoint: the file is truncated, damaged or"):
         load(tmp_path / "cut.ckpt")
 
 
@@ -182,10 +182,10 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"There is no checkpoint .*none.ckpt. A run leaves one at checkpoints/last"):
-        checkpoints.find(tmp_path / "none.ckpt")
+        checkpoints.find_checkpoint(tmp_path / "none.ckpt")
     with pytest.raises(ValueError, match=r"holds no checkpoints/\*.ckpt, so it is not the folder of a run"):
-        checkpoints.find(tmp_path)
+        checkpoints.find_checkpoint(tmp_path)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints/best.ckpt").touch()
-    with pytest.raises(ValueError, match=r"was to report last.ckpt, but has left best. Name the file, such as .*best"):
-        checkpoints.find(tmp_path)
+    with pytest.raises(ValueError, match=r"reports last.ckpt, but only has best. Name the file, such as .*best"):
+        checkpoints.find_checkpoint(tmp_path)

@@ -1,4 +1,4 @@
-"""Studies that never ran, with courses and figures such as real ones have, to try the report on."""
+"""Studies that never ran, with curves and figures such as real ones have, to try the report on."""
 
 import math
 

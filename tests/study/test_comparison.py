@@ -1,4 +1,4 @@
-"""Strategies beside random sampling: the right seeds are paired, and the procedure errs as rarely as it says."""
+"""Strategies compared with random sampling: the same seeds are paired, and the error rate is the stated one."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ DATA = ("a", "b", "c", "d")
 
 
 def of(folder, metric="recall@1"):
-    return comparison.of_metric(runs.figures(runs.read(folder)), metric)
+    return comparison.values_of_metric(runs.figures(runs.read_study(folder)), metric)
 
 
 def drawn(generator, effects, seeds=3, deviation=0.01, shared=0.02):
@@ -29,7 +29,7 @@ def test_differences_are_those_of_equal_seeds_whatever_the_order_of_the_files(tm
     recall = {("random", 0): 0.80, ("random", 1): 0.70, ("random", 2): 0.60, ("random", 3): 0.10}
     recall |= {("hard", 2): 0.64, ("hard", 1): 0.72, ("hard", 0): 0.81, ("hard", 7): 0.99}
     written(tmp_path, *(run(strategy=name, seed=seed, recall=value) for (name, seed), value in recall.items()))
-    (found,) = comparison.against_baseline(of(tmp_path))
+    (found,) = comparison.compare_with_baseline(of(tmp_path))
     test = scipy.stats.ttest_rel([0.81, 0.72, 0.64], [0.80, 0.70, 0.60])
     assert found.difference.number == 3, "seeds 3 and 7 have no partner"
     assert found.difference.mean == pytest.approx((0.01 + 0.02 + 0.04) / 3)
@@ -37,7 +37,7 @@ def test_differences_are_those_of_equal_seeds_whatever_the_order_of_the_files(tm
 
 
 def test_the_family_is_all_strategies_and_data_sets_of_a_metric(tmp_path):
-    compared = comparison.against_baseline(of(study(tmp_path)))
+    compared = comparison.compare_with_baseline(of(study(tmp_path)))
     assert len(compared) == 12
     raw = [each.difference.p for each in compared]
     smallest = min(range(12), key=lambda number: raw[number])
@@ -48,14 +48,14 @@ def test_without_random_sampling_or_a_common_seed_there_is_no_comparison(tmp_pat
     written(
         tmp_path, run(strategy="hard"), run(strategy="semi_hard"), run("digits", "random"), run("digits", "hard", 1)
     )
-    assert comparison.against_baseline(of(tmp_path)) == []
+    assert comparison.compare_with_baseline(of(tmp_path)) == []
 
 
 def test_no_true_difference_is_a_false_alarm_in_at_most_one_study_of_twenty():
     generator = np.random.default_rng(0)
     studies = 400
     alarms = sum(
-        any(each.separated for each in comparison.against_baseline(drawn(generator, {}))) for _ in range(studies)
+        any(each.significant for each in comparison.compare_with_baseline(drawn(generator, {}))) for _ in range(studies)
     )
     # More than this many would come of a rate of 5% once in a thousand times.
     assert alarms <= scipy.stats.binom.ppf(0.999, studies, 0.05)
@@ -65,7 +65,7 @@ def test_without_the_correction_the_simulation_would_see_false_alarms():
     generator = np.random.default_rng(0)
     studies = 60
     alarms = sum(
-        any(each.difference.p <= 0.05 for each in comparison.against_baseline(drawn(generator, {})))
+        any(each.difference.p <= 0.05 for each in comparison.compare_with_baseline(drawn(generator, {})))
         for _ in range(studies)
     )
     assert alarms > scipy.stats.binom.ppf(0.999, studies, 0.05)
@@ -77,7 +77,7 @@ def test_intervals_cover_a_known_difference_and_a_known_mean_at_their_level():
     of_differences, of_means = [], []
     for _ in range(80):
         values = drawn(generator, effects)
-        for each in comparison.against_baseline(values):
+        for each in comparison.compare_with_baseline(values):
             of_differences.append(each.difference.low <= effects[each.strategy] <= each.difference.high)
         for (data, strategy), each in comparison.estimates(values).items():
             # One cell of each data set, as those of a data set share their luck.
@@ -91,7 +91,7 @@ def test_intervals_cover_a_known_difference_and_a_known_mean_at_their_level():
 
 def test_a_large_difference_is_found_and_has_its_sign():
     values = drawn(np.random.default_rng(2), {"hard": -0.2, "semi_hard": 0.2}, seeds=5)
-    compared = comparison.against_baseline(values)
+    compared = comparison.compare_with_baseline(values)
     found = {(each.data, each.strategy): each for each in compared}
-    assert all(found[data, "hard"].separated and found[data, "hard"].difference.mean < 0 for data in DATA)
-    assert all(found[data, "semi_hard"].separated and found[data, "semi_hard"].difference.mean > 0 for data in DATA)
+    assert all(found[data, "hard"].significant and found[data, "hard"].difference.mean < 0 for data in DATA)
+    assert all(found[data, "semi_hard"].significant and found[data, "semi_hard"].difference.mean > 0 for data in DATA)

@@ -10,9 +10,9 @@ from synthetic import run, study, written
 from siamese_lab import data
 from siamese_lab.data.info import CrossValidation, DataSetInfo
 from siamese_lab.study import runs
-from siamese_lab.study.analysis import find
+from siamese_lab.study.analysis import analyze
+from siamese_lab.study.conclusions import caveats
 from siamese_lab.study.data_set import data_set
-from siamese_lab.study.reservations import reservations
 from siamese_lab.study.tables import tabulate
 
 SHIPPED = Path(__file__).parents[2] / "outputs/study"
@@ -32,10 +32,10 @@ def test_the_shipped_study_has_the_same_names_order_and_numbers(tmp_path):
     for place in SHIPPED.rglob("results.json"):
         (folder / place.parent.relative_to(SHIPPED)).mkdir(parents=True)
         shutil.copy(place, folder / place.relative_to(SHIPPED))
-    read = runs.read(folder)
+    read = runs.read_study(folder)
     assert read.data == LABELS
     assert all(each.results.data_set is None for each in read.runs)
-    (means, *_) = tabulate(find(read, (0.8, 0.9))).headline
+    (means, *_) = tabulate(analyze(read, (0.8, 0.9))).headline
     shipped = pd.read_csv(SHIPPED / "tables/recall_at_1.csv")
     pd.testing.assert_frame_equal(means.numbers.reset_index(drop=True), shipped, check_dtype=False)
 
@@ -67,15 +67,15 @@ def test_the_declaration_of_a_set_of_ones_own_reaches_tables_notes_and_protocol(
     for strategy, camera in (("random", "A"), ("hard", "B")):
         changed = {"data_set": OWN.recorded(), "images": {"camera": camera, "from": "here"}}
         written(tmp_path, run("digits", strategy, **changed))
-    findings = find(runs.read(tmp_path), (0.8,))
-    assert findings.study.data == ["MNIST, disjoint", "Butterflies, outdoors", "Omniglot"]
-    (means, *_) = tabulate(findings).headline
-    assert list(means.shown.columns) == ["strategy", *findings.study.data]
-    told = reservations(findings)
-    assert "Butterflies, outdoors: Wings only." in told
-    (camera,) = (each for each in told if "images.camera is" in each)
+    analysis = analyze(runs.read_study(tmp_path), (0.8,))
+    assert analysis.study.data == ["MNIST, disjoint", "Butterflies, outdoors", "Omniglot"]
+    (means, *_) = tabulate(analysis).headline
+    assert list(means.shown.columns) == ["strategy", *analysis.study.data]
+    found_caveats = caveats(analysis)
+    assert "Butterflies, outdoors: Wings only." in found_caveats
+    (camera,) = (each for each in found_caveats if "images.camera is" in each)
     assert "A in digits/random" in camera and "B in digits/hard" in camera
-    assert not any("images.from" in each for each in told)
+    assert not any("images.from" in each for each in found_caveats)
 
 
 def test_folds_of_a_set_of_ones_own_are_joined(tmp_path):
@@ -86,7 +86,7 @@ def test_folds_of_a_set_of_ones_own_are_joined(tmp_path):
         each = run("digits", test={"recall@1": 0.5 + fold / 10}, data_set=info.recorded())
         each.choices["data"] |= {"part": fold}
         each.write(written(tmp_path / f"{fold}", each) / "digits/random/seed=0")
-    (joined,) = folds.read(tmp_path)
+    (joined,) = folds.read_folds(tmp_path)
     assert (joined.data, joined.folds, joined.missing) == ("Butterflies, 3 folds", 3, {})
     assert joined.estimates["recall@1"].mean == pytest.approx(0.6)
     assert joined.estimates["recall@1"].standard_error == pytest.approx(0.1 / 3**0.5)
@@ -94,6 +94,6 @@ def test_folds_of_a_set_of_ones_own_are_joined(tmp_path):
 
 def test_results_whose_declaration_is_damaged_are_quarantined(tmp_path):
     written(tmp_path, run(), run(strategy="hard", data_set={"title": "Half"}), run(strategy="semi_hard", data_set=[]))
-    read = runs.read(tmp_path)
+    read = runs.read_study(tmp_path)
     assert [each.strategy for each in read.runs] == ["random"]
-    assert len(read.set_aside) == 2
+    assert len(read.excluded) == 2

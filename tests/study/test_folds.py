@@ -52,7 +52,7 @@ def ten(**options):
 
 
 def test_ten_folds_are_joined(tmp_path):
-    (joined,) = folds.read(written(tmp_path, ten()))
+    (joined,) = folds.read_folds(written(tmp_path, ten()))
     assert joined.missing == {}
     assert [joined.figures_of_fold[fold]["accuracy"] for fold in range(10)] == list(ACCURACIES)
     assert joined.estimates["accuracy"].mean == pytest.approx(0.618)
@@ -65,27 +65,27 @@ def test_the_order_of_the_runs_is_immaterial_and_others_are_passed_over(tmp_path
         run(None, view=1),
         Results(**vars(run(0)) | {"data": "omniglot", "choices": {"data": {"name": "omniglot"}}}),
     ]
-    (joined,) = folds.read(written(tmp_path, [*others, *reversed(ten())]))
+    (joined,) = folds.read_folds(written(tmp_path, [*others, *reversed(ten())]))
     assert joined.estimates["accuracy"].mean == pytest.approx(0.618)
 
 
 def test_there_is_no_figure_of_fewer_folds_and_the_missing_are_named(tmp_path):
     runs = [each for fold, each in enumerate(ten()) if fold not in (3, 7, 9)]
     runs += [run(7, status="failed", error="FloatingPointError: nan"), run(9, status="interrupted")]
-    (joined,) = folds.read(written(tmp_path, runs))
+    (joined,) = folds.read_folds(written(tmp_path, runs))
     assert joined.missing == {3: "no run", 7: "FloatingPointError: nan", 9: "interrupted"}
     assert joined.estimates == {}
     assert len(joined.figures_of_fold) == 7
 
 
 def test_a_fold_that_failed_and_was_made_again_is_there(tmp_path):
-    (joined,) = folds.read(written(tmp_path, [run(4, status="failed", error="x"), *ten()]))
+    (joined,) = folds.read_folds(written(tmp_path, [run(4, status="failed", error="x"), *ten()]))
     assert joined.missing == {}
 
 
 def test_runs_of_other_choices_seeds_code_or_images_are_not_mixed(tmp_path):
     odd = [run(9, commit="def"), run(9, images={"alignment": "deepfunneled"})]
-    joined = folds.read(written(tmp_path, [*ten(), *ten(sampler="random"), *ten(seed=1), *odd]))
+    joined = folds.read_folds(written(tmp_path, [*ten(), *ten(sampler="random"), *ten(seed=1), *odd]))
     assert [len(each.figures_of_fold) for each in joined] == [10, 10, 10, 1, 1]
     assert folds.differing(joined) == ["sampler.name", "seed", "alignment", "commit"]
     assert folds.differing(joined[:2]) == ["sampler.name"]
@@ -96,7 +96,7 @@ def test_a_fold_that_is_there_twice_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"Fold 2 .* was finished twice with the same choices, in .*sweep/10 and .*sweep/2\."
     ):
-        folds.read(written(tmp_path, [*ten(), run(2)]))
+        folds.read_folds(written(tmp_path, [*ten(), run(2)]))
 
 
 def reported(folder, monkeypatch, capsys):

@@ -5,10 +5,10 @@ import copy
 from synthetic import run, study, written
 
 from siamese_lab.study import runs
-from siamese_lab.study.analysis import find
-from siamese_lab.study.page import kind_of_comparison
+from siamese_lab.study.analysis import analyze
+from siamese_lab.study.conclusions import caveats
+from siamese_lab.study.page import describe_comparison
 from siamese_lab.study.protocol import protocol
-from siamese_lab.study.reservations import reservations
 
 
 def changed(each, group, **options):
@@ -18,11 +18,11 @@ def changed(each, group, **options):
 
 
 def reserved(folder):
-    return " ".join(reservations(find(runs.read(folder), [0.5])))
+    return " ".join(caveats(analyze(runs.read_study(folder), [0.5])))
 
 
 def test_a_fair_study_has_nothing_that_differs(tmp_path):
-    found = protocol(runs.read(study(tmp_path, seeds=2)))
+    found = protocol(runs.read_study(study(tmp_path, seeds=2)))
     assert found.differing == []
     assert found.fixed["loss.margin"]["Omniglot"] == "0.2"
     assert found.fixed["optimizer"]["Omniglot"] == "AdamW"
@@ -34,7 +34,7 @@ def test_a_fair_study_has_nothing_that_differs(tmp_path):
 
 def test_options_of_a_strategy_are_its_own(tmp_path):
     written(tmp_path, run(), changed(run(strategy="semi_hard"), "sampler", choice="nearest", negatives=4))
-    found = protocol(runs.read(tmp_path))
+    found = protocol(runs.read_study(tmp_path))
     assert found.differing == []
     assert found.of_strategies["Omniglot", "semi_hard"] == {"sampler.negatives": "4", "sampler.choice": "nearest"}
     assert found.of_strategies["Omniglot", "random"] == {"sampler.negatives": "1"}
@@ -42,26 +42,26 @@ def test_options_of_a_strategy_are_its_own(tmp_path):
 
 def test_what_differs_besides_is_named_with_its_runs(tmp_path):
     written(tmp_path, run(), changed(run(strategy="hard"), "optimizer", lr=0.01), run(strategy="hard", seed=1))
-    (differing,) = protocol(runs.read(tmp_path)).differing
+    (differing,) = protocol(runs.read_study(tmp_path)).differing
     assert (differing.data, differing.option) == ("Omniglot", "optimizer.lr")
-    assert differing.places == {
+    assert differing.folders == {
         "0.01": ["omniglot/hard/seed=0"],
         "0.003": ["omniglot/hard/seed=1", "omniglot/random/seed=0"],
     }
-    told = (
-        "On Omniglot not only the strategies differ: optimizer.lr is 0.01 in omniglot/hard/seed=0; 0.003 in omniglot/h"
+    expected = (
+        "On Omniglot more than the strategy differs: optimizer.lr is 0.01 in omniglot/hard/seed=0; 0.003 in omniglot/h"
     )
-    assert told in reserved(tmp_path)
+    assert expected in reserved(tmp_path)
 
 
 def test_a_strategys_options_that_differ_between_its_seeds_are_no_strategys(tmp_path):
     written(tmp_path, run(strategy="hard"), changed(run(strategy="hard", seed=1), "sampler", negatives=2), run())
-    assert [each.option for each in protocol(runs.read(tmp_path)).differing] == ["sampler.negatives"]
+    assert [each.option for each in protocol(runs.read_study(tmp_path)).differing] == ["sampler.negatives"]
 
 
 def test_data_sets_may_have_options_of_their_own(tmp_path):
     written(tmp_path, run(), changed(run("digits"), "optimizer", lr=0.01))
-    assert protocol(runs.read(tmp_path)).differing == []
+    assert protocol(runs.read_study(tmp_path)).differing == []
 
 
 def test_images_and_precision_belong_to_the_protocol(tmp_path):
@@ -70,7 +70,7 @@ def test_images_and_precision_belong_to_the_protocol(tmp_path):
         run("lfw", images={"alignment": "funneled"}),
         run("lfw", "hard", images={"alignment": "deepfunneled"}, hardware={"precision": "32-true"}),
     )
-    options = [each.option for each in protocol(runs.read(tmp_path)).differing]
+    options = [each.option for each in protocol(runs.read_study(tmp_path)).differing]
     assert options == ["images.alignment", "hardware.precision"]
 
 
@@ -80,24 +80,24 @@ def test_a_tuned_study_gives_each_strategy_what_suits_it(tmp_path):
             each = changed(run(strategy=strategy, seed=seed), "optimizer", lr=lr)
             each.choices["tuned"] = {"trials": 20, "steps": 100, "options": {"optimizer.lr": lr}}
             written(tmp_path, each)
-    found = find(runs.read(tmp_path), [0.5])
+    found = analyze(runs.read_study(tmp_path), [0.5])
     assert found.protocol.differing == []
     assert found.protocol.of_strategies["Omniglot", "hard"]["optimizer.lr"] == "0.001"
-    assert kind_of_comparison(found).startswith("Tuned strategies: ")
-    assert "the same for all (Omniglot: 20 trials of 100 steps)" in kind_of_comparison(found)
+    assert describe_comparison(found).startswith("Tuned options: ")
+    assert "the same tuning budget (Omniglot: 20 trials of 100 steps)" in describe_comparison(found)
     assert "tuned" not in found.protocol.fixed
     written(tmp_path, run(strategy="semi_hard"))
-    mixed = find(runs.read(tmp_path), [0.5])
-    assert kind_of_comparison(mixed).startswith("Some runs are of tuned options")
-    assert "no comparison of strategies" in " ".join(reservations(mixed))
+    mixed = analyze(runs.read_study(tmp_path), [0.5])
+    assert describe_comparison(mixed).startswith("Some runs use tuned options")
+    assert "does not compare strategies" in " ".join(caveats(mixed))
 
 
-def test_tuning_by_unequal_budgets_is_told(tmp_path):
+def test_tuning_by_unequal_budgets_gives_a_caveat(tmp_path):
     for strategy, trials in (("random", 20), ("hard", 30)):
         each = run(strategy=strategy)
         each.choices["tuned"] = {"trials": trials, "steps": 100, "options": {}}
         written(tmp_path, each)
-    assert "budgets that differ" in kind_of_comparison(find(runs.read(tmp_path), [0.5]))
+    assert "different budgets" in describe_comparison(analyze(runs.read_study(tmp_path), [0.5]))
     assert "On Omniglot strategies were not tuned by equal budgets, but by 20 trials of 100 steps and 30" in reserved(
         tmp_path
     )
@@ -108,19 +108,19 @@ def test_data_sets_may_be_tuned_by_budgets_of_their_own(tmp_path):
         each = run(data)
         each.choices["tuned"] = {"trials": 20, "steps": steps, "options": {}}
         written(tmp_path, each)
-    assert "(Digits: 20 trials of 100 steps; Omniglot: 20 trials of 500 steps)" in kind_of_comparison(
-        find(runs.read(tmp_path), [0.5])
+    assert "(Digits: 20 trials of 100 steps; Omniglot: 20 trials of 500 steps)" in describe_comparison(
+        analyze(runs.read_study(tmp_path), [0.5])
     )
     assert reserved(tmp_path) == ""
 
 
-def test_other_code_other_machines_and_uncommitted_changes_are_told(tmp_path):
+def test_other_code_other_machines_and_uncommitted_changes_give_caveats(tmp_path):
     written(
         tmp_path,
         run(),
         run(strategy="hard", commit="b" * 40 + "-dirty", hardware={"device": "Another", "precision": "bf16-mixed"}),
     )
-    told = reserved(tmp_path)
-    assert "2 versions of the code" in told
-    assert "Runs of code with changes that were not committed: 1" in told
-    assert "their seconds do not compare" in told
+    found = reserved(tmp_path)
+    assert "2 versions of the code" in found
+    assert "1 runs used code with uncommitted changes" in found
+    assert "their seconds cannot be compared" in found

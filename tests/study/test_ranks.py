@@ -8,7 +8,7 @@ import scipy.stats
 
 from siamese_lab.study.ranks import critical_difference, friedman_p, rank
 
-# Demšar 2006, Table 6: AUC of C4.5 and three ways to tune it on fourteen data sets of the UCI repository.
+# Demšar 2006, ReportTable 6: AUC of C4.5 and three ways to tune it on fourteen data sets of the UCI repository.
 C45 = np.array(
     [
         [0.763, 0.768, 0.771, 0.798],
@@ -54,12 +54,12 @@ def test_nemenyis_difference_parts_what_scikit_posthocs_parts():
     found = rank(values(table, names))
     p_values = scikit_posthocs.posthoc_nemenyi_friedman(-table).to_numpy()
     apart = {frozenset((names[i], names[j])) for i in range(6) for j in range(i) if p_values[i, j] <= 0.05}
-    assert {frozenset(pair) for pair in found.told_apart} == apart
+    assert {frozenset(pair) for pair in found.significant_pairs} == apart
     assert 0 < len(apart) < 15
 
 
 def test_the_critical_differences_of_the_papers_table():
-    # q at 5% for 2, 4, 10 classifiers: 1.960, 2.569, 3.164 (Demšar 2006, Table 5a).
+    # q at 5% for 2, 4, 10 classifiers: 1.960, 2.569, 3.164 (Demšar 2006, ReportTable 5a).
     for number, q in ((2, 1.960), (4, 2.569), (10, 3.164)):
         assert critical_difference(number, 6) == pytest.approx(q * np.sqrt(number * (number + 1) / 36), abs=1e-3)
 
@@ -80,14 +80,14 @@ def test_friedmans_p_nears_scipys_for_many_data_sets():
 def test_ties_share_their_ranks_and_a_lower_error_is_better():
     table = np.array([[0.5, 0.7, 0.7, 0.9], [0.1, 0.2, 0.2, 0.3]])
     assert rank(values(table)).average == {"distance_weighted": 1.0, "hard": 2.5, "semi_hard": 2.5, "random": 4.0}
-    assert next(iter(rank(values(table), more_is_better=False).average.items())) == ("random", 1.0)
+    assert next(iter(rank(values(table), higher_is_better=False).average.items())) == ("random", 1.0)
 
 
 def test_means_that_differ_by_rounding_tie():
     index = pd.MultiIndex.from_product([["a", "b"], ["random", "hard"]], names=["data", "strategy"])
     found = rank(pd.DataFrame([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]] * 2, index=index))
     assert found.average == {"random": 1.5, "hard": 1.5}
-    assert found.told_apart == []
+    assert found.significant_pairs == []
 
 
 def test_a_data_set_without_a_strategy_is_left_out_and_named():
@@ -116,12 +116,12 @@ def test_bars_join_the_longest_runs_that_are_not_parted():
     found = rank(values(table, names))
     assert 3 < found.critical_difference < 4
     assert found.alike == [list("abcd"), list("bcde"), list("cdef")]
-    assert found.told_apart == [("a", "e"), ("a", "f"), ("b", "f")]
+    assert found.significant_pairs == [("a", "e"), ("a", "f"), ("b", "f")]
 
 
-def test_nothing_is_told_apart_where_friedmans_test_finds_nothing():
+def test_no_pair_is_significant_where_friedmans_test_finds_nothing():
     # The outer two differ by more than the critical difference of many alike ones would have it.
     rng = np.random.default_rng(3)
     for _ in range(40):
         found = rank(values(rng.random((4, 4))))
-        assert found.p <= 0.05 or found.told_apart == []
+        assert found.p <= 0.05 or found.significant_pairs == []

@@ -96,23 +96,23 @@ def test_the_page_needs_nothing_beside_it(whole):
 def test_the_page_says_all_that_is_known(whole):
     said = page(whole).text
     for part in (
-        "What does the training-sample selection strategy do",
-        "Test Recall@1, beside that of random sampling:",
-        "Test Recall@1, in per cent",
+        "How does the sample selection strategy affect",
+        "Test Recall@1 compared with random sampling:",
+        "Test Recall@1, in percent",
         "difference from random sampling in points",
         "Average ranks over data sets",
         "Seconds of training to reach a validation Recall@1",
-        "Test MAP@R, in per cent",
+        "Test MAP@R, in percent",
         "trainer.max_steps 1000 1000",
         "sampler.negatives=1",
         "a" * 40,
         "torch 2.14.1 24",
         "A processor, bf16-mixed, cores 2, threads 1 24",
-        "Nothing: all jobs of the grid have finished.",
-        "corrected by Holm",
+        "All jobs have finished.",
+        "Holm's correction",
     ):
         assert part in said, part
-    assert "Before you believe this" not in said
+    assert "Caveats" not in said
 
 
 def test_the_same_runs_give_the_same_report_to_the_byte(whole, tmp_path, reported):
@@ -130,7 +130,7 @@ def test_the_terminal_shows_the_headline_and_where_the_page_lies(tmp_path, repor
     assert status == 0
     (row,) = (line for line in said.out.splitlines() if line.startswith("│ Omniglot"))
     assert len(re.findall(r"\d\d\.\d ± \d\.\d", row)) == 2
-    assert "the data do not separate" in said.out or "raises it on Omniglot" in said.out
+    assert "differs significantly" in said.out or "hard is higher on Omniglot" in said.out
     assert f"Report: {tmp_path / 'report.html'}" in said.out.replace("\n", "")
 
 
@@ -144,32 +144,32 @@ def test_what_failed_is_missing_or_damaged_is_on_the_page(tmp_path, reported):
     assert status == 0
     text = page(tmp_path).text
     assert "omniglot/random/seed=1 failed after 40 steps FloatingPointError: the loss is <nan> & void" in text
-    assert "Omniglot, hard, seed 0 missing There is no results.json of it." in text
-    assert re.search(r"omniglot/semi_hard/seed=0 set aside .*is damaged", text)
-    assert "Of the jobs: 1 not finished, 1 missing, 1 set aside" in text
-    assert "Note: Of the jobs: 1 not finished, 1 missing, 1 set aside" in said.out
+    assert "Omniglot, hard, seed 0 missing The job has no results.json." in text
+    assert re.search(r"omniglot/semi_hard/seed=0 excluded .*is damaged", text)
+    assert "Jobs without a result: 1 not finished, 1 missing, 1 excluded" in text
+    assert "Note: Jobs without a result: 1 not finished, 1 missing, 1 excluded" in said.out
 
 
-def test_runs_of_two_commits_are_warned_of_and_can_be_told_apart(tmp_path, reported):
+def test_runs_of_two_commits_give_a_caveat_and_can_be_separated(tmp_path, reported):
     written(tmp_path, *(run(seed=seed, commit="b" * 40 if seed else "a" * 40) for seed in range(3)))
     written(tmp_path, *(run(strategy="hard", seed=seed) for seed in range(3)))
     reported(tmp_path)
     text = page(tmp_path).text
-    assert "The runs were made by 2 versions of the code" in text
+    assert "The runs used 2 versions of the code" in text
     assert re.search(f"{'b' * 40} 2 omniglot/random/seed=1, omniglot/random/seed=2", text)
     status, _ = reported(tmp_path, "--commit", "aaaa")
     assert status == 0
     text = page(tmp_path).text
     assert "versions of the code" not in text
-    assert "omniglot/random/seed=1 set aside Of commit bbbb" in text
+    assert "omniglot/random/seed=1 excluded Its commit is bbbb" in text
 
 
 def test_one_run_alone_has_a_report(tmp_path, reported):
     status, _ = reported(written(tmp_path, run()))
     assert status == 0
     text = page(tmp_path).text
-    assert "All finished runs are of random: there is nothing to compare." in text
-    assert "Of one seed, which tells no interval." in text
+    assert "All finished runs use random, so there is nothing to compare." in text
+    assert "One seed; a single seed has no interval." in text
     assert not (tmp_path / "figures/critical_difference.png").exists()
 
 

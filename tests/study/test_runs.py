@@ -1,4 +1,4 @@
-"""Which files are a study, which are set aside and why, and what is missing."""
+"""The files of a study: files that count, excluded files with their reason, and missing jobs."""
 
 import json
 import math
@@ -10,17 +10,17 @@ from siamese_lab.runs.results import Point
 from siamese_lab.study import runs
 
 
-def places(study):
-    return {each.place for each in study.runs}
+def folders(study):
+    return {each.folder for each in study.runs}
 
 
 def test_a_grid_is_read_in_the_order_of_the_question(tmp_path):
-    found = runs.read(study(tmp_path / "grid", data=("omniglot", "lfw", "mnist:closed"), seeds=2))
+    found = runs.read_study(study(tmp_path / "grid", data=("omniglot", "lfw", "mnist:closed"), seeds=2))
     assert found.name == "grid"
     assert found.strategies == ["random", "hard", "semi_hard", "distance_weighted"]
     assert found.data == ["MNIST, closed", "Omniglot", "LFW, View 1"]
     assert found.seeds == [0, 1]
-    assert len(found.finished) == 24 and found.missing == [] and found.set_aside == []
+    assert len(found.finished) == 24 and found.missing == [] and found.excluded == []
 
 
 def test_protocols_views_and_folders_of_one_data_set_are_apart(tmp_path):
@@ -30,7 +30,7 @@ def test_protocols_views_and_folders_of_one_data_set_are_apart(tmp_path):
         images = run("digits", seed=number)
         images.data, images.choices["data"] = "image_folder", {"name": "image_folder", "root": root}
         written(tmp_path / f"3{number}", images)
-    assert runs.read(tmp_path).data == ["MNIST, closed", "MNIST, disjoint", "Images of birds", "Images of cars"]
+    assert runs.read_study(tmp_path).data == ["MNIST, closed", "MNIST, disjoint", "Images of birds", "Images of cars"]
 
 
 def test_evaluations_and_trials_of_a_tuning_are_no_runs(tmp_path):
@@ -38,7 +38,7 @@ def test_evaluations_and_trials_of_a_tuning_are_no_runs(tmp_path):
     for aside in ("omniglot/random/seed=0/evaluations/x", "omniglot/hard/trial=3", "tuning/omniglot/hard"):
         (tmp_path / aside).mkdir(parents=True)
         run(strategy="hard").write(tmp_path / aside)
-    assert places(runs.read(tmp_path)) == {"omniglot/random/seed=0"}
+    assert folders(runs.read_study(tmp_path)) == {"omniglot/random/seed=0"}
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,13 @@ def test_evaluations_and_trials_of_a_tuning_are_no_runs(tmp_path):
         ('{"schema_version": 1, "data": "mnist"}', "written by another version"),
     ],
 )
-def test_what_is_no_whole_result_is_set_aside_with_the_reason(tmp_path, content, reason):
+def test_what_is_no_whole_result_is_excluded_with_the_reason(tmp_path, content, reason):
     written(tmp_path, run())
     (tmp_path / "other").mkdir()
     (tmp_path / "other/results.json").write_text(content, encoding="utf-8")
-    found = runs.read(tmp_path)
-    assert places(found) == {"omniglot/random/seed=0"}
-    ((place, why),) = found.set_aside
+    found = runs.read_study(tmp_path)
+    assert folders(found) == {"omniglot/random/seed=0"}
+    ((place, why),) = found.excluded
     assert place == "other" and reason in why
 
 
@@ -79,39 +79,39 @@ def test_what_is_no_whole_result_is_set_aside_with_the_reason(tmp_path, content,
         lambda content: content.update(status="done"),
     ],
 )
-def test_a_result_of_another_form_is_set_aside(tmp_path, change):
+def test_a_result_of_another_form_is_excluded(tmp_path, change):
     written(tmp_path, run(), run(seed=1))
     place = tmp_path / "omniglot/random/seed=1/results.json"
     content = json.loads(place.read_text(encoding="utf-8"))
     change(content)
     place.write_text(json.dumps(content), encoding="utf-8")
-    found = runs.read(tmp_path)
+    found = runs.read_study(tmp_path)
     assert [each.seed for each in found.runs] == [0]
-    assert [each.place for each in found.set_aside] == ["omniglot/random/seed=1"]
+    assert [each.folder for each in found.excluded] == ["omniglot/random/seed=1"]
 
 
 def test_the_same_job_twice_counts_once_and_the_finished_one(tmp_path):
     written(tmp_path / "1", run(status="failed", error="x"))
     written(tmp_path / "2", run())
     written(tmp_path / "3", run())
-    found = runs.read(tmp_path)
-    assert places(found) == {"2/omniglot/random/seed=0"}
-    assert {each.place[0]: each.reason for each in found.set_aside} == {
-        "1": "Not finished, as the same job in 2/omniglot/random/seed=0 is.",
-        "3": "The same data, strategy and seed as 2/omniglot/random/seed=0.",
+    found = runs.read_study(tmp_path)
+    assert folders(found) == {"2/omniglot/random/seed=0"}
+    assert {each.folder[0]: each.reason for each in found.excluded} == {
+        "1": "It has not finished, but the same job in 2/omniglot/random/seed=0 has.",
+        "3": "It repeats the data, strategy and seed of 2/omniglot/random/seed=0.",
     }
 
 
-def test_runs_of_another_commit_are_set_aside_where_one_is_asked_for(tmp_path):
+def test_runs_of_another_commit_are_excluded_where_one_is_asked_for(tmp_path):
     written(tmp_path, run(), run(seed=1, commit="b" * 40), run(seed=2, commit=None))
-    found = runs.read(tmp_path, commit="bbb")
+    found = runs.read_study(tmp_path, commit="bbb")
     assert [each.seed for each in found.runs] == [1]
-    assert len(found.set_aside) == 2 and "bbb was asked for" in found.set_aside[0].reason
+    assert len(found.excluded) == 2 and "bbb was requested" in found.excluded[0].reason
 
 
 def test_missing_jobs_are_those_of_the_grid(tmp_path):
     written(tmp_path, run(), run(strategy="hard", seed=1), run("digits", "hard"))
-    missing = {(each.data, each.strategy, each.seed) for each in runs.read(tmp_path).missing}
+    missing = {(each.data, each.strategy, each.seed) for each in runs.read_study(tmp_path).missing}
     assert missing == {
         ("Omniglot", "random", 1),
         ("Omniglot", "hard", 0),
@@ -121,10 +121,10 @@ def test_missing_jobs_are_those_of_the_grid(tmp_path):
     }
 
 
-def test_figures_are_of_finished_runs_and_without_what_cannot_be_told(tmp_path):
+def test_figures_are_of_finished_runs_and_without_undefined_values(tmp_path):
     odd = run(seed=1, test={"recall@1": math.nan, "mrr": None, "view_1/threshold": 0.9, "view_1/auc": 0.8})
     written(tmp_path, run(recall=0.5), odd, run(seed=2, status="running"))
-    figures = runs.figures(runs.read(tmp_path))
+    figures = runs.figures(runs.read_study(tmp_path))
     assert set(figures["seed"]) == {0, 1}
     assert set(figures.loc[figures["seed"] == 1, "metric"]) == {"view_1/auc"}
     assert figures.loc[(figures["seed"] == 0) & (figures["metric"] == "recall@1"), "value"].item() == 0.5
@@ -133,11 +133,11 @@ def test_figures_are_of_finished_runs_and_without_what_cannot_be_told(tmp_path):
 def test_courses_hold_every_validation_and_nan_where_nothing_was_logged(tmp_path):
     bare = run(history=[Point(10, 100, {}, {"recall@1": 0.4})], seconds_of_history=[1.5])
     written(tmp_path, bare)
-    (row,) = runs.courses(runs.read(tmp_path)).to_dict("records")
+    (row,) = runs.curves(runs.read_study(tmp_path)).to_dict("records")
     assert (row["step"], row["triplets"], row["seconds"], row["recall@1"]) == (10, 100, 1.5, 0.4)
     assert math.isnan(row["loss"]) and math.isnan(row["d_an_q90"])
 
 
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="There is no folder"):
-        runs.read(tmp_path / "nowhere")
+        runs.read_study(tmp_path / "nowhere")

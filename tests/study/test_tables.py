@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 from synthetic import run, study, written
 
-from siamese_lab.runs.names import file_name, metric_name
+from siamese_lab.runs.display_names import file_name, metric_name
 from siamese_lab.study import runs
-from siamese_lab.study.analysis import find
+from siamese_lab.study.analysis import analyze
 from siamese_lab.study.data_set import data_set
 from siamese_lab.study.tables import cells, tabulate
-from siamese_lab.study.tables.table import Table, latex, markdown, write
+from siamese_lab.study.tables.table import ReportTable, latex, markdown, write_tables
 
 
 def tables(folder):
-    return {table.name: table for table in tabulate(find(runs.read(folder), [0.5, 0.8])).every()}
+    return {table.name: table for table in tabulate(analyze(runs.read_study(folder), [0.5, 0.8])).every()}
 
 
 def test_the_table_of_a_metric_is_its_mean_and_interval(tmp_path):
@@ -29,7 +29,7 @@ def test_the_table_of_a_metric_is_its_mean_and_interval(tmp_path):
         {"strategy": "hard", "Digits": "40.0 [1]", "Omniglot": "50.0 [1]"},
     ]
     assert "Mean over 3 seeds ± half of its 95% interval" in table.note
-    assert "In brackets where fewer finished: how many" in table.note and "–: no finished run" in table.note
+    assert "Brackets give the number of finished seeds" in table.note and "–: no finished run" in table.note
     row = table.numbers.set_index(["data", "strategy"]).loc[("Omniglot", "random")]
     assert row["mean"] == pytest.approx(0.9) and row["low"] == pytest.approx(0.9 - 0.0248414, abs=1e-6)
     assert row["number"] == 3
@@ -38,7 +38,7 @@ def test_the_table_of_a_metric_is_its_mean_and_interval(tmp_path):
 def test_one_seed_gives_no_interval_and_says_so(tmp_path):
     table = tables(study(tmp_path, seeds=1))["recall_at_1"]
     assert not any("±" in text for text in table.shown.to_numpy().ravel())
-    assert table.note == "Of one seed, which tells no interval."
+    assert table.note == "One seed; a single seed has no interval."
 
 
 def test_equal_seeds_and_equal_strategies_leave_no_nan(tmp_path):
@@ -67,7 +67,7 @@ def test_equal_seeds_and_equal_strategies_leave_no_nan(tmp_path):
 
 def test_all_are_written_in_three_forms(tmp_path):
     folder = study(tmp_path / "study")
-    write(list(tables(folder).values()), tmp_path / "tables")
+    write_tables(list(tables(folder).values()), tmp_path / "tables")
     names = {place.stem for place in (tmp_path / "tables").iterdir()}
     assert {
         "recall_at_1",
@@ -83,7 +83,7 @@ def test_all_are_written_in_three_forms(tmp_path):
     assert list(read.columns) == ["data", "strategy", "mean", "low", "high", "deviation", "number"]
     assert len(read) == 16
     lines = (tmp_path / "tables/recall_at_1.md").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "Test Recall@1, in per cent"
+    assert lines[0] == "Test Recall@1, in percent"
     assert lines[2].split("|")[1:3] == [" strategy          ", "   MNIST, disjoint "]
     assert len([line for line in lines if line.startswith("|")]) == 6
 
@@ -91,7 +91,7 @@ def test_all_are_written_in_three_forms(tmp_path):
 def test_latex_is_plain_ascii_with_its_own_signs_escaped():
     names = ["a_b & c%", "#1 {x}~y^z\\", "5 < 6 ± 0.1 − 2"]
     shown = pd.DataFrame({"strategy": names, "p (Holm), g_z": ["–", "1 … 2", "$3"]})
-    text = latex(Table("x_y", "In 100% of_cases", shown, shown, "Friedman’s α ≤ χ²."))
+    text = latex(ReportTable("x_y", "In 100% of_cases", shown, shown, "Friedman’s α ≤ χ²."))
     assert text.isascii()
     body = re.search(r"\\toprule(.*)\\bottomrule", text, re.S).group(1)
     for part in (
@@ -114,7 +114,7 @@ def test_every_table_of_a_study_is_ascii_in_latex(tmp_path):
 
 def test_markdown_keeps_its_columns_where_a_name_has_a_bar():
     shown = pd.DataFrame({"strategy": ["a|b"], "x": ["1"]})
-    assert r"a\|b" in markdown(Table("n", "T", shown, shown, ""))
+    assert r"a\|b" in markdown(ReportTable("n", "T", shown, shown, ""))
 
 
 def test_csv_quotes_what_has_commas(tmp_path):

@@ -107,4 +107,4 @@ def test_two_sweeps_in_one_folder(tmp_path: Path) -> None:
     first.kill()
     first.wait()
     assert second.returncode == 2
-    assert "Another sweep is at work in outputs/study. Wait until it has ended" in out
+    assert "Another sweep is using outputs/study. Wait until it has ended" in out

@@ -43,7 +43,7 @@ def test_one_failed_run_does_not_end_the_sweep_and_is_named_with_its_reason(swee
     assert (
         "Not finished: image_folder/random/seed=0: UserError: data=image_folder reads images of your own" in ended.out
     ), ended.out
-    assert "The same command runs these again, and nothing else." in ended.out
+    assert "Repeat the same command to run only these again." in ended.out
     assert results(tmp_path)["status"] == "finished"
     failed = results(tmp_path, Path("outputs/study/image_folder/random/seed=0"))
     assert (failed["status"], failed["data"], failed["seed"]) == ("failed", "image_folder", 0)
@@ -60,14 +60,14 @@ def test_other_choices_and_other_code_in_the_folder(sweep, tmp_path: Path) -> No
     assert sweep("seed=0").status == 0
     ended = sweep("seed=0", "optimizer.lr=0.1")
     assert ended.status == 2
-    assert f"{RUN} holds a run of other choices: optimizer.lr was 0.003 and is now 0.1. " in ended.err
-    assert "Give this study a folder of its own, name=ANOTHER, or delete that run." in ended.err
+    assert f"{RUN} holds a run with another configuration: optimizer.lr was 0.003 and is now 0.1. " in ended.err
+    assert "Choose another folder for this study with name=ANOTHER, or delete that run." in ended.err
 
     place = tmp_path / RUN / "results.json"
     place.write_text(json.dumps(results(tmp_path) | {"commit": "abc"}))
     ended = sweep("seed=0")
     assert ended.status == 0
-    assert "1 finished runs are of other code than this" in ended.out
+    assert "1 finished runs used other code than this" in ended.out
     assert "such as digits/random/seed=0 (abc). They are kept" in ended.out
     assert results(tmp_path)["commit"] == "abc"
 
@@ -80,7 +80,7 @@ def test_damaged_results_are_run_again(sweep, tmp_path: Path) -> None:
     assert ended.status == 0, ended.out
     assert results(tmp_path)["test"] == whole["test"]
     assert (tmp_path / RUN / "results.json.damaged-1").read_text() == "{"
-    assert "Set aside as" in (tmp_path / RUN / "run.log").read_text()
+    assert "Quarantined as" in (tmp_path / RUN / "run.log").read_text()
 
 
 def test_mistakes_end_the_sweep_before_it_starts(sweep, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_written(sweep, tmp_path: Path) -> None:
     (tmp_path / "outputs").mkdir(mode=0o555)
     ended = sweep("seed=0")
     assert ended.status == 2
-    assert "The sweep cannot write to outputs/study (Permission denied). Take another folder" in ended.err
+    assert "The sweep cannot write to outputs/study (Permission denied). Choose another folder" in ended.err
 
 
 def test_a_file_where_the_folder_should_be(sweep, tmp_path: Path) -> None:

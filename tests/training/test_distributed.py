@@ -218,7 +218,7 @@ def test_ctrl_c_stops_all_and_one_process_goes_on_from_there(tmp_path: Path) -> 
     ended = started.ended()
     left = results(started.folder)
     assert (ended.status, left["status"], left["error"]) == (130, "interrupted", None), ended.out
-    assert "Traceback" not in ended.out and ended.out.count("Interrupted. To go on:") == 1
+    assert "Traceback" not in ended.out and ended.out.count("Interrupted. To resume:") == 1
     stopped = torch.load(started.folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
     assert stopped == left["steps"] >= 5
 

@@ -32,7 +32,7 @@ def test_it_says_which_step_and_which_triplets_and_keeps_the_last_good_checkpoin
 
     assert "(anchor, positive, negative) = (" in str(told.value)
     assert "7" in str(told.value).split("such as")[1]
-    left = results.read(tmp_path)
+    left = results.read_results(tmp_path)
     assert (left.status, left.steps) == ("failed", STEP)
     assert left.error == f"NonFiniteLossError: {told.value}"
     kept = torch.load(tmp_path / "checkpoints/best.ckpt", weights_only=True)

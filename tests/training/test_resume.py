@@ -97,7 +97,7 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="was not written by a run of siamese_lab"):
         with_resumed_choices([f"resume={tmp_path / 'other.ckpt'}"])
     (tmp_path / "text.ckpt").write_text("no checkpoint")
-    with pytest.raises(ValueError, match="is no checkpoint that can be read"):
+    with pytest.raises(ValueError, match="is not a readable checkpoint"):
         with_resumed_choices([f"resume={tmp_path / 'text.ckpt'}"])
     with pytest.raises(ValueError, match="There is no checkpoint"):
         with_resumed_choices([f"resume={tmp_path / 'none.ckpt'}"])

@@ -61,7 +61,7 @@ def test_same_seed_gives_the_same_results_but_for_times(strategy: str, tmp_path:
 
 def test_results_say_what_was_chosen_where_it_ran_and_what_came_of_it(tmp_path: Path) -> None:
     quick_run(tmp_path, "sampler=hard", "seed=3", "loss.margin=0.3")
-    left = results.read(tmp_path)
+    left = results.read_results(tmp_path)
     assert (left.status, left.data, left.sampler, left.loss, left.network) == (
         "finished",
         "digits",
@@ -148,4 +148,4 @@ def test_the_studied_strategies_learn_characters_they_have_never_seen(
 def test_other_schemas_are_refused(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"schema_version": 99}', encoding="utf-8")
     with pytest.raises(ValueError, match="has schema version 99, but this version of siamese_lab reads 1"):
-        results.read(tmp_path)
+        results.read_results(tmp_path)

@@ -10,8 +10,8 @@ from conftest import compose
 
 from siamese_lab import losses, samplers
 from siamese_lab.config.schema import config_folder
-from siamese_lab.tuning.search import AT_RANDOM, search
-from siamese_lab.tuning.space import Range, Values, as_shipped, space_of
+from siamese_lab.tuning.search import NUM_RANDOM_TRIALS, search
+from siamese_lab.tuning.space import Range, Values, shipped_options, space_of
 
 SPACE = {"optimizer.lr": Range(1e-4, 1e-1, log=True), "sampler.choice": Values(("uniform", "nearest"))}
 FIRST = {"optimizer.lr": 0.05, "sampler.choice": "uniform"}
@@ -54,8 +54,8 @@ def test_the_search_learns_from_its_trials() -> None:
         _, options, score = max(tried(seed=seed), key=lambda trial: trial[2])
         assert score > 0.85
         assert options["sampler.choice"] == "nearest"
-        later = [score for number, _, score in tried(seed=seed) if number >= AT_RANDOM]
-        early = [score for number, _, score in tried(seed=seed) if 0 < number < AT_RANDOM]
+        later = [score for number, _, score in tried(seed=seed) if number >= NUM_RANDOM_TRIALS]
+        early = [score for number, _, score in tried(seed=seed) if 0 < number < NUM_RANDOM_TRIALS]
         assert sum(later) / len(later) > sum(early) / len(early)
 
 
@@ -89,7 +89,9 @@ def test_another_seed_tries_others() -> None:
 def test_it_keeps_away_from_where_trials_fail() -> None:
     failed = [number for number, _, score in tried(diverging, trials=40) if score is None]
     assert 0 in failed  # the first one has a rate of 0.05
-    assert sum(number >= AT_RANDOM for number in failed) < 0.15 * (40 - AT_RANDOM)  # of the space it is 17%
+    assert sum(number >= NUM_RANDOM_TRIALS for number in failed) < 0.15 * (
+        40 - NUM_RANDOM_TRIALS
+    )  # of the space it is 17%
 
 
 def test_without_optuna_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +111,7 @@ def test_each_strategy_is_tuned_by_the_shared_options_and_its_own() -> None:
         config = compose("experiment=tune", f"sampler={sampler}")
         space = space_of(config)
         assert list(space) == [*shared, *own]
-        assert as_shipped(config, space) == {
+        assert shipped_options(config, space) == {
             name: config[name.split(".")[0]][name.split(".")[1]] for name in [*shared, *own]
         }
     assert list(space_of(compose("experiment=tune", "sampler=hard", "loss=n_pair"))) == [
@@ -145,10 +147,10 @@ def test_nearest_and_cutoff_of_any_trial_go_together() -> None:
         ("+tuning.space.sampler.hard.negatives=3", "tuning.space.sampler.hard.negatives must be a list of values, or"),
         ("+tuning.space.sampler.hard.negatives={low: 1}", "must be a list of values, or"),
         ("+tuning.space.sampler.hard.negatives=[]", "needs at least one"),
-        ("+tuning.space.sampler.hard.negatives=[2, 3]", "must hold 1, but it is 2, 3"),
+        ("+tuning.space.sampler.hard.negatives=[2, 3]", "must contain 1, but it is 2, 3"),
         ("+tuning.space.samplers={}", "tuning.space has no option 'samplers'. Did you mean 'sampler'?"),
-        ("tuning.space.optimizer.adamw.lr.high=1e-4", "needs a low above 0 that is below its high, but it is 0.001 …"),
-        ("loss.margin=1.5", "tuning.space.loss.triplet.margin must hold 1.5, but it is 0.05 … 0.8"),
+        ("tuning.space.optimizer.adamw.lr.high=1e-4", "needs a low above 0 that is below its high, but got 0.001 …"),
+        ("loss.margin=1.5", "tuning.space.loss.triplet.margin must contain 1.5, but it is 0.05 … 0.8"),
     ],
 )
 def test_a_space_of_no_meaning_is_refused(override: str, message: str) -> None:

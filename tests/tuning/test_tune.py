@@ -66,10 +66,10 @@ def tunings(made: Path, tmp_path: Path) -> Path:
 
 def test_every_strategy_gets_as_many_trials_of_which_the_best_wins(tunings: Path) -> None:
     for strategy in STRATEGIES:
-        there = tuned.read(tunings / strategy)
+        there = tuned.read_tuned(tunings / strategy)
         assert (there.data, there.sampler, there.metric, there.trials) == ("digits", strategy, "map@r", 3)
         assert there.choices["seed"] == 0
-        runs = [results.read(tunings / strategy / f"trial={number}") for number in range(3)]
+        runs = [results.read_results(tunings / strategy / f"trial={number}") for number in range(3)]
         assert [trial.score for trial in there.every_trial] == [run.validation["map@r"] for run in runs]
         assert there.score == max(run.validation["map@r"] for run in runs)
         (winner,) = (trial for trial in there.every_trial if trial.score == there.score)
@@ -80,8 +80,8 @@ def test_every_strategy_gets_as_many_trials_of_which_the_best_wins(tunings: Path
             assert run.choices["loss"]["margin"] == trial.options["loss.margin"]
             assert run.choices["tuning"] is None
         assert not list((tunings / strategy).rglob("*.ckpt"))
-    window = [results.read(tunings / f"semi_hard/trial={number}").choices["sampler"] for number in range(3)]
-    margins = [trial.options["loss.margin"] for trial in tuned.read(tunings / "semi_hard").every_trial]
+    window = [results.read_results(tunings / f"semi_hard/trial={number}").choices["sampler"] for number in range(3)]
+    margins = [trial.options["loss.margin"] for trial in tuned.read_tuned(tunings / "semi_hard").every_trial]
     assert [sampler["margin"] for sampler in window] == margins, "the window follows the loss's margin"
 
 
@@ -103,8 +103,8 @@ def test_the_study_takes_the_winners(tunings: Path, command, tmp_path: Path) -> 
     ended = command(*STUDY, f"sampler={','.join(STRATEGIES)}")
     assert ended.status == 0, ended.err
     for strategy in STRATEGIES:
-        winner = tuned.read(tunings / strategy)
-        run = results.read(tmp_path / f"outputs/tuned_study/digits/{strategy}/seed=1")
+        winner = tuned.read_tuned(tunings / strategy)
+        run = results.read_results(tmp_path / f"outputs/tuned_study/digits/{strategy}/seed=1")
         assert run.status == "finished"
         assert run.choices["tuned"] == {
             "options": winner.options,
@@ -155,7 +155,7 @@ def test_a_trial_that_its_options_lead_astray_is_recorded_and_counts(command, tm
     astray = ("optimizer=sgd", "tuning.trials=5", "tuning.space.optimizer.sgd.lr.high=1e38")
     ended = command(*TUNE, "sampler=random", *astray)
     assert ended.status == 0, ended.err
-    there = tuned.read(tmp_path / "outputs/tune/digits/random")
+    there = tuned.read_tuned(tmp_path / "outputs/tune/digits/random")
     failed = [trial for trial in there.every_trial if trial.status == "failed"]
     assert failed
     assert len(there.every_trial) == 5
@@ -190,9 +190,9 @@ def test_a_failure_of_the_machine_ends_that_tuning_only_and_is_made_good_later(
     assert "digits/random was not tuned: " in ended.err
     assert "trial=1 has failed: ResourceError: There is no space left to write to " in ended.err
     assert "Not tuned: data=digits sampler=random, see outputs/tune/digits/random" in ended.out
-    assert tuned.read(tmp_path / "outputs/tune/digits/hard").trials == 2
+    assert tuned.read_tuned(tmp_path / "outputs/tune/digits/hard").trials == 2
     assert command(*TUNE, "sampler=random,hard", "tuning.trials=2").status == 0
-    assert tuned.read(tmp_path / "outputs/tune/digits/random").trials == 2
+    assert tuned.read_tuned(tmp_path / "outputs/tune/digits/random").trials == 2
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_failure_of_the_machine_ends_that_tuning_only_and_is_made_good_later(
     [
         (TUNE[1:], "This is many runs, so it takes -m: python -m siamese_lab.train -m experiment=tune."),
         ((*TUNE, "tuning.trials=0"), "tuning.trials must be at least 1, but is 0."),
-        ((*TUNE, "loss.margin=3", "sampler=hard"), "tuning.space.loss.triplet.margin must hold 3, but it is 0.05"),
+        ((*TUNE, "loss.margin=3", "sampler=hard"), "tuning.space.loss.triplet.margin must contain 3, but it is 0.05"),
         ((*TUNE, "sampler=hard", "seed=0,1"), "2 runs of this sweep would write into outputs/tune/digits/hard"),
     ],
 )
@@ -216,7 +216,7 @@ def test_what_cannot_go_well_is_refused_before_the_first_trial(
 def test_an_unknown_metric_is_said_with_those_that_there_are(command) -> None:
     ended = command(*TUNE, "sampler=random", "tuning.metric=recall")
     assert ended.status == 1
-    assert "tuning.metric=recall is no figure of the validation images. There are: recall@1, " in ended.err
+    assert "tuning.metric=recall is not a metric of the validation images. Available: recall@1, " in ended.err
 
 
 def test_records_that_are_damaged_or_of_another_version_are_refused(tmp_path: Path) -> None:
@@ -228,4 +228,4 @@ def test_records_that_are_damaged_or_of_another_version_are_refused(tmp_path: Pa
     }.items():
         (tmp_path / "tuned.json").write_text(content)
         with pytest.raises(ValueError, match=message):
-            tuned.read(tmp_path)
+            tuned.read_tuned(tmp_path)

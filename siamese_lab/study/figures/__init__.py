@@ -1,4 +1,4 @@
-"""The figures of a report, one file each, as PNG and SVG."""
+"""The figures of a report, one module for each kind of figure, stored as PNG and SVG; statistics live in `study`."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,70 +6,71 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from siamese_lab.study.analysis import HEADLINE, Findings
+from siamese_lab.runs.files import delete_stale_files
+from siamese_lab.study.analysis import HEADLINE, Analysis
 from siamese_lab.study.figures.critical_difference import draw_critical_difference
 from siamese_lab.study.figures.curves import ACTIVE_SHARE, ALONG, LOSS, RECALL1, draw_curves
 from siamese_lab.study.figures.distances import draw_distances
 from siamese_lab.study.figures.recall1_comparison import draw_comparison
-from siamese_lab.study.figures.style import house_style
-from siamese_lab.study.leftovers import take_away
+from siamese_lab.study.figures.style import figure_style
 
 DPI = 150
-WHOLE: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.06}
-"""So that no label is cut, however long a name is."""
+SAVE_OPTIONS: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.06}
+"""Options of `savefig` that keep long labels from being cut."""
 COMPARISON = (
-    "Test Recall@1: the mean over seeds, its 95% interval, and the seeds. Strategies share their seeds, so what tells "
-    "them apart is the difference seed by seed, which is surer than the intervals of two means look."
+    "Test Recall@1: the mean over seeds, its 95% interval, and the single seeds. Strategies share their seeds, so "
+    "the tests compare them seed by seed. Such a difference can be significant even if the intervals of two "
+    "means overlap."
 )
-RANKS = "Average ranks by test Recall@1. A bar joins strategies that the data do not tell apart."
+RANKS = "Average ranks by test Recall@1. A bar joins strategies without a significant difference."
 CURVES = (
     ("recall1", RECALL1, "Validation Recall@1"),
-    ("loss", LOSS, "Training loss (of the loss’s own scale; strategies are not ranked by it)"),
+    ("loss", LOSS, "Training loss (in the units of the loss; it does not rank strategies)"),
     ("active_share", ACTIVE_SHARE, "Share of triplets with a loss above 0,"),
 )
-BAND = "Lines are means over seeds, bands reach from the least to the most; each panel has its own scale."
+BAND = "Lines are means over seeds and bands show the range over seeds. Each panel has its own scale."
 DISTANCES = (
-    "Distances of the selected triplets over training, means over seeds: the line is the median, the band holds the "
-    "middle 80%. Unit vectors are 0 to 2 apart."
+    "Distances of the selected triplets over training, as means over seeds. The line is the median and the band holds "
+    "the middle 80%. The distance of two unit vectors is between 0 and 2."
 )
 
 
-class Drawn(NamedTuple):
-    """A figure that was stored."""
+class StoredFigure(NamedTuple):
+    """A stored figure with its caption."""
 
     name: str
-    """Of its files."""
+    """Name of the files."""
     caption: str
     svg: str
 
 
-def write(findings: Findings, folder: Path) -> dict[str, Drawn]:
-    """Draw all figures that the findings have something for, as `NAME.png` and `NAME.svg`, by name.
+def write_figures(analysis: Analysis, folder: Path) -> dict[str, StoredFigure]:
+    """Draw all figures that the analysis has data for, as `NAME.png` and `NAME.svg`, and return them by name.
 
-    They take the place of those of an earlier report.
+    Figures of an earlier report are deleted.
     """
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
-    with house_style():
-        for name, caption, figure in _figures(findings):
-            figure.savefig(folder / f"{name}.png", dpi=DPI, **WHOLE)
+    with figure_style():
+        for name, caption, figure in _figures(analysis):
+            figure.savefig(folder / f"{name}.png", dpi=DPI, **SAVE_OPTIONS)
             svg = folder / f"{name}.svg"
-            figure.savefig(svg, metadata={"Date": None, "Creator": None}, **WHOLE)
-            drawn[name] = Drawn(name, caption, svg.read_text(encoding="utf-8"))
-    take_away(folder, drawn, (".png", ".svg"))
+            figure.savefig(svg, metadata={"Date": None, "Creator": None}, **SAVE_OPTIONS)
+            drawn[name] = StoredFigure(name, caption, svg.read_text(encoding="utf-8"))
+    delete_stale_files(folder, drawn, (".png", ".svg"))
     return drawn
 
 
-def _figures(findings: Findings) -> Iterator[tuple[str, str, Figure]]:
-    if HEADLINE in findings.values:
-        yield "recall1_comparison", COMPARISON, draw_comparison(findings.values[HEADLINE])
-    if HEADLINE in findings.ranks:
-        yield "critical_difference", RANKS, draw_critical_difference(findings.ranks[HEADLINE])
+def _figures(analysis: Analysis) -> Iterator[tuple[str, str, Figure]]:
+    if HEADLINE in analysis.values:
+        yield "recall1_comparison", COMPARISON, draw_comparison(analysis.values[HEADLINE])
+    if HEADLINE in analysis.ranks:
+        yield "critical_difference", RANKS, draw_critical_difference(analysis.ranks[HEADLINE])
     for name, quantity, caption in CURVES:
-        for along, told in ALONG.items():
-            figure = draw_curves(findings.courses, quantity, along)
+        for along, axis_label in ALONG.items():
+            figure = draw_curves(analysis.curves, quantity, along)
             if figure is not None and (name != "active_share" or along == "step"):
-                yield f"{name}_by_{along}", f"{caption} against {told}. {BAND}", figure
-    distances = draw_distances(findings.courses)
+                yield f"{name}_by_{along}", f"{caption} against {axis_label}. {BAND}", figure
+    distances = draw_distances(analysis.curves)
     if distances is not None:
         yield "distances", DISTANCES, distances

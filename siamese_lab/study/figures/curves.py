@@ -1,4 +1,4 @@
-"""The course of training: a figure over steps or seconds, as the mean over seeds between the least and the most."""
+"""Training curves over steps or seconds: the mean over seeds, with a band from minimum to maximum."""
 
 from typing import NamedTuple
 
@@ -7,19 +7,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from siamese_lab.runs.names import each_once
+from siamese_lab.runs.display_names import unique
 from siamese_lab.study.figures.panels import add_legend, panels
 from siamese_lab.study.figures.style import Look, looks
 
 
 class Quantity(NamedTuple):
-    """What is drawn upwards."""
+    """The quantity on the vertical axis."""
 
     column: str
-    """Of `runs.courses`."""
+    """Column of `runs.curves`."""
     label: str
     share: bool
-    """Whether it is written in per cent."""
+    """True if the axis shows percentages."""
 
 
 LOSS = Quantity("loss", "training loss", share=False)
@@ -28,18 +28,18 @@ ACTIVE_SHARE = Quantity("active_share", "active triplets", share=True)
 ALONG = {"step": "steps", "seconds": "seconds of training"}
 
 
-def draw_curves(courses: pd.DataFrame, quantity: Quantity, along: str) -> Figure | None:
-    """A panel for each data set, each with scales of its own; None where nothing was logged.
+def draw_curves(curves: pd.DataFrame, quantity: Quantity, along: str) -> Figure | None:
+    """Draw a panel with its own scales for each data set; return None if nothing was logged.
 
     Args:
-        courses: as `runs.courses` gives.
-        quantity: to draw.
-        along: "step" or "seconds".
+        curves: the validations of all runs, as returned by `runs.curves`.
+        quantity: the quantity to draw.
+        along: the horizontal axis, "step" or "seconds".
     """
-    logged = courses.dropna(subset=[quantity.column])
+    logged = curves.dropna(subset=[quantity.column])
     if logged.empty:
         return None
-    data = each_once(logged["data"])
+    data = unique(logged["data"])
     styles = looks(logged["strategy"].unique())
     figure, every = panels(data, width=2.8, height=2.5)
     for axes, name in zip(every, data, strict=True):
@@ -57,18 +57,18 @@ def draw_curves(courses: pd.DataFrame, quantity: Quantity, along: str) -> Figure
 
 
 def over_seeds(of_cell: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Mean, least and most of a column at each step, and the mean seconds up to it."""
+    """Return mean, minimum and maximum of a column over seeds at each step, with the mean seconds of that step."""
     by_step = of_cell.groupby("step")
     summary = by_step[column].agg(["mean", "min", "max"])
     return summary.assign(seconds=by_step["seconds"].mean()).reset_index()
 
 
 def _draw_strategy(axes: Axes, summary: pd.DataFrame, along: str, look: Look) -> None:
-    axes.fill_between(summary[along], summary["min"], summary["max"], color=look.colour, alpha=0.15, linewidth=0)
+    axes.fill_between(summary[along], summary["min"], summary["max"], color=look.color, alpha=0.15, linewidth=0)
     axes.plot(
         summary[along],
         summary["mean"],
-        color=look.colour,
+        color=look.color,
         linestyle=look.line,
         marker=look.marker,
         linewidth=1.4,

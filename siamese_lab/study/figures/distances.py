@@ -1,4 +1,4 @@
-"""How far positives and negatives are that a strategy selects, over training: median and the middle 80%."""
+"""The distances of the selected positives and negatives over training: median and middle 80%."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +11,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from siamese_lab.runs.names import each_once, in_order_of_strategies
-from siamese_lab.study.figures.style import QUIETLY
+from siamese_lab.runs.display_names import sort_strategies, unique
+from siamese_lab.study.figures.style import MUTED
 from siamese_lab.study.runs import DISTANCES
 
 NOTHING = "nothing logged"
@@ -22,16 +22,16 @@ KINDS: dict[str, tuple[str, Any, str]] = {
 }
 
 
-def draw_distances(courses: pd.DataFrame) -> Figure | None:
-    """A row for each data set and a column for each strategy; None where nothing was logged.
+def draw_distances(curves: pd.DataFrame) -> Figure | None:
+    """Draw a row for each data set and a column for each strategy; return None if nothing was logged.
 
     Args:
-        courses: as `runs.courses` gives.
+        curves: the validations of all runs, as returned by `runs.curves`.
     """
-    logged = courses.dropna(subset=list(DISTANCES))
+    logged = curves.dropna(subset=list(DISTANCES))
     if logged.empty:
         return None
-    data, strategies = each_once(logged["data"]), in_order_of_strategies(logged["strategy"])
+    data, strategies = unique(logged["data"]), sort_strategies(logged["strategy"])
     size = (1.2 + 1.55 * len(strategies), 0.9 + 1.35 * len(data))
     figure = Figure(size, layout=ConstrainedLayoutEngine(h_pad=0.07))
     grid = figure.subplots(len(data), len(strategies), squeeze=False, sharey=True, sharex="row")
@@ -39,22 +39,22 @@ def draw_distances(courses: pd.DataFrame) -> Figure | None:
         for axes, strategy in zip(row, strategies, strict=True):
             of_cell = logged[(logged["data"] == name) & (logged["strategy"] == strategy)]
             if of_cell.empty:
-                axes.text(0.5, 0.5, NOTHING, transform=axes.transAxes, ha="center", va="center", **QUIETLY)
+                axes.text(0.5, 0.5, NOTHING, transform=axes.transAxes, ha="center", va="center", **MUTED)
             else:
                 _draw_cell(axes, of_cell.groupby("step")[list(DISTANCES)].mean())
     _label(grid, data, strategies)
     figure.supxlabel("steps", fontsize=9)
-    handles = [Line2D([], [], color=colour, linestyle=line, label=label) for colour, line, label in KINDS.values()]
+    handles = [Line2D([], [], color=color, linestyle=line, label=label) for color, line, label in KINDS.values()]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, handlelength=3)
     return figure
 
 
 def _draw_cell(axes: Axes, quantiles: pd.DataFrame) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
-    for kind, (colour, line, _) in KINDS.items():
+    for kind, (color, line, _) in KINDS.items():
         low, middle, high = (quantiles[f"{kind}_q{share}"] for share in (10, 50, 90))
-        axes.fill_between(quantiles.index, low, high, color=colour, alpha=0.18, linewidth=0)
-        axes.plot(quantiles.index, middle, color=colour, linestyle=line, linewidth=1.4)
+        axes.fill_between(quantiles.index, low, high, color=color, alpha=0.18, linewidth=0)
+        axes.plot(quantiles.index, middle, color=color, linestyle=line, linewidth=1.4)
 
 
 def _label(grid: np.ndarray, data: Sequence[str], strategies: Sequence[str]) -> None:

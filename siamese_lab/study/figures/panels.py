@@ -1,4 +1,4 @@
-"""A panel for each data set, in rows, and a legend of the strategies above."""
+"""Arrange one panel for each data set in rows, with a legend of the strategies above."""
 
 import math
 from collections.abc import Sequence
@@ -10,24 +10,24 @@ from matplotlib.lines import Line2D
 
 from siamese_lab.study.figures.style import Look
 
-MOST_IN_A_ROW = 4
+MAX_COLUMNS = 4
 
 
 def panels(titles: Sequence[str], width: float, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure with a titled panel for each, of so many inches.
+    """Create a figure with one panel for each title.
 
     Args:
-        titles: of at least one panel.
-        width: of a panel, in inches.
-        height: likewise.
-        sharey: whether all panels have one vertical axis.
+        titles: the titles of the panels, at least one.
+        width: the width of a panel in inches.
+        height: the height of a panel in inches.
+        sharey: whether all panels share the vertical axis.
     """
-    rows = math.ceil(len(titles) / MOST_IN_A_ROW)
+    rows = math.ceil(len(titles) / MAX_COLUMNS)
     columns = math.ceil(len(titles) / rows)
     figure = Figure((max(4.2, width * columns), height * rows), layout=ConstrainedLayoutEngine(h_pad=0.09, w_pad=0.06))
     every = figure.subplots(rows, columns, squeeze=False, sharey=sharey).flatten().tolist()
-    for spare in every[len(titles) :]:
-        spare.remove()
+    for unused in every[len(titles) :]:
+        unused.remove()
     shown = every[: len(titles)]
     for axes, title in zip(shown, titles, strict=True):
         axes.set_title(title)
@@ -35,10 +35,10 @@ def panels(titles: Sequence[str], width: float, height: float, sharey: bool = Fa
 
 
 def add_legend(figure: Figure, looks: dict[str, Look]) -> None:
-    """Of the strategies, above all panels."""
+    """Add a legend of the strategies above all panels."""
     handles = [
         Line2D(
-            [], [], color=look.colour, marker=look.marker, linestyle=look.line, linewidth=1.6, markersize=5, label=name
+            [], [], color=look.color, marker=look.marker, linestyle=look.line, linewidth=1.6, markersize=5, label=name
         )
         for name, look in looks.items()
     ]

@@ -1,26 +1,26 @@
-"""The headline picture: test Recall@1 of every strategy on every data set, with intervals and the seeds themselves."""
+"""The headline figure: test Recall@1 of every strategy on every data set, with intervals and single seeds."""
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from siamese_lab.runs.names import each_once, in_order_of_strategies
+from siamese_lab.runs.display_names import sort_strategies, unique
 from siamese_lab.study.comparison import BASELINE, estimates
 from siamese_lab.study.figures.panels import panels
-from siamese_lab.study.figures.style import QUIETLY, looks
+from siamese_lab.study.figures.style import MUTED, looks
 from siamese_lab.study.statistics import Estimate
 
 
 def draw_comparison(values: pd.DataFrame) -> Figure:
-    """A panel for each data set, each with a scale of its own; a row for each strategy.
+    """Draw a panel with its own scale for each data set, and a row for each strategy.
 
     Args:
-        values: Recall@1, as `comparison.of_metric` gives.
+        values: Recall@1, as returned by `comparison.values_of_metric`.
     """
     estimated = estimates(values)
-    strategies = in_order_of_strategies(name for _, name in estimated)
-    data = each_once(name for name, _ in estimated)
+    strategies = sort_strategies(name for _, name in estimated)
+    data = unique(name for name, _ in estimated)
     figure, every = panels(data, width=2.7, height=1.0 + 0.38 * len(strategies), sharey=True)
     for axes, name in zip(every, data, strict=True):
         _draw_data(axes, {each: estimated[name, each] for each in strategies if (name, each) in estimated}, strategies)
@@ -29,7 +29,7 @@ def draw_comparison(values: pd.DataFrame) -> Figure:
                 _draw_seeds(axes, row, 100 * values.loc[(name, strategy)].dropna())
     every[0].set_yticks(range(len(strategies)), strategies)
     every[0].set_ylim(len(strategies) - 0.5, -0.6)
-    figure.supxlabel(f"test Recall@1 in per cent: {_legend(estimated)}", fontsize=9)
+    figure.supxlabel(f"test Recall@1 in percent: {_legend(estimated)}", fontsize=9)
     return figure
 
 
@@ -43,18 +43,18 @@ def _draw_data(axes: Axes, estimated: dict[str, Estimate], strategies: list[str]
     for row, strategy in enumerate(strategies):
         if strategy not in estimated:
             axes.text(
-                0.5, row, "no finished run", transform=axes.get_yaxis_transform(), ha="center", va="center", **QUIETLY
+                0.5, row, "no finished run", transform=axes.get_yaxis_transform(), ha="center", va="center", **MUTED
             )
             continue
         of_strategy, look = estimated[strategy], looks(strategies)[strategy]
         if of_strategy.low is not None and of_strategy.high is not None:
             ends = [100 * of_strategy.low, 100 * of_strategy.high]
-            axes.plot(ends, [row, row], color=look.colour, linewidth=1.8, marker="|", markersize=8, zorder=2)
+            axes.plot(ends, [row, row], color=look.color, linewidth=1.8, marker="|", markersize=8, zorder=2)
         axes.plot(
             100 * of_strategy.mean,
             row,
             marker=look.marker,
-            color=look.colour,
+            color=look.color,
             markersize=7,
             markeredgecolor="white",
             zorder=3,
@@ -68,5 +68,5 @@ def _draw_seeds(axes: Axes, row: int, values: pd.Series) -> None:
 
 def _legend(estimated: dict[tuple[str, str], Estimate]) -> str:
     if all(each.low is None for each in estimated.values()):
-        return "one seed, which tells no interval. Each panel has its own scale"
+        return "one seed without an interval. Each panel has its own scale"
     return "mean, 95% interval (bar), seeds (dots), mean of random (dotted). Each panel has its own scale"

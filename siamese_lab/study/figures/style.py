@@ -1,5 +1,6 @@
-"""One look of each strategy in all figures: a colour that the colour-blind tell apart (after Okabe & Ito 2008), and,
-for them and for print in grey, a marker and a kind of line of its own.
+"""The style of figures: each strategy has the same color, marker and line style in all figures.
+
+The colors suit color-blind readers (after Okabe & Ito 2008). Markers and line styles also work in gray prints.
 """
 
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 
 from matplotlib import rc_context
 
-from siamese_lab.runs.names import STRATEGIES, in_order_of_strategies
+from siamese_lab.runs.display_names import STRATEGIES, sort_strategies
 
 RC: dict[Any, Any] = {
     "font.size": 9,
@@ -23,17 +24,17 @@ RC: dict[Any, Any] = {
     "savefig.facecolor": "white",
     "svg.hashsalt": "siamese_lab",
 }
-QUIETLY: dict[str, Any] = {"fontsize": 8, "color": "0.4", "style": "italic"}
-"""How a panel says that it has nothing to show."""
+MUTED: dict[str, Any] = {"fontsize": 8, "color": "0.4", "style": "italic"}
+"""Text style of a panel without data."""
 
 
 class Look(NamedTuple):
-    """How a strategy is drawn."""
+    """The color, marker and line style of a strategy."""
 
-    colour: str
+    color: str
     marker: str
     line: Any
-    """As matplotlib's linestyle."""
+    """Line style, as matplotlib's `linestyle`."""
 
 
 LOOKS = (
@@ -48,17 +49,17 @@ LOOKS = (
     Look("#7b3294", ">", (0, (4, 4))),
     Look("#8c510a", "h", (0, (2, 2))),
 )
-"""The first are those of the lab's question, in their order, whether a study has them or not."""
+"""Looks in the order of `STRATEGIES`; further strategies of a study take the following looks."""
 
 
 def looks(strategies: Sequence[str]) -> dict[str, Look]:
-    """The look of each."""
-    others = [name for name in in_order_of_strategies(strategies) if name not in STRATEGIES]
+    """Return the look of each strategy."""
+    others = [name for name in sort_strategies(strategies) if name not in STRATEGIES]
     return {
         name: LOOKS[number % len(LOOKS)] for number, name in enumerate([*STRATEGIES, *others]) if name in strategies
     }
 
 
-def house_style() -> Any:
-    """A context in which figures are drawn and stored."""
+def figure_style() -> Any:
+    """Return a context manager that applies the style while figures are drawn and stored."""
     return rc_context(RC)

@@ -1,40 +1,40 @@
-"""The tables of a report, a file for each kind."""
+"""The tables of a report, one module for each kind of table; the statistics are computed elsewhere in `study`."""
 
 from typing import NamedTuple
 
-from siamese_lab.study.analysis import HEADLINE, Findings
+from siamese_lab.study.analysis import HEADLINE, Analysis
 from siamese_lab.study.tables.average_ranks import average_ranks
 from siamese_lab.study.tables.differences import differences
 from siamese_lab.study.tables.means import means
-from siamese_lab.study.tables.table import Table
+from siamese_lab.study.tables.table import ReportTable
 from siamese_lab.study.tables.times import times
 
 
 class Tables(NamedTuple):
-    """All of a report, as the page groups them."""
+    """All tables of a report, in the groups of the page."""
 
-    headline: list[Table]
-    """Of Recall@1: the means, and the differences from random sampling where there are some."""
-    ranks: list[Table]
-    times: list[Table]
-    others: list[Table]
-    """The means of the other metrics."""
-    other_differences: list[Table]
-    """Their differences from random sampling."""
+    headline: list[ReportTable]
+    """Means of Recall@1, and the differences from random sampling if the study has random sampling."""
+    ranks: list[ReportTable]
+    times: list[ReportTable]
+    others: list[ReportTable]
+    """Means of the other metrics."""
+    other_differences: list[ReportTable]
+    """Differences of the other metrics from random sampling."""
 
-    def every(self) -> list[Table]:
-        """To be written."""
+    def every(self) -> list[ReportTable]:
+        """Return all tables in one list."""
         return [table for group in self for table in group]
 
 
-def tabulate(findings: Findings) -> Tables:
-    """The tables that the findings have something for."""
-    of_means = {metric: means(values, metric) for metric, values in findings.values.items()}
-    of_differences = {metric: differences(each, metric) for metric, each in findings.compared.items() if each}
+def tabulate(analysis: Analysis) -> Tables:
+    """Build all tables that the analysis has values for."""
+    of_means = {metric: means(values, metric) for metric, values in analysis.values.items()}
+    of_differences = {metric: differences(each, metric) for metric, each in analysis.comparisons.items() if each}
     return Tables(
         [each[HEADLINE] for each in (of_means, of_differences) if HEADLINE in each],
-        [average_ranks(findings.ranks)] if findings.ranks else [],
-        times(findings.reached),
+        [average_ranks(analysis.ranks)] if analysis.ranks else [],
+        times(analysis.times_to_recall),
         [table for metric, table in of_means.items() if metric != HEADLINE],
         [table for metric, table in of_differences.items() if metric != HEADLINE],
     )

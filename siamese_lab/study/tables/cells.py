@@ -1,4 +1,4 @@
-"""How numbers are written in tables and sentences: shares in per cent, differences of shares in points."""
+"""Format numbers for tables and sentences: shares as percentages, differences of shares as percentage points."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -8,39 +8,39 @@ from siamese_lab.study.statistics import Estimate
 MISSING = "–"
 
 
-def share(value: float) -> str:
-    """In per cent, without the sign."""
+def percent(value: float) -> str:
+    """Return a share as a percentage with one decimal, without the % sign."""
     return f"{100 * value:.1f}"
 
 
 def points(value: float) -> str:
-    """A difference of shares, with its sign; 0.0 has none."""
+    """Return a difference of shares as percentage points with a sign; 0.0 has no sign."""
     text = f"{100 * value:+.1f}".replace("-", "−")
     return text[1:] if text[1:] == "0.0" else text
 
 
 def mean(estimate: Estimate, seeds: int) -> str:
-    """With half the width of the interval, and the number of seeds where it is not the table's."""
-    told = share(estimate.mean)
+    """Return a mean ± half of its interval; brackets give the number of seeds if it differs from that of the table."""
+    text = percent(estimate.mean)
     if estimate.high is not None:
-        told += f" ± {share(estimate.high - estimate.mean)}"
-    return told if estimate.number == seeds else f"{told} [{estimate.number}]"
+        text += f" ± {percent(estimate.high - estimate.mean)}"
+    return text if estimate.number == seeds else f"{text} [{estimate.number}]"
 
 
 def p_value(p: float | None) -> str:
-    """To three places."""
+    """Return a p-value with three decimals."""
     if p is None:
         return MISSING
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def p_told(p: float) -> str:
-    """In a sentence."""
+def p_in_sentence(p: float) -> str:
+    """Return a p-value in the form for sentences, such as "p = 0.012"."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """The median, and between which the values lie."""
+    """Return the median, followed by the minimum and the maximum in brackets."""
     if not values:
         return MISSING
     low, middle, high = (format(value, form) for value in (min(values), median(values), max(values)))

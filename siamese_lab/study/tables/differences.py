@@ -1,25 +1,25 @@
-"""How far strategies are from random sampling on every data set, in points."""
+"""The table of the difference between each strategy and random sampling on every data set, in percentage points."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 
-from siamese_lab.runs.names import file_name, metric_name
+from siamese_lab.runs.display_names import file_name, metric_name
 from siamese_lab.study.comparison import BASELINE, Comparison
 from siamese_lab.study.tables import cells
-from siamese_lab.study.tables.table import Table
+from siamese_lab.study.tables.table import ReportTable
 
 NOTE = (
-    "Mean of the differences seed by seed, its 95% interval (Student's t, for this difference alone), the p-value of "
-    "the paired t-test, that corrected by Holm for all tests of this table, and the effect size: Cohen's d_z with "
-    f"Hedges' correction for few seeds (g_z). {cells.MISSING}: too few seeds, or the same difference in every seed, by "
-    "which nothing can be judged."
+    "Columns: the mean difference over seeds, its 95% interval (Student's t, for this difference alone), the p-value "
+    "of the paired t-test, the p-value with Holm's correction for all tests of this table, and the effect size: "
+    f"Cohen's d_z with Hedges' correction for few seeds (g_z). {cells.MISSING}: not testable, because there are too "
+    "few seeds or the difference is the same for every seed."
 )
 
 
-def differences(compared: Sequence[Comparison], metric: str) -> Table:
-    """The table of one metric."""
-    return Table(
+def differences(compared: Sequence[Comparison], metric: str) -> ReportTable:
+    """Build the table of one metric."""
+    return ReportTable(
         f"{file_name(metric)}_difference_from_{BASELINE}",
         f"Test {metric_name(metric)}, difference from {BASELINE} sampling in points",
         pd.DataFrame(

@@ -1,19 +1,19 @@
-"""The mean of a metric over seeds, of every strategy on every data set, ± its 95% interval."""
+"""The table of the mean of a metric over seeds ± its 95% interval, for every strategy on every data set."""
 
 import pandas as pd
 
-from siamese_lab.runs.names import each_once, file_name, in_order_of_strategies, metric_name
+from siamese_lab.runs.display_names import file_name, metric_name, sort_strategies, unique
 from siamese_lab.study.comparison import estimates
 from siamese_lab.study.tables import cells
-from siamese_lab.study.tables.table import Table
+from siamese_lab.study.tables.table import ReportTable
 
 
-def means(values: pd.DataFrame, metric: str) -> Table:
-    """The table of one metric, of what `comparison.of_metric` gives."""
+def means(values: pd.DataFrame, metric: str) -> ReportTable:
+    """Build the table of one metric from the values that `comparison.values_of_metric` returns."""
     estimated = estimates(values)
     seeds = max(each.number for each in estimated.values())
-    data = each_once(name for name, _ in estimated)
-    strategies = in_order_of_strategies(name for _, name in estimated)
+    data = unique(name for name, _ in estimated)
+    strategies = sort_strategies(name for _, name in estimated)
     shown = [
         {"strategy": strategy}
         | {
@@ -23,9 +23,9 @@ def means(values: pd.DataFrame, metric: str) -> Table:
         for strategy in strategies
     ]
     numbers = [{"data": name, "strategy": strategy} | each._asdict() for (name, strategy), each in estimated.items()]
-    return Table(
+    return ReportTable(
         file_name(metric),
-        f"Test {metric_name(metric)}, in per cent",
+        f"Test {metric_name(metric)}, in percent",
         pd.DataFrame(numbers),
         pd.DataFrame(shown),
         _note(seeds, {each.number for each in estimated.values()}, len(estimated) < len(data) * len(strategies)),
@@ -34,11 +34,13 @@ def means(values: pd.DataFrame, metric: str) -> Table:
 
 def _note(seeds: int, numbers: set[int], some_missing: bool) -> str:
     if seeds == 1:
-        told = ["Of one seed, which tells no interval."]
+        sentences = ["One seed; a single seed has no interval."]
     else:
-        told = [f"Mean over {seeds} seeds ± half of its 95% interval (Student's t)."]
+        sentences = [f"Mean over {seeds} seeds ± half of its 95% interval (Student's t)."]
         if numbers != {seeds}:
-            told.append("In brackets where fewer finished: how many; one tells no interval.")
+            sentences.append(
+                "Brackets give the number of finished seeds if it is lower; a single seed has no interval."
+            )
     if some_missing:
-        told.append(f"{cells.MISSING}: no finished run.")
-    return " ".join(told)
+        sentences.append(f"{cells.MISSING}: no finished run.")
+    return " ".join(sentences)

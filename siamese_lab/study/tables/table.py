@@ -1,4 +1,4 @@
-"""A table as numbers for programs (CSV) and as it is shown (Markdown, LaTeX, the page)."""
+"""A table of the report: full-precision numbers (CSV) and formatted text (Markdown, LaTeX, the page)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,61 +6,61 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from siamese_lab.study.leftovers import take_away
+from siamese_lab.runs.files import delete_stale_files
 
-NAMES_OF_ROWS = ("strategy", "data", "metric", "reached")
-"""Columns of words, which are set to the left."""
-IN_LATEX = str.maketrans(
+TEXT_COLUMNS = ("strategy", "data", "metric", "reached")
+"""Columns that hold text and are aligned left."""
+LATEX_ESCAPES = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
     | {"±": r"$\pm$", "−": "$-$", "–": "--", "×": r"$\times$", "≤": r"$\le$", "≥": r"$\ge$", "α": r"$\alpha$"}
     | {"χ": r"$\chi$", "²": "$^2$", "…": r"\dots{}", "’": "'", "“": "``", "”": "''", "š": r"\v{s}"}
 )
-"""What LaTeX reads otherwise, or pdflatex not at all."""
+"""Replacements for characters that LaTeX interprets or that pdflatex cannot print."""
 
 
-class Table(NamedTuple):
-    """A table and what is to be known of it."""
+class ReportTable(NamedTuple):
+    """A table with its title and note."""
 
     name: str
-    """Of its files, and of its label."""
+    """Name of the files and of the LaTeX label."""
     title: str
     numbers: pd.DataFrame
-    """A row for each figure, in full precision."""
+    """Numbers in full precision, one row for each value."""
     shown: pd.DataFrame
-    """As text."""
+    """Formatted text of the table."""
     note: str
-    """Sentences to stand below it."""
+    """Sentences below the table."""
 
 
-def write(tables: Sequence[Table], folder: Path) -> None:
-    """As `NAME.csv`, `NAME.md` and `NAME.tex`, in the place of those of an earlier report."""
+def write_tables(tables: Sequence[ReportTable], folder: Path) -> None:
+    """Write each table as `NAME.csv`, `NAME.md` and `NAME.tex`, and delete the tables of an earlier report."""
     folder.mkdir(parents=True, exist_ok=True)
-    take_away(folder, {table.name for table in tables}, (".csv", ".md", ".tex"))
+    delete_stale_files(folder, {table.name for table in tables}, (".csv", ".md", ".tex"))
     for table in tables:
         table.numbers.to_csv(folder / f"{table.name}.csv", index=False, lineterminator="\n")
         (folder / f"{table.name}.md").write_text(markdown(table), encoding="utf-8", newline="\n")
         (folder / f"{table.name}.tex").write_text(latex(table), encoding="utf-8", newline="\n")
 
 
-def markdown(table: Table) -> str:
-    """With the title above and the note below."""
+def markdown(table: ReportTable) -> str:
+    """Return the table as Markdown, with the title above and the note below."""
     body = table.shown.map(lambda text: text.replace("|", r"\|")).to_markdown(
-        index=False, disable_numparse=True, colalign=["left" if left else "right" for left in of_words(table)]
+        index=False, disable_numparse=True, colalign=["left" if left else "right" for left in text_columns(table)]
     )
     return f"{table.title}\n\n{body}\n\n{table.note}\n"
 
 
-def latex(table: Table) -> str:
-    """A floating table for the package booktabs."""
+def latex(table: ReportTable) -> str:
+    """Return the table as a LaTeX float that needs the package booktabs."""
     text: str = (
         table.shown.style.hide(axis="index")
-        .format(escaped_for_latex)
-        .format_index(escaped_for_latex, axis="columns")
+        .format(escape_latex)
+        .format_index(escape_latex, axis="columns")
         .to_latex(
             hrules=True,
-            column_format="".join("l" if left else "r" for left in of_words(table)),
-            caption=escaped_for_latex(f"{table.title}. {table.note}"),
+            column_format="".join("l" if left else "r" for left in text_columns(table)),
+            caption=escape_latex(f"{table.title}. {table.note}"),
             label=f"tab:{table.name}",
             position="t",
             position_float="centering",
@@ -69,11 +69,11 @@ def latex(table: Table) -> str:
     return text
 
 
-def escaped_for_latex(text: str) -> str:
-    """As pdflatex prints it."""
-    return text.translate(IN_LATEX)
+def escape_latex(text: str) -> str:
+    """Return the text with all characters escaped that pdflatex would not print."""
+    return text.translate(LATEX_ESCAPES)
 
 
-def of_words(table: Table) -> list[bool]:
-    """Of each column, whether it holds words, not numbers."""
-    return [column in NAMES_OF_ROWS for column in table.shown.columns]
+def text_columns(table: ReportTable) -> list[bool]:
+    """Return for each column whether it holds text instead of numbers."""
+    return [column in TEXT_COLUMNS for column in table.shown.columns]

@@ -1,4 +1,4 @@
-"""What is left of a run is told from its folder: damaged files are set aside, other choices are refused."""
+"""The remaining work of a run follows from its folder: damaged files are quarantined, other configurations refused."""
 
 import io
 import json
@@ -9,7 +9,7 @@ from conftest import QUICK, compose, quick_run
 from rich.console import Console
 
 from siamese_lab.config import schema
-from siamese_lab.sweep.resume_state import left_of
+from siamese_lab.sweep.resume_state import remaining_work
 
 FURTHER = ("trainer.val_check_interval=3",)
 
@@ -39,10 +39,10 @@ def change_results(folder: Path, **changed: object) -> None:
 
 
 def left(folder: Path, *overrides: str) -> tuple[str, Path | None, str]:
-    told = io.StringIO()
+    output = io.StringIO()
     wanted = schema.plain(compose(*QUICK, *FURTHER, *overrides))
-    what, checkpoint = left_of(folder, wanted, Console(file=told, width=300))
-    return what, checkpoint, told.getvalue()
+    what, checkpoint = remaining_work(folder, wanted, Console(file=output, width=300))
+    return what, checkpoint, output.getvalue()
 
 
 def test_nothing_is_left_of_a_finished_run_wherever_it_and_its_data_lie(folder: Path) -> None:
@@ -67,33 +67,35 @@ def test_all_is_left_of_one_that_failed_or_left_no_checkpoint(folder: Path, tmp_
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"schema_version": 99}', "[]", '{"schema_version": 1, "unknown": 1}'])
-def test_damaged_results_are_set_aside(content: str, folder: Path) -> None:
+def test_damaged_results_are_quarantined(content: str, folder: Path) -> None:
     (folder / "results.json").write_text(content)
-    what, checkpoint, told = left(folder)
+    what, checkpoint, output = left(folder)
     assert (what, checkpoint) == ("rest", folder / "checkpoints/last.ckpt")
     aside = folder / "results.json.damaged-1"
     assert aside.read_text() == content
-    assert told.startswith(f"Set aside as {aside}: ")
+    assert output.startswith(f"Quarantined as {aside}: ")
     assert not (folder / "results.json").exists()
 
 
-def test_a_damaged_checkpoint_is_set_aside_and_no_other_is_lost(folder: Path) -> None:
+def test_a_damaged_checkpoint_is_quarantined_and_no_other_is_lost(folder: Path) -> None:
     change_results(folder, status="running")
     checkpoint = folder / "checkpoints/last.ckpt"
     whole = checkpoint.read_bytes()
     for number in (1, 2):
         checkpoint.write_bytes(whole[: len(whole) // (1 + number)])
-        what, _, told = left(folder)
+        what, _, output = left(folder)
         assert what == "all"
-        assert f"last.ckpt.damaged-{number}: " in told
-        assert "is no checkpoint that can be read: it is truncated, damaged or something else." in told
+        assert f"last.ckpt.damaged-{number}: " in output
+        assert "is not a readable checkpoint: the file is truncated, damaged or of another format." in output
     assert len(list(checkpoint.parent.glob("last.ckpt.damaged-*"))) == 2
 
 
 @pytest.mark.parametrize("status", ["finished", "running"])
 def test_a_run_of_other_choices_is_refused(status: str, folder: Path) -> None:
     change_results(folder, status=status)
-    with pytest.raises(ValueError, match=r"holds a run of other choices: optimizer.lr was 0.003 and is now 0.1. Give"):
+    with pytest.raises(
+        ValueError, match=r"holds a run with another configuration: optimizer.lr was 0.003 and is now 0.1"
+    ):
         left(folder, "optimizer.lr=0.1")
     (folder / "results.json").unlink()
     with pytest.raises(ValueError, match=r"seed was 0 and is now 1"):

@@ -4,12 +4,12 @@ import pytest
 from synthetic import run, study, written
 
 from siamese_lab.study import runs
-from siamese_lab.study.analysis import find
-from siamese_lab.study.answer import answer
+from siamese_lab.study.analysis import analyze
+from siamese_lab.study.conclusions import answer
 
 
 def answered(folder):
-    return answer(find(runs.read(folder), [0.5]))
+    return answer(analyze(runs.read_study(folder), [0.5]))
 
 
 def test_clear_differences_are_named_with_their_size(tmp_path):
@@ -21,55 +21,55 @@ def test_clear_differences_are_named_with_their_size(tmp_path):
                 written(tmp_path, run(data, strategy, seed, recall=0.6 + gain + wiggle))
     first, second = answered(tmp_path)
     assert first == (
-        "Test Recall@1, beside that of random sampling: hard lowers it on Digits (−4.8 points) and Omniglot (−4.8 "
-        "points); semi_hard raises it on Digits (+9.8 points) and Omniglot (+9.8 points)."
+        "Test Recall@1 compared with random sampling: hard is lower on Digits (−4.8 points) and Omniglot (−4.8 "
+        "points); semi_hard is higher on Digits (+9.8 points) and Omniglot (+9.8 points)."
     )
     assert second.startswith(
-        "Over 2 data sets the average ranks are semi_hard 1.00, random 2.00 and hard 3.00, which the data"
+        "Average ranks over 2 data sets are semi_hard 1.00, random 2.00 and hard 3.00; the differences are not"
     )
 
 
 def test_what_the_data_do_not_separate_is_said(tmp_path):
     first, second, third = answered(study(tmp_path, effect=0.0, noise=0.01))
-    assert first == "By test Recall@1 the data do not separate any strategy from random sampling on any of 4 data sets."
-    assert "which the data do not separate (Friedman’s p = " in second
-    assert third == "To be held against this: 3 seeds can only show large differences."
+    assert first == "No strategy differs significantly from random sampling in test Recall@1 on any of 4 data sets."
+    assert "the differences are not significant (Friedman’s p = " in second
+    assert third == "Limitations: 3 seeds can only show large differences."
 
 
 def test_some_of_each(tmp_path):
     study(tmp_path, data=("omniglot",), strategies=("random", "hard"), effect=0.0, seeds=5)
     written(tmp_path, *(run("omniglot", "semi_hard", seed, effect=0.2) for seed in range(5)))
     first, second = answered(tmp_path)
-    assert first.startswith("Test Recall@1, beside that of random sampling: semi_hard raises it on Omniglot (+")
-    assert first.endswith("; 1 of the 2 comparisons the data do not separate.")
+    assert first.startswith("Test Recall@1 compared with random sampling: semi_hard is higher on Omniglot (+")
+    assert first.endswith("; 1 of the 2 comparisons show no significant difference.")
     assert "no ranks over data sets" in second
 
 
-def test_ranks_are_told_apart_over_enough_data_sets(tmp_path):
+def test_ranks_differ_significantly_over_enough_data_sets(tmp_path):
     data = ("digits", "omniglot", "lfw", "mnist:closed", "mnist:disjoint", "fashion_mnist:closed")
     for number, name in enumerate(data):
         for strategy, gain in (("random", 0.0), ("hard", 0.1), ("semi_hard", 0.2)):
             written(tmp_path, *(run(name, strategy, seed, recall=0.3 + gain + 0.01 * number) for seed in range(2)))
     _, second, _ = answered(tmp_path)
     assert second == (
-        "Over 6 data sets the average ranks are semi_hard 1.00, hard 2.00 and random 3.00, which tell semi_hard before "
-        "random (Friedman’s p < 0.001, critical difference 1.35)."
+        "Average ranks over 6 data sets are semi_hard 1.00, hard 2.00 and random 3.00; significantly, semi_hard ranks "
+        "before random (Friedman’s p < 0.001, critical difference 1.35)."
     )
 
 
 def test_one_seed_cannot_separate_anything(tmp_path):
     first, *_ = answered(study(tmp_path, seeds=1))
-    assert "but one seed" in first and first.endswith("the data do not separate these.")
+    assert "only one seed" in first and first.endswith("no strategy is separated from random sampling.")
 
 
 def test_without_random_sampling_there_is_nothing_to_compare_with(tmp_path):
     written(tmp_path, run(strategy="hard"), run(strategy="semi_hard"))
-    assert answered(tmp_path)[0].startswith("No strategy has a data set and a seed in common with random sampling")
+    assert answered(tmp_path)[0].startswith("No strategy shares a data set and a seed with random sampling")
 
 
 def test_one_strategy(tmp_path):
     written(tmp_path, run(strategy="hard"), run(strategy="hard", seed=1))
-    assert answered(tmp_path) == ["All finished runs are of hard: there is nothing to compare."]
+    assert answered(tmp_path) == ["All finished runs use hard, so there is nothing to compare."]
 
 
 def test_what_limits_the_answer_is_its_last_sentence(tmp_path):
@@ -78,8 +78,8 @@ def test_what_limits_the_answer_is_its_last_sentence(tmp_path):
     written(tmp_path, run("digits", "random", steps=7), run("digits", "hard"))
     *_, last = answered(tmp_path)
     assert last == (
-        "To be held against this: as few as one seed can only show large differences; 9 of 20 jobs have not finished; "
-        "not only the strategies differ; the runs are of several versions of the code."
+        "Limitations: as few as one seed can only show large differences; 9 of 20 jobs have not finished; "
+        "options other than the strategy differ; the runs used several versions of the code."
     )
 
 

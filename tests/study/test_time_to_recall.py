@@ -5,7 +5,7 @@ from synthetic import run, written
 from siamese_lab.runs.results import Point
 from siamese_lab.study import runs
 from siamese_lab.study.tables.times import times
-from siamese_lab.study.time_to_recall import reach, telling
+from siamese_lab.study.time_to_recall import informative_levels, times_to_recall
 
 
 def of(recalls, **options):
@@ -15,7 +15,7 @@ def of(recalls, **options):
 
 
 def reached(folder, *levels):
-    return reach(runs.courses(runs.read(folder)), levels)
+    return times_to_recall(runs.curves(runs.read_study(folder)), levels)
 
 
 def test_the_first_validation_counts_even_if_a_later_one_is_worse(tmp_path):
@@ -43,7 +43,7 @@ def test_a_run_that_never_does_is_counted_and_given_no_time(tmp_path):
 
 def test_levels_that_all_reach_at_once_or_none_ever_tell_nothing(tmp_path):
     written(tmp_path, of([0.6, 0.8]), of([0.7, 0.9], strategy="hard"))
-    assert sorted({each.level for each in telling(reached(tmp_path, 0.5, 0.65, 0.85, 0.95))}) == [0.65, 0.85]
+    assert sorted({each.level for each in informative_levels(reached(tmp_path, 0.5, 0.65, 0.85, 0.95))}) == [0.65, 0.85]
     assert times(reached(tmp_path, 0.5, 0.95)) == []
 
 
