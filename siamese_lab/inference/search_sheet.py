@@ -19,7 +19,7 @@ SIDE = 160
 """Pixels of an image."""
 
 
-def draw_search(query: Path, hits: Sequence[Hit], threshold: float | None) -> Figure:
+def draw_search_results(query: Path, hits: Sequence[Hit], threshold: float | None) -> Figure:
     """The query to the left, what was found in rows to the right, the nearest first.
 
     Args:

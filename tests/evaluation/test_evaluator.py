@@ -19,7 +19,7 @@ from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation import Evaluation, evaluate, load, record
 from siamese_lab.evaluation.embed import embed
-from siamese_lab.evaluation.protocols import draw
+from siamese_lab.evaluation.protocols import draw_pairs
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.evaluation.table import print_figures
 
@@ -56,7 +56,7 @@ def test_the_threshold_comes_from_validation_images(result: Evaluation) -> None:
     network = untrained(DIGITS).eval()
     with torch.no_grad():
         z_MD = network(validation.images_NCHW.float() / 255)
-    chosen = draw(z_MD, validation.labels_N, 1000, seed=0)
+    chosen = draw_pairs(z_MD, validation.labels_N, 1000, seed=0)
     assert chosen is not None
     d_N = (z_MD[chosen.pairs.left_N] - z_MD[chosen.pairs.right_N]).norm(dim=1)
     right = max(int(((d_N <= each) == chosen.pairs.same_N).sum()) for each in d_N)
@@ -67,10 +67,10 @@ def test_the_threshold_comes_from_validation_images(result: Evaluation) -> None:
 
 def test_pairs_are_as_many_as_there_are() -> None:
     z_MD = torch.eye(4)
-    few = draw(z_MD, torch.tensor([0, 0, 1, 2]), 1000, seed=0)
+    few = draw_pairs(z_MD, torch.tensor([0, 0, 1, 2]), 1000, seed=0)
     assert few is not None and int(few.pairs.same_N.sum()) == 1 and len(few.pairs.same_N) == 2
-    assert draw(z_MD, torch.tensor([0, 1, 2, 3]), 1000, seed=0) is None
-    assert draw(z_MD, torch.tensor([0, 0, 0, 0]), 1000, seed=0) is None
+    assert draw_pairs(z_MD, torch.tensor([0, 1, 2, 3]), 1000, seed=0) is None
+    assert draw_pairs(z_MD, torch.tensor([0, 0, 0, 0]), 1000, seed=0) is None
 
 
 def test_the_network_is_left_as_it_was() -> None:
@@ -194,14 +194,14 @@ def test_few_shot_episodes_where_classes_suffice(tmp_path: Path) -> None:
 def test_omniglot_has_lakes_runs_beside_random_episodes(tmp_path: Path, omniglot_root: Path, real_cache: Path) -> None:
     place = checkpoint(tmp_path, "data=omniglot", f"paths.data={omniglot_root}", f"paths.cache={real_cache}")
     trained = load(place)
-    found = evaluate(trained.network, trained.images(), pairs=1000, episodes=100)
+    found = evaluate(trained.network, trained.build_datamodule(), pairs=1000, episodes=100)
     assert found.left_out == {}
     lake, random = (found.protocols[name] for name in ("one_shot_lake", "episodes_20way_1shot"))
     assert (lake.over, random.over) == ("runs", "episodes")
     assert list(lake.figures) == ["error"] and list(random.figures) == ["error", "accuracy"]
     assert 0.3 < lake.figures["error"].value < 0.95  # an untrained network, 20 ways
     assert "Not to be compared with random episodes" in lake.how
-    record.write(found, {}, tmp_path)
+    record.write_evaluation(found, {}, tmp_path)
     assert set(json.loads((tmp_path / "evaluation.json").read_text())["protocols"]) == set(found.protocols)
     assert len((tmp_path / "per_class.csv").read_text().splitlines()) == 660
 

@@ -41,7 +41,7 @@ def test_every_image_is_embedded_as_by_the_network(
     out = tmp_path / f"e.{kind}"
     ended = call(embed, f"checkpoint={digits_run}", f"images={pictures}", f"out={out}", f"batch_size={batch_size}")
     assert ended.status == 0, ended.err
-    stored = embeddings_file.read(out)
+    stored = embeddings_file.read_embeddings(out)
     assert list(stored.names) == NAMES
     expected_ND = sl.load(digits_run).embed([pictures / name for name in NAMES])
     assert torch.allclose(stored.z_ND, expected_ND, atol=1e-6)
@@ -81,7 +81,7 @@ def test_by_default_it_goes_below_outputs_and_is_not_overwritten(
     assert (again.status, place.read_bytes()) == (2, b"precious")
     assert "There is a file outputs/embeddings/pictures.npz already. Name another (out=…), or overwrite" in again.err
     assert call(embed, *arguments, "force=true").status == 0
-    assert len(embeddings_file.read(place).names) == 5
+    assert len(embeddings_file.read_embeddings(place).names) == 5
 
 
 def test_files_that_are_no_images_are_named_and_left_out_when_asked(
@@ -101,7 +101,7 @@ def test_files_that_are_no_images_are_named_and_left_out_when_asked(
     skipped = call(embed, *arguments, "skip_unreadable=true", "batch_size=1")
     assert skipped.status == 0
     assert skipped.err.count("Left out: ") == 2
-    assert list(embeddings_file.read(tmp_path / "e.npz").names) == NAMES
+    assert list(embeddings_file.read_embeddings(tmp_path / "e.npz").names) == NAMES
 
 
 def test_what_cannot_be_embedded_is_said(call: Call, digits_run: Path, pictures: Path, tmp_path: Path) -> None:
@@ -142,14 +142,14 @@ def test_a_parquet_without_pyarrow_is_refused_first(
 
 def test_embeddings_that_are_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"There is no file .*e\.npz of embeddings"):
-        embeddings_file.read(tmp_path / "e.npz")
+        embeddings_file.read_embeddings(tmp_path / "e.npz")
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     for name in ("text.npz", "text.parquet"):
         (tmp_path / name).write_text("something else")
     np.savez(tmp_path / "strange.npz", names=["a"], embeddings=np.zeros((1, 2)), about="{}")
     for name in ("other.npz", "strange.npz", "text.npz", "text.parquet"):
         with pytest.raises(ValueError, match=rf"{name} holds no embeddings that can be read"):
-            embeddings_file.read(tmp_path / name)
+            embeddings_file.read_embeddings(tmp_path / name)
 
 
 def test_a_file_that_could_not_be_written_whole_is_not_there(
@@ -163,5 +163,5 @@ def test_a_file_that_could_not_be_written_whole_is_not_there(
 
     monkeypatch.setattr(np, "savez", fail)
     with pytest.raises(OSError, match="No space left"):
-        embeddings_file.write(embedded, network, tmp_path / "e.npz")
+        embeddings_file.write_embeddings(embedded, network, tmp_path / "e.npz")
     assert not list(tmp_path.glob("*.npz"))

@@ -13,12 +13,12 @@ import siamese_lab as sl
 from siamese_lab import export
 from siamese_lab.data.sets.lfw import Lfw
 from siamese_lab.inference import export as exporting
-from siamese_lab.inference.export import greatest_difference, of_onnx, of_torch
+from siamese_lab.inference.export import greatest_difference, load_onnx, load_torch
 from siamese_lab.inference.model_card import limits, model_card
 from siamese_lab.inference.threshold import stored_threshold
 
 Call = Callable[..., Ended]
-READERS = {"onnx": of_onnx, "torch": of_torch}
+READERS = {"onnx": load_onnx, "torch": load_torch}
 SUFFIXES = {"onnx": "onnx", "torch": "pt2"}
 
 
@@ -32,7 +32,7 @@ def test_what_is_exported_gives_the_same_embeddings_of_any_number_of_images(
     assert {path.name for path in place.parent.iterdir()} == {place.name, f"{place.name}.md"}
     network = sl.load(own_run)
     embed = READERS[kind](place)
-    test = network.images.splits.test.images_NCHW.float() / 255
+    test = network.datamodule.splits.test.images_NCHW.float() / 255
     for count in (1, 3, 100):
         assert torch.allclose(embed(test[:count]), network.embed(test[:count]), atol=1e-5)
 
@@ -65,8 +65,8 @@ def test_every_kind_of_network_can_be_exported(network: str, call: Call, tmp_pat
     quick_run(tmp_path / "run", *overrides, "trainer.max_steps=1", "trainer.log_every_n_steps=1")
     assert call(export, "checkpoint=run", "out=net.onnx").status == 0
     original = sl.load(tmp_path / "run")
-    images_NCHW = torch.rand(3, 1, *[original.images.image_size] * 2)
-    z_ND = of_onnx(tmp_path / "net.onnx")(images_NCHW)
+    images_NCHW = torch.rand(3, 1, *[original.datamodule.image_size] * 2)
+    z_ND = load_onnx(tmp_path / "net.onnx")(images_NCHW)
     assert torch.allclose(z_ND, original.embed(images_NCHW), atol=1e-4)
     assert torch.allclose(z_ND.norm(dim=1), torch.ones(3), atol=1e-5)
 
@@ -87,7 +87,7 @@ def test_what_computes_something_else_is_not_kept(
     kind: str, by: float, call: Call, own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = READERS[kind]
-    monkeypatch.setattr(exporting, f"of_{kind}", lambda place: lambda images: reader(place)(images) + by)
+    monkeypatch.setattr(exporting, f"load_{kind}", lambda place: lambda images: reader(place)(images) + by)
     ended = call(export, f"checkpoint={own_run}", f"format={kind}")
     assert ended.status == 2
     assert "The exported network gives embeddings that differ from the original's by up to" in ended.err
@@ -186,7 +186,7 @@ def test_the_card_of_faces_says_what_they_must_not_be_used_for(
     digits_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = sl.load(digits_run)
-    monkeypatch.setattr(type(network.images), "limitations", Lfw.limitations)
+    monkeypatch.setattr(type(network.datamodule), "limitations", Lfw.limitations)
     told = "\n".join(limits(network))
     assert "**It must not be used** to identify or to authenticate people" in told
 
@@ -203,5 +203,5 @@ def test_the_card_repeats_the_limitations_that_a_data_set_declares(
 ) -> None:
     network = sl.load(digits_run)
     before = list(limits(network))
-    monkeypatch.setattr(type(network.images), "limitations", ("Not for cheques.",))
+    monkeypatch.setattr(type(network.datamodule), "limitations", ("Not for cheques.",))
     assert list(limits(network)) == [*before, "Not for cheques."]

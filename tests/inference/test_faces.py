@@ -22,7 +22,7 @@ import siamese_lab as sl
 from siamese_lab import export, search, verify
 from siamese_lab.data.io.image_files import ImageFiles
 from siamese_lab.data.sets.lfw import SUFFIX, Lfw
-from siamese_lab.inference.export import of_onnx
+from siamese_lab.inference.export import load_onnx
 from siamese_lab.metrics.retrieval import recall_at_k
 
 Call = Callable[..., Ended]
@@ -45,7 +45,7 @@ def run(real_root: Path, real_cache: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def images(run: Path) -> Lfw:
-    images = sl.load(run).images
+    images = sl.load(run).datamodule
     assert isinstance(images, Lfw)
     return images
 
@@ -93,7 +93,7 @@ def test_ten_pairs_are_decided(call: Call, run: Path, folder: Path, pairs: list[
         assert ("decision   the same" in ended.out) == decided
         right += decided == same
         print(f"{left} – {other}: {'one person' if same else 'two people'}; {' '.join(ended.out.split()[:4])}")
-    print(f"{right} of {PAIRS} right; threshold {network.threshold.told()}")
+    print(f"{right} of {PAIRS} right; threshold {network.threshold.describe()}")
     if GIVEN is not None:
         assert right >= 7
         assert network.threshold.accuracy > 0.7
@@ -118,8 +118,8 @@ def test_elsewhere_it_finds_as_many(call: Call, run: Path, tmp_path: Path) -> No
     ended = call(export, f"checkpoint={run}", "out=faces.onnx")
     assert ended.status == 0, ended.err
     network = sl.load(run)
-    part = network.images.splits.test if GIVEN is not None else network.images.splits.validation
-    embed = of_onnx(tmp_path / "faces.onnx")
+    part = network.datamodule.splits.test if GIVEN is not None else network.datamodule.splits.validation
+    embed = load_onnx(tmp_path / "faces.onnx")
     batches = part.images_NCHW.split(256)
     z_ND = torch.cat([embed(torch.from_numpy(batch.numpy().astype(np.float32) / 255)) for batch in batches])
     here, there = (recall_at_k(each, part.labels_N, k=(1,))[1] for each in (network.embed(part.images_NCHW), z_ND))

@@ -26,7 +26,7 @@ def picture(seed: int, side: int = 40, channels: int = 0) -> np.ndarray:
 
 
 def test_the_twin_is_the_network_that_was_trained(network: sl.TrainedNetwork) -> None:
-    images_BCHW = network.images.splits.test.images_NCHW[:7]
+    images_BCHW = network.datamodule.splits.test.images_NCHW[:7]
     expected_BD = network.trained.network.eval()(images_BCHW.float() / 255)
     assert torch.allclose(network.embed(images_BCHW), expected_BD, atol=1e-6)
     assert torch.allclose(network.embed(images_BCHW.float() / 255), expected_BD, atol=1e-6)
@@ -34,7 +34,7 @@ def test_the_twin_is_the_network_that_was_trained(network: sl.TrainedNetwork) ->
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_the_size_of_batches_changes_nothing(network: sl.TrainedNetwork, batch_size: int) -> None:
-    images_BCHW = network.images.splits.test.images_NCHW[:7]
+    images_BCHW = network.datamodule.splits.test.images_NCHW[:7]
     assert torch.allclose(network.embed(images_BCHW, batch_size=batch_size), network.embed(images_BCHW), atol=1e-6)
 
 
