@@ -5,7 +5,7 @@ The strategies themselves are in `siamese_lab.samplers`. What a training selects
 """
 
 from siamese_lab.inspection.chosen_distances import chosen_distances, density, draw_chosen
-from siamese_lab.inspection.picks import Picks, pick, informative_pair
+from siamese_lab.inspection.picks import Picks, informative_pair, pick
 from siamese_lab.inspection.picks_picture import draw_picks
 
-__all__ = ["Picks", "chosen_distances", "density", "draw_chosen", "draw_picks", "pick", "informative_pair"]
+__all__ = ["Picks", "chosen_distances", "density", "draw_chosen", "draw_picks", "informative_pair", "pick"]

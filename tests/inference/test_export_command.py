@@ -14,7 +14,7 @@ from siamese_lab import export
 from siamese_lab.data.sets.lfw import Lfw
 from siamese_lab.inference import export as exporting
 from siamese_lab.inference.export import greatest_difference, load_onnx, load_torch
-from siamese_lab.inference.model_card import limits, model_card
+from siamese_lab.inference.model_card import limitations_section, model_card
 from siamese_lab.inference.threshold import stored_threshold
 
 Call = Callable[..., Ended]
@@ -187,7 +187,7 @@ def test_the_card_of_faces_says_what_they_must_not_be_used_for(
 ) -> None:
     network = sl.load(digits_run)
     monkeypatch.setattr(type(network.datamodule), "limitations", Lfw.limitations)
-    told = "\n".join(limits(network))
+    told = "\n".join(limitations_section(network))
     assert "**It must not be used** to identify or to authenticate people" in told
 
 
@@ -202,6 +202,6 @@ def test_the_card_repeats_the_limitations_that_a_data_set_declares(
     digits_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = sl.load(digits_run)
-    before = list(limits(network))
+    before = list(limitations_section(network))
     monkeypatch.setattr(type(network.datamodule), "limitations", ("Not for cheques.",))
-    assert list(limits(network)) == [*before, "Not for cheques."]
+    assert list(limitations_section(network)) == [*before, "Not for cheques."]

@@ -26,11 +26,13 @@ NEEDED = ("a.png", "checkpoint=run", "in=here")
 
 
 def test_words_and_options_come_in_any_order_and_the_last_one_holds() -> None:
-    read = COMMAND.read(["k=3", "checkpoint=outputs/seed=0", "force=True", "a.png", "in='a b'", "k=4", "threshold=0.5"])
+    read = COMMAND.parse_options(
+        ["k=3", "checkpoint=outputs/seed=0", "force=True", "a.png", "in='a b'", "k=4", "threshold=0.5"]
+    )
     assert read == Options(Path("a.png"), Path("outputs/seed=0"), Path("a b"), 4, 0.5, "onnx", True)
-    assert COMMAND.read(NEEDED) == Options(Path("a.png"), Path("run"), Path("here"))
-    assert COMMAND.read([*NEEDED, "threshold=null"]).threshold is None
-    assert COMMAND.read(["./k=3.png", *NEEDED[1:]]).left == Path("k=3.png")
+    assert COMMAND.parse_options(NEEDED) == Options(Path("a.png"), Path("run"), Path("here"))
+    assert COMMAND.parse_options([*NEEDED, "threshold=null"]).threshold is None
+    assert COMMAND.parse_options(["./k=3.png", *NEEDED[1:]]).left == Path("k=3.png")
 
 
 WRONG = {
@@ -52,7 +54,7 @@ WRONG = {
 @pytest.mark.parametrize("line", WRONG)
 def test_what_is_wrong_is_said(line: str) -> None:
     with pytest.raises(ValueError, match=re.escape(WRONG[line])):
-        COMMAND.read(line.split())
+        COMMAND.parse_options(line.split())
 
 
 def test_help_tells_every_option_with_its_default() -> None:

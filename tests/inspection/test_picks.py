@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.stats import chisquare
 
 from siamese_lab import samplers
-from siamese_lab.inspection import draw_picks, pick, informative_pair
+from siamese_lab.inspection import draw_picks, informative_pair, pick
 from siamese_lab.inspection.picks import Pair
 from siamese_lab.inspection.picks_picture import SHOWN
 

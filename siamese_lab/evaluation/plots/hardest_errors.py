@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from siamese_lab.data.preview import short_name
 from siamese_lab.evaluation.evaluation import Evaluation
 from siamese_lab.evaluation.hardest import HardPairs, find_hardest_errors
-from siamese_lab.evaluation.plots.cells import Sheet, wrap_name, fetch_images
+from siamese_lab.evaluation.plots.cells import Sheet, fetch_images, wrap_name
 from siamese_lab.evaluation.stages import Stages
 
 PAIRS, ROWS = 16, 8

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from siamese_lab.evaluation.evaluation import Evaluation
-from siamese_lab.evaluation.plots.cells import RIGHT, WRONG, Sheet, wrap_name, fetch_images
+from siamese_lab.evaluation.plots.cells import RIGHT, WRONG, Sheet, fetch_images, wrap_name
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics.retrieval import nearest
 
