@@ -57,7 +57,7 @@ class Threshold:
     """Description of the pairs that the threshold was chosen on."""
     chosen_pairs: int
     measured_on: str
-    """Description of the pairs that the accuracy and both rates were measured on. The threshold was not chosen on them."""
+    """Description of the pairs for the accuracy and both rates. The threshold was not chosen on these pairs."""
     positives: int
     """Number of measured pairs of one class."""
     negatives: int

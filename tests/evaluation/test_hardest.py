@@ -1,4 +1,4 @@
-"""The hardest pairs: against plain loops, whatever the tiles."""
+"""The hardest pairs are compared with plain loops, for several tile sizes."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from siamese_lab.evaluation.hardest import find_hardest_errors
 
 
 def greedy(pairs: list[tuple[float, int, int]], number: int) -> list[tuple[int, int]]:
-    """In order, without those of which an image was in one before."""
+    """Return the first pairs in order. A pair is skipped if an earlier pair contains one of its images."""
     taken: set[int] = set()
     chosen = []
     for _, left, right in sorted(pairs):

@@ -1,4 +1,4 @@
-"""The threshold: the best of the pairs it is chosen on, with the rates of others, and kept beside the run."""
+"""The threshold is the best one on its pairs, has error rates on other pairs, and is stored in the run folder."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_it_is_the_best_of_half_of_the_pairs_and_its_rates_are_those_of_the_othe
 
 def test_it_says_whether_the_network_knew_the_classes(own_run: Path) -> None:
     network = sl.load(own_run)
-    assert network.threshold.chosen_on == "pairs of validation images of Digits, whose classes it was trained on"
+    assert network.threshold.chosen_on == "pairs of validation images of Digits (classes seen in training)"
     validation = network.datamodule.splits.validation
     others = type(validation)(validation.images_NCHW, validation.labels_N, tuple("abcdef"))
     network.datamodule.splits = network.datamodule.splits._replace(validation=others)
@@ -75,7 +75,7 @@ def test_other_weights_have_another(own_run: Path) -> None:
 @pytest.mark.parametrize("content", ["{", "{}", '{"schema_version": 2}', '{"schema_version": 1, "foo": 1}', "[]"])
 def test_a_damaged_one_is_named(own_run: Path, content: str) -> None:
     (own_run / "threshold.json").write_text(content)
-    with pytest.raises(ValueError, match=r"threshold.json is damaged or of another version .* Delete it, and the"):
+    with pytest.raises(ValueError, match=r"threshold.json is damaged, or another version .* Delete the file"):
         _ = sl.load(own_run).threshold
 
 
@@ -83,7 +83,7 @@ def test_images_that_make_no_pairs_give_none(own_run: Path) -> None:
     network = sl.load(own_run)
     splits = network.datamodule.splits
     network.datamodule.splits = splits._replace(validation=splits.validation.classes([0]))
-    with pytest.raises(ValueError, match=r"make too few of one class and of two. Give one: threshold=0.8"):
+    with pytest.raises(ValueError, match=r"at least 2 pairs of one class .*Digits give fewer\. Set threshold=0.8"):
         _ = network.threshold
 
 
@@ -93,4 +93,4 @@ def test_a_folder_that_cannot_be_written_costs_only_the_next_time(own_run: Path,
 
     monkeypatch.setattr(thresholds, "write_threshold", refuse)
     assert 0 < sl.load(own_run).threshold.threshold < 2
-    assert "could not be kept in" in capsys.readouterr().err
+    assert "could not be stored in" in capsys.readouterr().err

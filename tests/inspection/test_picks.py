@@ -1,4 +1,4 @@
-"""What is counted and drawn for a pair is what the strategies' definitions say, by plain loops over the batch."""
+"""The counts and the picture of a pair follow the definitions of the strategies, by plain loops over the batch."""
 
 import math
 
@@ -52,7 +52,7 @@ def test_shares_are_those_of_the_definitions() -> None:
     picks = pick(built("random", "hard", "semi_hard", "batch_hard", "distance_weighted"), z_BD, labels_B, pair, draws)
     d_ap, d_an_N = picks.d_ap, picks.d_an_N
     window_N = (d_an_N > d_ap) & (d_an_N < d_ap + MARGIN)
-    assert 2 <= window_N.sum() < len(window_N), "the pair tells something"
+    assert 2 <= window_N.sum() < len(window_N), "the window holds some negatives, but not all"
     assert picks.share["hard"].tolist() == [1.0] + [0.0] * (len(d_an_N) - 1)
     assert picks.share["semi_hard"][~window_N].sum() == 0
     assert picks.share["distance_weighted"][d_an_N >= 1.4].sum() == 0
@@ -75,7 +75,7 @@ def test_several_negatives_of_a_pair_share_it() -> None:
 def test_the_informative_pair_is_the_best_of_all(seed: int) -> None:
     z_BD, labels_B = batch(seed, classes=4, each=3)
 
-    def telling(anchor: int, positive: int) -> int:
+    def score(anchor: int, positive: int) -> int:
         d_ap = distance(z_BD, anchor, positive)
         d_an = [distance(z_BD, anchor, each) for each in range(len(labels_B)) if labels_B[each] != labels_B[anchor]]
         nearer = sum(d < d_ap for d in d_an)
@@ -90,10 +90,10 @@ def test_the_informative_pair_is_the_best_of_all(seed: int) -> None:
     ]
     pair = informative_pair(z_BD, labels_B, MARGIN)
     assert tuple(pair) in pairs
-    assert telling(*pair) == max(telling(*each) for each in pairs)
+    assert score(*pair) == max(score(*each) for each in pairs)
 
 
-def test_what_cannot_be_shown_is_said() -> None:
+def test_invalid_arguments_are_explained() -> None:
     z_BD, labels_B = batch()
     anchor, positive = informative_pair(z_BD, labels_B)
     stranger = int((labels_B != labels_B[anchor]).nonzero()[0])
@@ -107,9 +107,9 @@ def test_what_cannot_be_shown_is_said() -> None:
     nearest = min((index for index in d if index != anchor), key=lambda index: d[index])
     with pytest.raises(ValueError, match=f"'batch_hard' does not pair anchor {anchor} with positive {nearest}"):
         pick(built("batch_hard"), z_BD, labels_B, Pair(anchor, nearest))
-    with pytest.raises(ValueError, match="at least 1 draw, but draws is 0"):
+    with pytest.raises(ValueError, match="draws must be at least 1, but is 0"):
         pick(built("hard"), z_BD, labels_B, Pair(anchor, positive), draws=0)
-    with pytest.raises(ValueError, match="all 24 images are of different ones"):
+    with pytest.raises(ValueError, match="all 24 images have different classes"):
         informative_pair(z_BD, torch.arange(24))
 
 
