@@ -37,11 +37,11 @@ class StoredEmbeddings(NamedTuple):
     """Description of the network from `about_network`, plus `folder`."""
 
 
-def check_kind(place: Path) -> None:
+def check_kind(path: Path) -> None:
     """Raise UserError if the suffix is neither .npz nor .parquet, or if .parquet is asked for without pyarrow."""
-    if place.suffix not in (NPZ, PARQUET):
-        raise UserError(f"Embeddings are written to a {NPZ} or a {PARQUET} file, but out is {place}.")
-    if place.suffix == PARQUET:
+    if path.suffix not in (NPZ, PARQUET):
+        raise UserError(f"Embeddings are written to a {NPZ} or a {PARQUET} file, but out is {path}.")
+    if path.suffix == PARQUET:
         _pyarrow()
 
 
@@ -58,45 +58,45 @@ def about_network(network: TrainedNetwork) -> dict[str, Any]:
     }
 
 
-def write_embeddings(embedded: EmbeddedFolder, network: TrainedNetwork, place: Path) -> None:
-    """Write the embeddings of a folder. The suffix of `place` selects the format.
+def write_embeddings(embedded: EmbeddedFolder, network: TrainedNetwork, path: Path) -> None:
+    """Write the embeddings of a folder. The suffix of `path` selects the format.
 
     Raises:
         UserError: if the file cannot be written.
     """
-    about = json.dumps({"folder": str(embedded.place.absolute()), **about_network(network)}, ensure_ascii=False)
+    about = json.dumps({"folder": str(embedded.folder.absolute()), **about_network(network)}, ensure_ascii=False)
     changes = [SEPARATOR.join(each) for each in embedded.changes]
-    with new_file(place) as draft:
-        if place.suffix == PARQUET:
+    with new_file(path) as draft:
+        if path.suffix == PARQUET:
             _write_parquet(embedded, changes, about, draft)
         else:
             with draft.open("wb") as stream:
                 np.savez(stream, names=embedded.names, embeddings=embedded.z_ND.numpy(), changes=changes, about=about)
 
 
-def read_embeddings(place: Path) -> StoredEmbeddings:
+def read_embeddings(path: Path) -> StoredEmbeddings:
     """Read a file of embeddings.
 
     Raises:
         UserError: if the file does not exist, is damaged, or holds something else.
     """
-    if not place.is_file():
-        raise UserError(f"There is no file of embeddings at {place}. Write one with python -m siamese_lab.embed.")
+    if not path.is_file():
+        raise UserError(f"There is no file of embeddings at {path}. Write one with python -m siamese_lab.embed.")
     try:
-        stored = _read_parquet(place) if place.suffix == PARQUET else _read_npz(place)
+        stored = _read_parquet(path) if path.suffix == PARQUET else _read_npz(path)
         if not {"folder", "weights", "checkpoint"} <= stored.about.keys():
             raise KeyError("the description of the network")
     except UserError:
         raise
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"{place} is not a readable file of embeddings ({error}). Write it again with python -m siamese_lab.embed."
+            f"{path} is not a readable file of embeddings ({error}). Write it again with python -m siamese_lab.embed."
         ) from error
     return stored
 
 
-def _read_npz(place: Path) -> StoredEmbeddings:
-    with np.load(place, allow_pickle=False) as stored:
+def _read_npz(path: Path) -> StoredEmbeddings:
+    with np.load(path, allow_pickle=False) as stored:
         names = tuple(str(name) for name in stored["names"])
         return StoredEmbeddings(names, torch.from_numpy(stored["embeddings"]), json.loads(str(stored["about"])))
 
@@ -113,9 +113,9 @@ def _write_parquet(embedded: EmbeddedFolder, changes: list[str], about: str, dra
     parquet.write_table(table, draft)
 
 
-def _read_parquet(place: Path) -> StoredEmbeddings:
+def _read_parquet(path: Path) -> StoredEmbeddings:
     _, parquet = _pyarrow()
-    table = parquet.read_table(place)
+    table = parquet.read_table(path)
     names = tuple(table["name"].to_pylist())
     z_ND = torch.from_numpy(np.stack(table["embedding"].to_numpy()))
     return StoredEmbeddings(names, z_ND, json.loads(table.schema.metadata[ABOUT.encode()]))

@@ -48,14 +48,14 @@ def check_able(kind: Format) -> None:
         _onnx()
 
 
-def export(network: SiameseNetwork, shape_CHW: tuple[int, int, int], kind: Format, place: Path, about: str) -> float:
+def export(network: SiameseNetwork, shape_CHW: tuple[int, int, int], kind: Format, path: Path, about: str) -> float:
     """Write a network to a file, and compare the exported network with the original on random images.
 
     Args:
         network: a network on the CPU.
         shape_CHW: shape of one input image.
         kind: the format.
-        place: path of the file. An existing file is overwritten.
+        path: path of the file. An existing file is overwritten.
         about: JSON text that is stored in the file.
 
     Returns:
@@ -69,12 +69,12 @@ def export(network: SiameseNetwork, shape_CHW: tuple[int, int, int], kind: Forma
     batch = torch.export.Dim("batch", min=1)
     with torch.no_grad(), _without_export_messages():
         if kind == "onnx":
-            write_onnx(module, two_BCHW, batch, place, about)
-            exported = load_onnx(place)
+            write_onnx(module, two_BCHW, batch, path, about)
+            exported = load_onnx(path)
         else:
             program = torch.export.export(module, (two_BCHW,), dynamic_shapes={INPUT: {0: batch}})
-            torch.export.save(program, place, extra_files={"about.json": about})
-            exported = load_torch(place)
+            torch.export.save(program, path, extra_files={"about.json": about})
+            exported = load_torch(path)
         difference = greatest_difference(module, exported, shape_CHW)
     if not difference <= TOLERANCE:
         raise UserError(
@@ -85,7 +85,7 @@ def export(network: SiameseNetwork, shape_CHW: tuple[int, int, int], kind: Forma
     return difference
 
 
-def write_onnx(module: nn.Module, example: Tensor, batch: Any, place: Path, about: str) -> None:
+def write_onnx(module: nn.Module, example: Tensor, batch: Any, path: Path, about: str) -> None:
     """Write an .onnx file that contains the weights."""
     _onnx()
     program = torch.onnx.export(
@@ -99,13 +99,13 @@ def write_onnx(module: nn.Module, example: Tensor, batch: Any, place: Path, abou
     )
     assert program is not None
     program.model.metadata_props["siamese_lab"] = about
-    program.save(place, external_data=False)
+    program.save(path, external_data=False)
 
 
-def load_onnx(place: Path) -> Embed:
+def load_onnx(path: Path) -> Embed:
     """Return a function that computes embeddings with an .onnx file, in onnxruntime on the CPU."""
     _, runtime = _onnx()
-    session = runtime.InferenceSession(str(place), providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def embed(images_BCHW: Tensor) -> Tensor:
         (z_BD,) = session.run([OUTPUT], {INPUT: np.ascontiguousarray(images_BCHW.numpy())})
@@ -114,9 +114,9 @@ def load_onnx(place: Path) -> Embed:
     return embed
 
 
-def load_torch(place: Path) -> Embed:
+def load_torch(path: Path) -> Embed:
     """Return a function that computes embeddings with a program of `torch.export`."""
-    embed: Embed = torch.export.load(place).module()
+    embed: Embed = torch.export.load(path).module()
     return embed
 
 

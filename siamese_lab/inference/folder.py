@@ -27,7 +27,7 @@ SHOWN = 5
 class EmbeddedFolder(NamedTuple):
     """The embeddings of the images in a folder, with the names of the files."""
 
-    place: Path
+    folder: Path
     names: tuple[str, ...]
     """Paths of the files relative to the folder, with / as separator."""
     z_ND: Tensor
@@ -38,7 +38,7 @@ class EmbeddedFolder(NamedTuple):
 
 def embed_folder(
     network: TrainedNetwork,
-    place: Path,
+    folder: Path,
     *,
     batch_size: int = BATCH,
     skip_unreadable: bool = False,
@@ -48,7 +48,7 @@ def embed_folder(
 
     Args:
         network: the network.
-        place: the folder.
+        folder: folder that holds the images.
         batch_size: number of images that are decoded and embedded together.
         skip_unreadable: if True, skip files that are not readable images, and print their names. If False, raise.
         console: console that shows progress.
@@ -58,14 +58,14 @@ def embed_folder(
     """
     if batch_size < 1:
         raise UserError(f"batch_size must be at least 1, but is {batch_size}.")
-    names = list_files(place)
+    names = list_files(folder)
     kept: list[str] = []
     parts: list[Tensor] = []
     changes: list[tuple[str, ...]] = []
-    with Stages(console).running(f"Embedding {place.name or place}", len(names)) as advance:
+    with Stages(console).running(f"Embedding {folder.name or folder}", len(names)) as advance:
         for start in range(0, len(names), batch_size):
             some = names[start : start + batch_size]
-            readable, prepared = _prepare_files(network, place, some, skip_unreadable, before=start)
+            readable, prepared = _prepare_files(network, folder, some, skip_unreadable, before=start)
             if readable:
                 kept += readable
                 changes += prepared.changes
@@ -73,23 +73,23 @@ def embed_folder(
             advance(len(some))
     if not kept:
         raise UserError(
-            f"{place} holds {len(names):,} files, but none of them is a readable image. Name a folder of images."
+            f"{folder} holds {len(names):,} files, but none of them is a readable image. Name a folder of images."
         )
-    return EmbeddedFolder(place, tuple(kept), torch.cat(parts), tuple(changes))
+    return EmbeddedFolder(folder, tuple(kept), torch.cat(parts), tuple(changes))
 
 
-def list_files(place: Path) -> tuple[str, ...]:
+def list_files(folder: Path) -> tuple[str, ...]:
     """Return the names of all files in a folder, sorted folder by folder. Hidden files are skipped.
 
     Raises:
         UserError: if the folder does not exist or holds no file.
     """
-    if not place.is_dir():
-        problem = f"{place} is a file, not a folder" if place.exists() else f"There is no folder {place}"
+    if not folder.is_dir():
+        problem = f"{folder} is a file, not a folder" if folder.exists() else f"There is no folder {folder}"
         raise UserError(f"{problem}. Name a folder that holds images.")
-    names = tuple(name for name in list_images(place, "").names if not any(map(_is_hidden, name.split("/"))))
+    names = tuple(name for name in list_images(folder, "").names if not any(map(_is_hidden, name.split("/"))))
     if not names:
-        raise UserError(f"The folder {place} holds no files. Name a folder that holds images.")
+        raise UserError(f"The folder {folder} holds no files. Name a folder that holds images.")
     return names
 
 
@@ -98,25 +98,25 @@ def _is_hidden(part: str) -> bool:
 
 
 def _prepare_files(
-    network: TrainedNetwork, place: Path, names: Sequence[str], skip: bool, before: int
+    network: TrainedNetwork, folder: Path, names: Sequence[str], skip: bool, before: int
 ) -> tuple[list[str], PreparedImages]:
     """Prepare the readable images, and raise or print a message for each unreadable file.
 
     Args:
         network: the network.
-        place: the folder.
+        folder: folder that holds the images.
         names: names of the files.
         skip: if True, print the names of unreadable files. If False, raise UserError.
         before: number of files that were read earlier.
     """
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        outcomes = list(threads.map(_image_reader(network, place), names))
+        outcomes = list(threads.map(_image_reader(network, folder), names))
     bad = [str(each) for each in outcomes if isinstance(each, UserError)]
     if bad and not skip:
         shown = "\n  ".join(bad[:SHOWN])
         more = f"\n  and {len(bad) - SHOWN:,} more" if len(bad) > SHOWN else ""
         raise UserError(
-            f"{len(bad):,} of the first {before + len(names):,} files in {place} cannot be read as images:\n"
+            f"{len(bad):,} of the first {before + len(names):,} files in {folder} cannot be read as images:\n"
             f"  {shown}{more}\n"
             "Set skip_unreadable=true to skip such files."
         )
@@ -129,10 +129,10 @@ def _prepare_files(
     return [name for name, _ in good], PreparedImages(torch.stack(images), changes)
 
 
-def _image_reader(network: TrainedNetwork, place: Path) -> Callable[[str], tuple[Tensor, tuple[str, ...]] | UserError]:
+def _image_reader(network: TrainedNetwork, folder: Path) -> Callable[[str], tuple[Tensor, tuple[str, ...]] | UserError]:
     def read_or_error(name: str) -> tuple[Tensor, tuple[str, ...]] | UserError:
         try:
-            return prepare_image(place / name, network.datamodule)
+            return prepare_image(folder / name, network.datamodule)
         except UserError as error:
             return error
 

@@ -21,7 +21,7 @@ from siamese_lab.metrics.nearest import nearest
 class Gallery(NamedTuple):
     """The images to search, with their embeddings."""
 
-    place: Path
+    folder: Path
     """Folder that the names are relative to."""
     names: tuple[str, ...]
     z_ND: Tensor
@@ -37,7 +37,7 @@ class Hit(NamedTuple):
 
 
 def gallery_of(
-    network: TrainedNetwork, place: Path, *, skip_unreadable: bool = False, console: Console | None = None
+    network: TrainedNetwork, path: Path, *, skip_unreadable: bool = False, console: Console | None = None
 ) -> Gallery:
     """Build a gallery: embed the images of a folder, or read a file that `siamese_lab.embed` wrote.
 
@@ -45,13 +45,13 @@ def gallery_of(
         UserError: in the same cases as `embed_folder` and `read_embeddings`, and if another network computed the
             embeddings.
     """
-    if place.is_dir() or place.suffix not in (embeddings_file.NPZ, embeddings_file.PARQUET):
-        embedded = embed_folder(network, place, skip_unreadable=skip_unreadable, console=console)
-        return Gallery(place, embedded.names, embedded.z_ND)
-    stored = embeddings_file.read_embeddings(place)
+    if path.is_dir() or path.suffix not in (embeddings_file.NPZ, embeddings_file.PARQUET):
+        embedded = embed_folder(network, path, skip_unreadable=skip_unreadable, console=console)
+        return Gallery(path, embedded.names, embedded.z_ND)
+    stored = embeddings_file.read_embeddings(path)
     if stored.about["weights"] != fingerprint(network.network):
         raise UserError(
-            f"The embeddings in {place} were computed by another network ({stored.about['checkpoint']}), so distances "
+            f"The embeddings in {path} were computed by another network ({stored.about['checkpoint']}), so distances "
             "to embeddings by this network have no meaning. Embed the folder again with python -m siamese_lab.embed."
         )
     return Gallery(Path(stored.about["folder"]), stored.names, stored.z_ND)
@@ -69,19 +69,19 @@ def search(network: TrainedNetwork, query: Path, gallery: Gallery, k: int) -> li
     itself = _index_in_gallery(query, gallery)
     num_candidates = len(gallery.names) - (itself is not None)
     if not num_candidates:
-        raise UserError(f"{gallery.place} holds only the query, but a search needs at least 1 other image.")
+        raise UserError(f"{gallery.folder} holds only the query, but a search needs at least 1 other image.")
     leave_out = None if itself is None else torch.tensor([itself])
     found = nearest(z_1D, gallery.z_ND, min(k, num_candidates), leave_out)
     names = [gallery.names[index] for index in found.index_Qk[0].tolist()]
     return [
-        Hit(gallery.place / name, name, distance)
+        Hit(gallery.folder / name, name, distance)
         for name, distance in zip(names, found.distance_Qk[0].tolist(), strict=True)
     ]
 
 
 def _index_in_gallery(query: Path, gallery: Gallery) -> int | None:
     """Return the index of the query in the gallery, or None if the query is not in the gallery."""
-    folder, query = gallery.place.resolve(), query.resolve()
+    folder, query = gallery.folder.resolve(), query.resolve()
     if not query.is_relative_to(folder):
         return None
     name = query.relative_to(folder).as_posix()

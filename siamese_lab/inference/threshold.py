@@ -85,12 +85,12 @@ def load_or_choose_threshold(trained: Trained, datamodule: DataModule, fabric: F
     """
     if (stored := stored_threshold(trained)) is not None:
         return stored
-    place = threshold_path(trained.checkpoint)
+    path = threshold_path(trained.checkpoint)
     chosen = choose_threshold(trained, datamodule, fabric)
     try:
-        write_threshold(chosen, place)
+        write_threshold(chosen, path)
     except OSError as error:
-        announce(f"The threshold could not be stored in {place} ({error.strerror}), so the next use chooses it again.")
+        announce(f"The threshold could not be stored in {path} ({error.strerror}), so the next use chooses it again.")
     return chosen
 
 
@@ -193,29 +193,29 @@ def fingerprint(network: SiameseNetwork) -> str:
     return digest.hexdigest()
 
 
-def write_threshold(threshold: Threshold, place: Path) -> None:
+def write_threshold(threshold: Threshold, path: Path) -> None:
     """Write a threshold file completely or not at all."""
-    draft = place.with_name(f"{place.name}.draft")
+    draft = path.with_name(f"{path.name}.draft")
     content = {"schema_version": SCHEMA_VERSION, **asdict(threshold)}
     draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(place)
+    draft.replace(path)
 
 
-def read_threshold(place: Path) -> Threshold | None:
+def read_threshold(path: Path) -> Threshold | None:
     """Read a threshold file. Return None if there is none.
 
     Raises:
         UserError: if the file is damaged, or another version wrote it.
     """
-    if not place.is_file():
+    if not path.is_file():
         return None
     try:
-        content: Mapping[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+        content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if content["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
         return Threshold(**{name: value for name, value in content.items() if name != "schema_version"})
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
-            f"{place} is damaged, or another version of siamese_lab wrote it ({error}). Delete the file. The next use "
+            f"{path} is damaged, or another version of siamese_lab wrote it ({error}). Delete the file. The next use "
             "chooses the threshold again."
         ) from error

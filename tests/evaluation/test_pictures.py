@@ -101,13 +101,13 @@ def test_queries_are_of_different_classes_and_never_alone() -> None:
 def test_the_map_shows_whole_classes_the_largest_picked_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding_map, "MAX_IMAGES", 100)
     labels_N = torch.arange(40).repeat_interleave(torch.tensor([9] * 10 + [4] * 30))
-    picked, shown_M = embedding_map.choose(labels_N, seed=0)
+    picked, shown_M = embedding_map.choose_images(labels_N, seed=0)
     assert sorted(picked) == list(range(10))
     assert len(shown_M) == len(shown_M.unique()) == 100
     size_C = labels_N[shown_M].bincount(minlength=40)
     assert (size_C[:10] == 9).all()
     assert size_C[10:].tolist().count(4) >= 2
-    assert embedding_map.choose(torch.zeros(500, dtype=torch.int64), 0)[1].shape == (100,)
+    assert embedding_map.choose_images(torch.zeros(500, dtype=torch.int64), 0)[1].shape == (100,)
 
 
 @pytest.mark.parametrize(

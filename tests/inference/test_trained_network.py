@@ -113,7 +113,7 @@ def test_what_is_no_image_is_named(message: str, network: sl.TrainedNetwork, tmp
 
 
 def test_other_numbers_of_images_are_not_compared(network: sl.TrainedNetwork) -> None:
-    with pytest.raises(ValueError, match="same number of images, .* but there are 2 and 3"):
+    with pytest.raises(ValueError, match=r"same number of images, .* but there are 2 and 3"):
         network.distance([picture(1)] * 2, [picture(1)] * 3)
 
 

@@ -68,7 +68,7 @@ def test_a_memory_is_looked_into() -> None:
 
 
 def test_every_triplet_is_no_choice() -> None:
-    with pytest.raises(ValueError, match="chooses no distances.*semi_hard"):
+    with pytest.raises(ValueError, match=r"chooses no distances.*semi_hard"):
         chosen_distances(samplers.build("all"), points(4, 5).float(), torch.tensor([0, 0, 1, 1]))
     with pytest.raises(ValueError, match="draws must be at least 1, but is 0"):
         chosen_distances(samplers.build("hard"), points(4, 5).float(), torch.tensor([0, 0, 1, 1]), draws=0)

@@ -24,7 +24,7 @@ NAMES: dict[str, str] = {"tsne": "t-SNE", "umap": "UMAP"}
 def draw_embedding_map(evaluation: Evaluation, method: Method, seed: int, stages: Stages) -> Figure:
     """Draw each image as a point. Each highlighted class has its own color and marker."""
     labels_N, names = evaluation.table.labels_N, evaluation.table.class_names
-    picked, shown_M = choose(labels_N, seed)
+    picked, shown_M = choose_images(labels_N, seed)
     figure = Figure((8.6, 6), layout="constrained")
     axes = figure.subplots()
     axes.set_xticks([])
@@ -54,7 +54,7 @@ def draw_embedding_map(evaluation: Evaluation, method: Method, seed: int, stages
     return figure
 
 
-def choose(labels_N: Tensor, seed: int) -> tuple[list[int], Tensor]:
+def choose_images(labels_N: Tensor, seed: int) -> tuple[list[int], Tensor]:
     """Choose up to ten of the largest classes to highlight, and the images to show.
 
     The images of the highlighted classes come first, then images of other classes in random order. A class with very
