@@ -114,7 +114,7 @@ def forget_the_weights(content: Any) -> None:
 
 
 WRONG = {
-    set_format: f"written by another version of siamese_lab: its choices are of format {checkpoints.CONFIG_FORMAT + 1}, but this version",
+    set_format: rf"written by another version .* format {checkpoints.CONFIG_FORMAT + 1}, but this version reads",
     widen: r"do not fit the network .*: embed.weight is 32×128 instead of 16×\d+\.",
     drop_layer: r"do not fit the network .*: embed.weight is missing\.",
     choose_another_network: r"do not fit .*: backbone\S+ is not in this network; .* and [0-9]+ more\. ",
