@@ -66,7 +66,7 @@ def job(options: Options) -> None:
         skip_unreadable=options.skip_unreadable,
         console=console,
     )
-    embeddings_file.write(embedded, network, place)
+    embeddings_file.write_embeddings(embedded, network, place)
     count, dimensions = embedded.z_ND.shape
     print_plainly(
         console,

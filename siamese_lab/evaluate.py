@@ -66,9 +66,9 @@ def job(config: DictConfig) -> None:
             console=console,
         )
         evaluation.seconds["total"] = time.perf_counter() - started
-        record.write(evaluation, origin(config, trained, images, seen, fabric), folder)
+        record.write_evaluation(evaluation, origin(config, trained, images, seen, fabric), folder)
     print_figures(console, evaluation)
-    drawn = plots.write(evaluation, folder, map_by=config.map, seed=config.seed, console=console)
+    drawn = plots.write_plots(evaluation, folder, map_by=config.map, seed=config.seed, console=console)
     print_plainly(
         console,
         f"Evaluation: {short(folder / record.FILE_NAME)}",

@@ -68,7 +68,7 @@ def job(options: Options) -> None:
     card = place.with_name(f"{place.name}.md")
     for each in (place, card):
         check_new(each, options.force)
-    images, threshold = network.images, stored_threshold(network.trained)
+    images, threshold = network.datamodule, stored_threshold(network.trained)
     about = about_network(network) | {"threshold": None if threshold is None else asdict(threshold)}
     shape_CHW = (images.channels, images.image_size, images.image_size)
     with new_file(place) as draft:

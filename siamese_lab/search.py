@@ -11,7 +11,7 @@ from siamese_lab.inference.cli import Command
 from siamese_lab.inference.model import load
 from siamese_lab.inference.new_file import check_new, new_file
 from siamese_lab.inference.search import gallery_of, search
-from siamese_lab.inference.search_sheet import draw_search
+from siamese_lab.inference.search_sheet import draw_search_results
 from siamese_lab.inference.threshold import stored_threshold
 from siamese_lab.runs.display import print_plainly, short
 
@@ -70,7 +70,7 @@ def job(options: Options) -> None:
         accepted = "" if threshold is None else "  ✓" if hit.distance <= threshold else "  ✗"
         print_plainly(console, f"{rank:>3}  {hit.distance:.3f}{accepted}  {hit.name}")
     with new_file(place) as draft:
-        draw_search(options.query, hits, threshold).savefig(draft, dpi=DPI, facecolor="white")
+        draw_search_results(options.query, hits, threshold).savefig(draft, dpi=DPI, facecolor="white")
     known = "" if stored is None else f", {stored.threshold:.3f} the threshold of ✓"
     print_plainly(console, f"Of {len(gallery.names):,} images{known}. Picture: {short(place)}")
 

@@ -60,7 +60,7 @@ def job(options: Options) -> None:
         Console(),
         f"distance   {distance:.3f}",
         f"decision   {'the same' if distance <= threshold else 'different'}",
-        f"threshold  {network.threshold.told() if given is None else f'{given:.3f}, as given'}",
+        f"threshold  {network.threshold.describe() if given is None else f'{given:.3f}, as given'}",
     )
 
 

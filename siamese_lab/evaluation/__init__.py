@@ -1,7 +1,11 @@
-"""From a trained network to everything that is reported of it: figures with intervals, and pictures."""
+"""Evaluate a trained network: metric values with confidence intervals, a table, a record file and pictures.
 
-from siamese_lab.evaluation.evaluation import Evaluation, Figure, Protocol
+The metrics are computed in `siamese_lab.metrics`. The data sets define their own protocols in `siamese_lab.data`.
+Embedding new images, thresholds and export are in `siamese_lab.inference`.
+"""
+
+from siamese_lab.evaluation.evaluation import Evaluation, MetricValue, Protocol
 from siamese_lab.evaluation.evaluator import evaluate
 from siamese_lab.evaluation.trained import Trained, load
 
-__all__ = ["Evaluation", "Figure", "Protocol", "Trained", "evaluate", "load"]
+__all__ = ["Evaluation", "MetricValue", "Protocol", "Trained", "evaluate", "load"]

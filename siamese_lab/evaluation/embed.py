@@ -1,6 +1,6 @@
-"""The embeddings of all images of a table, in their order.
+"""Embed all images of a table, in the order of the table.
 
-Shapes: N images, B at a time, D embedding dimensions.
+Shapes: N images, B images per batch, D embedding dimensions.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,20 +24,20 @@ def embed(
     batch_size: int = 512,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Tensor:
-    """What the network makes of each image: float32 (N, D) on the device, of unit norm where the network normalises.
+    """Return the network's output for each image: float32 (N, D) on the device, of unit norm if the network normalizes.
 
     Args:
-        network: on the device of `fabric`; in evaluation mode for as long as this takes.
+        network: on the device of `fabric`. It is in evaluation mode while this function runs.
         table: the images.
-        fabric: whose device and precision are used.
-        batch_size: images at a time.
-        advance: is told of every batch how many images it had.
+        fabric: the device and the precision.
+        batch_size: number of images per batch.
+        advance: called after every batch with the number of images in that batch.
 
     Raises:
         UserError: if there are no images.
     """
     if not len(table):
-        raise UserError("There is nothing to evaluate: the set has no images.")
+        raise UserError("There is nothing to evaluate: the data set has 0 images, but at least 1 is needed.")
     parts = []
     with evaluating(network, fabric):
         for batch in InOrder(table, batch_size):
@@ -48,7 +48,7 @@ def embed(
 
 @contextmanager
 def evaluating(network: SiameseNetwork, fabric: Fabric) -> Iterator[None]:
-    """Without gradients, in the precision of `fabric`, the network in evaluation mode meanwhile."""
+    """Run the block without gradients, in the precision of `fabric` and with the network in evaluation mode."""
     before = network.training
     network.eval()
     try:
@@ -60,7 +60,7 @@ def evaluating(network: SiameseNetwork, fabric: Fabric) -> Iterator[None]:
 
 @contextmanager
 def no_tf32() -> Iterator[None]:
-    """Convolve float32 as float32 on a GPU too, which otherwise rounds it to 10 bits."""
+    """Run the block with full float32 convolutions. By default a GPU rounds their inputs to 10 bits (TF32)."""
     convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     before = convolutions.fp32_precision
     convolutions.fp32_precision = "ieee"

@@ -1,4 +1,4 @@
-"""Which data a network is evaluated on: what it was trained with unless another set is named, if the two fit."""
+"""Choose the data that a network is evaluated on: its training data by default, or another data set that fits it."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -19,45 +19,48 @@ from siamese_lab.registry import options_of
 from siamese_lab.runs import checkpoints
 
 NODE = "evaluated_data"
-"""What configs/evaluate.yaml calls the options of the data."""
+"""Name of the data options in configs/evaluate.yaml."""
 FOLDERS = ("root", "cache")
-"""Options of data that say where it is, not what it is."""
+"""Data options that hold folders. They say where the data is, not which data it is."""
 
 
 def with_evaluated_data(arguments: Sequence[str]) -> list[str]:
-    """The command line, after what it says of data has become a part of the configuration.
+    """Move the data options of the command line into the configuration, and return the remaining command line.
 
-    `data=NAME` names a set that is composed as for training. Without it, or where the network was trained on that very
-    set, the options are those of its training. Folders are those of this machine, and only where there is none those
-    of the training.
+    `data=NAME` names a data set. Its options are composed as for training. Without `data=NAME`, or if the network was
+    trained on that data set, the options of the training are used. Folders are taken from this machine. The folders
+    of the training are used only if this machine names none.
 
     Raises:
-        UserError: for a checkpoint that is not there, not the lab's, or without its choices.
+        UserError: if the checkpoint is missing, was not written by siamese_lab, or does not hold its configuration.
     """
-    place, name = last_value("checkpoint", arguments), last_value("data", arguments)
+    checkpoint_path, name = last_value("checkpoint", arguments), last_value("data", arguments)
     rest = [argument for argument in arguments if option_of(argument) != "data"]
-    if place is None:
-        store(composed(name, arguments) if name is not None else None)
+    if checkpoint_path is None:
+        store_data_options(compose_data_options(name, arguments) if name is not None else None)
         return rest
-    checkpoint = checkpoints.find_checkpoint(Path(place))
+    checkpoint = checkpoints.find_checkpoint(Path(checkpoint_path))
     choices = choices_of(checkpoints.read_checkpoint(checkpoint), checkpoint)
     if name in (None, choices["data"]["name"]):
-        store(with_folders_of_now(choices))
+        store_data_options(with_current_folders(choices))
     else:
-        store(composed(name, arguments))
-    beside = max(number for number, argument in enumerate(rest) if option_of(argument) == "checkpoint")
-    # Quoted, as the folders of runs have names like seed=0; flags such as --help may not come between overrides.
-    rest[beside : beside + 1] = [*folders_of_then(choices, arguments), f"checkpoint={quoted(place)}"]
+        store_data_options(compose_data_options(name, arguments))
+    position = max(number for number, argument in enumerate(rest) if option_of(argument) == "checkpoint")
+    # Quoted because run folders have names like seed=0. Hydra allows no flag such as --help between overrides.
+    rest[position : position + 1] = [
+        *training_folder_overrides(choices, arguments),
+        f"checkpoint={quoted(checkpoint_path)}",
+    ]
     return rest
 
 
-def store(options: Mapping[str, Any] | None) -> None:
-    """Let configs/evaluate.yaml find the options of the data."""
+def store_data_options(options: Mapping[str, Any] | None) -> None:
+    """Store the data options where configs/evaluate.yaml reads them."""
     ConfigStore.instance().store(name=NODE, node={"data": options}, package="_global_")
 
 
-def composed(name: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """The options of a data set as training would have them, with the folders left open."""
+def compose_data_options(name: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """Compose the options of a data set as for training. The folders stay interpolations."""
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = hydra.compose("train", overrides=[f"data={name}", *searched_too(arguments)])
     options = OmegaConf.to_container(config.data)
@@ -65,87 +68,87 @@ def composed(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     return {str(option): value for option, value in options.items()}
 
 
-def with_folders_of_now(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """The data options of a training, whose folders are open again where `paths` had told them."""
-    told = {"root": choices["paths"]["data"], "cache": choices["paths"]["cache"]}
+def with_current_folders(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the data options of a training. Folders that came from `paths` are interpolations again."""
+    at_training = {"root": choices["paths"]["data"], "cache": choices["paths"]["cache"]}
     now = {"root": "${paths.data}", "cache": "${paths.cache}"}
     return {
-        option: now[option] if option in told and value == told[option] else value
+        option: now[option] if option in at_training and value == at_training[option] else value
         for option, value in choices["data"].items()
     }
 
 
-def folders_of_then(choices: Mapping[str, Any], arguments: Sequence[str]) -> list[str]:
-    """Overrides that name the folders of the training, where they are here and none are named now."""
-    said = {option_of(argument) for argument in arguments}
+def training_folder_overrides(choices: Mapping[str, Any], arguments: Sequence[str]) -> list[str]:
+    """Return overrides for the folders of the training that exist here and that the command line does not set."""
+    already_set = {option_of(argument) for argument in arguments}
     if "SIAMESE_LAB_DATA" in os.environ:
-        said.add("paths.data")
-    then = {f"paths.{option}": choices["paths"][option] for option in ("data", "cache")}
+        already_set.add("paths.data")
+    at_training = {f"paths.{option}": choices["paths"][option] for option in ("data", "cache")}
     return [
         f"{option}={quoted(folder)}"
-        for option, folder in then.items()
-        if option not in said and folder is not None and Path(folder).is_dir()
+        for option, folder in at_training.items()
+        if option not in already_set and folder is not None and Path(folder).is_dir()
     ]
 
 
-def check_fit(trained: Trained, images: data.DataModule) -> None:
-    """Raise UserError unless the images have the form that the network was trained with."""
-    wanted = trained.images()
-    if (images.channels, images.image_size) == (wanted.channels, wanted.image_size):
+def check_fit(trained: Trained, datamodule: data.DataModule) -> None:
+    """Raise UserError unless the images have the size and the channels that the network was trained with."""
+    wanted = trained.build_datamodule()
+    if (datamodule.channels, datamodule.image_size) == (wanted.channels, wanted.image_size):
         return
-    known = options_of(type(images))
+    known = options_of(type(datamodule))
     options = []
-    if images.image_size != wanted.image_size and "image_size" in known:
+    if datamodule.image_size != wanted.image_size and "image_size" in known:
         options.append(f"data.image_size={wanted.image_size}")
-    if images.channels != wanted.channels and "colour" in known:
+    if datamodule.channels != wanted.channels and "colour" in known:
         options.append(f"data.colour={str(wanted.channels == 3).lower()}")
-    fits = (images.image_size == wanted.image_size or "image_size" in known) and (
-        images.channels == wanted.channels or "colour" in known
+    fits = (datamodule.image_size == wanted.image_size or "image_size" in known) and (
+        datamodule.channels == wanted.channels or "colour" in known
     )
     advice = f"Add {' '.join(options)}." if fits else "Train a network for images of that form."
     raise UserError(
-        f"This network takes images of {form(wanted)}, as {wanted.title} has them, but "
-        f"{images.title} here has {form(images)}. {advice}"
+        f"This network takes images of {describe_form(wanted)} ({wanted.title}), but {datamodule.title} has images of "
+        f"{describe_form(datamodule)}. {advice}"
     )
 
 
-def form(images: data.DataModule) -> str:
-    """Channels and pixels, as a message says them."""
-    kind = {1: "grey", 3: "colour"}.get(images.channels, f"{images.channels} channels")
-    return f"{images.image_size}×{images.image_size} pixels in {kind}"
+def describe_form(datamodule: data.DataModule) -> str:
+    """Return the image size and the channels as a phrase for messages."""
+    kind = {1: "grayscale", 3: "color"}.get(datamodule.channels, f"{datamodule.channels} channels")
+    return f"{datamodule.image_size}×{datamodule.image_size} pixels in {kind}"
 
 
-def count_seen(trained: Trained, options: Mapping[str, Any], images: data.DataModule) -> int:
-    """How many of the classes to be tested the network was trained on.
+def count_seen(trained: Trained, options: Mapping[str, Any], datamodule: data.DataModule) -> int:
+    """Return the number of test classes that the network was trained on.
 
     Args:
         trained: the network.
-        options: of the data to test on.
-        images: that data.
+        options: options of the data to test on.
+        datamodule: the data to test on.
 
     Raises:
-        UserError: if it was trained on classes that by its own split it was not, as when a folder of images is now
-            parted in another way.
+        UserError: if the network was trained on test classes that its own split kept out of training. This happens
+            when a folder of images is now split in another way.
     """
     then = trained.choices["data"]
-    if options["name"] != then["name"] or is_elsewhere(trained, options):
+    if options["name"] != then["name"] or is_other_folder(trained, options):
         return 0
     changed = [name for name in options if name not in FOLDERS and options[name] != then.get(name)]
     here = {name: options[name] for name in FOLDERS if name in options}
-    at_training = data.build(**{**then, **here}, seed=trained.choices["seed"]) if changed else images
-    learnt, tested = set(at_training.splits.train.class_names), set(images.splits.test.class_names)
-    leaked = learnt & tested - set(at_training.splits.test.class_names)
+    at_training = data.build(**{**then, **here}, seed=trained.choices["seed"]) if changed else datamodule
+    learned, tested = set(at_training.splits.train.class_names), set(datamodule.splits.test.class_names)
+    leaked = learned & tested - set(at_training.splits.test.class_names)
     if leaked:
-        said = " ".join(f"data.{name}={options[name]}" for name in changed)
+        overrides = " ".join(f"data.{name}={options[name]}" for name in changed)
         raise UserError(
-            f"The network was trained on {len(leaked):,} of the {len(tested):,} classes that would be tested with "
-            f"{said}, such as {min(leaked)}, so its figures would not be those of unseen classes. "
-            f"Train one with {said} to report these, or test this one as it was trained."
+            f"The network was trained on {len(leaked):,} of the {len(tested):,} test classes that {overrides} "
+            f"selects, such as {min(leaked)}, so the results would not be results on unseen classes. "
+            f"Train a network with {overrides}, or evaluate this network without {overrides}."
         )
-    return len(tested & learnt)
+    return len(tested & learned)
 
 
-def is_elsewhere(trained: Trained, options: Mapping[str, Any]) -> bool:
-    """Whether a folder of images of one's own, which is a set by itself, is another than that of the training."""
+def is_other_folder(trained: Trained, options: Mapping[str, Any]) -> bool:
+    """Return whether a user's own folder of images (a data set by itself) differs from the folder of the training."""
     root = trained.choices["data"].get("root")
     return root != trained.choices["paths"]["data"] and options.get("root") != root

@@ -1,4 +1,4 @@
-"""What an evaluation finds: figures by protocol, each with its interval, and what pictures are drawn from.
+"""The result of an evaluation: metric values with intervals for each protocol, and the data that pictures need.
 
 Shapes: N images, D embedding dimensions.
 """
@@ -12,33 +12,33 @@ from siamese_lab.data.tables.base import Table
 from siamese_lab.metrics.verification import Roc
 
 
-class Figure(NamedTuple):
-    """A number, and the 95% interval around it where there is one."""
+class MetricValue(NamedTuple):
+    """The value of a metric, with a 95% interval if there is one."""
 
     value: float | None
-    """None where it cannot be told from so few images."""
+    """Value, or None if there are too few images to compute it."""
     low: float | None = None
     high: float | None = None
-    share: bool = True
-    """Whether it is a share of something, 0…1, to be shown in per cent."""
+    is_fraction: bool = True
+    """True if the value is a fraction (0…1) that is shown in percent."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way to measure, stated."""
+    """The results of one evaluation protocol, with a description of the protocol."""
 
     title: str
     how: str
-    """In a sentence that a paper could take over."""
-    figures: dict[str, Figure]
+    """Description in full sentences, ready for a paper."""
+    figures: dict[str, MetricValue]
     over: str | None = None
-    """What the intervals are over: classes, runs or episodes."""
+    """Unit that is resampled for the intervals: classes, runs or episodes."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """How many pairs, which threshold, and the like."""
+    """Settings and counts, such as the number of pairs and the threshold."""
 
 
 class ClassFigures(NamedTuple):
-    """What the images of one class found."""
+    """The retrieval results of one class: the means over the images of the class, as queries."""
 
     name: str
     images: int
@@ -49,17 +49,18 @@ class ClassFigures(NamedTuple):
 
 @dataclass
 class Evaluation:
-    """All protocols, and the embeddings they were computed from."""
+    """The results of all protocols, and the embeddings that they were computed from."""
 
     table: Table
-    """The images."""
+    """The test images."""
     z_ND: Tensor
-    """Their embeddings, of unit norm."""
+    """Embeddings of the test images, of unit norm."""
     protocols: dict[str, Protocol] = field(default_factory=dict)
     classes: list[ClassFigures] = field(default_factory=list)
-    """Of every class with at least two images, the worst first."""
+    """Retrieval results of every class with at least two images, the worst class first."""
     curves: dict[str, Roc] = field(default_factory=dict)
-    """Of the protocols of verification, by their titles."""
+    """ROC curves of the verification protocols, by the title of the protocol."""
     left_out: dict[str, str] = field(default_factory=dict)
-    """Protocols that could not be followed, and why."""
+    """Protocols that could not be evaluated, with the reason."""
     seconds: dict[str, float] = field(default_factory=dict)
+    """Duration of each stage, by its name."""

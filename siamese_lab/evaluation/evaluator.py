@@ -1,6 +1,6 @@
-"""From a network and a data set to all that is reported, by whatever protocols the set has images for.
+"""Evaluate a network on a data set, with every protocol that the data set has enough images for.
 
-Shapes: N images, M of others than the test images, D embedding dimensions.
+Shapes: N test images, M images that are not test images, D embedding dimensions.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from siamese_lab.metrics import retrieval
 from siamese_lab.networks import SiameseNetwork
 
 EPISODES = ((20, 1), (20, 5), (5, 1), (5, 5))
-"""Ways and shots, first those that Lake's runs have too."""
+"""Pairs of (ways, shots). The first pair is also the form of the official Omniglot runs (Lake et al. 2015)."""
 QUERIES = 15
-"""Images of each class that an episode classifies."""
+"""Number of images of each class that an episode classifies."""
 
 
 def evaluate(
     network: SiameseNetwork,
-    images: DataModule,
+    datamodule: DataModule,
     *,
     distance: retrieval.Distance = "cosine",
     k: Sequence[int] = retrieval.KS,
@@ -38,80 +38,87 @@ def evaluate(
     fabric: Fabric | None = None,
     console: Console | None = None,
 ) -> Evaluation:
-    """Every figure that this set can give of the network, on its test images.
+    """Compute all metrics that the data set allows, on its test images.
 
     Args:
-        network: nothing of it is changed but its device, which becomes that of `fabric`.
-        images: whose test images are retrieved, verified, classified and clustered; its validation images give the
-            threshold for pairs drawn from these.
-        distance: how retrieval compares: "cosine" the directions of embeddings, "euclidean" embeddings as they are.
-        k: of Recall@K.
-        index: "exact", or "faiss" for approximate neighbours.
-        pairs: how many to draw for verification; fewer where there are not as many, and 0 for none.
-        episodes: how many of each kind; 0 for none.
-        seed: of all that is drawn.
-        fabric: the device and precision; by default the CPU in float32.
-        console: where to show progress; by default nowhere.
+        network: the network. Only its device changes: it is moved to the device of `fabric`.
+        datamodule: the data set. The test images are used for retrieval, verification, classification and clustering.
+            The validation images are used to choose the threshold for sampled pairs.
+        distance: distance of retrieval. "cosine" compares unit vectors, "euclidean" compares the raw embeddings.
+        k: values of K for Recall@K.
+        index: "exact", or "faiss" for approximate nearest neighbors.
+        pairs: number of pairs to sample for verification, or fewer if the data set has fewer. 0 skips this protocol.
+        episodes: number of episodes of each kind. 0 skips these protocols.
+        seed: seed of all random draws.
+        fabric: the device and the precision. The default is the CPU in float32.
+        console: console that shows progress. None shows no progress.
 
     Raises:
-        UserError: for options out of range, a set without a class of two images, and embeddings that are not finite.
+        UserError: if an option is out of range, no class has two images, or an embedding is not finite.
     """
     check_counts(pairs, episodes)
-    check_classes(images.splits.test)
-    under_way = _UnderWay(network, images, fabric or Fabric(accelerator="cpu", devices=1), Stages(console), seed)
-    under_way.retrieve(distance, k, index)
+    check_classes(datamodule.splits.test)
+    run = _EvaluationRun(network, datamodule, fabric or Fabric(accelerator="cpu", devices=1), Stages(console), seed)
+    run.retrieve(distance, k, index)
     if pairs:
-        under_way.verify_drawn(pairs)
-    under_way.verify_official()
-    under_way.classify_official_runs()
+        run.verify_sampled_pairs(pairs)
+    run.verify_official_pairs()
+    run.classify_official_runs()
     if episodes:
-        under_way.classify_at_random(episodes)
-    under_way.cluster()
-    under_way.look_at_health()
-    return under_way.evaluation
+        run.classify_random_episodes(episodes)
+    run.cluster()
+    run.measure_health()
+    return run.evaluation
 
 
 def check_counts(pairs: int, episodes: int) -> None:
-    """Raise UserError for numbers of what is drawn that make no sense."""
+    """Raise UserError if the number of pairs or of episodes is out of range."""
     if pairs < 0 or pairs % 2:
-        raise UserError(f"pairs is even, as half of them are of one class, and at least 0, but is {pairs}.")
-    if episodes < 0 or episodes == 1:
-        raise UserError(f"episodes is 0, for none, or at least 2, for an interval, but is {episodes}.")
-
-
-def check_classes(table: Table) -> None:
-    """Raise UserError for images that can say nothing, before they are embedded."""
-    retrieval.check_labels(table.labels_N)
-    if len(classes := table.labels_N.unique()) < 2:
         raise UserError(
-            f"All {len(table):,} test images are of one class, {table.class_names[int(classes[0])]!r}, so there is "
-            "nothing to tell apart. Evaluate on a set of at least 2 classes."
+            f"pairs must be an even number of at least 0, but is {pairs}. Half of the pairs have one class and half "
+            "have two classes."
+        )
+    if episodes < 0 or episodes == 1:
+        raise UserError(
+            f"episodes must be 0 (no episodes) or at least 2, but is {episodes}. A single episode has no interval."
         )
 
 
-class _UnderWay:
-    """An evaluation, protocol by protocol."""
+def check_classes(table: Table) -> None:
+    """Raise UserError, before anything is embedded, if the classes of the test images allow no evaluation."""
+    retrieval.check_labels(table.labels_N)
+    if len(classes := table.labels_N.unique()) < 2:
+        raise UserError(
+            f"All {len(table):,} test images have the same class, {table.class_names[int(classes[0])]!r}, but an "
+            "evaluation needs at least 2 classes. Evaluate on another data set, or on a test split with more classes."
+        )
 
-    def __init__(self, network: SiameseNetwork, images: DataModule, fabric: Fabric, stages: Stages, seed: int) -> None:
-        self.network, self.images, self.fabric, self.stages, self.seed = network, images, fabric, stages, seed
+
+class _EvaluationRun:
+    """Runs the protocols of one evaluation, one method per protocol, and collects their results."""
+
+    def __init__(
+        self, network: SiameseNetwork, datamodule: DataModule, fabric: Fabric, stages: Stages, seed: int
+    ) -> None:
+        self.network, self.datamodule, self.fabric, self.stages, self.seed = network, datamodule, fabric, stages, seed
         network.to(fabric.device)
-        self.table = images.splits.test
-        self.raw_ND = self.embedded("test images", self.table)
+        self.table = datamodule.splits.test
+        self.raw_ND = self.raw_embeddings("test images", self.table)
         self.z_ND = network.direction(self.raw_ND)
         self.labels_N = self.table.labels_N.to(fabric.device)
         self.evaluation = Evaluation(self.table, self.z_ND, seconds=stages.seconds)
 
-    def embedded(self, name: str, table: Table) -> Tensor:
-        """What the network gives, of any length."""
+    def raw_embeddings(self, name: str, table: Table) -> Tensor:
+        """Return the network's embeddings of a table, of any norm."""
         with self.stages.running(f"Embedding {name}", len(table)) as advance:
-            return embed(self.network, table, self.fabric, self.images.eval_batch_size, advance)
+            return embed(self.network, table, self.fabric, self.datamodule.eval_batch_size, advance)
 
-    def directions(self, name: str, table: Table) -> Tensor:
-        """The same, of unit length."""
-        return self.network.direction(self.embedded(name, table))
+    def unit_vectors(self, name: str, table: Table) -> Tensor:
+        """Return the network's embeddings of a table, scaled to unit norm."""
+        return self.network.direction(self.raw_embeddings(name, table))
 
     def retrieve(self, distance: retrieval.Distance, k: Sequence[int], index: retrieval.Index) -> None:
-        """All queries, and the classes they are of."""
+        """Evaluate retrieval over all queries, and the retrieval results of each class."""
         compared_ND = self.raw_ND if distance == "euclidean" else self.z_ND
         with self.stages.running("Retrieval"):
             found = retrieval.retrieve(compared_ND, self.labels_N, k, distance=distance, index=index)
@@ -119,55 +126,58 @@ class _UnderWay:
             self.evaluation.protocols["retrieval"] = protocols.retrieval(found, self.labels_N, distance, self.seed)
         self.evaluation.classes = protocols.classes(found, self.labels_N, self.table.class_names)
 
-    def verify_drawn(self, number: int) -> None:
-        """Pairs of test images, by a threshold from pairs of validation images."""
-        held_out = self.images.splits.validation
-        decide = protocols.draw(self.z_ND, self.labels_N, number, self.seed)
-        choose = protocols.draw(self.directions("validation images", held_out), held_out.labels_N, number, self.seed)
+    def verify_sampled_pairs(self, number: int) -> None:
+        """Verify sampled pairs of test images, with a threshold that is chosen on pairs of validation images."""
+        held_out = self.datamodule.splits.validation
+        decide = protocols.draw_pairs(self.z_ND, self.labels_N, number, self.seed)
+        validation_z_MD = self.unit_vectors("validation images", held_out)
+        choose = protocols.draw_pairs(validation_z_MD, held_out.labels_N, number, self.seed)
         name = "verification_sampled"
         if decide is None or choose is None:
-            part = "test" if decide is None else "validation"
-            self.evaluation.left_out[name] = f"The {part} images make no pairs of one class, or none of two."
+            split = "test" if decide is None else "validation"
+            self.evaluation.left_out[name] = (
+                f"The {split} images must give pairs of one class and pairs of two classes, but one kind is missing."
+            )
             return
-        self.keep(name, protocols.sampled_verification(choose, decide, self.seed, self.stages))
+        self.store(name, protocols.sampled_verification(choose, decide, self.seed, self.stages))
 
-    def verify_official(self) -> None:
-        """The pairs that the set's protocol names, where it names some."""
+    def verify_official_pairs(self) -> None:
+        """Verify the official pairs of the data set's protocol, if the data set defines them."""
         try:
-            official = self.images.official_pairs
+            official = self.datamodule.official_pairs
         except UserError as error:
             self.evaluation.left_out["verification_official"] = str(error)
             return
         if official is not None:
-            z_MD = self.directions("official pairs", official.table)
-            verified = protocols.official_verification(official, z_MD, self.seed, self.stages)
-            self.keep(f"verification_{official.name}", verified)
+            z_MD = self.unit_vectors("official pairs", official.table)
+            result = protocols.official_verification(official, z_MD, self.seed, self.stages)
+            self.store(f"verification_{official.name}", result)
 
-    def keep(self, name: str, verified: protocols.Verified) -> None:
-        """The figures and the curve."""
-        self.evaluation.protocols[name] = verified.protocol
-        self.evaluation.curves[verified.protocol.title] = verified.curve
+    def store(self, name: str, result: protocols.VerificationResult) -> None:
+        """Add the metric values and the ROC curve of a verification protocol to the evaluation."""
+        self.evaluation.protocols[name] = result.protocol
+        self.evaluation.curves[result.protocol.title] = result.curve
 
     def classify_official_runs(self) -> None:
-        """Classify the one-shot runs that the set's protocol defines, if it defines some."""
+        """Classify the one-shot runs of the data set's protocol, if the data set defines them."""
         try:
-            runs = self.images.one_shot
+            runs = self.datamodule.one_shot
         except UserError as error:
             self.evaluation.left_out["one_shot_official"] = str(error)
             return
         if runs is not None:
-            z_MD = self.directions("one-shot runs", runs.table)
+            z_MD = self.unit_vectors("one-shot runs", runs.table)
             self.evaluation.protocols[f"one_shot_{runs.name}"] = protocols.official_one_shot(runs, z_MD, self.seed)
 
-    def classify_at_random(self, number: int) -> None:
-        """Episodes of every kind for which there are images enough."""
+    def classify_random_episodes(self, number: int) -> None:
+        """Classify random episodes of every (ways, shots) pair that the data set has enough images for."""
         size_C = self.labels_N.bincount()
         for ways, shots in EPISODES:
             name = f"episodes_{ways}way_{shots}shot"
             enough = int((size_C >= shots + QUERIES).sum())
             if enough < ways:
                 self.evaluation.left_out[name] = (
-                    f"It needs {ways} classes of {shots + QUERIES} images, but {enough} have as many."
+                    f"It needs {ways} classes with at least {shots + QUERIES} images, but only {enough} have as many."
                 )
                 continue
             with self.stages.running(f"Episodes, {ways}-way {shots}-shot"):
@@ -176,11 +186,11 @@ class _UnderWay:
                 )
 
     def cluster(self) -> None:
-        """k-means."""
+        """Cluster the test images with k-means."""
         with self.stages.running("Clustering"):
             self.evaluation.protocols["clustering"] = protocols.clusters(self.z_ND, self.labels_N, self.seed)
 
-    def look_at_health(self) -> None:
-        """Whether the embedding has collapsed."""
+    def measure_health(self) -> None:
+        """Measure whether the embedding has collapsed."""
         with self.stages.running("Embedding health"):
             self.evaluation.protocols["embedding"] = protocols.embedding_health(self.z_ND, self.labels_N)

@@ -1,4 +1,4 @@
-"""The hardest errors of an embedding: the nearest images of different classes, the farthest of the same.
+"""Find the hardest errors of an embedding: the nearest pairs of different classes and the farthest of one class.
 
 Shapes: N images, D embedding dimensions, T rows of one tile, E pairs.
 """
@@ -12,58 +12,61 @@ from torch import Tensor
 from siamese_lab import distances
 
 
-class Hard(NamedTuple):
-    """Pairs of images, the hardest first; no image is in two of them."""
+class HardPairs(NamedTuple):
+    """Pairs of images, the hardest pair first. Each image is in at most one pair."""
 
     left_E: Tensor
-    """int64, on the CPU."""
+    """Index of the first image, int64 on the CPU."""
     right_E: Tensor
     distance_E: Tensor
-    """Plain, 0…2."""
+    """Euclidean distance, 0…2."""
 
 
-class Hardest(NamedTuple):
-    """Both kinds."""
+class HardestErrors(NamedTuple):
+    """The hardest pairs of different classes and the hardest pairs of one class."""
 
-    different: Hard
-    same: Hard
+    different: HardPairs
+    same: HardPairs
 
 
-class Extreme(NamedTuple):
-    """Of each row of a tile."""
+class HardestPartners(NamedTuple):
+    """The hardest partner of each row of a tile."""
 
     similarity_T: Tensor
-    """Infinite where there is no such image."""
+    """Cosine similarity, infinite if the row has no partner."""
     partner_T: Tensor
+    """Index of the partner among all images."""
 
 
-def hardest(
+def find_hardest_errors(
     z_ND: Tensor, labels_N: Tensor, number: int, advance: Callable[[int], None] = lambda count: None
-) -> Hardest:
-    """The hardest pairs, from each image's nearest of another class and its farthest of the same.
+) -> HardestErrors:
+    """Return the hardest pairs. Each image is paired with its nearest negative and with its farthest positive.
 
     Args:
         z_ND: unit-norm embeddings.
-        labels_N: their classes, on the same device.
-        number: of pairs of each kind, fewer where there are not as many.
-        advance: is told of every tile how many images it had.
+        labels_N: the class of each image, on the same device.
+        number: number of pairs of each kind. There are fewer if the images give fewer.
+        advance: called after every tile with the number of images in that tile.
     """
-    nearest: list[Extreme] = []
-    farthest: list[Extreme] = []
+    nearest: list[HardestPartners] = []
+    farthest: list[HardestPartners] = []
     rows_N = torch.arange(len(z_ND), device=z_ND.device)
     for rows_T in rows_N.split(distances.tile_rows(len(z_ND), z_ND.device)):
         with distances.full_float32(z_ND.device):
             similarity_TN = z_ND[rows_T].float() @ z_ND.float().T
         same_TN = labels_N[rows_T, None] == labels_N
         itself_TN = rows_T[:, None] == rows_N
-        nearest.append(Extreme(*similarity_TN.masked_fill(same_TN, -torch.inf).max(1)))
-        farthest.append(Extreme(*similarity_TN.masked_fill(~same_TN | itself_TN, torch.inf).min(1)))
+        nearest.append(HardestPartners(*similarity_TN.masked_fill(same_TN, -torch.inf).max(1)))
+        farthest.append(HardestPartners(*similarity_TN.masked_fill(~same_TN | itself_TN, torch.inf).min(1)))
         advance(len(rows_T))
-    return Hardest(_pick(nearest, number, descending=True), _pick(farthest, number, descending=False))
+    return HardestErrors(
+        _distinct_pairs(nearest, number, descending=True), _distinct_pairs(farthest, number, descending=False)
+    )
 
 
-def _pick(found: list[Extreme], number: int, descending: bool) -> Hard:
-    """The hardest first, leaving out pairs of which an image was in one before."""
+def _distinct_pairs(found: list[HardestPartners], number: int, descending: bool) -> HardPairs:
+    """Return the hardest pairs first. A pair is skipped if an earlier pair contains one of its images."""
     similarity_N, partner_N = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
     pairs: list[tuple[int, int]] = []
     taken: set[int] = set()
@@ -75,4 +78,4 @@ def _pick(found: list[Extreme], number: int, descending: bool) -> Hard:
             pairs.append((left, right))
             taken |= {left, right}
     left_E, right_E = torch.tensor(pairs, dtype=torch.int64).view(-1, 2).T
-    return Hard(left_E, right_E, distances.from_similarity(similarity_N[left_E]))
+    return HardPairs(left_E, right_E, distances.from_similarity(similarity_N[left_E]))

@@ -1,4 +1,4 @@
-"""Each protocol: from embeddings to figures with their intervals.
+"""Evaluation protocols: each function computes metric values with intervals from embeddings.
 
 Shapes: N images or pairs, D embedding dimensions, Q queries or images to classify, M images of pairs, E runs, W ways.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from siamese_lab.data.official_pairs import OfficialPairs
 from siamese_lab.data.one_shot import OneShot
-from siamese_lab.evaluation.evaluation import ClassFigures, Figure, Protocol
+from siamese_lab.evaluation.evaluation import ClassFigures, MetricValue, Protocol
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics import bootstrap, clustering, few_shot, health
 from siamese_lab.metrics.bootstrap_pairs import bounds_over_classes
@@ -21,26 +21,26 @@ from siamese_lab.metrics.verification import Roc, best_threshold, report, roc
 
 PAIR_RESAMPLES = 500
 COUNTS = ("threshold", "positives", "negatives")
-"""What is told of verification beside its figures."""
+"""Names of the verification results that are facts of the protocol, not metrics."""
 
 
 def retrieval(found: Retrieval, labels_N: Tensor, distance: str, seed: int) -> Protocol:
-    """Recall@K, R-Precision, MAP@R and MRR, with intervals over classes where more than one has queries."""
+    """Return Recall@K, R-Precision, MAP@R and MRR, with intervals over classes if two or more classes have queries."""
     labels_Q = labels_N[found.query_Q]
     queries, queried = len(found.query_Q), len(labels_Q.unique())
     figures = {
-        name: Figure(*bootstrap.over_classes(values_Q, labels_Q, seed=seed))
+        name: MetricValue(*bootstrap.over_classes(values_Q, labels_Q, seed=seed))
         if queried > 1
-        else Figure(float(values_Q.mean()))
+        else MetricValue(float(values_Q.mean()))
         for name, values_Q in found.values().items()
     }
     alone = len(labels_N) - queries
     exact = found.index == "exact"
     return Protocol(
         "Retrieval" if exact else "Retrieval, approximate",
-        f"Each of {queries:,} images of {queried:,} classes queries all others by {distance} distance; "
-        f"{alone:,} images that are alone in their class are distractors. Ties count against the model."
-        + ("" if exact else f" What is near was looked up by {found.index}, which misses some."),
+        f"Each of {queries:,} images of {queried:,} classes is a query against all other images, by {distance} "
+        f"distance. {alone:,} images that are the only image of their class are distractors. Ties count against the "
+        "model." + ("" if exact else f" Neighbors come from {found.index}, an approximate index that misses some."),
         figures,
         "classes" if queried > 1 else None,
         {"queries": queries, "distractors": alone, "distance": distance, "index": found.index},
@@ -48,7 +48,7 @@ def retrieval(found: Retrieval, labels_N: Tensor, distance: str, seed: int) -> P
 
 
 def classes(found: Retrieval, labels_N: Tensor, names: tuple[str, ...]) -> list[ClassFigures]:
-    """What the images of each class found, the worst class first."""
+    """Return the retrieval results of each class, the worst class first."""
     labels_Q = labels_N[found.query_Q]
     first_Q = (found.reciprocal_rank_Q == 1).float()
     recall, precision, average = (
@@ -62,8 +62,8 @@ def classes(found: Retrieval, labels_N: Tensor, names: tuple[str, ...]) -> list[
     )
 
 
-class Verified(NamedTuple):
-    """The figures and the curve of a set of pairs."""
+class VerificationResult(NamedTuple):
+    """The metric values and the ROC curve of a verification protocol."""
 
     protocol: Protocol
     curve: Roc
@@ -78,18 +78,18 @@ def verification(
     threshold: float,
     seed: int,
     stages: Stages,
-) -> Verified:
-    """All figures of pairs, with intervals over the classes they are of.
+) -> VerificationResult:
+    """Return all verification metrics of a set of pairs, with intervals over the classes of the pairs.
 
     Args:
-        title: of the protocol.
-        how: the protocol in a sentence.
-        distance_N: of the pairs that are decided.
-        same_N: whether each is of one class.
-        classes_2N: the classes of their first and of their second images.
-        threshold: chosen on other pairs.
-        seed: of the resampling.
-        stages: to show how far it is.
+        title: title of the protocol.
+        how: description of the protocol in full sentences.
+        distance_N: distance of each pair.
+        same_N: True for each pair of one class.
+        classes_2N: class of the first image and class of the second image of each pair.
+        threshold: threshold that was chosen on other pairs.
+        seed: seed of the resampling.
+        stages: shows the progress.
     """
     distance_N, same_N = distance_N.cpu(), same_N.cpu()
     reported = report(distance_N, same_N, threshold).figures()
@@ -102,39 +102,46 @@ def verification(
             advance=advance,
         )
     figures = {
-        name: Figure(None) if math.isnan(value) else Figure(value, *bounds[name])
+        name: MetricValue(None) if math.isnan(value) else MetricValue(value, *bounds[name])
         for name, value in reported.items()
         if name not in COUNTS
     }
     facts = {name: reported[name] for name in COUNTS}
-    return Verified(Protocol(title, how, figures, "classes", facts), roc(distance_N, same_N))
+    return VerificationResult(Protocol(title, how, figures, "classes", facts), roc(distance_N, same_N))
 
 
-class Drawn(NamedTuple):
-    """Embeddings of a part of a set, and pairs drawn from it."""
+class DrawnPairs(NamedTuple):
+    """The embeddings of one split of a data set, and pairs drawn from that split."""
 
     z_MD: Tensor
     labels_M: Tensor
     pairs: Pairs
 
 
-def draw(z_MD: Tensor, labels_M: Tensor, number: int, seed: int) -> Drawn | None:
-    """As many pairs as asked for, or as there are; None where there are not some of both kinds."""
+def draw_pairs(z_MD: Tensor, labels_M: Tensor, number: int, seed: int) -> DrawnPairs | None:
+    """Draw pairs, half of them of one class. Return None if one kind of pair does not exist.
+
+    Args:
+        z_MD: unit-norm embeddings.
+        labels_M: the class of each image.
+        number: number of pairs. There are fewer if the images give fewer.
+        seed: seed of the draw.
+    """
     size_C = labels_M.cpu().bincount()
     of_one = int((size_C * (size_C - 1) // 2).sum())
     of_two = len(labels_M) * (len(labels_M) - 1) // 2 - of_one
     each = min(number // 2, of_one, of_two)
-    return Drawn(z_MD, labels_M, sampled_pairs(labels_M, 2 * each, seed)) if each else None
+    return DrawnPairs(z_MD, labels_M, sampled_pairs(labels_M, 2 * each, seed)) if each else None
 
 
-def sampled_verification(choose: Drawn, decide: Drawn, seed: int, stages: Stages) -> Verified:
-    """Verification of pairs drawn from the test images, with a threshold from pairs of the validation images."""
+def sampled_verification(choose: DrawnPairs, decide: DrawnPairs, seed: int, stages: Stages) -> VerificationResult:
+    """Verify pairs drawn from the test images (`decide`), with a threshold from validation pairs (`choose`)."""
     threshold = best_threshold(pair_distances(choose.z_MD, choose.pairs), choose.pairs.same_N)
     labels_M, pairs = decide.labels_M.cpu(), decide.pairs
     return verification(
         "Verification, sampled pairs",
-        f"{len(pairs.same_N):,} pairs drawn from the test images, half of them of one class; the threshold is the best "
-        f"of {len(choose.pairs.same_N):,} pairs drawn from the validation images.",
+        f"{len(pairs.same_N):,} pairs are drawn from the test images, half of them of one class. The threshold is the "
+        f"best threshold of {len(choose.pairs.same_N):,} pairs drawn from the validation images.",
         pair_distances(decide.z_MD, pairs),
         pairs.same_N,
         (labels_M[pairs.left_N], labels_M[pairs.right_N]),
@@ -144,13 +151,14 @@ def sampled_verification(choose: Drawn, decide: Drawn, seed: int, stages: Stages
     )
 
 
-def official_verification(official: OfficialPairs, z_MD: Tensor, seed: int, stages: Stages) -> Verified:
-    """Verification of the pairs that a data set's protocol names."""
+def official_verification(official: OfficialPairs, z_MD: Tensor, seed: int, stages: Stages) -> VerificationResult:
+    """Verify the official pairs of a data set's protocol."""
     labels_M = official.table.labels_N
     choose, decide = (Pairs(each.first_M, each.second_M, each.same_M) for each in (official.choose, official.decide))
     return verification(
         f"Verification, {official.name.replace('_', ' ').capitalize()}",
-        f"The {len(decide.same_N):,} official pairs; the threshold is the best of {len(choose.same_N):,} others.",
+        f"The {len(decide.same_N):,} official pairs are decided. The threshold is the best threshold of "
+        f"{len(choose.same_N):,} other official pairs.",
         pair_distances(z_MD, decide),
         decide.same_N,
         (labels_M[decide.left_N], labels_M[decide.right_N]),
@@ -161,14 +169,14 @@ def official_verification(official: OfficialPairs, z_MD: Tensor, seed: int, stag
 
 
 def official_one_shot(runs: OneShot, z_MD: Tensor, seed: int) -> Protocol:
-    """Measure the one-shot runs that a data set's protocol defines, with an interval over runs."""
+    """Return the error on the official one-shot runs of a data set's protocol, with an interval over runs."""
     answer_EQ = runs.answer_EQ.to(z_MD.device)
     error_E = few_shot.one_shot(z_MD[runs.known_EW], z_MD[runs.asked_EQ], answer_EQ).error_E.cpu()
     interval = bootstrap.over_classes(error_E, torch.arange(len(error_E)), seed=seed)
     return Protocol(
         f"One-shot, {runs.title}",
         runs.how,
-        {"error": Figure(*interval)},
+        {"error": MetricValue(*interval)},
         "runs",
         {"runs": len(error_E)},
     )
@@ -177,15 +185,15 @@ def official_one_shot(runs: OneShot, z_MD: Tensor, seed: int) -> Protocol:
 def random_episodes(
     z_ND: Tensor, labels_N: Tensor, ways: int, shots: int, queries: int, number: int, seed: int
 ) -> Protocol:
-    """N-way k-shot episodes drawn at random from all classes, with an interval over episodes."""
+    """Return the error on N-way k-shot episodes, drawn at random from all classes, with an interval over episodes."""
     drawn = few_shot.episodes(z_ND, labels_N, ways, shots, queries, number, seed)
     return Protocol(
         f"Random episodes, {ways}-way {shots}-shot",
-        f"{number:,} episodes of {ways} classes drawn from {drawn.classes:,}, {shots} known image{'s' * (shots > 1)} "
-        f"of each and {queries} to classify by the nearest class mean.",
+        f"{number:,} episodes of {ways} classes are drawn from {drawn.classes:,} classes. Each class has {shots} known "
+        f"image{'s' * (shots > 1)} and {queries} images to classify by the nearest class mean.",
         {
-            "error": Figure(1 - drawn.accuracy, 1 - drawn.high, 1 - drawn.low),
-            "accuracy": Figure(drawn.accuracy, drawn.low, drawn.high),
+            "error": MetricValue(1 - drawn.accuracy, 1 - drawn.high, 1 - drawn.low),
+            "accuracy": MetricValue(drawn.accuracy, drawn.low, drawn.high),
         },
         "episodes",
         {"ways": ways, "shots": shots, "queries": queries, "episodes": number, "classes": drawn.classes},
@@ -193,22 +201,22 @@ def random_episodes(
 
 
 def clusters(z_ND: Tensor, labels_N: Tensor, seed: int) -> Protocol:
-    """NMI and AMI of k-means."""
+    """Return NMI and AMI of a k-means clustering."""
     found = clustering.nmi_ami(z_ND, labels_N, seed)
     return Protocol(
         "Clustering",
-        f"k-means with as many clusters as classes, {len(labels_N.unique()):,}; NMI is raised by chance where these "
-        "are many and small, AMI is not.",
-        {"nmi": Figure(found.nmi), "ami": Figure(found.ami)},
+        f"k-means with {len(labels_N.unique()):,} clusters, one for each class. Many small clusters raise NMI by "
+        "chance, but not AMI.",
+        {"nmi": MetricValue(found.nmi), "ami": MetricValue(found.ami)},
     )
 
 
 def embedding_health(z_ND: Tensor, labels_N: Tensor) -> Protocol:
-    """Whether the embeddings make use of their sphere."""
+    """Return measures of how well the embeddings use the unit sphere."""
     found = health.health(z_ND, labels_N)
     return Protocol(
         "Embedding",
         f"All {len(z_ND):,} embeddings of {z_ND.shape[1]} dimensions.",
-        {name: Figure(value, share=False) for name, value in found._asdict().items() if name != "collapsed"},
+        {name: MetricValue(value, is_fraction=False) for name, value in found._asdict().items() if name != "collapsed"},
         facts={"collapsed": found.collapsed},
     )

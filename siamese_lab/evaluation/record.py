@@ -1,4 +1,4 @@
-"""evaluation.json, with where its figures come from, and per_class.csv beside it."""
+"""Write the record of an evaluation: `evaluation.json` with results and provenance, and `per_class.csv`."""
 
 import csv
 from collections.abc import Mapping
@@ -12,18 +12,18 @@ SCHEMA_VERSION = 1
 FILE_NAME, CLASSES_NAME = "evaluation.json", "per_class.csv"
 
 
-def write(evaluation: Evaluation, origin: Mapping[str, Any], folder: Path) -> None:
+def write_evaluation(evaluation: Evaluation, origin: Mapping[str, Any], folder: Path) -> None:
     """Write both files into a folder.
 
     Args:
-        evaluation: what was found.
-        origin: which network, which images, which choices and which versions.
-        folder: which holds no other evaluation.
+        evaluation: the results.
+        origin: provenance of the results: network, images, configuration and versions.
+        folder: a folder that holds no other evaluation.
     """
     content = {
         "schema_version": SCHEMA_VERSION,
         **origin,
-        "protocols": {name: plain(protocol) for name, protocol in evaluation.protocols.items()},
+        "protocols": {name: protocol_values(protocol) for name, protocol in evaluation.protocols.items()},
         "left_out": evaluation.left_out,
         "seconds": {name: round(seconds, 3) for name, seconds in evaluation.seconds.items()},
     }
@@ -35,8 +35,8 @@ def write(evaluation: Evaluation, origin: Mapping[str, Any], folder: Path) -> No
             writer.writerow([name, images, *(f"{mean:.6f}" for mean in means)])
 
 
-def plain(protocol: Protocol) -> dict[str, Any]:
-    """A protocol as JSON has it."""
+def protocol_values(protocol: Protocol) -> dict[str, Any]:
+    """Return the results of a protocol as plain values for JSON."""
     return {
         "how": protocol.how,
         "intervals_over": protocol.over,

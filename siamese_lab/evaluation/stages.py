@@ -1,4 +1,4 @@
-"""The stages of an evaluation: how long each takes, and on a terminal a bar that moves while it does."""
+"""Time the stages of an evaluation, and show a progress bar on a terminal."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,14 +8,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 REFRESHES = 4
-"""In a second."""
+"""Number of redraws of the progress bar per second."""
 
 
 class Stages:
-    """Times what runs within `running`, and shows it.
+    """Times the blocks that run inside `running`, and shows their progress.
 
     Args:
-        console: where to draw; None draws nothing. A bar does not stay, and none is drawn into a file.
+        console: console that shows the progress bars. None shows none. A bar disappears when its stage ends. No bar
+            is drawn if the output is not a terminal.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -24,7 +25,12 @@ class Stages:
 
     @contextmanager
     def running(self, name: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-        """A stage; what is yielded moves its bar on by so many of `total`, without which the bar only moves."""
+        """Run one stage. Yield a function that advances the bar by a number of steps.
+
+        Args:
+            name: name of the stage.
+            total: number of steps. None shows a bar without an end.
+        """
         started = time.perf_counter()
         bar = Progress(
             TextColumn("{task.description}"),

@@ -1,15 +1,15 @@
-"""The figures of an evaluation on the console, each with its interval beside it."""
+"""Print the metric values of an evaluation on the console, with their intervals."""
 
 from rich.console import Console
 from rich.table import Table
 
-from siamese_lab.evaluation.evaluation import Evaluation, Figure
+from siamese_lab.evaluation.evaluation import Evaluation, MetricValue
 from siamese_lab.runs.display import print_plainly
 from siamese_lab.runs.display_names import metric_name
 
 
 def print_figures(console: Console, evaluation: Evaluation) -> None:
-    """One table of all protocols, then what was left out and what to be wary of."""
+    """Print a table of all protocols, then the protocols that were left out, then a warning if there is one."""
     table = Table()
     table.add_column("", no_wrap=True)
     for column in ("value", "95% interval"):
@@ -19,26 +19,24 @@ def print_figures(console: Console, evaluation: Evaluation) -> None:
         table.add_section()
         table.add_row(f"[bold]{protocol.title}[/]")
         for name, figure in protocol.figures.items():
-            sure = figure.low is not None
-            table.add_row(
-                f"  {metric_name(name)}", number(figure.value, figure), interval(figure), protocol.over if sure else ""
-            )
+            over = protocol.over if figure.low is not None else ""
+            table.add_row(f"  {metric_name(name)}", format_value(figure.value, figure), format_interval(figure), over)
     console.print(table, highlight=False)
     for name, reason in evaluation.left_out.items():
         print_plainly(console, f"Left out: {name}. {reason}")
     if evaluation.protocols["embedding"].facts["collapsed"]:
-        console.print("The embedding has collapsed: nearly all images have the same.", style="bold red")
+        console.print("The embedding has collapsed: nearly all images have the same embedding.", style="bold red")
 
 
-def interval(figure: Figure) -> str:
-    """Both ends, or nothing."""
+def format_interval(figure: MetricValue) -> str:
+    """Return both ends of the interval, or an empty string if there is no interval."""
     if figure.low is None or figure.high is None:
         return ""
-    return f"{number(figure.low, figure)} – {number(figure.high, figure)}"
+    return f"{format_value(figure.low, figure)} – {format_value(figure.high, figure)}"
 
 
-def number(value: float | None, figure: Figure) -> str:
-    """In per cent where it is a share."""
+def format_value(value: float | None, figure: MetricValue) -> str:
+    """Return a value as text, in percent if the metric is a fraction."""
     if value is None:
         return "too few"
-    return f"{value:.2%}" if figure.share else f"{value:.3f}"
+    return f"{value:.2%}" if figure.is_fraction else f"{value:.3f}"

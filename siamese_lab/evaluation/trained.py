@@ -1,4 +1,4 @@
-"""The network of a checkpoint, rebuilt from the choices that are stored beside its weights."""
+"""Load the network of a checkpoint: build it from the stored configuration, then load its weights."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,34 +14,34 @@ from siamese_lab.runs.checkpoints import stored_choices
 
 PREFIX = "network."
 NEEDED = ("data", "network", "paths", "seed")
-"""Of the choices."""
+"""Keys that the stored configuration must have."""
 SHOWN = 3
-"""How many names of weights a message lists."""
+"""Number of weights that a message names."""
 
 
 class Trained(NamedTuple):
-    """A network, and how it came to be."""
+    """A trained network, with the configuration, the step and the file that it comes from."""
 
     network: networks.SiameseNetwork
     choices: dict[str, Any]
-    """The whole configuration of its training."""
+    """Whole configuration of the training, as plain values."""
     step: int
     checkpoint: Path
 
-    def images(self) -> data.DataModule:
-        """The data it was trained on, of which nothing is loaded yet."""
+    def build_datamodule(self) -> data.DataModule:
+        """Build the data module of the training. No image is loaded yet."""
         return data.build(**self.choices["data"], seed=self.choices["seed"])
 
 
-def load(place: Path) -> Trained:
-    """The trained network in a checkpoint, or in the folder of a run.
+def load(path: Path) -> Trained:
+    """Load the trained network of a checkpoint, or of a run folder.
 
     Raises:
-        UserError: for what is no checkpoint of the lab's, is not whole, or would have to be executed; for choices
-            that this version does not have, weights of another network than these describe, and weights that are not
-            finite.
+        UserError: if the file is not a checkpoint of siamese_lab, is incomplete, or contains code that loading would
+            execute. Also if its configuration does not fit this version, its weights do not fit the network that the
+            configuration describes, or a weight is not finite.
     """
-    checkpoint = checkpoints.find_checkpoint(place)
+    checkpoint = checkpoints.find_checkpoint(path)
     content = checkpoints.read_checkpoint(checkpoint)
     choices = choices_of(content, checkpoint)
     try:
@@ -53,18 +53,19 @@ def load(place: Path) -> Trained:
         step = int(content["global_step"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"{checkpoint} is not whole: it lacks {error}. A run of siamese_lab stores weights, steps and choices."
+            f"{checkpoint} is incomplete: it lacks {error}. A checkpoint of siamese_lab holds weights, the step and "
+            "the configuration. Use another checkpoint of the run."
         ) from error
     network = network_of(choices)
-    fill(network, weights, checkpoint)
+    load_weights(network, weights, checkpoint)
     return Trained(network, choices, step, checkpoint)
 
 
 def choices_of(content: Mapping[str, Any], checkpoint: Path) -> dict[str, Any]:
-    """The choices that a checkpoint was trained with; of one that lacks them, those its run recorded beside it.
+    """Return the configuration of a checkpoint's training: from the checkpoint, or else from its run's results.
 
     Raises:
-        UserError: if there are none, or not those that a network is rebuilt from.
+        UserError: if there is no configuration, or it lacks a part that the network is built from.
     """
     choices = stored_choices(content)
     run = checkpoints.run_of(checkpoint)
@@ -72,40 +73,41 @@ def choices_of(content: Mapping[str, Any], checkpoint: Path) -> dict[str, Any]:
         choices = results.read_results(run).choices
     if choices is None:
         raise UserError(
-            f"{checkpoint} holds weights but not the choices they were trained with, and no {results.FILE_NAME} lies "
-            "in the folder above its own. Leave it in the folder of its run, or train again with this version."
+            f"{checkpoint} holds weights but not the configuration of their training, and there is no "
+            f"{results.FILE_NAME} in the folder above it. Move the checkpoint back to the checkpoints/ folder of its "
+            "run, or train again with this version."
         )
     if lacking := [name for name in NEEDED if name not in choices or is_unnamed(name, choices[name])]:
         raise UserError(
-            f"{checkpoint} is not whole: the choices in it lack {', '.join(lacking)}. "
-            "Use another of its run's checkpoints."
+            f"{checkpoint} is incomplete: its configuration lacks {', '.join(lacking)}. "
+            "Use another checkpoint of the run."
         )
     return choices
 
 
 def is_unnamed(group: str, options: Any) -> bool:
-    """Return whether the options of a group of parts do not say which part they are of."""
+    """Return True if the options of `data` or `network` do not contain a name."""
     return group in ("data", "network") and not (isinstance(options, Mapping) and "name" in options)
 
 
 def network_of(choices: Mapping[str, Any]) -> networks.SiameseNetwork:
-    """The network that these choices describe, for images as its data set makes them."""
-    images = data.build(**choices["data"], seed=choices["seed"])
+    """Build the network that a configuration describes, for the image size and channels of its data set."""
+    datamodule = data.build(**choices["data"], seed=choices["seed"])
     return networks.build(
-        **choices["network"], channels=images.channels, image_size=images.image_size, seed=choices["seed"]
+        **choices["network"], channels=datamodule.channels, image_size=datamodule.image_size, seed=choices["seed"]
     )
 
 
-def fill(network: networks.SiameseNetwork, weights: Mapping[str, Any], checkpoint: Path) -> None:
-    """Put weights into a network.
+def load_weights(network: networks.SiameseNetwork, weights: Mapping[str, Any], checkpoint: Path) -> None:
+    """Load weights into a network.
 
     Raises:
-        UserError: if they are of another network, or not finite.
+        UserError: if the weights do not fit the network, or are not finite.
     """
     wanted = network.state_dict()
     differing = [
         *(f"{name} is missing" for name in wanted.keys() - weights.keys()),
-        *(f"{name} is not in that network" for name in weights.keys() - wanted.keys()),
+        *(f"{name} is not in this network" for name in weights.keys() - wanted.keys()),
         *(
             f"{name} is {shape_of(weights[name])} instead of {shape_of(wanted[name])}"
             for name in wanted.keys() & weights.keys()
@@ -116,9 +118,9 @@ def fill(network: networks.SiameseNetwork, weights: Mapping[str, Any], checkpoin
         listed = "; ".join(sorted(differing)[:SHOWN])
         more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
         raise UserError(
-            f"The weights in {checkpoint} are not of the network that its choices describe: {listed}{more}. "
-            "Its network's code has changed since, or the file was put together from two: "
-            "use the version that trained it."
+            f"The weights in {checkpoint} do not fit the network that its configuration describes: {listed}{more}. "
+            "Either the code of the network has changed since the training, or the file mixes two checkpoints. "
+            "Use the version of siamese_lab that trained it."
         )
     broken = [
         name
@@ -127,12 +129,12 @@ def fill(network: networks.SiameseNetwork, weights: Mapping[str, Any], checkpoin
     ]
     if broken:
         raise UserError(
-            f"The weights in {checkpoint} are not finite, in {len(broken)} of {len(weights)} tensors such as "
-            f"{broken[0]}: its training diverged. Use an earlier checkpoint, or train again with a lower optimizer.lr."
+            f"{len(broken)} of {len(weights)} weight tensors in {checkpoint} are not finite, such as {broken[0]}, so "
+            "the training diverged. Use an earlier checkpoint, or train again with a lower optimizer.lr."
         )
     network.load_state_dict(weights)
 
 
 def shape_of(state: Any) -> str:
-    """As it is written in messages; of what is not a tensor, its kind."""
+    """Return the shape of a tensor as text for messages, or "no tensor" for any other value."""
     return "×".join(str(size) for size in state.shape) or "a number" if isinstance(state, Tensor) else "no tensor"

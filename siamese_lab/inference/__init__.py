@@ -1,1 +1,5 @@
-"""A trained network put to use: images of any kind in; embeddings, distances, decisions and other formats out."""
+"""Use a trained network: embed images of any kind, compare and search them, and export the network to other formats.
+
+The functions behind `siamese_lab.load` and the commands `embed`, `verify`, `search` and `export` are here. Metrics and
+intervals on a test split are in `siamese_lab.evaluation`.
+"""

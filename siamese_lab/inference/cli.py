@@ -1,7 +1,7 @@
-"""The command line of the commands that use a network: words, and options as NAME=VALUE, as training has them.
+"""Parse the command lines of embed, verify, search and export: positional arguments, and options as NAME=VALUE.
 
-Hydra is not asked, as there are no groups to compose and the name of a file should need no quotes. The options of a
-command are a dataclass, each field with what `--help` says of it, and where it cannot be called that with its name:
+Hydra is not used here: there are no groups to compose, and a file name should need no quotes. The options of a command
+are a dataclass. Each field has its `--help` text, and an option name if the name cannot be the name of the field:
 
     checkpoint: Annotated[Path, "a .ckpt file, or the folder of a run"]
     folder: Annotated[Path, "the images to search", "in"]
@@ -27,26 +27,28 @@ SEE = "See --help."
 
 
 class Option(NamedTuple):
-    """One of a command's."""
+    """An option of a command."""
 
     field: str
     name: str
-    """On the command line."""
+    """Name on the command line."""
     kind: Any
+    """Type of the value."""
     default: Any
-    """MISSING where it has to be given."""
+    """Default value, or MISSING if the option is required."""
     text: str
+    """Text for `--help`."""
 
     @property
     def usage(self) -> str:
-        """In brackets where it may be left out."""
+        """The option in the usage line, in brackets if it is optional."""
         if self.default is MISSING:
             return f"{self.name}=…"
-        return f"[{self.name}={NOTHING if self.default is None else shown(self.default)}]"
+        return f"[{self.name}={format_value(self.default)}]"
 
 
 def options_of(schema: type) -> Iterator[Option]:
-    """The options that a dataclass describes."""
+    """Yield the options that a dataclass describes."""
     kinds = get_type_hints(schema, include_extras=True)
     for each in fields(schema):
         kind, text, *name = get_args(kinds[each.name])
@@ -55,15 +57,15 @@ def options_of(schema: type) -> Iterator[Option]:
 
 @dataclass(frozen=True)
 class Command(Generic[Options]):
-    """What a command is called with."""
+    """A command: its module, its options and its help text."""
 
     module: str
-    """As in `python -m siamese_lab.verify`."""
+    """Name of the module, such as `siamese_lab.verify`."""
     description: str
     schema: type[Options]
-    """A dataclass of options, whose first fields take the words."""
+    """Dataclass of the options. The positional arguments fill its first fields."""
     words: tuple[str, ...] = ()
-    """What the words are, as `--help` names them, one for each of the first fields."""
+    """Names of the positional arguments in `--help`, one for each of the first fields."""
     examples: tuple[str, ...] = ()
 
     def run(self, job: Callable[[Options], None]) -> None:
@@ -71,16 +73,16 @@ class Command(Generic[Options]):
         given = self.parser().parse_intermixed_args().words
         hush()
         with user_errors_as_messages(tracebacks=wants_tracebacks()):
-            job(self.read(given))
+            job(self.parse_options(given))
 
     def parser(self) -> argparse.ArgumentParser:
-        """What tells of the command."""
+        """Build the argument parser, which also writes `--help`."""
         _, named = self._options()
         parser = argparse.ArgumentParser(
             prog=f"python -m {self.module}",
             usage=" ".join(["python -m", self.module, *self.words, *(each.usage for each in named)]),
             description=self.description,
-            epilog="\n".join([*listed(named), "", "examples:", *(f"  {line}".rstrip() for line in self.examples)]),
+            epilog="\n".join([*help_lines(named), "", "examples:", *(f"  {line}".rstrip() for line in self.examples)]),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             add_help=False,
         )
@@ -88,62 +90,65 @@ class Command(Generic[Options]):
         parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
         return parser
 
-    def read(self, given: Sequence[str]) -> Options:
-        """The options that a command line gives.
+    def parse_options(self, given: Sequence[str]) -> Options:
+        """Return the options of a command line.
 
         Raises:
-            UserError: for too many words or too few, an option that is not there, is missing, or has another type.
+            UserError: if the number of positional arguments is wrong, an option is unknown or missing, or a value has
+                the wrong type.
         """
-        plain, named = self._options()
+        positional, named = self._options()
         words = [word for word in given if not is_option(word)]
-        if len(words) != len(plain):
+        if len(words) != len(positional):
             raise UserError(
-                f"{self.module} takes {' '.join(self.words) or 'only NAME=VALUE'}, but was given "
-                f"{' '.join(words) or 'no words'}. {SEE} A file whose name has a = is written ./NAME."
+                f"{self.module} expects {' '.join(self.words) or 'only options NAME=VALUE'}, but got "
+                f"{' '.join(words) or 'no file'}. Write a file name that contains = as ./NAME. {SEE}"
             )
-        values = {each.field: value_of(word, each) for each, word in zip(plain, words, strict=True)}
+        values = {each.field: parse_value(word, each) for each, word in zip(positional, words, strict=True)}
         known = {each.name: each for each in named}
         for name, _, value in (word.partition("=") for word in given if is_option(word)):
             if name not in known:
                 raise UserError(
                     f"There is no option {name!r}.{did_you_mean(name, known)} Options: {', '.join(known)}. {SEE}"
                 )
-            values[known[name].field] = value_of(value, known[name])
+            values[known[name].field] = parse_value(value, known[name])
         for each in named:
             if each.default is MISSING and each.field not in values:
-                raise UserError(f"Say {each.name}=…, {each.text}. {SEE}")
+                raise UserError(f"The option {each.name}=… is required ({each.text}). {SEE}")
         return self.schema(**values)
 
     def _options(self) -> tuple[list[Option], list[Option]]:
-        """Those that the words are, and those that are named."""
+        """Return the positional arguments and the named options."""
         every = list(options_of(self.schema))
         return every[: len(self.words)], every[len(self.words) :]
 
 
-def listed(options: Sequence[Option]) -> Iterator[str]:
-    """For `--help`."""
-    yield "options:"
+def help_lines(options: Sequence[Option]) -> Iterator[str]:
+    """Yield the lines of `--help` that list the options."""
+    yield "options (defaults in parentheses):"
     width = max(len(each.name) for each in options) + 2
     for each in options:
-        default = "" if each.default is MISSING else f" ({NOTHING if each.default is None else shown(each.default)})"
+        default = "" if each.default is MISSING else f" ({format_value(each.default)})"
         yield f"  {each.name:<{width}}{each.text}{default}"
 
 
 def is_option(word: str) -> bool:
-    """Whether it has the form NAME=VALUE."""
+    """Return True if an argument has the form NAME=VALUE."""
     return re.match(r"[A-Za-z_][\w.]*=", word) is not None
 
 
-def shown(value: Any) -> str:
-    """As it is written on a command line."""
+def format_value(value: Any) -> str:
+    """Return a value as it is written on a command line."""
+    if value is None:
+        return NOTHING
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def value_of(text: str, option: Option) -> Any:
-    """A value of the option's kind: a path, a number, true or false, a word of several, or null where that may be.
+def parse_value(text: str, option: Option) -> Any:
+    """Convert a text to the type of an option: a path, a number, true or false, one of several words, or null.
 
     Raises:
-        UserError: if it is none.
+        UserError: if the text has another type.
     """
     kind, name = option.kind, option.name
     text = text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text

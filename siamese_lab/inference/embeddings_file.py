@@ -1,8 +1,8 @@
-"""Embeddings with the names of their files, as NumPy's .npz, or as .parquet where pyarrow is installed.
+"""Write and read a file of embeddings: .npz (NumPy), or .parquet if pyarrow is installed.
 
-An .npz holds `names` (N), `embeddings` (N × D, float32), `changes` (N; what was done to each image, "; " between) and
-`about`, in JSON what the network is; a .parquet the columns `name`, `embedding` and `changes`, and `about` in the
-metadata of its schema.
+An .npz file holds `names` (N), `embeddings` (N × D, float32), `changes` (N; the conversion steps of each image, joined
+with "; ") and `about` (JSON that describes the network). A .parquet file holds the columns `name`, `embedding` and
+`changes`, and `about` in the metadata of its schema.
 
 Shapes: N images, D embedding dimensions.
 """
@@ -25,78 +25,78 @@ from siamese_lab.inference.threshold import fingerprint
 NPZ, PARQUET = ".npz", ".parquet"
 SEPARATOR = "; "
 ABOUT = "siamese_lab"
-"""The key of the metadata of a .parquet."""
+"""Key of `about` in the metadata of a .parquet file."""
 
 
 class StoredEmbeddings(NamedTuple):
-    """What such a file holds."""
+    """The content of a file of embeddings."""
 
     names: tuple[str, ...]
     z_ND: Tensor
     about: dict[str, Any]
-    """`folder`, `weights` and what `about_network` tells."""
+    """Description of the network from `about_network`, plus `folder`."""
 
 
-def check_kind(place: Path) -> None:
-    """Raise UserError for a file of another kind, and for a .parquet without pyarrow."""
-    if place.suffix not in (NPZ, PARQUET):
-        raise UserError(f"Embeddings are written to a {NPZ} or a {PARQUET}, but out is {place}.")
-    if place.suffix == PARQUET:
+def check_kind(path: Path) -> None:
+    """Raise UserError if the suffix is neither .npz nor .parquet, or if .parquet is asked for without pyarrow."""
+    if path.suffix not in (NPZ, PARQUET):
+        raise UserError(f"Embeddings are written to a {NPZ} or a {PARQUET} file, but out is {path}.")
+    if path.suffix == PARQUET:
         _pyarrow()
 
 
 def about_network(network: TrainedNetwork) -> dict[str, Any]:
-    """Which network embedded, in which form it saw the images."""
-    trained, images = network.trained, network.images
+    """Return a description of the network: its checkpoint, its weights and the form of its input images."""
+    trained, datamodule = network.trained, network.datamodule
     return {
         "checkpoint": str(trained.checkpoint.absolute()),
         "step": trained.step,
         "weights": fingerprint(network.network),
         "network": trained.choices["network"]["name"],
         "data": trained.choices["data"]["name"],
-        "images": {"channels": images.channels, "height": images.image_size, "width": images.image_size},
+        "images": {"channels": datamodule.channels, "height": datamodule.image_size, "width": datamodule.image_size},
     }
 
 
-def write(embedded: EmbeddedFolder, network: TrainedNetwork, place: Path) -> None:
-    """Write the embeddings of a folder, by the suffix of `place`.
+def write_embeddings(embedded: EmbeddedFolder, network: TrainedNetwork, path: Path) -> None:
+    """Write the embeddings of a folder. The suffix of `path` selects the format.
 
     Raises:
-        UserError: if it cannot be written there.
+        UserError: if the file cannot be written.
     """
-    about = json.dumps({"folder": str(embedded.place.absolute()), **about_network(network)}, ensure_ascii=False)
+    about = json.dumps({"folder": str(embedded.folder.absolute()), **about_network(network)}, ensure_ascii=False)
     changes = [SEPARATOR.join(each) for each in embedded.changes]
-    with new_file(place) as draft:
-        if place.suffix == PARQUET:
+    with new_file(path) as draft:
+        if path.suffix == PARQUET:
             _write_parquet(embedded, changes, about, draft)
         else:
             with draft.open("wb") as stream:
                 np.savez(stream, names=embedded.names, embeddings=embedded.z_ND.numpy(), changes=changes, about=about)
 
 
-def read(place: Path) -> StoredEmbeddings:
-    """Read such a file.
+def read_embeddings(path: Path) -> StoredEmbeddings:
+    """Read a file of embeddings.
 
     Raises:
-        UserError: if it is not there, damaged or something else.
+        UserError: if the file does not exist, is damaged, or holds something else.
     """
-    if not place.is_file():
-        raise UserError(f"There is no file {place} of embeddings. python -m siamese_lab.embed writes one.")
+    if not path.is_file():
+        raise UserError(f"There is no file of embeddings at {path}. Write one with python -m siamese_lab.embed.")
     try:
-        stored = _read_parquet(place) if place.suffix == PARQUET else _read_npz(place)
+        stored = _read_parquet(path) if path.suffix == PARQUET else _read_npz(path)
         if not {"folder", "weights", "checkpoint"} <= stored.about.keys():
-            raise KeyError("what the network was")
+            raise KeyError("the description of the network")
     except UserError:
         raise
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"{place} holds no embeddings that can be read ({error}). Write it anew: python -m siamese_lab.embed."
+            f"{path} is not a readable file of embeddings ({error}). Write it again with python -m siamese_lab.embed."
         ) from error
     return stored
 
 
-def _read_npz(place: Path) -> StoredEmbeddings:
-    with np.load(place, allow_pickle=False) as stored:
+def _read_npz(path: Path) -> StoredEmbeddings:
+    with np.load(path, allow_pickle=False) as stored:
         names = tuple(str(name) for name in stored["names"])
         return StoredEmbeddings(names, torch.from_numpy(stored["embeddings"]), json.loads(str(stored["about"])))
 
@@ -113,9 +113,9 @@ def _write_parquet(embedded: EmbeddedFolder, changes: list[str], about: str, dra
     parquet.write_table(table, draft)
 
 
-def _read_parquet(place: Path) -> StoredEmbeddings:
+def _read_parquet(path: Path) -> StoredEmbeddings:
     _, parquet = _pyarrow()
-    table = parquet.read_table(place)
+    table = parquet.read_table(path)
     names = tuple(table["name"].to_pylist())
     z_ND = torch.from_numpy(np.stack(table["embedding"].to_numpy()))
     return StoredEmbeddings(names, z_ND, json.loads(table.schema.metadata[ABOUT.encode()]))
@@ -127,6 +127,7 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow.parquet
     except ImportError as error:
         raise UserError(
-            "A .parquet needs pyarrow: pip install 'siamese_lab[parquet]'. Or name a .npz, which needs nothing."
+            "A .parquet file needs pyarrow, which is not installed. Run `pip install 'siamese_lab[parquet]'`, or set "
+            "out to a .npz file."
         ) from error
     return pyarrow, pyarrow.parquet

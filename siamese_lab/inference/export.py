@@ -1,7 +1,7 @@
-"""A network in a format that needs nothing of this package: ONNX, or a program of `torch.export`.
+"""Export a network to a format that does not need this package: ONNX, or a program of `torch.export`.
 
-What is exported takes images (float32 0…1, N×C×H×W, any N) and gives embeddings of unit norm (float32, N×D). It is
-compared with the original before it is kept.
+The exported network takes images (float32 0…1, N×C×H×W, any N) and returns embeddings of unit norm (float32, N×D). It
+is compared with the original before it is kept.
 
 Shapes: B images, D embedding dimensions, C channels, H × W pixels.
 """
@@ -25,67 +25,68 @@ SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch": ".pt2"}
 INPUT, OUTPUT = "images", "embeddings"
 TOLERANCE = 1e-4
 CHECKED = (1, 2, 7, 32)
-"""Numbers of random images that are compared."""
+"""Batch sizes of the random images that the two networks are compared on."""
 
 Embed = Callable[[Tensor], Tensor]
 
 
 class Embedding(nn.Module):
-    """Images to unit vectors, whether or not the network normalises by itself."""
+    """Maps images to unit vectors, also if the network itself does not normalize."""
 
     def __init__(self, network: SiameseNetwork) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """z_BD of images (B, C, H, W)."""
+        """Return z_BD of a batch of images (B, C, H, W)."""
         return self.network.direction(self.network(images))
 
 
 def check_able(kind: Format) -> None:
-    """Raise UserError where a package that a format needs is not installed."""
+    """Raise UserError if a package that the format needs is not installed."""
     if kind == "onnx":
         _onnx()
 
 
-def export(network: SiameseNetwork, shape_CHW: tuple[int, int, int], kind: Format, place: Path, about: str) -> float:
-    """Write a network, and compare what was written with the original on random images.
+def export(network: SiameseNetwork, shape_CHW: tuple[int, int, int], kind: Format, path: Path, about: str) -> float:
+    """Write a network to a file, and compare the exported network with the original on random images.
 
     Args:
-        network: on the CPU.
-        shape_CHW: of its images.
+        network: a network on the CPU.
+        shape_CHW: shape of one input image.
         kind: the format.
-        place: the file, which is written over.
-        about: text that is put into the file, in JSON.
+        path: path of the file. An existing file is overwritten.
+        about: JSON text that is stored in the file.
 
     Returns:
-        The greatest difference that any number of any embedding had.
+        The largest absolute difference between two components of the embeddings.
 
     Raises:
-        UserError: if it is above 1e-4, or a package is missing. What was written is of no use then.
+        UserError: if the difference is above 1e-4, or a package is missing. Delete the written file then.
     """
     module = Embedding(network).eval()
     two_BCHW = torch.zeros(2, *shape_CHW)
     batch = torch.export.Dim("batch", min=1)
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), _without_export_messages():
         if kind == "onnx":
-            write_onnx(module, two_BCHW, batch, place, about)
-            exported = of_onnx(place)
+            write_onnx(module, two_BCHW, batch, path, about)
+            exported = load_onnx(path)
         else:
             program = torch.export.export(module, (two_BCHW,), dynamic_shapes={INPUT: {0: batch}})
-            torch.export.save(program, place, extra_files={"about.json": about})
-            exported = of_torch(place)
+            torch.export.save(program, path, extra_files={"about.json": about})
+            exported = load_torch(path)
         difference = greatest_difference(module, exported, shape_CHW)
     if not difference <= TOLERANCE:
         raise UserError(
-            f"The exported network gives embeddings that differ from the original's by up to {difference:.2g}, more "
-            f"than {TOLERANCE:g}, so it was not kept. Try the other format, or another version of PyTorch."
+            f"The embeddings of the exported network differ from the original's by up to {difference:.2g}, but "
+            f"at most {TOLERANCE:g} is accepted, so the file was not kept. Try the other format, or another version of "
+            "PyTorch."
         )
     return difference
 
 
-def write_onnx(module: nn.Module, example: Tensor, batch: Any, place: Path, about: str) -> None:
-    """As one file, weights within."""
+def write_onnx(module: nn.Module, example: Tensor, batch: Any, path: Path, about: str) -> None:
+    """Write an .onnx file that contains the weights."""
     _onnx()
     program = torch.onnx.export(
         module,
@@ -98,13 +99,13 @@ def write_onnx(module: nn.Module, example: Tensor, batch: Any, place: Path, abou
     )
     assert program is not None
     program.model.metadata_props["siamese_lab"] = about
-    program.save(place, external_data=False)
+    program.save(path, external_data=False)
 
 
-def of_onnx(place: Path) -> Embed:
-    """What an .onnx computes, by onnxruntime on the CPU."""
+def load_onnx(path: Path) -> Embed:
+    """Return a function that computes embeddings with an .onnx file, in onnxruntime on the CPU."""
     _, runtime = _onnx()
-    session = runtime.InferenceSession(str(place), providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
     def embed(images_BCHW: Tensor) -> Tensor:
         (z_BD,) = session.run([OUTPUT], {INPUT: np.ascontiguousarray(images_BCHW.numpy())})
@@ -113,22 +114,25 @@ def of_onnx(place: Path) -> Embed:
     return embed
 
 
-def of_torch(place: Path) -> Embed:
-    """What a program of `torch.export` computes."""
-    embed: Embed = torch.export.load(place).module()
+def load_torch(path: Path) -> Embed:
+    """Return a function that computes embeddings with a program of `torch.export`."""
+    embed: Embed = torch.export.load(path).module()
     return embed
 
 
 def greatest_difference(original: Embed, exported: Embed, shape_CHW: tuple[int, int, int]) -> float:
-    """Of any number of the embeddings of random images, in batches of several sizes; NaN where one has NaN."""
+    """Return the largest difference between the embeddings of random images, over several batch sizes.
+
+    A NaN in either embedding counts as an infinite difference.
+    """
     generator = torch.Generator().manual_seed(0)
     batches = [torch.rand(count, *shape_CHW, generator=generator) for count in CHECKED]
     return max(float((original(each) - exported(each)).abs().max().nan_to_num(torch.inf)) for each in batches)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what PyTorch says of its own workings."""
+def _without_export_messages() -> Iterator[None]:
+    """Run the block without the warnings and log messages of the exporters of PyTorch."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
     before = [each.level for each in loggers]
     for each in loggers:
@@ -146,9 +150,10 @@ def _onnx() -> tuple[Any, Any]:
     try:
         import onnx
         import onnxruntime
-        import onnxscript  # noqa: F401 (by which PyTorch writes ONNX)
+        import onnxscript  # noqa: F401 (PyTorch needs it to write ONNX)
     except ImportError as error:
         raise UserError(
-            f"format=onnx needs {error.name}: pip install 'siamese_lab[onnx]'. Or take format=torch."
+            f"format=onnx needs {error.name}, which is not installed. Run `pip install 'siamese_lab[onnx]'`, or set "
+            "format=torch."
         ) from error
     return onnx, onnxruntime

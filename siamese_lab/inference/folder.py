@@ -1,4 +1,4 @@
-"""The embeddings of all images in a folder, which may be more than fit into memory, and of any format.
+"""Embed all images in a folder. The images may have any format, and need not fit into memory together.
 
 Shapes: N images, D embedding dimensions.
 """
@@ -17,76 +17,79 @@ from siamese_lab.data.io.image_files import list_images
 from siamese_lab.data.io.messages import announce
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation.stages import Stages
-from siamese_lab.inference.inputs import Taken, take_one
+from siamese_lab.inference.inputs import PreparedImages, prepare_image
 from siamese_lab.inference.model import BATCH, TrainedNetwork
 
 SHOWN = 5
-"""Files that a message names."""
+"""Number of files that a message names."""
 
 
 class EmbeddedFolder(NamedTuple):
-    """Embeddings with the files they are of."""
+    """The embeddings of the images in a folder, with the names of the files."""
 
-    place: Path
+    folder: Path
     names: tuple[str, ...]
-    """Of the files, from the folder, with / between folders."""
+    """Paths of the files relative to the folder, with / as separator."""
     z_ND: Tensor
-    """float32, of unit norm."""
+    """Embeddings, float32, of unit norm."""
     changes: tuple[tuple[str, ...], ...]
-    """What was done to each image, as `siamese_lab.data.convert.common.Converted` has it."""
+    """Conversion steps of each image, in the form of `siamese_lab.data.convert.common.Converted`."""
 
 
 def embed_folder(
     network: TrainedNetwork,
-    place: Path,
+    folder: Path,
     *,
     batch_size: int = BATCH,
     skip_unreadable: bool = False,
     console: Console | None = None,
 ) -> EmbeddedFolder:
-    """Embed every image in a folder and in the folders in it.
+    """Embed every image in a folder and its subfolders.
 
     Args:
-        network: whose embeddings they are.
-        place: the folder.
-        batch_size: images that are decoded and embedded at a time.
-        skip_unreadable: leave out files that are no images, each of which is named, instead of stopping at them.
-        console: where to show progress.
+        network: the network.
+        folder: folder that holds the images.
+        batch_size: number of images that are decoded and embedded together.
+        skip_unreadable: if True, skip files that are not readable images, and print their names. If False, raise.
+        console: console that shows progress.
 
     Raises:
-        UserError: for a folder that is not there or has no images, and for files that are none.
+        UserError: if the folder does not exist or has no images, or if a file is not a readable image.
     """
     if batch_size < 1:
         raise UserError(f"batch_size must be at least 1, but is {batch_size}.")
-    names = files_in(place)
+    names = list_files(folder)
     kept: list[str] = []
     parts: list[Tensor] = []
     changes: list[tuple[str, ...]] = []
-    with Stages(console).running(f"Embedding {place.name or place}", len(names)) as advance:
+    with Stages(console).running(f"Embedding {folder.name or folder}", len(names)) as advance:
         for start in range(0, len(names), batch_size):
             some = names[start : start + batch_size]
-            readable, taken = _read(network, place, some, skip_unreadable, before=start)
+            readable, prepared = _prepare_files(network, folder, some, skip_unreadable, before=start)
             if readable:
                 kept += readable
-                changes += taken.changes
-                parts.append(network.embed_taken(taken))
+                changes += prepared.changes
+                parts.append(network.embed_prepared(prepared))
             advance(len(some))
     if not kept:
-        raise UserError(f"{place} holds {len(names):,} files, but none of them can be read as an image.")
-    return EmbeddedFolder(place, tuple(kept), torch.cat(parts), tuple(changes))
+        raise UserError(
+            f"{folder} holds {len(names):,} files, but none of them is a readable image. Name a folder of images."
+        )
+    return EmbeddedFolder(folder, tuple(kept), torch.cat(parts), tuple(changes))
 
 
-def files_in(place: Path) -> tuple[str, ...]:
-    """The names of all files in a folder but hidden ones, sorted folder by folder.
+def list_files(folder: Path) -> tuple[str, ...]:
+    """Return the names of all files in a folder, sorted folder by folder. Hidden files are skipped.
 
     Raises:
-        UserError: if there is no such folder, or nothing in it.
+        UserError: if the folder does not exist or holds no file.
     """
-    if not place.is_dir():
-        raise UserError(f"There is no folder {place}{', but a file' * place.exists()}. Name one that holds images.")
-    names = tuple(name for name in list_images(place, "").names if not any(map(_is_hidden, name.split("/"))))
+    if not folder.is_dir():
+        problem = f"{folder} is a file, not a folder" if folder.exists() else f"There is no folder {folder}"
+        raise UserError(f"{problem}. Name a folder that holds images.")
+    names = tuple(name for name in list_images(folder, "").names if not any(map(_is_hidden, name.split("/"))))
     if not names:
-        raise UserError(f"The folder {place} holds no files, so there are no images in it.")
+        raise UserError(f"The folder {folder} holds no files. Name a folder that holds images.")
     return names
 
 
@@ -94,35 +97,43 @@ def _is_hidden(part: str) -> bool:
     return part.startswith(".") or part in ("Thumbs.db", "desktop.ini")
 
 
-def _read(
-    network: TrainedNetwork, place: Path, names: Sequence[str], skip: bool, before: int
-) -> tuple[list[str], Taken]:
-    """Those that can be read, after so many `before`; of the others each is named."""
+def _prepare_files(
+    network: TrainedNetwork, folder: Path, names: Sequence[str], skip: bool, before: int
+) -> tuple[list[str], PreparedImages]:
+    """Prepare the readable images, and raise or print a message for each unreadable file.
+
+    Args:
+        network: the network.
+        folder: folder that holds the images.
+        names: names of the files.
+        skip: if True, print the names of unreadable files. If False, raise UserError.
+        before: number of files that were read earlier.
+    """
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        read = list(threads.map(_reader(network, place), names))
-    bad = [str(each) for each in read if isinstance(each, UserError)]
+        outcomes = list(threads.map(_image_reader(network, folder), names))
+    bad = [str(each) for each in outcomes if isinstance(each, UserError)]
     if bad and not skip:
-        listed = "\n  ".join(bad[:SHOWN])
+        shown = "\n  ".join(bad[:SHOWN])
         more = f"\n  and {len(bad) - SHOWN:,} more" if len(bad) > SHOWN else ""
         raise UserError(
-            f"Of the first {before + len(names):,} files in {place}, {len(bad):,} cannot be read as images:\n"
-            f"  {listed}{more}\n"
-            "Set skip_unreadable=true to leave out such files."
+            f"{len(bad):,} of the first {before + len(names):,} files in {folder} cannot be read as images:\n"
+            f"  {shown}{more}\n"
+            "Set skip_unreadable=true to skip such files."
         )
-    for complaint in bad:
-        announce(f"Left out: {complaint}")
-    good = [(name, each) for name, each in zip(names, read, strict=True) if not isinstance(each, UserError)]
+    for message in bad:
+        announce(f"Skipped: {message}")
+    good = [(name, each) for name, each in zip(names, outcomes, strict=True) if not isinstance(each, UserError)]
     if not good:
-        return [], Taken(torch.empty(0), ())
+        return [], PreparedImages(torch.empty(0), ())
     images, changes = zip(*(each for _, each in good), strict=True)
-    return [name for name, _ in good], Taken(torch.stack(images), changes)
+    return [name for name, _ in good], PreparedImages(torch.stack(images), changes)
 
 
-def _reader(network: TrainedNetwork, place: Path) -> Callable[[str], tuple[Tensor, tuple[str, ...]] | UserError]:
-    def read(name: str) -> tuple[Tensor, tuple[str, ...]] | UserError:
+def _image_reader(network: TrainedNetwork, folder: Path) -> Callable[[str], tuple[Tensor, tuple[str, ...]] | UserError]:
+    def read_or_error(name: str) -> tuple[Tensor, tuple[str, ...]] | UserError:
         try:
-            return take_one(place / name, network.images)
+            return prepare_image(folder / name, network.datamodule)
         except UserError as error:
             return error
 
-    return read
+    return read_or_error

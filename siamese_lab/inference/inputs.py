@@ -1,4 +1,4 @@
-"""Images as people hand them over, made as the images that a network was trained on.
+"""Convert images of any kind to the form of the images that a network was trained on.
 
 Shapes: N images, C channels, H × W pixels.
 """
@@ -25,31 +25,31 @@ OneImage: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] 
 Images: TypeAlias = "OneImage | Iterable[OneImage]"
 """One image or several.
 
-The path of a file, an image of Pillow's and an array (uint8, H×W or H×W×C) are images of any kind, which are converted.
-A tensor is taken to be what the network sees, as the tables of a data set hold it: uint8, or float 0…1, (C, H, W) or
-(N, C, H, W).
+A file path, a Pillow image and an array (uint8, H×W or H×W×C) may show an image of any size and mode. They are
+converted. A tensor must already have the form of the network's input, as in the tables of a data set: uint8 or float
+0…1, (C, H, W) or (N, C, H, W).
 """
 
 Conversion: TypeAlias = Callable[[Image.Image], Converted]
-"""As `DataModule.converted`."""
+"""A function with the signature of `DataModule.converted`."""
 
-KINDS = "the path of a file, an image of Pillow's, an array (uint8, H×W or H×W×C) or a tensor"
+KINDS = "a file path, a Pillow image, an array (uint8, H×W or H×W×C) or a tensor"
 
 
-class Taken(NamedTuple):
-    """Images as the network sees them, and what that changed."""
+class PreparedImages(NamedTuple):
+    """Images in the form of the network's input, with their conversion steps."""
 
     images_NCHW: Tensor
-    """float32 0…1."""
+    """Pixels, float32 0…1."""
     changes: tuple[tuple[str, ...], ...]
-    """Of each image, as `siamese_lab.data.convert.common.Converted` has it; none of tensors."""
+    """Conversion steps of each image, in the form of `siamese_lab.data.convert.common.Converted`. Empty for tensors."""
 
 
-def each_of(images: Images) -> Iterator[OneImage]:
-    """One after the other; of a batch of tensors or arrays, its members.
+def iterate_images(images: Images) -> Iterator[OneImage]:
+    """Yield the images one by one. A batch (a tensor or an array with 4 dimensions) yields its members.
 
     Raises:
-        UserError: for what holds no images.
+        UserError: if the value holds no images.
     """
     if isinstance(images, (str, os.PathLike, Image.Image)):
         yield images
@@ -58,79 +58,79 @@ def each_of(images: Images) -> Iterator[OneImage]:
     elif isinstance(images, Iterable):
         yield from images
     else:
-        raise UserError(f"Images are {KINDS}, or several of these, but here is {kind_of(images)}.")
+        raise UserError(f"Images must be {KINDS}, or several of these, but got {describe_type(images)}.")
 
 
-def take(images: Iterable[OneImage], form: DataModule) -> Taken:
-    """Convert images, several at once.
+def prepare_images(images: Iterable[OneImage], datamodule: DataModule) -> PreparedImages:
+    """Convert images in parallel threads.
 
     Args:
-        images: at least one.
-        form: the data whose images these are to be like.
+        images: at least one image.
+        datamodule: the data set that defines the form of the images.
 
     Raises:
-        UserError: for a file that is not there or is no image, with its name; for arrays and tensors of another form.
+        UserError: if a file does not exist or is not an image, or an array or tensor has another form.
     """
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        made = list(threads.map(lambda image: take_one(image, form), images))
-    return Taken(torch.stack([image_CHW for image_CHW, _ in made]), tuple(changes for _, changes in made))
+        made = list(threads.map(lambda image: prepare_image(image, datamodule), images))
+    return PreparedImages(torch.stack([image_CHW for image_CHW, _ in made]), tuple(changes for _, changes in made))
 
 
-def take_one(image: OneImage, form: DataModule) -> tuple[Tensor, tuple[str, ...]]:
-    """An image as float32 0…1, (C, H, W), and what that changed.
+def prepare_image(image: OneImage, datamodule: DataModule) -> tuple[Tensor, tuple[str, ...]]:
+    """Return an image as float32 0…1, (C, H, W), and its conversion steps.
 
     Raises:
-        UserError: as `take`.
+        UserError: in the same cases as `prepare_images`.
     """
     if isinstance(image, Tensor):
-        return checked(image, form), ()
-    converted = convert(image, form)
+        return check_tensor(image, datamodule), ()
+    converted = convert_image(image, datamodule)
     pixels = np.array(converted.image)
     pixels_HWC = pixels if pixels.ndim == 3 else pixels[:, :, None]
     return to_float(torch.from_numpy(np.ascontiguousarray(pixels_HWC.transpose(2, 0, 1)))), converted.changes
 
 
-def convert(image: OneImage, form: DataModule) -> Converted:
-    """An image that is no tensor, as the images of `form` are.
+def convert_image(image: OneImage, datamodule: DataModule) -> Converted:
+    """Convert an image that is not a tensor to the form of the images of a data set.
 
     Raises:
-        UserError: if it cannot be read, or is something else.
+        UserError: if the image cannot be read, or the value is not an image.
     """
     if isinstance(image, Image.Image):
-        return _converted("An image of Pillow's", image, form.converted)
+        return _convert_opened("The Pillow image", image, datamodule.converted)
     if isinstance(image, np.ndarray):
-        return form.converted(image_of_array(image))
+        return datamodule.converted(array_to_image(image))
     if isinstance(image, (str, os.PathLike)):
-        return read_image(Path(image), form.converted)
-    raise UserError(f"An image is {KINDS}, but here is {kind_of(image)}.")
+        return read_image(Path(image), datamodule.converted)
+    raise UserError(f"An image must be {KINDS}, but got {describe_type(image)}.")
 
 
 def read_image(path: Path, convert: Conversion) -> Converted:
-    """The image in a file, converted.
+    """Read and convert the image in a file.
 
     Raises:
-        UserError: if there is none, or it cannot be read.
+        UserError: if the file does not exist or cannot be read.
     """
     if path.is_dir():
-        raise UserError(f"{path} is a folder, where an image was expected. Name the files in it.")
+        raise UserError(f"{path} is a folder, but an image file was expected. Name the files in the folder.")
     if not path.exists():
-        raise UserError(f"There is no image {path}.")
+        raise UserError(f"There is no image {path}. Check the path.")
     try:
         opened = Image.open(path)
     except UNREADABLE as error:
         raise _unreadable(str(path), error) from error
     with opened:
-        return _converted(str(path), opened, convert)
+        return _convert_opened(str(path), opened, convert)
 
 
-def _converted(name: str, image: Image.Image, convert: Conversion) -> Converted:
+def _convert_opened(name: str, image: Image.Image, convert: Conversion) -> Converted:
     if 0 in image.size:
-        raise UserError(f"{name} has {image.width}×{image.height} pixels, so there is nothing to see.")
+        raise UserError(f"{name} has {image.width}×{image.height} pixels, but needs at least 1×1.")
     try:
         return convert(image)
     except UNREADABLE:
         _check_whole(name, image)
-        raise  # the image is whole, so the conversion is wrong
+        raise  # the image itself is readable, so the conversion has a bug
 
 
 def _check_whole(name: str, image: Image.Image) -> None:
@@ -141,49 +141,49 @@ def _check_whole(name: str, image: Image.Image) -> None:
 
 
 def _unreadable(name: str, error: BaseException) -> UserError:
-    reason = "it is of no kind that is known" if isinstance(error, UnidentifiedImageError) else str(error)
+    reason = "its format is unknown" if isinstance(error, UnidentifiedImageError) else str(error)
     return UserError(f"{name} cannot be read as an image: {reason.rstrip('.')}.")
 
 
-def image_of_array(array: NDArray[np.uint8]) -> Image.Image:
-    """An array as an image of Pillow's: H×W or H×W×1 is grey; of three channels colour, of four with transparency.
+def array_to_image(array: NDArray[np.uint8]) -> Image.Image:
+    """Convert an array to a Pillow image: 1 channel (H×W or H×W×1) is grayscale, 3 are RGB and 4 are RGBA.
 
     Raises:
-        UserError: for other shapes and types.
+        UserError: if the array has another shape or type.
     """
     shape = array.shape
     fits = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
     if array.dtype != np.uint8 or not fits or 0 in shape:
         raise UserError(
-            f"An array of an image is uint8, H×W or H×W×C with 1, 3 or 4 channels, but this one is {array.dtype}, "
+            f"An array must be uint8, H×W or H×W×C with 1, 3 or 4 channels, but this array is {array.dtype}, "
             f"{'×'.join(map(str, shape)) or 'a number'}."
         )
     return Image.fromarray(array[:, :, 0] if len(shape) == 3 and shape[2] == 1 else array)
 
 
-def checked(image_CHW: Tensor, form: DataModule) -> Tensor:
-    """A tensor that is what the network sees, as float32 0…1.
+def check_tensor(image_CHW: Tensor, datamodule: DataModule) -> Tensor:
+    """Return a tensor as float32 0…1, if it has the form of the network's input.
 
     Raises:
-        UserError: if it is not.
+        UserError: if its shape, type or range differs.
     """
-    wanted = (form.channels, form.image_size, form.image_size)
+    wanted = (datamodule.channels, datamodule.image_size, datamodule.image_size)
     if image_CHW.shape != wanted:
         raise UserError(
-            f"A tensor is taken as the network sees it: (C, H, W) = {wanted} for images of {form.title}, but this one "
-            f"is {tuple(image_CHW.shape)}. Images of another form are converted when handed over as files, as Pillow's "
-            "or as arrays."
+            f"A tensor must have the shape of the network's input, (C, H, W) = {wanted} for images of "
+            f"{datamodule.title}, but this tensor is {tuple(image_CHW.shape)}. Pass a file path, a Pillow image or an "
+            "array instead: these are converted."
         )
     if image_CHW.dtype == torch.uint8:
         return to_float(image_CHW)
     if not image_CHW.is_floating_point() or not bool(((image_CHW >= 0) & (image_CHW <= 1)).all()):
         raise UserError(
-            "A tensor of an image is uint8 0…255 or float 0…1, but this one is "
+            "A tensor must be uint8 0…255 or float 0…1, but this tensor is "
             f"{str(image_CHW.dtype).removeprefix('torch.')}, {image_CHW.min():g}…{image_CHW.max():g}."
         )
     return image_CHW.float()
 
 
-def kind_of(value: object) -> str:
-    """As a message names it."""
-    return f"a {type(value).__name__}"
+def describe_type(value: object) -> str:
+    """Return the type of a value, as text for messages."""
+    return f"a value of type {type(value).__name__}"

@@ -1,47 +1,51 @@
-"""`load`: a trained network that takes images of any kind.
+"""Load a trained network that embeds and compares images of any kind.
 
 Shapes: N images, D embedding dimensions, C channels, H × W pixels.
 """
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import islice
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning import Fabric
 from torch import Tensor
 
+from siamese_lab import data as data_sets
 from siamese_lab import distances
 from siamese_lab.data import DataModule
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation.embed import evaluating
 from siamese_lab.evaluation.trained import Trained
 from siamese_lab.evaluation.trained import load as load_trained
-from siamese_lab.inference.inputs import Images, OneImage, Taken, each_of, take
-from siamese_lab.inference.source import data_here
-from siamese_lab.inference.threshold import Threshold, threshold_of
+from siamese_lab.inference.inputs import Images, OneImage, PreparedImages, iterate_images, prepare_images
+from siamese_lab.inference.threshold import Threshold, load_or_choose_threshold
 from siamese_lab.training.trainer import check_accelerator
 
 BATCH = 256
-"""Images at a time."""
+"""Number of images that are embedded together."""
+DATA_VARIABLE = "SIAMESE_LAB_DATA"
+"""Environment variable with the folder of the data sets."""
 
 
 def load(
-    place: str | PathLike[str], *, accelerator: str = "cpu", data: str | PathLike[str] | None = None
+    path: str | PathLike[str], *, accelerator: str = "cpu", data: str | PathLike[str] | None = None
 ) -> "TrainedNetwork":
-    """The trained network of a run, to be used on images of any kind.
+    """Load the trained network of a run, for use on images of any kind.
 
     Args:
-        place: the folder of a run, or a checkpoint.
-        accelerator: where it computes: "cpu", "cuda", "mps", or "auto" for what there is.
-        data: the folder of the data sets, where a threshold has yet to be chosen; by default SIAMESE_LAB_DATA, or
-            where they were at the training.
+        path: a run folder or a checkpoint.
+        accelerator: device to compute on: "cpu", "cuda", "mps", or "auto" for the best available device.
+        data: folder of the data sets. It is only needed to choose a threshold. The default is SIAMESE_LAB_DATA, or
+            else the folder that the training used.
 
     Raises:
-        UserError: for what is no checkpoint of the lab's, is not whole, or would have to be executed; see
-            `siamese_lab.evaluation.load`.
+        UserError: if the file is not a checkpoint of siamese_lab, is incomplete, or contains code that loading would
+            execute. See `siamese_lab.evaluation.load`.
 
     >>> import siamese_lab as sl
     >>> network = sl.load("outputs/runs/mine")
@@ -50,20 +54,20 @@ def load(
     >>> float(network.distance("a.png", "b.png")) <= 2
     True
     """
-    return TrainedNetwork(load_trained(Path(place)), accelerator, None if data is None else Path(data))
+    return TrainedNetwork(load_trained(Path(path)), accelerator, None if data is None else Path(data))
 
 
 class TrainedNetwork:
-    """A network and what it takes to use it.
+    """A trained network on a device, which embeds and compares images.
 
-    Images are files, images of Pillow's, arrays (uint8, H×W or H×W×C) or tensors, one or several. All but tensors are
-    made as the images of training were; a tensor is taken as the network sees it, which is how the tables of a data
-    set hold images. See `siamese_lab.inference.inputs`.
+    Every method takes one image or several: file paths, Pillow images, arrays (uint8, H×W or H×W×C) or tensors. All
+    of them but tensors are converted like the images of the training. A tensor must have the form of the network's
+    input, as in the tables of a data set. See `siamese_lab.inference.inputs`.
 
     Args:
-        trained: the network and the choices it was trained with.
-        accelerator: where it computes.
-        data: the folder of the data sets; see `load`.
+        trained: the network and the configuration of its training.
+        accelerator: device to compute on.
+        data: folder of the data sets, see `load`.
     """
 
     def __init__(self, trained: Trained, accelerator: str = "cpu", data: Path | None = None) -> None:
@@ -71,44 +75,45 @@ class TrainedNetwork:
         self.trained = trained
         self.fabric = Fabric(accelerator=accelerator, devices=1, precision="32-true")
         self.network = trained.network.to(self.fabric.device)
-        self.images: DataModule = data_here(trained.choices, data)
-        """The data that it was trained on, of which nothing is loaded before it is asked for."""
+        self.datamodule: DataModule = build_local_datamodule(trained.choices, data)
+        """Data module of the training. It loads images only when they are needed."""
 
     def __repr__(self) -> str:
-        told, where = self.trained.choices, self.trained.checkpoint
-        return f"<{told['network']['name']} trained on {told['data']['name']} with {told['sampler']['name']}: {where}>"
+        choices = self.trained.choices
+        network, data_set, sampler = (choices[group]["name"] for group in ("network", "data", "sampler"))
+        return f"<{network} trained on {data_set} with {sampler}: {self.trained.checkpoint}>"
 
     def embed(self, images: Images, *, batch_size: int = BATCH) -> Tensor:
-        """The embeddings of images, float32 (N, D) of unit norm, on the CPU.
+        """Return the embeddings of images: float32 (N, D) of unit norm, on the CPU.
 
         Args:
-            images: one or several.
-            batch_size: so many are decoded and embedded at a time.
+            images: one image or several.
+            batch_size: number of images that are decoded and embedded together.
 
         Raises:
-            UserError: for no images, for what is none, and for tensors and arrays of another form.
+            UserError: if there are no images, a value is not an image, or a tensor or array has another form.
 
         >>> import siamese_lab as sl
         >>> network = sl.load("outputs/runs/mine")
-        >>> network.embed(network.images.splits.test.images_NCHW[:5]).shape
+        >>> network.embed(network.datamodule.splits.test.images_NCHW[:5]).shape
         torch.Size([5, 128])
         """
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, but is {batch_size}.")
-        parts = [self.embed_taken(taken) for taken in self.taken(each_of(images), batch_size)]
+        parts = [self.embed_prepared(batch) for batch in self.prepare(iterate_images(images), batch_size)]
         if not parts:
-            raise UserError("There are no images to embed.")
+            raise UserError("There are 0 images to embed, but at least 1 is needed.")
         return torch.cat(parts)
 
     def distance(self, left: Images, right: Images) -> Tensor:
-        """The distance of each image from its counterpart: float32 (N,), 0 for equal ones to 2.
+        """Return the Euclidean distance of each image from its counterpart: float32 (N,), from 0 (equal) to 2.
 
         Args:
-            left: one image, or several.
-            right: as many, or one for all.
+            left: one image or several.
+            right: the same number of images, or one image that is compared with all.
 
         Raises:
-            UserError: as `embed`, and where there is another number of them.
+            UserError: in the same cases as `embed`, and if the numbers of images do not match.
 
         >>> import siamese_lab as sl
         >>> bool(sl.load("outputs/runs/mine").distance(["a.png", "b.png"], "a.png")[1] > 0)
@@ -117,21 +122,21 @@ class TrainedNetwork:
         left_ND, right_ND = self.embed(left), self.embed(right)
         if len(left_ND) != len(right_ND) and 1 not in (len(left_ND), len(right_ND)):
             raise UserError(
-                f"Images are compared one by one, or all with a single one, but here are {len(left_ND)} and "
-                f"{len(right_ND)}."
+                f"Both sides must have the same number of images, or one side must have a single image, but there are "
+                f"{len(left_ND)} and {len(right_ND)}."
             )
         return distances.rowwise(left_ND, right_ND)
 
     def same(self, left: Images, right: Images, *, threshold: float | None = None) -> Tensor:
-        """Whether each image and its counterpart are of one class: bool (N,).
+        """Decide whether each image and its counterpart have the same class: bool (N,).
 
         Args:
-            left: one image, or several.
-            right: as many, or one for all.
-            threshold: the greatest distance that is accepted; by default `self.threshold`, which tells its errors.
+            left: one image or several.
+            right: the same number of images, or one image that is compared with all.
+            threshold: largest distance that is accepted. The default is `self.threshold`, which has error rates.
 
         Raises:
-            UserError: as `distance`, and as `self.threshold`.
+            UserError: in the same cases as `distance` and `self.threshold`.
 
         >>> import siamese_lab as sl
         >>> network = sl.load("outputs/runs/mine")
@@ -145,23 +150,42 @@ class TrainedNetwork:
 
     @cached_property
     def threshold(self) -> Threshold:
-        """The greatest distance at which two images are taken to be of one class, with its error rates.
+        """The largest distance at which two images are accepted as one class, with its error rates.
 
-        It is read from `threshold.json` beside the run, or else chosen on the data of the training and stored there.
+        It is read from `threshold.json` in the run folder. If there is no such file, the threshold is chosen on the
+        validation images of the training's data set and stored there.
 
         Raises:
-            UserError: where the data is not here, or makes no pairs to choose by.
+            UserError: if the data is not on this machine, or gives too few pairs to choose a threshold.
         """
-        return threshold_of(self.trained, self.images, self.fabric)
+        return load_or_choose_threshold(self.trained, self.datamodule, self.fabric)
 
-    def taken(self, images: Iterable[OneImage], batch_size: int = BATCH) -> Iterator[Taken]:
-        """Images as the network sees them, so many at a time, with what that changed."""
-        waiting = iter(images)
-        while some := list(islice(waiting, batch_size)):
-            yield take(some, self.images)
+    def prepare(self, images: Iterable[OneImage], batch_size: int = BATCH) -> Iterator[PreparedImages]:
+        """Convert images to the form of the network's input, one batch after the other."""
+        remaining = iter(images)
+        while some := list(islice(remaining, batch_size)):
+            yield prepare_images(some, self.datamodule)
 
-    def embed_taken(self, taken: Taken) -> Tensor:
-        """The embeddings of such images, as `embed` gives them."""
+    def embed_prepared(self, prepared: PreparedImages) -> Tensor:
+        """Return the embeddings of prepared images, in the form that `embed` returns."""
         with evaluating(self.network, self.fabric):
-            raw_ND = self.network(self.fabric.to_device(taken.images_NCHW))
+            raw_ND = self.network(self.fabric.to_device(prepared.images_NCHW))
             return self.network.direction(raw_ND).cpu()
+
+
+def build_local_datamodule(choices: Mapping[str, Any], folder: Path | None = None) -> DataModule:
+    """Build the data module of a training, with the folders of this machine. No image is loaded yet.
+
+    Args:
+        choices: configuration of the training.
+        folder: folder of the data sets. The default is SIAMESE_LAB_DATA, or else the folder of the training. A user's
+            own folder of images (`image_folder`) is always the folder of the training.
+    """
+    options, paths = dict(choices["data"]), choices["paths"]
+    here = folder if folder is not None else os.environ.get(DATA_VARIABLE)
+    if here is not None and "root" in options and options["root"] == paths["data"]:
+        options["root"] = str(here)
+    cache = options.get("cache")
+    if cache is not None and not Path(cache).is_dir():
+        options["cache"] = None  # the folder belongs to another machine, so the user's default cache is used
+    return data_sets.build(**options, seed=choices["seed"])

@@ -1,4 +1,4 @@
-"""The card beside an exported network: what it is, how good it is, and what it is not for (Mitchell et al. 2019)."""
+"""Write the model card of an exported network: use, training, results and limitations (Mitchell et al. 2019)."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -16,120 +16,122 @@ EVALUATIONS = "evaluations"
 
 
 def model_card(network: TrainedNetwork, file: str, difference: float, threshold: Threshold | None) -> str:
-    """The card in Markdown.
+    """Return the model card in Markdown.
 
     Args:
-        network: which was exported.
-        file: the name of the exported file.
-        difference: from the original, as `siamese_lab.inference.export.export` gives it.
-        threshold: of its decisions, if one was chosen.
+        network: the network that was exported.
+        file: name of the exported file.
+        difference: largest difference from the original, from `siamese_lab.inference.export.export`.
+        threshold: the threshold for decisions, or None if none was chosen.
     """
     choices = network.trained.choices
     sections = {
-        "What it is": [what_it_is(network, file, difference)],
-        "How it was trained": list(training(network)),
-        "How good it is": list(figures(network)),
-        "Deciding whether two images are of one class": [deciding(threshold)],
-        "Limits": list(limits(network)),
+        "Model": [model_section(network, file, difference)],
+        "Training": list(training_section(network)),
+        "Results": list(results_section(network)),
+        "Deciding whether two images have the same class": [threshold_section(threshold)],
+        "Limitations": list(limitations_section(network)),
     }
-    head = f"# {choices['network']['name']} trained on {network.images.title} with {choices['sampler']['name']}"
-    told = [f"## {title}\n\n" + "\n\n".join(texts) for title, texts in sections.items()]
-    return "\n\n".join([head, *told]) + "\n"
+    head = f"# {choices['network']['name']} trained on {network.datamodule.title} with {choices['sampler']['name']}"
+    parts = [f"## {title}\n\n" + "\n\n".join(texts) for title, texts in sections.items()]
+    return "\n\n".join([head, *parts]) + "\n"
 
 
-def what_it_is(network: TrainedNetwork, file: str, difference: float) -> str:
-    """Input and output."""
-    images, dimensions = network.images, network.network.embedding_dim
-    colours = {1: "grey", 3: "red, green and blue"}.get(images.channels, f"{images.channels} channels")
+def model_section(network: TrainedNetwork, file: str, difference: float) -> str:
+    """Describe the input and the output of the exported network."""
+    datamodule, dimensions = network.datamodule, network.network.embedding_dim
+    channels, size = datamodule.channels, datamodule.image_size
+    colors = {1: "grayscale", 3: "red, green, blue"}.get(channels, f"{channels} channels")
     return (
-        f"`{file}` makes embeddings of images, so that images of one class lie near one another.\n\n"
-        f"* Input `{INPUT}`: float32 of 0…1, N × {images.channels} × {images.image_size} × {images.image_size} "
-        f"({colours}), any N.\n"
-        f"* Output `{OUTPUT}`: float32, N × {dimensions}, each of unit norm. Distances of two are 0…2.\n"
-        f"* Images must be made as those of {images.title} were: see `DataModule.converted` of "
-        f"`siamese_lab.data.{network.trained.choices['data']['name']}`, which `siamese_lab.load(…).embed` applies.\n"
-        f"* On random images it differs from the original by at most {difference:.1g}."
+        f"`{file}` computes embeddings of images. Images of one class get embeddings that are near one another.\n\n"
+        f"* Input `{INPUT}`: float32 in 0…1, N × {channels} × {size} × {size} ({colors}), any N.\n"
+        f"* Output `{OUTPUT}`: float32, N × {dimensions}. Each embedding has unit norm, so Euclidean distances are in "
+        "0…2.\n"
+        f"* Convert images like the images of {datamodule.title}: see `DataModule.converted` of the data set "
+        f"`{network.trained.choices['data']['name']}`. `siamese_lab.load(…).embed` does this for you.\n"
+        f"* On random images, the output differs from the original network by at most {difference:.1g}."
     )
 
 
-def training(network: TrainedNetwork) -> Iterator[str]:
-    """Data, strategy and loss."""
+def training_section(network: TrainedNetwork) -> Iterator[str]:
+    """Yield a table of the data, the strategy, the loss and the network of the training."""
     trained = network.trained
     choices = trained.choices
     rows = [
-        ("data", named(choices["data"], leave_out=("root", "cache"))),
-        ("strategy", named(choices["sampler"])),
-        ("loss", named(choices["loss"])),
-        ("network", named(choices["network"])),
+        ("data", describe_options(choices["data"], leave_out=("root", "cache"))),
+        ("strategy", describe_options(choices["sampler"])),
+        ("loss", describe_options(choices["loss"])),
+        ("network", describe_options(choices["network"])),
         ("steps", f"{trained.step:,}"),
         ("seed", str(choices["seed"])),
     ]
-    run = run_of(network)
+    run = results_of_run(network)
     if run is not None:
         rows += [(f"images: {what}", where) for what, where in run.images.items() if what not in ("from", "cache")]
         rows += [("siamese_lab", run.versions["siamese_lab"]), ("PyTorch", run.versions["torch"])]
         rows += [("commit", run.commit)] if run.commit else []
-    yield table(("", ""), rows)
+    yield markdown_table(("", ""), rows)
 
 
-def figures(network: TrainedNetwork) -> Iterator[str]:
-    """From the newest evaluation of these weights, or else from the results of the run."""
+def results_section(network: TrainedNetwork) -> Iterator[str]:
+    """Yield the results of the newest evaluation of these weights, or else the results of the run."""
     evaluation = newest_evaluation(network)
-    run = run_of(network)
+    run = results_of_run(network)
     if evaluation is not None:
         data = evaluation["data"]
         yield (
-            f"On the {data['images']:,} test images of {data['classes']:,} classes of `{data['name']}`, of which "
-            f"it was trained on {data['classes_trained_on']:,}. In brackets, 95% intervals."
+            f"Measured on the {data['images']:,} test images of {data['classes']:,} classes of `{data['name']}`. The "
+            f"network was trained on {data['classes_trained_on']:,} of these classes. Brackets show 95% intervals."
         )
         for protocol in evaluation["protocols"].values():
             rows = [(metric_name(name), with_interval(figure)) for name, figure in protocol["figures"].items()]
-            over = f" Intervals over {protocol['intervals_over']}." if protocol["intervals_over"] else ""
+            over = f" The intervals are over {protocol['intervals_over']}." if protocol["intervals_over"] else ""
             yield f"{protocol['how']}{over}"
-            yield table(("", "value"), rows)
+            yield markdown_table(("", "value"), rows)
     elif run is not None and run.tested_step == network.trained.step and run.test:
         yield (
-            f"On the test images of `{run.data}`, as the run reported it. There are no intervals, as no evaluation of "
-            "these weights lies beside the run: `python -m siamese_lab.evaluate` makes one."
+            f"Measured by the run on the test images of `{run.data}`. There are no intervals, because the run folder "
+            "has no evaluation of these weights. `python -m siamese_lab.evaluate` adds one."
         )
-        rows = [(metric_name(name), "–" if value is None else number(value)) for name, value in run.test.items()]
-        yield table(("", "value"), rows)
+        rows = [(metric_name(name), "–" if value is None else format_number(value)) for name, value in run.test.items()]
+        yield markdown_table(("", "value"), rows)
     else:
         yield (
-            "It is not known: neither an evaluation nor the results of a run with these weights lie beside the "
-            "checkpoint. `python -m siamese_lab.evaluate` makes one."
+            "Unknown: there is neither an evaluation nor a run result for these weights. "
+            "`python -m siamese_lab.evaluate` adds an evaluation."
         )
 
 
-def deciding(threshold: Threshold | None) -> str:
-    """The threshold and its errors."""
+def threshold_section(threshold: Threshold | None) -> str:
+    """Describe the threshold and its error rates."""
     if threshold is None:
         return (
-            "No threshold has been chosen for these weights: `python -m siamese_lab.verify`, or `.threshold` of what "
-            "`siamese_lab.load` gives, chooses one."
+            "No threshold has been chosen for these weights. `python -m siamese_lab.verify` chooses one, and so does "
+            "`siamese_lab.load(…).threshold` in Python."
         )
     return (
-        f"Two images are taken to be of one class up to a distance of **{threshold.threshold:.4f}**, the best "
-        f"for {threshold.chosen_pairs:,} {threshold.chosen_on}. Of {threshold.measured_on} it decides "
-        f"{threshold.accuracy:.1%} rightly. It accepts {threshold.far:.1%} of {threshold.negatives:,} pairs of two "
-        f"classes (FAR) and rejects {threshold.frr:.1%} of {threshold.positives:,} pairs of one (FRR). Where pairs of "
-        "one class are rarer than half, as in any search, most of what is accepted may be wrong."
+        f"Two images are accepted as the same class up to a distance of **{threshold.threshold:.4f}**. This is the "
+        f"best threshold for {threshold.chosen_pairs:,} {threshold.chosen_on}. Measured on {threshold.measured_on}, it "
+        f"decides {threshold.accuracy:.1%} correctly. It accepts {threshold.far:.1%} of {threshold.negatives:,} pairs "
+        f"of two classes (FAR) and rejects {threshold.frr:.1%} of {threshold.positives:,} pairs of one class (FRR). If "
+        "fewer than half of the compared pairs have one class, as in any search, most of the accepted pairs may be "
+        "wrong."
     )
 
 
-def limits(network: TrainedNetwork) -> Iterator[str]:
-    """State what the figures do not say, and the limitations that the data set declares."""
-    images = network.images
+def limitations_section(network: TrainedNetwork) -> Iterator[str]:
+    """Yield the limitations of the results, and the limitations that the data set declares."""
+    datamodule = network.datamodule
     yield (
-        f"The figures hold for images like those of {images.title}, made in the same way. Nothing is known of others, "
-        "and the network does not notice that an image is of another kind: it gives an embedding of anything. "
-        "It is one run with one seed; others differ."
+        f"The results hold for images like the images of {datamodule.title}, converted in the same way. Results on "
+        "other images are unknown, and the network does not detect them: it returns an embedding for any image. "
+        "The results come from one run with one seed. Other seeds give other results."
     )
-    yield from images.limitations
+    yield from datamodule.limitations
 
 
 def newest_evaluation(network: TrainedNetwork) -> Mapping[str, Any] | None:
-    """The latest evaluation.json beside the run that is of these weights, if there is any."""
+    """Return the newest evaluation.json of these weights in the run folder, or None if there is none."""
     run = checkpoints.run_of(network.trained.checkpoint)
     if run is None:
         return None
@@ -145,32 +147,33 @@ def newest_evaluation(network: TrainedNetwork) -> Mapping[str, Any] | None:
     return None
 
 
-def run_of(network: TrainedNetwork) -> results.Results | None:
-    """The results of the run that the checkpoint lies in, if it lies in one."""
+def results_of_run(network: TrainedNetwork) -> results.Results | None:
+    """Return the results of the run that the checkpoint belongs to, or None if it belongs to no run."""
     run = checkpoints.run_of(network.trained.checkpoint)
     return None if run is None else results.read_results(run)
 
 
 def with_interval(figure: Mapping[str, Any]) -> str:
-    """Such as 0.8123 [0.8011, 0.8240]."""
+    """Format a value with its interval, such as 0.8123 [0.8011, 0.8240]."""
     if figure["value"] is None:
         return "–"
-    interval = f" [{number(figure['low'])}, {number(figure['high'])}]" if figure.get("low") is not None else ""
-    return f"{number(figure['value'])}{interval}"
+    low, high = figure.get("low"), figure.get("high")
+    interval = "" if low is None or high is None else f" [{format_number(low)}, {format_number(high)}]"
+    return f"{format_number(figure['value'])}{interval}"
 
 
-def number(value: float) -> str:
-    """Four digits behind the point, none where it counts something."""
+def format_number(value: float) -> str:
+    """Format a value with four decimals, or with none if it is a count."""
     return f"{value:,.0f}" if value == int(value) and abs(value) > 1 else f"{value:.4f}"
 
 
-def named(options: Mapping[str, Any], leave_out: tuple[str, ...] = ()) -> str:
-    """The name of a part with its options."""
-    told = [f"{name}={value}" for name, value in options.items() if name not in ("name", *leave_out)]
-    return ", ".join([f"**{options['name']}**", *told])
+def describe_options(options: Mapping[str, Any], leave_out: tuple[str, ...] = ()) -> str:
+    """Return the name of a part in bold, followed by its options."""
+    values = [f"{name}={value}" for name, value in options.items() if name not in ("name", *leave_out)]
+    return ", ".join([f"**{options['name']}**", *values])
 
 
-def table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
-    """In Markdown."""
+def markdown_table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
+    """Return a table in Markdown."""
     lines = [f"| {head[0]} | {head[1]} |", "| --- | --- |"]
     return "\n".join([*lines, *(f"| {name} | {value} |" for name, value in rows)])

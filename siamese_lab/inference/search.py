@@ -1,4 +1,4 @@
-"""The images of a folder that are nearest to one image.
+"""Search a gallery for the images that are nearest to a query image.
 
 Shapes: N images, D embedding dimensions.
 """
@@ -19,68 +19,69 @@ from siamese_lab.metrics.nearest import nearest
 
 
 class Gallery(NamedTuple):
-    """What is searched."""
+    """The images to search, with their embeddings."""
 
-    place: Path
-    """The folder that the names start from."""
+    folder: Path
+    """Folder that the names are relative to."""
     names: tuple[str, ...]
     z_ND: Tensor
 
 
 class Hit(NamedTuple):
-    """An image that was found."""
+    """One result of a search."""
 
     path: Path
     name: str
-    """From the folder that was searched."""
+    """Path relative to the folder that was searched."""
     distance: float
 
 
 def gallery_of(
-    network: TrainedNetwork, place: Path, *, skip_unreadable: bool = False, console: Console | None = None
+    network: TrainedNetwork, path: Path, *, skip_unreadable: bool = False, console: Console | None = None
 ) -> Gallery:
-    """The images of a folder, embedded now, or those of a file that `siamese_lab.embed` wrote.
+    """Build a gallery: embed the images of a folder, or read a file that `siamese_lab.embed` wrote.
 
     Raises:
-        UserError: as `embed_folder` and `embeddings_file.read`; for embeddings by another network.
+        UserError: in the same cases as `embed_folder` and `read_embeddings`, and if another network computed the
+            embeddings.
     """
-    if place.is_dir() or place.suffix not in (embeddings_file.NPZ, embeddings_file.PARQUET):
-        embedded = embed_folder(network, place, skip_unreadable=skip_unreadable, console=console)
-        return Gallery(place, embedded.names, embedded.z_ND)
-    stored = embeddings_file.read(place)
+    if path.is_dir() or path.suffix not in (embeddings_file.NPZ, embeddings_file.PARQUET):
+        embedded = embed_folder(network, path, skip_unreadable=skip_unreadable, console=console)
+        return Gallery(path, embedded.names, embedded.z_ND)
+    stored = embeddings_file.read_embeddings(path)
     if stored.about["weights"] != fingerprint(network.network):
         raise UserError(
-            f"{place} is of another network ({stored.about['checkpoint']}), whose distances from those of "
-            "this one mean nothing. Embed the folder anew: python -m siamese_lab.embed."
+            f"The embeddings in {path} were computed by another network ({stored.about['checkpoint']}), so distances "
+            "to embeddings by this network have no meaning. Embed the folder again with python -m siamese_lab.embed."
         )
     return Gallery(Path(stored.about["folder"]), stored.names, stored.z_ND)
 
 
 def search(network: TrainedNetwork, query: Path, gallery: Gallery, k: int) -> list[Hit]:
-    """The k nearest, the nearest first, fewer where there are not as many; the query itself is not among them.
+    """Return the k nearest images, the nearest first, or fewer if the gallery has fewer. The query itself is excluded.
 
     Raises:
-        UserError: for a query that is no image, for k below 1, and where there is nothing but the query.
+        UserError: if the query is not an image, k is below 1, or the gallery holds only the query.
     """
     if k < 1:
         raise UserError(f"k must be at least 1, but is {k}.")
     z_1D = network.embed(query)
-    itself = _place_of(query, gallery)
-    left = len(gallery.names) - (itself is not None)
-    if not left:
-        raise UserError(f"{gallery.place} holds no image but the query.")
+    itself = _index_in_gallery(query, gallery)
+    num_candidates = len(gallery.names) - (itself is not None)
+    if not num_candidates:
+        raise UserError(f"{gallery.folder} holds only the query, but a search needs at least 1 other image.")
     leave_out = None if itself is None else torch.tensor([itself])
-    found = nearest(z_1D, gallery.z_ND, min(k, left), leave_out)
+    found = nearest(z_1D, gallery.z_ND, min(k, num_candidates), leave_out)
     names = [gallery.names[index] for index in found.index_Qk[0].tolist()]
     return [
-        Hit(gallery.place / name, name, distance)
+        Hit(gallery.folder / name, name, distance)
         for name, distance in zip(names, found.distance_Qk[0].tolist(), strict=True)
     ]
 
 
-def _place_of(query: Path, gallery: Gallery) -> int | None:
-    """Which of the gallery the query itself is."""
-    folder, query = gallery.place.resolve(), query.resolve()
+def _index_in_gallery(query: Path, gallery: Gallery) -> int | None:
+    """Return the index of the query in the gallery, or None if the query is not in the gallery."""
+    folder, query = gallery.folder.resolve(), query.resolve()
     if not query.is_relative_to(folder):
         return None
     name = query.relative_to(folder).as_posix()

@@ -1,14 +1,15 @@
-"""The distance up to which two images count as one class, with its error rates on other pairs.
+"""Choose the largest distance at which two images count as one class, and measure its error rates on other pairs.
 
-The threshold is chosen on half of the pairs drawn from validation images, and the error rates are measured on the
-other half. They are rates of unseen classes if the data set keeps validation classes out of training; otherwise the
-result says so. The threshold is stored beside the run in `threshold.json`. Test images are not used, so that test
-figures stay valid.
+The threshold is chosen on half of the pairs that are drawn from validation images. The error rates are measured on the
+other half. If the data set keeps validation classes out of training, they are error rates on unseen classes. Otherwise
+the result says that the classes were seen. The threshold is stored in the run folder, in `threshold.json`. Test images
+are not used, so the test results stay valid.
 
-Official pairs for choosing a threshold are not used either. Those of LFW's View 1 show people that the network has
-seen, and their images lie closer together. After 4,000 steps of hard mining their best threshold was 1.01, which
-rejected 47% of the validation people's own pairs and decided 81.7% of View 1's test pairs correctly. The threshold of
-the validation people was 1.24, which rejected 14% and decided 87.4%, all in float32.
+The official pairs for choosing a threshold are not used either. In View 1 of LFW they show people that the network has
+seen, and images of seen people lie closer together. After 4,000 steps of hard mining, the best threshold of the
+official pairs was 1.01. It rejected 47% of the positive pairs of validation people, and decided 81.7% of the test pairs
+of View 1 correctly. The threshold of the validation people was 1.24. It rejected 14% and decided 87.4% correctly (all
+in float32).
 
 Shapes: M pairs, N images, D embedding dimensions.
 """
@@ -27,7 +28,7 @@ from siamese_lab.data import DataModule
 from siamese_lab.data.io.messages import announce
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation.embed import embed
-from siamese_lab.evaluation.protocols import draw
+from siamese_lab.evaluation.protocols import draw_pairs
 from siamese_lab.evaluation.trained import Trained
 from siamese_lab.metrics.pairs import pair_distances
 from siamese_lab.metrics.verification import accuracy, best_threshold
@@ -36,99 +37,104 @@ from siamese_lab.runs import checkpoints
 
 FILE_NAME = "threshold.json"
 SCHEMA_VERSION = 1
-DRAWN = 20_000
-"""Pairs drawn from validation images, fewer where there are not as many."""
+NUM_PAIRS = 20_000
+"""Number of pairs to draw from the validation images. There are fewer if the images give fewer."""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold and how it came to be."""
+    """A threshold, its error rates, and the pairs and weights that they belong to."""
 
     threshold: float
-    """The greatest distance (0…2) that is accepted as one of the same class."""
+    """Largest distance (0…2) that is accepted as the same class."""
     accuracy: float
-    """The share of the measured pairs, half of them of one class, that is decided rightly."""
+    """Fraction of the measured pairs that are decided correctly. Half of the pairs have one class."""
     far: float
-    """False accept rate: the share of the measured pairs of two classes that is taken for one."""
+    """False accept rate: fraction of the measured pairs of two classes that are accepted."""
     frr: float
-    """False reject rate: the share of the measured pairs of one class that is taken for two."""
+    """False reject rate: fraction of the measured pairs of one class that are rejected."""
     chosen_on: str
-    """Which pairs it is the best threshold of."""
+    """Description of the pairs that the threshold was chosen on."""
     chosen_pairs: int
     measured_on: str
-    """Which pairs the accuracy and both rates are of; none of those that it was chosen on."""
+    """Description of the pairs for the accuracy and both rates. The threshold was not chosen on these pairs."""
     positives: int
-    """How many of these are of one class."""
+    """Number of measured pairs of one class."""
     negatives: int
-    """How many are of two."""
+    """Number of measured pairs of two classes."""
     step: int
-    """Of the weights."""
+    """Training step of the weights."""
     weights: str
-    """SHA-256 of these, by which a threshold of other weights is told apart."""
+    """SHA-256 of the weights. It shows whether a stored threshold belongs to other weights."""
 
-    def told(self) -> str:
-        """In a line."""
+    def describe(self) -> str:
+        """Return the threshold and its error rates in one line."""
         return (
-            f"{self.threshold:.3f}, chosen on {self.chosen_pairs:,} {self.chosen_on}; of {self.measured_on} it accepts "
-            f"{self.far:.1%} of {self.negatives:,} pairs of two classes and rejects {self.frr:.1%} of "
-            f"{self.positives:,} pairs of one ({self.accuracy:.1%} right)"
+            f"{self.threshold:.3f}, chosen on {self.chosen_pairs:,} {self.chosen_on}; measured on {self.measured_on}: "
+            f"accepts {self.far:.1%} of {self.negatives:,} pairs of two classes, rejects {self.frr:.1%} of "
+            f"{self.positives:,} pairs of one class, {self.accuracy:.1%} correct"
         )
 
 
-def threshold_of(trained: Trained, images: DataModule, fabric: Fabric) -> Threshold:
-    """The threshold of a network: the stored one, or one that is chosen now and stored.
+def load_or_choose_threshold(trained: Trained, datamodule: DataModule, fabric: Fabric) -> Threshold:
+    """Return the stored threshold of a network. If none is stored, choose one and store it.
 
     Raises:
-        UserError: where the data is not here, or makes no pairs to choose by; for a stored one of another version.
+        UserError: if the data is not on this machine or gives too few pairs, or if another version wrote the stored
+            threshold.
     """
     if (stored := stored_threshold(trained)) is not None:
         return stored
-    place = place_of(trained.checkpoint)
-    chosen = choose(trained, images, fabric)
+    path = threshold_path(trained.checkpoint)
+    chosen = choose_threshold(trained, datamodule, fabric)
     try:
-        write(chosen, place)
+        write_threshold(chosen, path)
     except OSError as error:
-        announce(f"The threshold could not be kept in {place} ({error.strerror}), so it is chosen anew each time.")
+        announce(f"The threshold could not be stored in {path} ({error.strerror}), so the next use chooses it again.")
     return chosen
 
 
 def stored_threshold(trained: Trained) -> Threshold | None:
-    """The threshold that was once chosen for these very weights, if one was.
+    """Return the stored threshold of these weights, or None if there is none.
 
     Raises:
-        UserError: if it is damaged, or another version wrote it.
+        UserError: if the file is damaged, or another version wrote it.
     """
-    stored = read(place_of(trained.checkpoint))
+    stored = read_threshold(threshold_path(trained.checkpoint))
     return stored if stored is not None and stored.weights == fingerprint(trained.network) else None
 
 
-def place_of(checkpoint: Path) -> Path:
-    """`threshold.json` beside the run for the weights that the run reports, beside the checkpoint for others."""
+def threshold_path(checkpoint: Path) -> Path:
+    """Return the path of a checkpoint's threshold file.
+
+    It is `threshold.json` in the run folder for the checkpoint that the run reports. For any other checkpoint it is a
+    file in the folder of the checkpoint.
+    """
     run = checkpoints.run_of(checkpoint)
     if run is not None and checkpoints.find_checkpoint(run).absolute() == checkpoint.absolute():
         return run / FILE_NAME
     return checkpoint.with_name(f"{checkpoint.stem}.{FILE_NAME}")
 
 
-class _Compared(NamedTuple):
-    """Pairs of images with their distances."""
+class _PairDistances(NamedTuple):
+    """The distance of each pair of images, and whether its images have one class."""
 
     distance_M: Tensor
     same_M: Tensor
 
 
-def choose(trained: Trained, images: DataModule, fabric: Fabric) -> Threshold:
-    """Choose a threshold on half of the pairs of validation images that are drawn, and measure it on the others.
+def choose_threshold(trained: Trained, datamodule: DataModule, fabric: Fabric) -> Threshold:
+    """Choose a threshold on half of the sampled pairs of validation images, and measure it on the other half.
 
     Args:
         trained: the network, on the device of `fabric`.
-        images: the data it was trained on.
+        datamodule: the data of its training.
         fabric: the device.
 
     Raises:
-        UserError: where the data is not here, or makes no pairs to choose by.
+        UserError: if the data is not on this machine, or gives too few pairs.
     """
-    chosen, measured = halves(drawn_pairs(trained.network, images, fabric))
+    chosen, measured = split_in_halves(sample_pair_distances(trained.network, datamodule, fabric))
     threshold = best_threshold(*chosen)
     accepted_M, same_M = measured.distance_M.double() <= threshold, measured.same_M
     return Threshold(
@@ -136,9 +142,9 @@ def choose(trained: Trained, images: DataModule, fabric: Fabric) -> Threshold:
         accuracy=accuracy(*measured, threshold),
         far=float(accepted_M[~same_M].double().mean()),
         frr=float((~accepted_M[same_M]).double().mean()),
-        chosen_on=what_they_are(images),
+        chosen_on=describe_pairs(datamodule),
         chosen_pairs=len(chosen.same_M),
-        measured_on="others of these",
+        measured_on="other such pairs",
         positives=int(same_M.sum()),
         negatives=int((~same_M).sum()),
         step=trained.step,
@@ -146,37 +152,38 @@ def choose(trained: Trained, images: DataModule, fabric: Fabric) -> Threshold:
     )
 
 
-def drawn_pairs(network: SiameseNetwork, images: DataModule, fabric: Fabric) -> _Compared:
-    """Pairs of validation images, half of them of one class.
+def sample_pair_distances(network: SiameseNetwork, datamodule: DataModule, fabric: Fabric) -> _PairDistances:
+    """Sample pairs of validation images, half of them of one class, and return their distances.
 
     Raises:
-        UserError: where there are less than two of each kind.
+        UserError: if the images give fewer than two pairs of each kind.
     """
-    table = images.splits.validation
+    table = datamodule.splits.validation
     z_ND = network.direction(embed(network, table, fabric))
-    drawn = draw(z_ND, table.labels_N, DRAWN, seed=0)
+    drawn = draw_pairs(z_ND, table.labels_N, NUM_PAIRS, seed=0)
     if drawn is None or len(drawn.pairs.same_N) < 4:
         raise UserError(
-            f"A threshold is chosen on pairs of validation images, but the {len(table):,} of {images.title} make too "
-            "few of one class and of two. Give one: threshold=0.8, or .same(a, b, threshold=0.8)."
+            f"A threshold needs at least 2 pairs of one class and 2 pairs of two classes, but the {len(table):,} "
+            f"validation images of {datamodule.title} give fewer. Set threshold=0.8, or call "
+            ".same(a, b, threshold=0.8)."
         )
-    return _Compared(pair_distances(z_ND, drawn.pairs).cpu(), drawn.pairs.same_N)
+    return _PairDistances(pair_distances(z_ND, drawn.pairs).cpu(), drawn.pairs.same_N)
 
 
-def what_they_are(images: DataModule) -> str:
-    """The pairs in words, with what makes a threshold too good to hold for unseen classes."""
-    train, validation, _ = images.splits
-    known = set(train.class_names) & set(validation.class_names)
-    return f"pairs of validation images of {images.title}{', whose classes it was trained on' if known else ''}"
+def describe_pairs(datamodule: DataModule) -> str:
+    """Describe the pairs, and say if their classes were seen in training: error rates on seen classes are too low."""
+    train, validation, _ = datamodule.splits
+    seen = set(train.class_names) & set(validation.class_names)
+    return f"pairs of validation images of {datamodule.title}{' (classes seen in training)' if seen else ''}"
 
 
-def halves(drawn: _Compared) -> tuple[_Compared, _Compared]:
-    """Every other pair, and the rest; the draw has no order but the kind."""
-    return _Compared(*(each[::2] for each in drawn)), _Compared(*(each[1::2] for each in drawn))
+def split_in_halves(drawn: _PairDistances) -> tuple[_PairDistances, _PairDistances]:
+    """Split the pairs into two halves: pairs at even and at odd positions. Both halves have both kinds of pairs."""
+    return _PairDistances(*(each[::2] for each in drawn)), _PairDistances(*(each[1::2] for each in drawn))
 
 
 def fingerprint(network: SiameseNetwork) -> str:
-    """SHA-256 of the weights."""
+    """Return the SHA-256 of the weights."""
     digest = hashlib.sha256()
     for name, state in sorted(network.state_dict().items()):
         digest.update(name.encode())
@@ -186,29 +193,29 @@ def fingerprint(network: SiameseNetwork) -> str:
     return digest.hexdigest()
 
 
-def write(threshold: Threshold, place: Path) -> None:
-    """Store it, never leaving half a file."""
-    draft = place.with_name(f"{place.name}.draft")
+def write_threshold(threshold: Threshold, path: Path) -> None:
+    """Write a threshold file completely or not at all."""
+    draft = path.with_name(f"{path.name}.draft")
     content = {"schema_version": SCHEMA_VERSION, **asdict(threshold)}
     draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(place)
+    draft.replace(path)
 
 
-def read(place: Path) -> Threshold | None:
-    """The stored threshold; None if there is none.
+def read_threshold(path: Path) -> Threshold | None:
+    """Read a threshold file. Return None if there is none.
 
     Raises:
-        UserError: if it is damaged, or another version wrote it.
+        UserError: if the file is damaged, or another version wrote it.
     """
-    if not place.is_file():
+    if not path.is_file():
         return None
     try:
-        content: Mapping[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+        content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if content["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
         return Threshold(**{name: value for name, value in content.items() if name != "schema_version"})
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
-            f"{place} is damaged or of another version of siamese_lab ({error}). Delete it, and the threshold is "
-            "chosen anew."
+            f"{path} is damaged, or another version of siamese_lab wrote it ({error}). Delete the file. The next use "
+            "chooses the threshold again."
         ) from error

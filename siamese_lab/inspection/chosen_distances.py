@@ -1,4 +1,4 @@
-"""How far the chosen negatives lie from their anchors, against q(d), which random points on the sphere have.
+"""Compare the distances of chosen negatives with q(d), the density for random points on the sphere.
 
 Shapes: B images, D embedding dimensions, T (anchor, positive) pairs, M negatives per pair.
 """
@@ -20,16 +20,16 @@ from siamese_lab.samplers import Sampler
 
 BIN = 0.05
 INCHES = (3.0, 2.4)
-"""Of one strategy's picture."""
-ASIDE = 4
-"""Most of them beside one another."""
+"""Width and height of the panel of one strategy."""
+MAX_COLUMNS = 4
+"""Largest number of panels in one row."""
 
 
 def density(d: ArrayLike, dimensions: int) -> NDArray[np.float64]:
-    """q(d): the probability density of the distance between two random points on the unit sphere.
+    """Compute q(d), the probability density of the distance between two random points on the unit sphere.
 
-    q(d) ∝ d^(D−2) (1 − d²/4)^((D−3)/2) (Wu et al. 2017, arXiv:1706.07567, §4): d²/4 has the beta distribution whose
-    parameters are both (D−1)/2.
+    q(d) ∝ d^(D−2) (1 − d²/4)^((D−3)/2) (Wu et al. 2017, arXiv:1706.07567, §4). Equivalently, d²/4 has a beta
+    distribution, and both of its parameters are (D−1)/2.
 
     Args:
         d: distances, 0…2.
@@ -42,21 +42,24 @@ def density(d: ArrayLike, dimensions: int) -> NDArray[np.float64]:
 
 
 def chosen_distances(sampler: Sampler, z_BD: Tensor, labels_B: Tensor, draws: int = 1) -> Tensor:
-    """d_an (plain) of all triplets that the strategy selects from a batch, in `draws` selections.
+    """Return the Euclidean anchor-negative distance of all triplets that a strategy selects from a batch.
 
     Args:
-        sampler: one that lists its triplets.
+        sampler: a strategy that returns a list of triplets.
         z_BD: unit-norm embeddings.
-        labels_B: their classes.
-        draws: how many times to select.
+        labels_B: the class of each embedding.
+        draws: number of selections from the batch.
 
     Raises:
-        UserError: for a strategy that lists no triplets, and less than one draw.
+        UserError: if the strategy returns no list of triplets, or draws is below 1.
     """
     if sampler.gives is not Triplets:
-        raise UserError("A strategy that takes every triplet chooses no distances.")
+        raise UserError(
+            "This strategy uses every triplet, so it chooses no distances. Pass a strategy that selects triplets, "
+            "such as semi_hard."
+        )
     if draws < 1:
-        raise UserError(f"A choice takes at least 1 draw, but draws is {draws}.")
+        raise UserError(f"draws must be at least 1, but is {draws}.")
     found = []
     for _ in range(draws):
         selection = sampler.mine(z_BD, labels_B)
@@ -65,16 +68,16 @@ def chosen_distances(sampler: Sampler, z_BD: Tensor, labels_B: Tensor, draws: in
 
 
 def draw_chosen(chosen: Mapping[str, Tensor], z_BD: Tensor, labels_B: Tensor) -> Figure:
-    """Of each strategy the distances of its choices, over those of all negatives there are, and q(d) as a line.
+    """Draw a panel for each strategy: the distances of its negatives, the distances of all negatives, and q(d).
 
     Args:
-        chosen: distances by strategy.
-        z_BD: unit-norm embeddings that were chosen from.
-        labels_B: their classes.
+        chosen: the chosen distances, by strategy.
+        z_BD: unit-norm embeddings that the strategies chose from.
+        labels_B: the class of each embedding.
     """
-    there = distances.pairwise(z_BD)[labels_B[:, None] != labels_B].cpu().numpy()
+    all_distances = distances.pairwise(z_BD)[labels_B[:, None] != labels_B].cpu().numpy()
     q = density(np.linspace(0, 2, 401), z_BD.shape[1])
-    columns = min(ASIDE, len(chosen))
+    columns = min(MAX_COLUMNS, len(chosen))
     rows = -(-len(chosen) // columns)
     figure = Figure((INCHES[0] * columns, INCHES[1] * rows + 0.5), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
@@ -82,7 +85,7 @@ def draw_chosen(chosen: Mapping[str, Tensor], z_BD: Tensor, labels_B: Tensor) ->
         axes.set_axis_off()
     bins = np.arange(0, 2 + BIN / 2, BIN)
     for axes, (name, d_T) in zip(grid, chosen.items(), strict=False):
-        axes.hist(there, bins, density=True, color="0.8", label="all negatives")
+        axes.hist(all_distances, bins, density=True, color="0.8", label="all negatives")
         axes.hist(
             d_T.cpu().numpy(), bins, density=True, histtype="step", color="#1f6fb4", linewidth=1.8, label="chosen"
         )

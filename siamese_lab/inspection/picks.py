@@ -1,4 +1,4 @@
-"""Which negatives strategies pick for one (anchor, positive) pair of a batch.
+"""Count which negatives the strategies pick for one (anchor, positive) pair of a batch.
 
 Shapes: B images, D embedding dimensions, N negatives of the anchor, T (anchor, positive) pairs, M negatives per pair.
 """
@@ -16,44 +16,46 @@ from siamese_lab.samplers import Sampler
 
 
 class Pair(NamedTuple):
-    """Two images of one class, by their places in the batch."""
+    """Two images of one class, as indices into the batch."""
 
     anchor: int
     positive: int
 
 
 class Picks(NamedTuple):
-    """What strategies pick for a pair."""
+    """The negatives of a pair, and how often each strategy picked each of them."""
 
     pair: Pair
     d_ap: float
     negative_N: Tensor
-    """int64: the places of the anchor's negatives in the batch, the nearest first."""
+    """Indices (int64) of the anchor's negatives in the batch, the nearest first."""
     d_an_N: Tensor
-    """Their plain distances from the anchor, ascending."""
+    """Euclidean distances of the negatives from the anchor, ascending."""
     share: dict[str, Tensor]
-    """Of each strategy: how often it picked each of these, float32 (N); they add up to 1."""
+    """Fraction of a strategy's picks that each negative received, float32 (N), by strategy. The sum is 1."""
 
 
 def pick(samplers: Mapping[str, Sampler], z_BD: Tensor, labels_B: Tensor, pair: Pair, draws: int = 500) -> Picks:
-    """Let each strategy select from the batch many times, and count what it picks for the pair.
+    """Let each strategy select from the batch many times, and count the negatives it picks for the pair.
 
     Args:
-        samplers: by the names to be shown.
+        samplers: the strategies, by the names to show.
         z_BD: unit-norm embeddings.
-        labels_B: their classes.
+        labels_B: the class of each embedding.
         pair: an anchor and another image of its class.
-        draws: how many times; those that leave nothing to chance pick the same each time.
+        draws: number of selections. A deterministic strategy picks the same negatives each time.
 
     Raises:
-        UserError: for a pair that is none, less than one draw, and a strategy that does not pick from the batch alone
-            or not for that pair.
+        UserError: if the pair is not two images of one class, or draws is below 1. Also if a strategy does not pick
+            single negatives from the batch alone, or picks nothing for this pair.
     """
     anchor, positive = pair
     if anchor == positive or labels_B[anchor] != labels_B[positive]:
-        raise UserError(f"A pair is two images of one class, but images {anchor} and {positive} are not.")
+        raise UserError(
+            f"A pair must be two different images of one class, but images {anchor} and {positive} are not."
+        )
     if draws < 1:
-        raise UserError(f"A pick takes at least 1 draw, but draws is {draws}.")
+        raise UserError(f"draws must be at least 1, but is {draws}.")
     d_B = distances.pairwise(z_BD)[anchor].cpu()
     negative_N = (labels_B != labels_B[anchor]).nonzero().squeeze(1).cpu()
     negative_N = negative_N[d_B[negative_N].argsort(stable=True)]
@@ -64,7 +66,7 @@ def pick(samplers: Mapping[str, Sampler], z_BD: Tensor, labels_B: Tensor, pair: 
 
 
 def _counts(name: str, sampler: Sampler, z_BD: Tensor, labels_B: Tensor, pair: Pair, draws: int) -> Tensor:
-    """How often each image of the batch was picked."""
+    """Count how often the strategy picked each image of the batch."""
     if sampler.gives is not Triplets or sampler.remembers:
         raise UserError(f"The sampler {name!r} does not pick single negatives from the batch alone.")
     count_B = torch.zeros(len(labels_B))
@@ -77,18 +79,21 @@ def _counts(name: str, sampler: Sampler, z_BD: Tensor, labels_B: Tensor, pair: P
     if not count_B.any():
         raise UserError(
             f"The sampler {name!r} does not pair anchor {pair.anchor} with positive {pair.positive}. "
-            "Choose another pair, or leave it out."
+            "Choose another pair, or leave out this sampler."
         )
     return count_B
 
 
-def telling_pair(z_BD: Tensor, labels_B: Tensor, margin: float = 0.2) -> Pair:
-    """The pair that tells strategies apart best, with negatives nearer than the positive, in the window and beyond it.
+def informative_pair(z_BD: Tensor, labels_B: Tensor, margin: float = 0.2) -> Pair:
+    """Return the pair that shows best how strategies differ.
+
+    Such a pair has many negatives in each of three ranges: nearer than the positive, inside the semi-hard window, and
+    beyond the window.
 
     Args:
         z_BD: unit-norm embeddings.
-        labels_B: their classes.
-        margin: width of the window beyond the positive, in plain distance.
+        labels_B: the class of each embedding.
+        margin: width of the semi-hard window beyond the positive, in Euclidean distance.
 
     Raises:
         UserError: if no class has two images.
@@ -97,7 +102,7 @@ def telling_pair(z_BD: Tensor, labels_B: Tensor, margin: float = 0.2) -> Pair:
     same_BB = labels_B[:, None] == labels_B
     anchor_T, positive_T = (same_BB.fill_diagonal_(False)).nonzero(as_tuple=True)
     if not len(anchor_T):
-        raise UserError(f"A pair needs two images of one class, but all {len(labels_B)} images are of different ones.")
+        raise UserError(f"A pair needs two images of one class, but all {len(labels_B)} images have different classes.")
     d_ap_T1, d_an_TB = d_BB[anchor_T, positive_T][:, None], d_BB[anchor_T]
     negative_TB = labels_B[anchor_T][:, None] != labels_B
     nearer_T = (negative_TB & (d_an_TB < d_ap_T1)).sum(1)

@@ -1,4 +1,4 @@
-"""The picture of the picks: a pair, the negatives in order of distance, and below them what each strategy picks.
+"""Draw the picks: a pair, its negatives in order of distance, and below them the picks of each strategy.
 
 Shapes: B images of C × H × W, N negatives.
 """
@@ -14,25 +14,25 @@ from siamese_lab.data.preview import rgb
 from siamese_lab.inspection.picks import Picks
 
 SHOWN = 32
-"""Most negatives with a picture of their own, the nearest; what is picked beyond is added up."""
+"""Largest number of negatives that are shown, the nearest ones. The picks of all farther negatives are added up."""
 INCHES = 0.42
-"""Width of a negative's image, which is the unit of all that follows."""
+"""Width of the image of a negative in inches. It is the unit of the sizes below."""
 LEFT, RIGHT = 4.6, 1.8
-"""Room for the pair and the names, and for what is beyond."""
+"""Width of the left part (pair and names) and of the right part (farther negatives)."""
 CAPTION = 9.5
-"""Room for the words beside the line."""
+"""Width of the caption next to the line."""
 TOP, FIRST_ROW = -1.4, 1.9
-"""The images of the negatives stand around 0; rows of strategies follow each other by 1."""
+"""Top of the picture, and first row of strategies. The negatives are centered at 0, and rows have a height of 1."""
 BLUE, BAND = "#1f6fb4", "#f0e3c8"
 
 
 def draw_picks(picks: Picks, images_BCHW: Tensor, margin: float = 0.2) -> Figure:
-    """A row for each strategy; the area of a disc is how often that negative is picked.
+    """Draw a row of discs for each strategy. The area of a disc shows how often the negative above it is picked.
 
     Args:
-        picks: of a pair.
-        images_BCHW: the batch, float 0…1.
-        margin: of the semi-hard window beyond the positive (plain distance), which is shaded.
+        picks: the picks for one pair.
+        images_BCHW: the images of the batch, float 0…1.
+        margin: width of the semi-hard window beyond the positive (Euclidean distance). The window is shaded.
     """
     shown = min(SHOWN, len(picks.negative_N))
     right = max(shown + (RIGHT if shown < len(picks.negative_N) else 0.2), 2 * CAPTION)
@@ -49,19 +49,19 @@ def draw_picks(picks: Picks, images_BCHW: Tensor, margin: float = 0.2) -> Figure
 
 
 def _draw_window(axes: Axes, picks: Picks, shown: int, margin: float, right: float, bottom: float) -> None:
-    """Where the positive stands in the order of the negatives, and the window that begins there."""
+    """Mark the position of the positive among the negatives, and shade the semi-hard window that starts there."""
     d_an_n = picks.d_an_N[:shown]
     first = int((d_an_n <= picks.d_ap).sum())
     last = int((d_an_n < picks.d_ap + margin).sum())
     axes.add_patch(Rectangle((first, -0.65), last - first, bottom + 0.65, color=BAND, zorder=0, linewidth=0))
     axes.plot((first, first), (TOP + 0.1, bottom), color="black", linewidth=1.2, zorder=1)
-    text = f"the positive would stand here, at {picks.d_ap:.2f}; shaded: up to {margin:g} farther"
+    text = f"distance of the positive: {picks.d_ap:.2f}; shaded: up to {margin:g} farther"
     fits = first + CAPTION <= right
     axes.text(first + (0.15 if fits else -0.15), -1.0, text, ha="left" if fits else "right", va="center", fontsize=8)
 
 
 def _draw_images(axes: Axes, picks: Picks, images_BCHW: Tensor, shown: int) -> None:
-    """The pair to the left, the negatives with their distances to the right."""
+    """Draw the pair on the left, and the negatives with their distances on the right."""
     for left, name, index in zip((-LEFT + 0.3, -LEFT + 2.2), picks.pair._fields, picks.pair, strict=True):
         axes.imshow(rgb(images_BCHW[index].cpu()), extent=(left, left + 1.6, 1.0, -0.6), interpolation="nearest")
         axes.text(left + 0.8, -0.95, name, ha="center", va="center", fontsize=9)
@@ -76,7 +76,7 @@ def _draw_images(axes: Axes, picks: Picks, images_BCHW: Tensor, shown: int) -> N
 
 
 def _draw_row(axes: Axes, row: float, name: str, share_N: Tensor, shown: int) -> None:
-    """A strategy's name and its picks."""
+    """Draw the name and the picks of one strategy."""
     axes.plot((0, shown), (row, row), color="0.85", linewidth=0.8, zorder=0.5)
     axes.text(-0.3, row, name, ha="right", va="center", fontsize=9, parse_math=False)
     for column, share in enumerate(share_N[:shown].tolist()):

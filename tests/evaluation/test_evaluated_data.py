@@ -1,4 +1,4 @@
-"""Which data is evaluated, where it is looked for, and what no network may be tested on."""
+"""The choice of the evaluated data: options, folders, and test data that is refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from siamese_lab.evaluation.evaluated_data import NODE, with_evaluated_data
 
 
 def options(*arguments: str) -> dict[str, Any]:
-    """The data options that the configuration begins with."""
+    """Return the data options of the configuration for a command line."""
     with_evaluated_data(arguments)
     node = ConfigStore.instance().load(f"{NODE}.yaml").node
     return OmegaConf.to_container(node.data)

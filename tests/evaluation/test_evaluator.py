@@ -1,4 +1,4 @@
-"""The evaluator without Hydra: which protocols a set gets, and where their figures come from."""
+"""The evaluator without Hydra: which protocols a data set gets, and how their values are computed."""
 
 import json
 from functools import cached_property
@@ -19,7 +19,7 @@ from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation import Evaluation, evaluate, load, record
 from siamese_lab.evaluation.embed import embed
-from siamese_lab.evaluation.protocols import draw
+from siamese_lab.evaluation.protocols import draw_pairs
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.evaluation.table import print_figures
 
@@ -56,21 +56,21 @@ def test_the_threshold_comes_from_validation_images(result: Evaluation) -> None:
     network = untrained(DIGITS).eval()
     with torch.no_grad():
         z_MD = network(validation.images_NCHW.float() / 255)
-    chosen = draw(z_MD, validation.labels_N, 1000, seed=0)
+    chosen = draw_pairs(z_MD, validation.labels_N, 1000, seed=0)
     assert chosen is not None
     d_N = (z_MD[chosen.pairs.left_N] - z_MD[chosen.pairs.right_N]).norm(dim=1)
     right = max(int(((d_N <= each) == chosen.pairs.same_N).sum()) for each in d_N)
-    told = result.protocols["verification_sampled"].facts
-    assert int(((d_N <= told["threshold"]) == chosen.pairs.same_N).sum()) == right
-    assert (told["positives"], told["negatives"]) == (500, 500)
+    facts = result.protocols["verification_sampled"].facts
+    assert int(((d_N <= facts["threshold"]) == chosen.pairs.same_N).sum()) == right
+    assert (facts["positives"], facts["negatives"]) == (500, 500)
 
 
 def test_pairs_are_as_many_as_there_are() -> None:
     z_MD = torch.eye(4)
-    few = draw(z_MD, torch.tensor([0, 0, 1, 2]), 1000, seed=0)
+    few = draw_pairs(z_MD, torch.tensor([0, 0, 1, 2]), 1000, seed=0)
     assert few is not None and int(few.pairs.same_N.sum()) == 1 and len(few.pairs.same_N) == 2
-    assert draw(z_MD, torch.tensor([0, 1, 2, 3]), 1000, seed=0) is None
-    assert draw(z_MD, torch.tensor([0, 0, 0, 0]), 1000, seed=0) is None
+    assert draw_pairs(z_MD, torch.tensor([0, 1, 2, 3]), 1000, seed=0) is None
+    assert draw_pairs(z_MD, torch.tensor([0, 0, 0, 0]), 1000, seed=0) is None
 
 
 def test_the_network_is_left_as_it_was() -> None:
@@ -101,11 +101,11 @@ def test_lengths_count_for_euclidean_distance_only() -> None:
     assert torch.allclose(cosine.z_ND.norm(dim=1), torch.ones(len(cosine.z_ND)), atol=1e-5)
 
 
-def test_an_approximate_index_is_told() -> None:
+def test_an_approximate_index_is_reported() -> None:
     pytest.importorskip("faiss")
     found = evaluate(untrained(DIGITS), DIGITS, index="faiss", pairs=0, episodes=0).protocols["retrieval"]
     assert found.title == "Retrieval, approximate"
-    assert found.facts["index"].startswith("faiss ") and "which misses some" in found.how
+    assert found.facts["index"].startswith("faiss ") and "approximate index that misses some" in found.how
 
 
 def test_embeddings_that_are_not_finite_are_refused() -> None:
@@ -119,7 +119,7 @@ def test_embeddings_that_are_not_finite_are_refused() -> None:
 def test_a_single_class_is_refused() -> None:
     images = data.build("digits")
     images.splits = images.splits._replace(test=images.splits.test.classes([2]))
-    with pytest.raises(ValueError, match=r"All [0-9]+ test images are of one class, '8', so there is nothing to tell"):
+    with pytest.raises(ValueError, match=r"All [0-9]+ test images .* '8', .* at least 2 classes"):
         evaluate(untrained(images), images)
 
 
@@ -191,23 +191,23 @@ def test_few_shot_episodes_where_classes_suffice(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_omniglot_has_lakes_runs_beside_random_episodes(tmp_path: Path, omniglot_root: Path, real_cache: Path) -> None:
+def test_omniglot_has_lakes_runs_and_random_episodes(tmp_path: Path, omniglot_root: Path, real_cache: Path) -> None:
     place = checkpoint(tmp_path, "data=omniglot", f"paths.data={omniglot_root}", f"paths.cache={real_cache}")
     trained = load(place)
-    found = evaluate(trained.network, trained.images(), pairs=1000, episodes=100)
+    found = evaluate(trained.network, trained.build_datamodule(), pairs=1000, episodes=100)
     assert found.left_out == {}
     lake, random = (found.protocols[name] for name in ("one_shot_lake", "episodes_20way_1shot"))
     assert (lake.over, random.over) == ("runs", "episodes")
     assert list(lake.figures) == ["error"] and list(random.figures) == ["error", "accuracy"]
     assert 0.3 < lake.figures["error"].value < 0.95  # an untrained network, 20 ways
     assert "Not to be compared with random episodes" in lake.how
-    record.write(found, {}, tmp_path)
+    record.write_evaluation(found, {}, tmp_path)
     assert set(json.loads((tmp_path / "evaluation.json").read_text())["protocols"]) == set(found.protocols)
     assert len((tmp_path / "per_class.csv").read_text().splitlines()) == 660
 
 
 def own_set() -> DataModule:
-    """Digits with pairs, one-shot runs and limitations of their own, declared as a user's data set declares them."""
+    """Return digits that declare pairs, one-shot runs and limitations, like a user's data set."""
 
     class Own(Digits):
         title = "Own digits"

@@ -1,14 +1,14 @@
-"""The hardest pairs: against plain loops, whatever the tiles."""
+"""The hardest pairs are compared with plain loops, for several tile sizes."""
 
 import pytest
 import torch
 
 from siamese_lab import distances
-from siamese_lab.evaluation.hardest import hardest
+from siamese_lab.evaluation.hardest import find_hardest_errors
 
 
 def greedy(pairs: list[tuple[float, int, int]], number: int) -> list[tuple[int, int]]:
-    """In order, without those of which an image was in one before."""
+    """Return the first pairs in order. A pair is skipped if an earlier pair contains one of its images."""
     taken: set[int] = set()
     chosen = []
     for _, left, right in sorted(pairs):
@@ -31,7 +31,7 @@ def test_against_plain_loops(entries: int, monkeypatch: pytest.MonkeyPatch) -> N
         fellows = [right for right in range(60) if labels_N[right] == labels_N[left] and right != left]
         near.append(min((d[left][right], left, right) for right in others))
         far.append(min((-d[left][right], left, right) for right in fellows))
-    found = hardest(z_ND, labels_N, 6)
+    found = find_hardest_errors(z_ND, labels_N, 6)
     for pairs, wanted in ((found.different, greedy(near, 6)), (found.same, greedy(far, 6))):
         shown = list(zip(pairs.left_E.tolist(), pairs.right_E.tolist(), strict=True))
         assert [set(pair) for pair in shown] == [set(pair) for pair in wanted]
@@ -40,9 +40,9 @@ def test_against_plain_loops(entries: int, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_there_may_be_fewer_than_asked_for() -> None:
     z_ND = torch.eye(3)
-    found = hardest(z_ND, torch.tensor([0, 1, 2]), 5)
+    found = find_hardest_errors(z_ND, torch.tensor([0, 1, 2]), 5)
     assert len(found.same.left_E) == 0
     assert len(found.different.left_E) == 1
-    found = hardest(z_ND, torch.tensor([0, 0, 0]), 5)
+    found = find_hardest_errors(z_ND, torch.tensor([0, 0, 0]), 5)
     assert len(found.different.left_E) == 0
     assert found.same.distance_E.tolist() == pytest.approx([2**0.5], abs=1e-6)

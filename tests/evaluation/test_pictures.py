@@ -1,4 +1,4 @@
-"""The pictures show what is so, and can be drawn of any set there is."""
+"""The pictures show correct content, and can be drawn for unusual data sets."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from PIL import Image
 
 from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.evaluation import plots
-from siamese_lab.evaluation.evaluation import Evaluation, Figure, Protocol
+from siamese_lab.evaluation.evaluation import Evaluation, MetricValue, Protocol
 from siamese_lab.evaluation.plots import embedding_map, nearest_neighbours
-from siamese_lab.evaluation.plots.cells import RIGHT, WRONG, fitted
-from siamese_lab.evaluation.plots.nearest_neighbours import choose_queries, draw_neighbours
+from siamese_lab.evaluation.plots.cells import RIGHT, WRONG, wrap_name
+from siamese_lab.evaluation.plots.nearest_neighbours import choose_queries, draw_nearest_neighbors
 from siamese_lab.evaluation.projection import check_method, project
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics.verification import roc
@@ -32,7 +32,7 @@ def evaluation_of(labels: list[int], channels: int = 1, collapsed: bool = False,
 def with_curve(evaluation: Evaluation) -> Evaluation:
     same_N = torch.arange(200) < 100
     distance_N = torch.rand(200, generator=torch.Generator().manual_seed(0)) + 0.5 * ~same_N
-    figures = {"auc": Figure(0.9), "eer": Figure(0.2)}
+    figures = {"auc": MetricValue(0.9), "eer": MetricValue(0.2)}
     for title in ("Verification, sampled pairs", "Verification, View 1"):
         evaluation.protocols[title] = Protocol(title, "", figures, facts={"negatives": 100})
         evaluation.curves[title] = roc(distance_N, same_N)
@@ -53,7 +53,7 @@ SETS = {
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_every_set_can_be_drawn(name: str, tmp_path: Path) -> None:
-    drawn = plots.write(with_curve(SETS[name]), tmp_path)
+    drawn = plots.write_plots(with_curve(SETS[name]), tmp_path)
     assert [each.name for each in drawn] == [
         "nearest_neighbours.png",
         "hardest_errors.png",
@@ -67,7 +67,7 @@ def test_every_set_can_be_drawn(name: str, tmp_path: Path) -> None:
 
 
 def test_no_map_and_no_curve_where_there_are_none(tmp_path: Path) -> None:
-    drawn = plots.write(evaluation_of([0, 0, 1, 1]), tmp_path, map_by=None)
+    drawn = plots.write_plots(evaluation_of([0, 0, 1, 1]), tmp_path, map_by=None)
     assert [each.name for each in drawn] == ["nearest_neighbours.png", "hardest_errors.png"]
 
 
@@ -80,9 +80,9 @@ def test_frames_tell_right_from_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
         d_N = torch.cdist(evaluation.z_ND[query, None], evaluation.z_ND)[0]
         d_N[query] = torch.inf
         right += int((labels_N[d_N.argsort()[:5]] == labels_N[query]).sum())
-    (axes,) = draw_neighbours(evaluation, 3, Stages()).axes
+    (axes,) = draw_nearest_neighbors(evaluation, 3, Stages()).axes
     frames = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
-    blue = [patch for patch in frames if patch.get_edgecolor()[:3] == to_rgb(RIGHT.colour)]
+    blue = [patch for patch in frames if patch.get_edgecolor()[:3] == to_rgb(RIGHT.color)]
     assert (len(blue), len(frames)) == (right, 30)
     assert {patch.get_linestyle() for patch in blue} <= {"-", "solid"}
     signs = [text.get_text()[0] for text in axes.texts]
@@ -99,15 +99,15 @@ def test_queries_are_of_different_classes_and_never_alone() -> None:
 
 
 def test_the_map_shows_whole_classes_the_largest_picked_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding_map, "IMAGES", 100)
+    monkeypatch.setattr(embedding_map, "MAX_IMAGES", 100)
     labels_N = torch.arange(40).repeat_interleave(torch.tensor([9] * 10 + [4] * 30))
-    picked, shown_M = embedding_map.choose(labels_N, seed=0)
+    picked, shown_M = embedding_map.choose_images(labels_N, seed=0)
     assert sorted(picked) == list(range(10))
     assert len(shown_M) == len(shown_M.unique()) == 100
     size_C = labels_N[shown_M].bincount(minlength=40)
     assert (size_C[:10] == 9).all()
     assert size_C[10:].tolist().count(4) >= 2
-    assert embedding_map.choose(torch.zeros(500, dtype=torch.int64), 0)[1].shape == (100,)
+    assert embedding_map.choose_images(torch.zeros(500, dtype=torch.int64), 0)[1].shape == (100,)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_map_shows_whole_classes_the_largest_picked_out(monkeypatch: pytest.
     ],
 )
 def test_names_fit_below_an_image(name: str, shown: str) -> None:
-    assert fitted(name) == shown
+    assert wrap_name(name) == shown
 
 
 def test_the_layout_is_drawn_again_alike() -> None:
@@ -131,5 +131,5 @@ def test_the_layout_is_drawn_again_alike() -> None:
 
 def test_umap_is_asked_for_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
-    with pytest.raises(ValueError, match=r"map=umap needs UMAP: pip install umap-learn, or leave map=tsne\."):
+    with pytest.raises(ValueError, match=r"map=umap needs .*pip install umap-learn.*map=tsne"):
         check_method("umap")

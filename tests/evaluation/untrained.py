@@ -1,4 +1,4 @@
-"""Checkpoints as runs leave them, without a run: of a network as it is before training."""
+"""Write checkpoints of untrained networks, in the form that runs write."""
 
 from pathlib import Path
 

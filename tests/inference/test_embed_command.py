@@ -1,4 +1,4 @@
-"""`python -m siamese_lab.embed`: every image of a folder, by name; what is none is named; nothing is overwritten."""
+"""`python -m siamese_lab.embed`: embeds every image, names unreadable files, and overwrites nothing."""
 
 import json
 from collections.abc import Callable
@@ -41,15 +41,15 @@ def test_every_image_is_embedded_as_by_the_network(
     out = tmp_path / f"e.{kind}"
     ended = call(embed, f"checkpoint={digits_run}", f"images={pictures}", f"out={out}", f"batch_size={batch_size}")
     assert ended.status == 0, ended.err
-    stored = embeddings_file.read(out)
+    stored = embeddings_file.read_embeddings(out)
     assert list(stored.names) == NAMES
     expected_ND = sl.load(digits_run).embed([pictures / name for name in NAMES])
     assert torch.allclose(stored.z_ND, expected_ND, atol=1e-6)
     assert stored.z_ND.dtype == torch.float32
     assert (stored.about["step"], stored.about["data"], stored.about["folder"]) == (6, "digits", str(pictures))
     assert "5 images, 16 dimensions each, by <conv4 trained on digits with semi_hard" in ended.out
-    for told in ("resized to 8×8 pixels, 5 images", "RGB to L, 3 images", "P to L, 1 image"):
-        assert f"\nConverted: {told}\n" in ended.out
+    for change in ("resized to 8×8 pixels, 5 images", "RGB to L, 3 images", "P to L, 1 image"):
+        assert f"\nConverted: {change}\n" in ended.out
     assert not list(tmp_path.glob("*draft*"))
 
 
@@ -79,9 +79,11 @@ def test_by_default_it_goes_below_outputs_and_is_not_overwritten(
     place.write_bytes(b"precious")
     again = call(embed, *arguments)
     assert (again.status, place.read_bytes()) == (2, b"precious")
-    assert "There is a file outputs/embeddings/pictures.npz already. Name another (out=…), or overwrite" in again.err
+    assert (
+        "The file outputs/embeddings/pictures.npz exists already. Set out=… to another file, or force=true" in again.err
+    )
     assert call(embed, *arguments, "force=true").status == 0
-    assert len(embeddings_file.read(place).names) == 5
+    assert len(embeddings_file.read_embeddings(place).names) == 5
 
 
 def test_files_that_are_no_images_are_named_and_left_out_when_asked(
@@ -93,18 +95,18 @@ def test_files_that_are_no_images_are_named_and_left_out_when_asked(
     arguments = (f"checkpoint={digits_run}", f"images={pictures}", "out=e.npz")
     refused = call(embed, *arguments)
     assert refused.status == 2
-    assert f"Of the first 7 files in {pictures}, 2 cannot be read as images:" in refused.err
-    assert "notes.txt cannot be read as an image: it is of no kind that is known." in refused.err
+    assert f"2 of the first 7 files in {pictures} cannot be read as images:" in refused.err
+    assert "notes.txt cannot be read as an image: its format is unknown." in refused.err
     assert "cut.png cannot be read as an image: " in refused.err
-    assert "Set skip_unreadable=true to leave out such files." in refused.err
+    assert "Set skip_unreadable=true to skip such files." in refused.err
     assert not (tmp_path / "e.npz").exists()
     skipped = call(embed, *arguments, "skip_unreadable=true", "batch_size=1")
     assert skipped.status == 0
-    assert skipped.err.count("Left out: ") == 2
-    assert list(embeddings_file.read(tmp_path / "e.npz").names) == NAMES
+    assert skipped.err.count("Skipped: ") == 2
+    assert list(embeddings_file.read_embeddings(tmp_path / "e.npz").names) == NAMES
 
 
-def test_what_cannot_be_embedded_is_said(call: Call, digits_run: Path, pictures: Path, tmp_path: Path) -> None:
+def test_invalid_arguments_are_explained(call: Call, digits_run: Path, pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts/a.txt").write_text("a")
@@ -112,11 +114,11 @@ def test_what_cannot_be_embedded_is_said(call: Call, digits_run: Path, pictures:
     (tmp_path / "file").write_text("")
     run, images = f"checkpoint={digits_run}", f"images={pictures}"
     wrong = {
-        (run, "images=nowhere"): "There is no folder nowhere. Name one that holds images.",
-        (run, "images=file"): "There is no folder file, but a file.",
-        (run, "images=empty"): "The folder empty holds no files, so there are no images in it.",
-        (run, "images=texts", "skip_unreadable=true"): "texts holds 1 files, but none of them can be read as an image.",
-        (run, images, "out=e.csv"): "Embeddings are written to a .npz or a .parquet, but out is e.csv.",
+        (run, "images=nowhere"): "There is no folder nowhere. Name a folder that holds images.",
+        (run, "images=file"): "file is a file, not a folder.",
+        (run, "images=empty"): "The folder empty holds no files.",
+        (run, "images=texts", "skip_unreadable=true"): "texts holds 1 files, but none of them is a readable image.",
+        (run, images, "out=e.csv"): "Embeddings are written to a .npz or a .parquet file, but out is e.csv.",
         (run, images, "out=file/e.npz"): "file/e.npz cannot be written (",
         (run, images, "batch_size=0"): "batch_size must be at least 1, but is 0.",
         (run, images, "accelerator=tpu"): "accelerator=tpu is not on this machine, which has: cpu",
@@ -137,19 +139,20 @@ def test_a_parquet_without_pyarrow_is_refused_first(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     ended = call(embed, f"checkpoint={digits_run}", f"images={pictures}", "out=e.parquet")
-    assert "A .parquet needs pyarrow: pip install 'siamese_lab[parquet]'. Or name a .npz" in ended.err
+    for fact in ("A .parquet file needs pyarrow", "pip install 'siamese_lab[parquet]'", "a .npz file"):
+        assert fact in ended.err
 
 
 def test_embeddings_that_are_none_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"There is no file .*e\.npz of embeddings"):
-        embeddings_file.read(tmp_path / "e.npz")
+    with pytest.raises(ValueError, match=r"There is no file of embeddings at .*e\.npz"):
+        embeddings_file.read_embeddings(tmp_path / "e.npz")
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     for name in ("text.npz", "text.parquet"):
         (tmp_path / name).write_text("something else")
     np.savez(tmp_path / "strange.npz", names=["a"], embeddings=np.zeros((1, 2)), about="{}")
     for name in ("other.npz", "strange.npz", "text.npz", "text.parquet"):
-        with pytest.raises(ValueError, match=rf"{name} holds no embeddings that can be read"):
-            embeddings_file.read(tmp_path / name)
+        with pytest.raises(ValueError, match=rf"{name} is not a readable file of embeddings"):
+            embeddings_file.read_embeddings(tmp_path / name)
 
 
 def test_a_file_that_could_not_be_written_whole_is_not_there(
@@ -163,5 +166,5 @@ def test_a_file_that_could_not_be_written_whole_is_not_there(
 
     monkeypatch.setattr(np, "savez", fail)
     with pytest.raises(OSError, match="No space left"):
-        embeddings_file.write(embedded, network, tmp_path / "e.npz")
+        embeddings_file.write_embeddings(embedded, network, tmp_path / "e.npz")
     assert not list(tmp_path.glob("*.npz"))

@@ -1,4 +1,4 @@
-"""`python -m siamese_lab.export`: what is kept computes what the original computes, and its card says what it is."""
+"""`python -m siamese_lab.export`: the exported network equals the original, and its model card describes it."""
 
 import json
 from collections.abc import Callable
@@ -13,12 +13,12 @@ import siamese_lab as sl
 from siamese_lab import export
 from siamese_lab.data.sets.lfw import Lfw
 from siamese_lab.inference import export as exporting
-from siamese_lab.inference.export import greatest_difference, of_onnx, of_torch
-from siamese_lab.inference.model_card import limits, model_card
+from siamese_lab.inference.export import greatest_difference, load_onnx, load_torch
+from siamese_lab.inference.model_card import limitations_section, model_card
 from siamese_lab.inference.threshold import stored_threshold
 
 Call = Callable[..., Ended]
-READERS = {"onnx": of_onnx, "torch": of_torch}
+READERS = {"onnx": load_onnx, "torch": load_torch}
 SUFFIXES = {"onnx": "onnx", "torch": "pt2"}
 
 
@@ -32,7 +32,7 @@ def test_what_is_exported_gives_the_same_embeddings_of_any_number_of_images(
     assert {path.name for path in place.parent.iterdir()} == {place.name, f"{place.name}.md"}
     network = sl.load(own_run)
     embed = READERS[kind](place)
-    test = network.images.splits.test.images_NCHW.float() / 255
+    test = network.datamodule.splits.test.images_NCHW.float() / 255
     for count in (1, 3, 100):
         assert torch.allclose(embed(test[:count]), network.embed(test[:count]), atol=1e-5)
 
@@ -65,14 +65,14 @@ def test_every_kind_of_network_can_be_exported(network: str, call: Call, tmp_pat
     quick_run(tmp_path / "run", *overrides, "trainer.max_steps=1", "trainer.log_every_n_steps=1")
     assert call(export, "checkpoint=run", "out=net.onnx").status == 0
     original = sl.load(tmp_path / "run")
-    images_NCHW = torch.rand(3, 1, *[original.images.image_size] * 2)
-    z_ND = of_onnx(tmp_path / "net.onnx")(images_NCHW)
+    images_NCHW = torch.rand(3, 1, *[original.datamodule.image_size] * 2)
+    z_ND = load_onnx(tmp_path / "net.onnx")(images_NCHW)
     assert torch.allclose(z_ND, original.embed(images_NCHW), atol=1e-4)
     assert torch.allclose(z_ND.norm(dim=1), torch.ones(3), atol=1e-5)
 
 
 class Shifted(nn.Module):
-    """As a faulty export would be."""
+    """A network that computes wrong embeddings, like a faulty export."""
 
     def __init__(self, inner: nn.Module, by: float) -> None:
         super().__init__()
@@ -87,10 +87,10 @@ def test_what_computes_something_else_is_not_kept(
     kind: str, by: float, call: Call, own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = READERS[kind]
-    monkeypatch.setattr(exporting, f"of_{kind}", lambda place: lambda images: reader(place)(images) + by)
+    monkeypatch.setattr(exporting, f"load_{kind}", lambda place: lambda images: reader(place)(images) + by)
     ended = call(export, f"checkpoint={own_run}", f"format={kind}")
     assert ended.status == 2
-    assert "The exported network gives embeddings that differ from the original's by up to" in ended.err
+    assert "The embeddings of the exported network differ from the original's by up to" in ended.err
     assert not list((own_run / "exported").iterdir())
 
 
@@ -106,16 +106,16 @@ def test_nothing_is_overwritten_unless_asked(call: Call, own_run: Path, tmp_path
     arguments = (f"checkpoint={own_run}", "format=torch", "out=net.pt2")
     ended = call(export, *arguments)
     assert ended.status == 2
-    assert "There is a file net.pt2.md already." in ended.err
+    assert "The file net.pt2.md exists already." in ended.err
     assert not (tmp_path / "net.pt2").exists()
     assert call(export, *arguments, "force=true").status == 0
     assert "# conv4 trained on Digits with semi_hard" in (tmp_path / "net.pt2.md").read_text()
 
 
-def test_what_is_wrong_is_said(call: Call, own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mistakes_are_explained(call: Call, own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = f"checkpoint={own_run}"
     wrong = {
-        (): "Say checkpoint=…, a .ckpt file, or the folder of a run.",
+        (): "The option checkpoint=… is required",
         (run, "format=onxx"): "format must be one of onnx, torch, but is 'onxx'. Did you mean 'onnx'?",
         (run, "out=net.pt2"): "format=onnx is written to a .onnx, but out is net.pt2.",
         ("checkpoint=none",): "There is no checkpoint none.",
@@ -126,7 +126,8 @@ def test_what_is_wrong_is_said(call: Call, own_run: Path, monkeypatch: pytest.Mo
         assert f"Error: {message}" in ended.err
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     ended = call(export, run)
-    assert "format=onnx needs onnxruntime: pip install 'siamese_lab[onnx]'. Or take format=torch." in ended.err
+    for fact in ("format=onnx needs onnxruntime", "pip install 'siamese_lab[onnx]'", "format=torch"):
+        assert fact in ended.err
 
 
 def card(run: Path) -> str:
@@ -134,23 +135,23 @@ def card(run: Path) -> str:
     return model_card(network, "net.onnx", 1e-7, stored_threshold(network.trained))
 
 
-def test_the_card_tells_the_runs_figures_and_that_they_have_no_intervals(own_run: Path) -> None:
-    told = card(own_run)
+def test_the_card_shows_the_results_of_the_run_without_intervals(own_run: Path) -> None:
+    text = card(own_run)
     recall = json.loads((own_run / "results.json").read_text())["test"]["recall@1"]
     for line in (
         "| strategy | **semi_hard**, negatives=1, margin=0.2,",
         "| steps | 6 |",
-        "There are no intervals, as no evaluation of these weights lies beside the run",
+        "There are no intervals, because the run folder has no evaluation of these weights",
         f"| Recall@1 | {recall:.4f} |",
         "No threshold has been chosen for these weights",
-        "float32 of 0…1, N × 1 × 16 × 16 (grey), any N",
-        "float32, N × 16, each of unit norm",
+        "float32 in 0…1, N × 1 × 16 × 16 (grayscale), any N",
+        "float32, N × 16. Each embedding has unit norm",
     ):
-        assert line in told
-    assert "identify" not in told
+        assert line in text
+    assert "identify" not in text
 
 
-def test_the_card_tells_the_newest_evaluation_with_its_intervals_and_the_threshold(own_run: Path) -> None:
+def test_the_card_shows_the_newest_evaluation_with_its_intervals_and_the_threshold(own_run: Path) -> None:
     threshold = sl.load(own_run).threshold
     for folder, value in (("old", 0.1), ("new", 0.5), ("of_other_weights", 0.9)):
         place = own_run / "evaluations" / folder / "evaluation.json"
@@ -165,13 +166,13 @@ def test_the_card_tells_the_newest_evaluation_with_its_intervals_and_the_thresho
             "protocols": {"retrieval": retrieval},
         }
         place.write_text(json.dumps(content))
-    told = card(own_run)
-    assert "| Recall@1 | 0.5000 [0.4500, 0.5500] |" in told
-    assert "On the 714 test images of 4 classes of `digits`" in told
-    assert "Intervals over classes." in told
-    assert "no intervals" not in told
-    assert f"up to a distance of **{threshold.threshold:.4f}**" in told
-    assert f"accepts {threshold.far:.1%} of {threshold.negatives:,} pairs of two classes (FAR)" in told
+    text = card(own_run)
+    assert "| Recall@1 | 0.5000 [0.4500, 0.5500] |" in text
+    assert "714 test images of 4 classes of `digits`" in text
+    assert "The intervals are over classes." in text
+    assert "no intervals" not in text
+    assert f"up to a distance of **{threshold.threshold:.4f}**" in text
+    assert f"accepts {threshold.far:.1%} of {threshold.negatives:,} pairs of two classes (FAR)" in text
 
 
 def test_the_card_reads_what_evaluate_writes(own_run: Path, evaluate: Callable[..., Ended]) -> None:
@@ -186,9 +187,9 @@ def test_the_card_of_faces_says_what_they_must_not_be_used_for(
     digits_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = sl.load(digits_run)
-    monkeypatch.setattr(type(network.images), "limitations", Lfw.limitations)
-    told = "\n".join(limits(network))
-    assert "**It must not be used** to identify or to authenticate people" in told
+    monkeypatch.setattr(type(network.datamodule), "limitations", Lfw.limitations)
+    text = "\n".join(limitations_section(network))
+    assert "**It must not be used** to identify or to authenticate people" in text
 
 
 def test_the_file_of_a_program_says_what_it_is_too(call: Call, own_run: Path, tmp_path: Path) -> None:
@@ -202,6 +203,6 @@ def test_the_card_repeats_the_limitations_that_a_data_set_declares(
     digits_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = sl.load(digits_run)
-    before = list(limits(network))
-    monkeypatch.setattr(type(network.images), "limitations", ("Not for cheques.",))
-    assert list(limits(network)) == [*before, "Not for cheques."]
+    before = list(limitations_section(network))
+    monkeypatch.setattr(type(network.datamodule), "limitations", ("Not for cheques.",))
+    assert list(limitations_section(network)) == [*before, "Not for cheques."]

@@ -1,7 +1,7 @@
-"""What a network of faces is for: deciding pairs, searching a thousand photographs, and running elsewhere.
+"""Uses of a face network: deciding pairs, searching a thousand photographs, and running in another runtime.
 
-The network is that of SIAMESE_LAB_FACES, the folder of a run on LFW, or else one that has not been trained, with which
-the ways are tried all the same:
+The environment variable SIAMESE_LAB_FACES names the folder of a run on LFW. Without it, the tests use an untrained
+network and check only that every step works:
 
     SIAMESE_LAB_DATA=FOLDER SIAMESE_LAB_FACES=outputs/runs/… pytest -n0 -s tests/inference/test_faces.py
 """
@@ -22,7 +22,7 @@ import siamese_lab as sl
 from siamese_lab import export, search, verify
 from siamese_lab.data.io.image_files import ImageFiles
 from siamese_lab.data.sets.lfw import SUFFIX, Lfw
-from siamese_lab.inference.export import of_onnx
+from siamese_lab.inference.export import load_onnx
 from siamese_lab.metrics.retrieval import recall_at_k
 
 Call = Callable[..., Ended]
@@ -33,7 +33,7 @@ PAIRS = 10
 
 @pytest.fixture(scope="module")
 def run(real_root: Path, real_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run, or a checkpoint, of which nothing is changed."""
+    """Return a copy of a run folder, or the checkpoint of an untrained network."""
     folder = tmp_path_factory.mktemp("faces")
     if GIVEN is not None:
         return Path(shutil.copytree(GIVEN, folder / "run"))
@@ -45,14 +45,14 @@ def run(real_root: Path, real_cache: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def images(run: Path) -> Lfw:
-    images = sl.load(run).images
+    images = sl.load(run).datamodule
     assert isinstance(images, Lfw)
     return images
 
 
 @pytest.fixture(scope="module")
 def pairs(images: Lfw) -> list[tuple[str, str, bool]]:
-    """Five test pairs of View 1 of one person and five of two, by the names of their files."""
+    """Return five positive and five negative test pairs of View 1, as file names."""
     found = images.pairs("view_1_test")
     names = names_of(images)
     chosen = [*range(0, 500, 100), *range(500, 1000, 100)]
@@ -61,7 +61,7 @@ def pairs(images: Lfw) -> list[tuple[str, str, bool]]:
 
 @pytest.fixture(scope="module")
 def folder(images: Lfw, pairs: list[tuple[str, str, bool]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A thousand photographs of the people of View 1's test, those of the pairs among them."""
+    """Write a thousand photographs of the test people of View 1, including the photographs of the pairs."""
     place = tmp_path_factory.mktemp("photographs")
     _, files = images._files()
     tested = set(images.splits.test.class_names)
@@ -78,7 +78,7 @@ def folder(images: Lfw, pairs: list[tuple[str, str, bool]], tmp_path_factory: py
 
 
 def names_of(images: Lfw) -> list[str]:
-    """PERSON/PERSON_NUMBER.jpg of each row of the table of everyone."""
+    """Return PERSON/PERSON_NUMBER.jpg for each row of the table of all people."""
     _, files = images._files()
     return ["/".join(name.split("/")[-2:]) for name in files.names]
 
@@ -93,7 +93,7 @@ def test_ten_pairs_are_decided(call: Call, run: Path, folder: Path, pairs: list[
         assert ("decision   the same" in ended.out) == decided
         right += decided == same
         print(f"{left} – {other}: {'one person' if same else 'two people'}; {' '.join(ended.out.split()[:4])}")
-    print(f"{right} of {PAIRS} right; threshold {network.threshold.told()}")
+    print(f"{right} of {PAIRS} right; threshold {network.threshold.describe()}")
     if GIVEN is not None:
         assert right >= 7
         assert network.threshold.accuracy > 0.7
@@ -118,8 +118,8 @@ def test_elsewhere_it_finds_as_many(call: Call, run: Path, tmp_path: Path) -> No
     ended = call(export, f"checkpoint={run}", "out=faces.onnx")
     assert ended.status == 0, ended.err
     network = sl.load(run)
-    part = network.images.splits.test if GIVEN is not None else network.images.splits.validation
-    embed = of_onnx(tmp_path / "faces.onnx")
+    part = network.datamodule.splits.test if GIVEN is not None else network.datamodule.splits.validation
+    embed = load_onnx(tmp_path / "faces.onnx")
     batches = part.images_NCHW.split(256)
     z_ND = torch.cat([embed(torch.from_numpy(batch.numpy().astype(np.float32) / 255)) for batch in batches])
     here, there = (recall_at_k(each, part.labels_N, k=(1,))[1] for each in (network.embed(part.images_NCHW), z_ND))

@@ -25,7 +25,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def expected(run: Path, query: Path, pictures: Path) -> list[tuple[float, str]]:
-    """All others, the nearest first."""
+    """Return the distance and the name of all other images, the nearest first."""
     network = sl.load(run)
     others = [path for path in pictures.rglob("*.png") if path.resolve() != query.resolve()]
     d_N = (network.embed(query) - network.embed(others)).norm(dim=1)
@@ -79,7 +79,7 @@ def test_embeddings_of_another_network_are_refused(call: Call, own_run: Path, pi
     torch.save(content, own_run / "checkpoints/last.ckpt")
     ended = call(search, pictures / "image_1.png", "in=stored.npz", f"checkpoint={own_run}")
     assert ended.status == 2
-    assert "stored.npz is of another network (" in ended.err
+    assert "The embeddings in stored.npz were computed by another network (" in ended.err
 
 
 def test_what_lies_within_the_threshold_is_marked(call: Call, own_run: Path, pictures: Path) -> None:
@@ -94,20 +94,20 @@ def test_what_lies_within_the_threshold_is_marked(call: Call, own_run: Path, pic
             assert ("✓" in line) == (float(line.split()[1]) <= threshold)
 
 
-def test_what_is_wrong_is_said(call: Call, digits_run: Path, pictures: Path, tmp_path: Path) -> None:
+def test_mistakes_are_explained(call: Call, digits_run: Path, pictures: Path, tmp_path: Path) -> None:
     query, run, folder = pictures / "image_1.png", f"checkpoint={digits_run}", f"in={pictures}"
     (tmp_path / "alone").mkdir()
     (tmp_path / "alone/one.png").write_bytes(query.read_bytes())
     (tmp_path / "there.png").write_text("precious")
     wrong = {
-        (query, run): "Say in=…, a folder of images, or a file of embeddings",
+        (query, run): "The option in=… is required (a folder of images, or a file of embeddings",
         (query, run, "in=nowhere"): "There is no folder nowhere.",
-        (query, run, "in=nowhere.npz"): "There is no file nowhere.npz of embeddings.",
-        ("alone/one.png", run, "in=alone"): "alone holds no image but the query.",
+        (query, run, "in=nowhere.npz"): "There is no file of embeddings at nowhere.npz.",
+        ("alone/one.png", run, "in=alone"): "alone holds only the query, but a search needs at least 1 other image.",
         ("none.png", run, folder): "There is no image none.png.",
         (query, run, folder, "k=0"): "k must be at least 1, but is 0.",
         (query, run, folder, "out=found.jpg"): "The picture is written to a .png, but out is found.jpg.",
-        (query, run, folder, "out=there.png"): "There is a file there.png already.",
+        (query, run, folder, "out=there.png"): "The file there.png exists already.",
     }
     for arguments, message in wrong.items():
         ended = call(search, *arguments)

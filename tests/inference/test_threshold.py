@@ -1,4 +1,4 @@
-"""The threshold: the best of the pairs it is chosen on, with the rates of others, and kept beside the run."""
+"""The threshold is the best one on its pairs, has error rates on other pairs, and is stored in the run folder."""
 
 import json
 from pathlib import Path
@@ -13,11 +13,11 @@ from siamese_lab.metrics.pairs import sampled_pairs
 
 def test_it_is_the_best_of_half_of_the_pairs_and_its_rates_are_those_of_the_others(own_run: Path) -> None:
     network = sl.load(own_run)
-    table = network.images.splits.validation
+    table = network.datamodule.splits.validation
     z_ND = network.embed(table.images_NCHW).double()
     size_C = table.labels_N.bincount()
     of_one = int((size_C * (size_C - 1) // 2).sum())
-    pairs = sampled_pairs(table.labels_N, 2 * min(thresholds.DRAWN // 2, of_one), seed=0)
+    pairs = sampled_pairs(table.labels_N, 2 * min(thresholds.NUM_PAIRS // 2, of_one), seed=0)
     d_M = (z_ND[pairs.left_N] - z_ND[pairs.right_N]).norm(dim=1)
     chosen, measured = slice(0, None, 2), slice(1, None, 2)
 
@@ -38,18 +38,18 @@ def test_it_is_the_best_of_half_of_the_pairs_and_its_rates_are_those_of_the_othe
 
 def test_it_says_whether_the_network_knew_the_classes(own_run: Path) -> None:
     network = sl.load(own_run)
-    assert network.threshold.chosen_on == "pairs of validation images of Digits, whose classes it was trained on"
-    validation = network.images.splits.validation
+    assert network.threshold.chosen_on == "pairs of validation images of Digits (classes seen in training)"
+    validation = network.datamodule.splits.validation
     others = type(validation)(validation.images_NCHW, validation.labels_N, tuple("abcdef"))
-    network.images.splits = network.images.splits._replace(validation=others)
-    assert thresholds.what_they_are(network.images) == "pairs of validation images of Digits"
+    network.datamodule.splits = network.datamodule.splits._replace(validation=others)
+    assert thresholds.describe_pairs(network.datamodule) == "pairs of validation images of Digits"
 
 
 def test_test_images_have_no_part_in_it(own_run: Path) -> None:
     network = sl.load(own_run)
-    test = network.images.splits.test
+    test = network.datamodule.splits.test
     blank = type(test)(torch.zeros_like(test.images_NCHW), test.labels_N, test.class_names)
-    network.images.splits = network.images.splits._replace(test=blank)
+    network.datamodule.splits = network.datamodule.splits._replace(test=blank)
     assert network.threshold == sl.load(own_run).threshold
 
 
@@ -57,7 +57,7 @@ def test_it_is_kept_beside_the_run_and_taken_from_there(own_run: Path, monkeypat
     chosen = sl.load(own_run).threshold
     stored = json.loads((own_run / "threshold.json").read_text())
     assert (stored["threshold"], stored["far"]) == (chosen.threshold, chosen.far)
-    monkeypatch.setattr(thresholds, "choose", None)
+    monkeypatch.setattr(thresholds, "choose_threshold", None)
     assert sl.load(own_run).threshold == chosen
     assert not list(own_run.glob("*.draft"))
 
@@ -75,15 +75,15 @@ def test_other_weights_have_another(own_run: Path) -> None:
 @pytest.mark.parametrize("content", ["{", "{}", '{"schema_version": 2}', '{"schema_version": 1, "foo": 1}', "[]"])
 def test_a_damaged_one_is_named(own_run: Path, content: str) -> None:
     (own_run / "threshold.json").write_text(content)
-    with pytest.raises(ValueError, match=r"threshold.json is damaged or of another version .* Delete it, and the"):
+    with pytest.raises(ValueError, match=r"threshold.json is damaged, or another version .* Delete the file"):
         _ = sl.load(own_run).threshold
 
 
 def test_images_that_make_no_pairs_give_none(own_run: Path) -> None:
     network = sl.load(own_run)
-    splits = network.images.splits
-    network.images.splits = splits._replace(validation=splits.validation.classes([0]))
-    with pytest.raises(ValueError, match=r"make too few of one class and of two. Give one: threshold=0.8"):
+    splits = network.datamodule.splits
+    network.datamodule.splits = splits._replace(validation=splits.validation.classes([0]))
+    with pytest.raises(ValueError, match=r"at least 2 pairs of one class .*Digits give fewer\. Set threshold=0.8"):
         _ = network.threshold
 
 
@@ -91,6 +91,6 @@ def test_a_folder_that_cannot_be_written_costs_only_the_next_time(own_run: Path,
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(thresholds, "write", refuse)
+    monkeypatch.setattr(thresholds, "write_threshold", refuse)
     assert 0 < sl.load(own_run).threshold.threshold < 2
-    assert "could not be kept in" in capsys.readouterr().err
+    assert "could not be stored in" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`sl.load`: images of every kind give the embeddings that the tables of the data set give."""
+"""`sl.load`: images of every kind get the same embeddings as the images in the tables of the data set."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def network(digits_run: Path) -> sl.TrainedNetwork:
 
 
 def picture(seed: int, side: int = 40, channels: int = 0) -> np.ndarray:
-    """Light noise on a dark frame."""
+    """Return light noise inside a dark frame."""
     shape = (side, side, channels) if channels else (side, side)
     drawn = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
     drawn[:2] = drawn[-2:] = 0
@@ -26,7 +26,7 @@ def picture(seed: int, side: int = 40, channels: int = 0) -> np.ndarray:
 
 
 def test_the_twin_is_the_network_that_was_trained(network: sl.TrainedNetwork) -> None:
-    images_BCHW = network.images.splits.test.images_NCHW[:7]
+    images_BCHW = network.datamodule.splits.test.images_NCHW[:7]
     expected_BD = network.trained.network.eval()(images_BCHW.float() / 255)
     assert torch.allclose(network.embed(images_BCHW), expected_BD, atol=1e-6)
     assert torch.allclose(network.embed(images_BCHW.float() / 255), expected_BD, atol=1e-6)
@@ -34,7 +34,7 @@ def test_the_twin_is_the_network_that_was_trained(network: sl.TrainedNetwork) ->
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 def test_the_size_of_batches_changes_nothing(network: sl.TrainedNetwork, batch_size: int) -> None:
-    images_BCHW = network.images.splits.test.images_NCHW[:7]
+    images_BCHW = network.datamodule.splits.test.images_NCHW[:7]
     assert torch.allclose(network.embed(images_BCHW, batch_size=batch_size), network.embed(images_BCHW), atol=1e-6)
 
 
@@ -90,19 +90,19 @@ def truncated(folder: Path) -> Path:
 
 WRONG = {
     "There is no image .*none.png": lambda folder: folder / "none.png",
-    "is a folder, where an image was expected": lambda folder: folder,
-    "notes.txt cannot be read as an image: it is of no kind that is known\\.$": text_file,
+    "is a folder, but an image file was expected": lambda folder: folder,
+    "notes.txt cannot be read as an image: its format is unknown\\.$": text_file,
     "cut.png cannot be read as an image: ": truncated,
-    "There are no images to embed": lambda folder: [],
-    "Images are the path of a file, .* but here is a int": lambda folder: 3,
-    "An image is the path of a file, .* but here is a NoneType": lambda folder: [None],
-    "is uint8, H×W or H×W×C .* this one is float64, 8×8": lambda folder: np.zeros((8, 8)),
-    "this one is uint8, 8×8×2": lambda folder: np.zeros((8, 8, 2), dtype=np.uint8),
-    "this one is uint8, 0×8": lambda folder: np.zeros((0, 8), dtype=np.uint8),
-    r"\(1, 16, 16\) for images of Digits, but this one is \(1, 8, 8\)": lambda folder: torch.zeros(1, 8, 8),
-    "uint8 0…255 or float 0…1, but this one is float32, 0…7": lambda folder: torch.full((1, 16, 16), 7.0).tril(),
-    "but this one is int64, 1…1": lambda folder: torch.ones(1, 16, 16, dtype=torch.int64),
-    "but this one is float32, nan": lambda folder: torch.full((1, 16, 16), torch.nan),
+    "There are 0 images to embed": lambda folder: [],
+    "Images must be a file path, .* but got a value of type int": lambda folder: 3,
+    "An image must be a file path, .* but got a value of type NoneType": lambda folder: [None],
+    "must be uint8, H×W or H×W×C .* this array is float64, 8×8": lambda folder: np.zeros((8, 8)),
+    "this array is uint8, 8×8×2": lambda folder: np.zeros((8, 8, 2), dtype=np.uint8),
+    "this array is uint8, 0×8": lambda folder: np.zeros((0, 8), dtype=np.uint8),
+    r"\(1, 16, 16\) for images of Digits, but this tensor is \(1, 8, 8\)": lambda folder: torch.zeros(1, 8, 8),
+    "uint8 0…255 or float 0…1, but this tensor is float32, 0…7": lambda folder: torch.full((1, 16, 16), 7.0).tril(),
+    "but this tensor is int64, 1…1": lambda folder: torch.ones(1, 16, 16, dtype=torch.int64),
+    "but this tensor is float32, nan": lambda folder: torch.full((1, 16, 16), torch.nan),
 }
 
 
@@ -113,7 +113,7 @@ def test_what_is_no_image_is_named(message: str, network: sl.TrainedNetwork, tmp
 
 
 def test_other_numbers_of_images_are_not_compared(network: sl.TrainedNetwork) -> None:
-    with pytest.raises(ValueError, match="one by one, or all with a single one, but here are 2 and 3"):
+    with pytest.raises(ValueError, match=r"same number of images, .* but there are 2 and 3"):
         network.distance([picture(1)] * 2, [picture(1)] * 3)
 
 

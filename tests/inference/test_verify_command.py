@@ -30,10 +30,10 @@ def test_it_says_what_the_network_says(call: Call, own_run: Path, pair: tuple[Pa
     same = bool(network.same(*pair))
     assert f"distance   {float(network.distance(*pair)):.3f}\n" in ended.out
     assert f"decision   {'the same' if same else 'different'}\n" in ended.out
-    chosen = f"{threshold.chosen_pairs:,} pairs of validation images of Digits, whose classes it was trained on"
-    assert f"threshold  {threshold.threshold:.3f}, chosen on {chosen}; of others of these it" in ended.out
+    chosen = f"{threshold.chosen_pairs:,} pairs of validation images of Digits (classes seen in training)"
+    assert f"threshold  {threshold.threshold:.3f}, chosen on {chosen}; measured on other such pairs: " in ended.out
     assert f"accepts {threshold.far:.1%} of {threshold.negatives:,} pairs of two classes" in ended.out
-    assert f"rejects {threshold.frr:.1%} of {threshold.positives:,} pairs of one" in ended.out
+    assert f"rejects {threshold.frr:.1%} of {threshold.positives:,} pairs of one class" in ended.out
     assert (own_run / "threshold.json").is_file()
 
 
@@ -46,12 +46,12 @@ def test_a_threshold_may_be_given_and_none_is_chosen_then(call: Call, own_run: P
     assert not (own_run / "threshold.json").exists()
 
 
-def test_what_is_wrong_is_said(call: Call, digits_run: Path, pair: tuple[Path, Path]) -> None:
+def test_mistakes_are_explained(call: Call, digits_run: Path, pair: tuple[Path, Path]) -> None:
     run = f"checkpoint={digits_run}"
     wrong = {
         (pair[0], "none.png", run): "There is no image none.png.",
-        (pair[0], run): f"siamese_lab.verify takes A.jpg B.jpg, but was given {pair[0]}.",
-        pair: "Say checkpoint=…, a .ckpt file, or the folder of a run.",
+        (pair[0], run): f"siamese_lab.verify expects A.jpg B.jpg, but got {pair[0]}.",
+        pair: "The option checkpoint=… is required (a .ckpt file",
         (*pair, run, "threshold=3"): "threshold is a distance, 0…2, but is 3.0.",
         (*pair, run, "treshold=3"): "There is no option 'treshold'. Did you mean 'threshold'?",
     }

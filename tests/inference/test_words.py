@@ -1,4 +1,4 @@
-"""The command line of words and NAME=VALUE: what it reads, what it refuses and how it says so."""
+"""The command line of positional arguments and NAME=VALUE: parsing, and messages for mistakes."""
 
 import re
 from dataclasses import dataclass
@@ -26,18 +26,20 @@ NEEDED = ("a.png", "checkpoint=run", "in=here")
 
 
 def test_words_and_options_come_in_any_order_and_the_last_one_holds() -> None:
-    read = COMMAND.read(["k=3", "checkpoint=outputs/seed=0", "force=True", "a.png", "in='a b'", "k=4", "threshold=0.5"])
+    read = COMMAND.parse_options(
+        ["k=3", "checkpoint=outputs/seed=0", "force=True", "a.png", "in='a b'", "k=4", "threshold=0.5"]
+    )
     assert read == Options(Path("a.png"), Path("outputs/seed=0"), Path("a b"), 4, 0.5, "onnx", True)
-    assert COMMAND.read(NEEDED) == Options(Path("a.png"), Path("run"), Path("here"))
-    assert COMMAND.read([*NEEDED, "threshold=null"]).threshold is None
-    assert COMMAND.read(["./k=3.png", *NEEDED[1:]]).left == Path("k=3.png")
+    assert COMMAND.parse_options(NEEDED) == Options(Path("a.png"), Path("run"), Path("here"))
+    assert COMMAND.parse_options([*NEEDED, "threshold=null"]).threshold is None
+    assert COMMAND.parse_options(["./k=3.png", *NEEDED[1:]]).left == Path("k=3.png")
 
 
 WRONG = {
-    "": "siamese_lab.example takes A.jpg, but was given no words. See --help. A file whose name has a = is written ./",
-    "a b": "takes A.jpg, but was given a b",
-    "a checkpoint=c": "Say in=…, where to look. See --help.",
-    "a in=c": "Say checkpoint=…, a checkpoint.",
+    "": "siamese_lab.example expects A.jpg, but got no file. Write a file name that contains = as ./NAME. See --help.",
+    "a b": "expects A.jpg, but got a b",
+    "a checkpoint=c": "The option in=… is required (where to look). See --help.",
+    "a in=c": "The option checkpoint=… is required (a checkpoint).",
     "a in=c chekpoint=c": "There is no option 'chekpoint'. Did you mean 'checkpoint'? Options: checkpoint, in, k",
     "a folder=c": "There is no option 'folder'.",
     "a k=many": "k must be a whole number, but is 'many'",
@@ -50,16 +52,16 @@ WRONG = {
 
 
 @pytest.mark.parametrize("line", WRONG)
-def test_what_is_wrong_is_said(line: str) -> None:
+def test_mistakes_are_explained(line: str) -> None:
     with pytest.raises(ValueError, match=re.escape(WRONG[line])):
-        COMMAND.read(line.split())
+        COMMAND.parse_options(line.split())
 
 
-def test_help_tells_every_option_with_its_default() -> None:
-    told = COMMAND.parser().format_help()
-    usage = " ".join(told.split("\n\n")[0].split())
+def test_help_lists_every_option_with_its_default() -> None:
+    text = COMMAND.parser().format_help()
+    usage = " ".join(text.split("\n\n")[0].split())
     assert usage == (
         "usage: python -m siamese_lab.example A.jpg checkpoint=… in=… [k=10] [threshold=null] [kind=onnx] [force=false]"
     )
     for line in ("checkpoint  a checkpoint", "in          where to look", "k           how many (10)", "python -m"):
-        assert f"\n  {line}" in told
+        assert f"\n  {line}" in text

@@ -1,4 +1,4 @@
-"""What is counted and drawn for a pair is what the strategies' definitions say, by plain loops over the batch."""
+"""The counts and the picture of a pair follow the definitions of the strategies, by plain loops over the batch."""
 
 import math
 
@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.stats import chisquare
 
 from siamese_lab import samplers
-from siamese_lab.inspection import draw_picks, pick, telling_pair
+from siamese_lab.inspection import draw_picks, informative_pair, pick
 from siamese_lab.inspection.picks import Pair
 from siamese_lab.inspection.picks_picture import SHOWN
 
@@ -36,7 +36,7 @@ def built(*names: str) -> dict[str, samplers.Sampler]:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_negatives_are_all_there_nearest_first(seed: int) -> None:
     z_BD, labels_B = batch(seed)
-    pair = telling_pair(z_BD, labels_B)
+    pair = informative_pair(z_BD, labels_B)
     picks = pick(built("random"), z_BD, labels_B, pair, draws=1)
     others = [index for index in range(len(labels_B)) if labels_B[index] != labels_B[pair.anchor]]
     assert picks.negative_N.tolist() == sorted(others, key=lambda index: distance(z_BD, pair.anchor, index))
@@ -47,12 +47,12 @@ def test_the_negatives_are_all_there_nearest_first(seed: int) -> None:
 
 def test_shares_are_those_of_the_definitions() -> None:
     z_BD, labels_B = batch()
-    pair = telling_pair(z_BD, labels_B, MARGIN)
+    pair = informative_pair(z_BD, labels_B, MARGIN)
     draws = 600
     picks = pick(built("random", "hard", "semi_hard", "batch_hard", "distance_weighted"), z_BD, labels_B, pair, draws)
     d_ap, d_an_N = picks.d_ap, picks.d_an_N
     window_N = (d_an_N > d_ap) & (d_an_N < d_ap + MARGIN)
-    assert 2 <= window_N.sum() < len(window_N), "the pair tells something"
+    assert 2 <= window_N.sum() < len(window_N), "the window holds some negatives, but not all"
     assert picks.share["hard"].tolist() == [1.0] + [0.0] * (len(d_an_N) - 1)
     assert picks.share["semi_hard"][~window_N].sum() == 0
     assert picks.share["distance_weighted"][d_an_N >= 1.4].sum() == 0
@@ -65,17 +65,17 @@ def test_shares_are_those_of_the_definitions() -> None:
 def test_several_negatives_of_a_pair_share_it() -> None:
     z_BD, labels_B = batch()
     share_N = pick(
-        {"hard": samplers.build("hard", negatives=3)}, z_BD, labels_B, telling_pair(z_BD, labels_B), draws=2
+        {"hard": samplers.build("hard", negatives=3)}, z_BD, labels_B, informative_pair(z_BD, labels_B), draws=2
     ).share["hard"]
     assert share_N[:3].tolist() == pytest.approx([1 / 3] * 3)
     assert share_N[3:].sum() == 0
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_telling_pair_is_the_best_of_all(seed: int) -> None:
+def test_the_informative_pair_is_the_best_of_all(seed: int) -> None:
     z_BD, labels_B = batch(seed, classes=4, each=3)
 
-    def telling(anchor: int, positive: int) -> int:
+    def score(anchor: int, positive: int) -> int:
         d_ap = distance(z_BD, anchor, positive)
         d_an = [distance(z_BD, anchor, each) for each in range(len(labels_B)) if labels_B[each] != labels_B[anchor]]
         nearer = sum(d < d_ap for d in d_an)
@@ -88,14 +88,14 @@ def test_the_telling_pair_is_the_best_of_all(seed: int) -> None:
         for positive in range(len(labels_B))
         if anchor != positive and labels_B[anchor] == labels_B[positive]
     ]
-    pair = telling_pair(z_BD, labels_B, MARGIN)
+    pair = informative_pair(z_BD, labels_B, MARGIN)
     assert tuple(pair) in pairs
-    assert telling(*pair) == max(telling(*each) for each in pairs)
+    assert score(*pair) == max(score(*each) for each in pairs)
 
 
-def test_what_cannot_be_shown_is_said() -> None:
+def test_invalid_arguments_are_explained() -> None:
     z_BD, labels_B = batch()
-    anchor, positive = telling_pair(z_BD, labels_B)
+    anchor, positive = informative_pair(z_BD, labels_B)
     stranger = int((labels_B != labels_B[anchor]).nonzero()[0])
     for second in (anchor, stranger):
         with pytest.raises(ValueError, match=f"images {anchor} and {second} are not"):
@@ -107,16 +107,16 @@ def test_what_cannot_be_shown_is_said() -> None:
     nearest = min((index for index in d if index != anchor), key=lambda index: d[index])
     with pytest.raises(ValueError, match=f"'batch_hard' does not pair anchor {anchor} with positive {nearest}"):
         pick(built("batch_hard"), z_BD, labels_B, Pair(anchor, nearest))
-    with pytest.raises(ValueError, match="at least 1 draw, but draws is 0"):
+    with pytest.raises(ValueError, match="draws must be at least 1, but is 0"):
         pick(built("hard"), z_BD, labels_B, Pair(anchor, positive), draws=0)
-    with pytest.raises(ValueError, match="all 24 images are of different ones"):
-        telling_pair(z_BD, torch.arange(24))
+    with pytest.raises(ValueError, match="all 24 images have different classes"):
+        informative_pair(z_BD, torch.arange(24))
 
 
 @pytest.mark.parametrize(("classes", "channels"), [(2, 1), (6, 3), (14, 1)], ids=["few", "colour", "many"])
 def test_discs_are_as_large_as_shares_and_nothing_is_cut(classes: int, channels: int, tmp_path) -> None:
     z_BD, labels_B = batch(classes=classes)
-    picks = pick(built("random", "hard", "semi_hard"), z_BD, labels_B, telling_pair(z_BD, labels_B), draws=50)
+    picks = pick(built("random", "hard", "semi_hard"), z_BD, labels_B, informative_pair(z_BD, labels_B), draws=50)
     figure = draw_picks(picks, torch.rand(len(labels_B), channels, 6, 6), MARGIN)
     shown = min(SHOWN, len(picks.negative_N))
     discs = [patch for patch in figure.axes[0].patches if isinstance(patch, Circle)]
@@ -137,7 +137,7 @@ def test_discs_are_as_large_as_shares_and_nothing_is_cut(classes: int, channels:
 
 def test_the_line_parts_nearer_negatives_from_farther_ones() -> None:
     z_BD, labels_B = batch()
-    picks = pick(built("hard"), z_BD, labels_B, telling_pair(z_BD, labels_B), draws=1)
+    picks = pick(built("hard"), z_BD, labels_B, informative_pair(z_BD, labels_B), draws=1)
     axes = draw_picks(picks, torch.rand(len(labels_B), 1, 6, 6), MARGIN).axes[0]
     upright = next(line for line in axes.lines if line.get_xdata()[0] == line.get_xdata()[1])
     assert upright.get_xdata()[0] == int((picks.d_an_N <= picks.d_ap).sum())

@@ -1,21 +1,24 @@
-"""The pictures of an evaluation, one file each, as PNGs of fixed resolution."""
+"""Draw the pictures of an evaluation as PNG files of fixed resolution. Each picture has its own module.
+
+The pictures of a study are in `siamese_lab.study.figures`.
+"""
 
 from pathlib import Path
 
 from rich.console import Console
 
 from siamese_lab.evaluation.evaluation import Evaluation
-from siamese_lab.evaluation.plots.embedding_map import draw_map
-from siamese_lab.evaluation.plots.hardest_errors import draw_hardest
-from siamese_lab.evaluation.plots.nearest_neighbours import draw_neighbours
-from siamese_lab.evaluation.plots.roc_curves import draw_roc
+from siamese_lab.evaluation.plots.embedding_map import draw_embedding_map
+from siamese_lab.evaluation.plots.hardest_errors import draw_hardest_errors
+from siamese_lab.evaluation.plots.nearest_neighbours import draw_nearest_neighbors
+from siamese_lab.evaluation.plots.roc_curves import draw_roc_curves
 from siamese_lab.evaluation.projection import Method
 from siamese_lab.evaluation.stages import Stages
 
 DPI = 120
 
 
-def write(
+def write_plots(
     evaluation: Evaluation,
     folder: Path,
     *,
@@ -23,27 +26,28 @@ def write(
     seed: int = 0,
     console: Console | None = None,
 ) -> list[Path]:
-    """Draw all pictures that an evaluation has figures for.
+    """Draw all pictures that an evaluation has results for.
 
     Args:
-        evaluation: what was found.
-        folder: to write into.
-        map_by: how the embedding is laid out in the plane; None draws no map.
-        seed: of the queries that are shown, and of the map.
-        console: where to show progress.
+        evaluation: the results.
+        folder: folder to write into.
+        map_by: method that projects the embeddings to 2-D. None draws no map.
+        seed: seed of the choice of queries, and of the map.
+        console: console that shows progress.
 
     Returns:
-        `nearest_neighbours.png`, `hardest_errors.png`, `roc.png` if pairs were verified, and `embedding_map.png`.
+        Paths of `nearest_neighbours.png`, `hardest_errors.png`, `roc.png` if there are verification results, and
+        `embedding_map.png`.
     """
     stages = Stages(console)
     figures = {
-        "nearest_neighbours": draw_neighbours(evaluation, seed, stages),
-        "hardest_errors": draw_hardest(evaluation, stages),
+        "nearest_neighbours": draw_nearest_neighbors(evaluation, seed, stages),
+        "hardest_errors": draw_hardest_errors(evaluation, stages),
     }
     if evaluation.curves:
-        figures["roc"] = draw_roc(evaluation)
+        figures["roc"] = draw_roc_curves(evaluation)
     if map_by is not None:
-        figures["embedding_map"] = draw_map(evaluation, map_by, seed, stages)
+        figures["embedding_map"] = draw_embedding_map(evaluation, map_by, seed, stages)
     written = []
     for name, figure in figures.items():
         written.append(folder / f"{name}.png")

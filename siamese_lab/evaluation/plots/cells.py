@@ -1,4 +1,4 @@
-"""A sheet of images in cells, each of which may have a frame and a line of text below.
+"""Draw a sheet of images in cells. Each image may have a frame and text below it.
 
 Shapes: C channels, H × W pixels.
 """
@@ -17,20 +17,20 @@ from siamese_lab.data.preview import rgb
 from siamese_lab.data.tables.base import Table
 
 INCHES = 0.68
-"""Width of a cell."""
+"""Width of a cell in inches."""
 TEXT = 0.4
-"""Height of the two lines of text below an image, of its width."""
+"""Height of the two lines of text below an image, as a fraction of the width of a cell."""
 GAP = 0.07
 MARGIN = 0.15
 FONT = 6
-LETTERS = 13
-"""Of a line that fits below an image."""
+LINE_LENGTH = 13
+"""Number of letters that fit into one line below an image."""
 
 
 class Frame(NamedTuple):
-    """Told apart by colour, by line and by its sign, so that it is also told apart in grey."""
+    """A frame of an image. Frames differ in color, line style and sign, so they also differ in a grayscale print."""
 
-    colour: str
+    color: str
     line: LineStyleType
     sign: str
 
@@ -40,12 +40,12 @@ WRONG = Frame("#d1600a", (0, (2, 1)), "✗")
 
 
 class Sheet:
-    """Columns and rows of cells.
+    """A picture of cells in columns and rows.
 
     Args:
-        columns: how many, fractions for gaps.
-        rows: how many.
-        title: above.
+        columns: number of columns, with fractions for gaps.
+        rows: number of rows.
+        title: title above the cells.
     """
 
     def __init__(self, columns: float, rows: int, title: str) -> None:
@@ -60,13 +60,13 @@ class Sheet:
         self.top = top
 
     def heading(self, column: float, text: str) -> None:
-        """Text over a column, which begins there."""
+        """Write text above a column, starting at its left edge."""
         self.axes.text(column + GAP, self.top - 0.06, text, ha="left", va="bottom", fontsize=FONT + 1, parse_math=False)
 
     def image(self, column: float, row: int, image_CHW: Tensor, frame: Frame | None = None) -> None:
-        """An image in its cell."""
+        """Draw an image in its cell."""
         left, right = column + GAP, column + 1 - GAP
-        upper, lower = self.upper(row), self.upper(row) + right - left
+        upper, lower = self.row_top(row), self.row_top(row) + right - left
         extent = (left, right, lower, upper)
         self.axes.imshow(rgb(image_CHW), extent=extent, interpolation="auto", aspect="auto")
         self.axes.set_autoscale_on(False)
@@ -77,35 +77,35 @@ class Sheet:
                     right - left,
                     lower - upper,
                     fill=False,
-                    edgecolor=frame.colour,
+                    edgecolor=frame.color,
                     linestyle=frame.line,
                     linewidth=2,
                     zorder=2,
                 )
             )
 
-    def text(self, column: float, row: int, text: str, colour: str = "black") -> None:
-        """Up to two lines below the images of a row, around the middle of a cell."""
-        place = (column + 0.5, self.upper(row + 1) - TEXT - GAP + 0.03)
-        self.axes.text(*place, text, ha="center", va="top", fontsize=FONT, color=colour, parse_math=False)
+    def text(self, column: float, row: int, text: str, color: str = "black") -> None:
+        """Write up to two lines below an image, centered."""
+        place = (column + 0.5, self.row_top(row + 1) - TEXT - GAP + 0.03)
+        self.axes.text(*place, text, ha="center", va="top", fontsize=FONT, color=color, parse_math=False)
 
-    def beside(self, column: float, row: int, text: str) -> None:
-        """Text to the right of the images of a row, half-way up."""
-        place = (column, self.upper(row) + 0.5 - GAP)
+    def text_right_of(self, column: float, row: int, text: str) -> None:
+        """Write text to the right of the images of a row, at half of their height."""
+        place = (column, self.row_top(row) + 0.5 - GAP)
         self.axes.text(*place, text, ha="left", va="center", fontsize=FONT, parse_math=False)
 
-    def upper(self, row: int) -> float:
-        """Where the images of a row begin."""
+    def row_top(self, row: int) -> float:
+        """Return the y coordinate of the top of the images in a row."""
         return self.top + row * (1 + TEXT) + GAP
 
 
-def pictures_of(table: Table, index: Tensor) -> list[Tensor]:
-    """The images at some indices, float32 0…1."""
+def fetch_images(table: Table, index: Tensor) -> list[Tensor]:
+    """Return the images at the given indices, float32 0…1."""
     ((_, images_BCHW),) = table.fetch([(None, index.cpu().flatten())])
     return list(to_float(images_BCHW))
 
 
-def fitted(name: str) -> str:
-    """A class's name in at most two lines, of a longer one its end."""
-    lines = textwrap.wrap(name.replace("_", " ").replace("/", " "), LETTERS)
-    return "\n".join(lines if len(lines) <= 2 else [f"…{lines[-2]}"[:LETTERS], lines[-1]])
+def wrap_name(name: str) -> str:
+    """Return the name of a class in at most two lines. A longer name loses its beginning."""
+    lines = textwrap.wrap(name.replace("_", " ").replace("/", " "), LINE_LENGTH)
+    return "\n".join(lines if len(lines) <= 2 else [f"…{lines[-2]}"[:LINE_LENGTH], lines[-1]])

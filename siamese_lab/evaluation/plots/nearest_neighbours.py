@@ -1,4 +1,4 @@
-"""Queries with their five nearest others, the right ones and the wrong ones framed.
+"""Draw queries with their five nearest neighbors. Frames mark neighbors of the same class and of other classes.
 
 Shapes: N images, Q queries, C classes.
 """
@@ -8,32 +8,32 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from siamese_lab.evaluation.evaluation import Evaluation
-from siamese_lab.evaluation.plots.cells import RIGHT, WRONG, Sheet, fitted, pictures_of
+from siamese_lab.evaluation.plots.cells import RIGHT, WRONG, Sheet, fetch_images, wrap_name
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics.retrieval import nearest
 
-QUERIES, NEIGHBOURS = 14, 5
-ASIDE = 2
-"""Blocks of queries beside one another."""
+QUERIES, NEIGHBORS = 14, 5
+BLOCKS_PER_ROW = 2
+"""Number of blocks of queries in one row."""
 GUTTER = 0.3
-"""Between the query and its neighbours, and between the blocks."""
+"""Width of the gap between a query and its neighbors, and between blocks, in cells."""
 
 
-def draw_neighbours(evaluation: Evaluation, seed: int, stages: Stages) -> Figure:
-    """Some queries, each of another class as far as there are classes, with their neighbours in order."""
+def draw_nearest_neighbors(evaluation: Evaluation, seed: int, stages: Stages) -> Figure:
+    """Draw random queries with their neighbors in order of distance. The queries have different classes if possible."""
     labels_N = evaluation.table.labels_N
     query_Q = choose_queries(labels_N, QUERIES, seed)
-    count = min(NEIGHBOURS, len(labels_N) - 1)
-    with stages.running("Picture of nearest neighbours"):
+    count = min(NEIGHBORS, len(labels_N) - 1)
+    with stages.running("Picture of nearest neighbors"):
         rows_Q = query_Q.to(evaluation.z_ND.device)
         found = nearest(evaluation.z_ND[rows_Q], evaluation.z_ND, count, rows_Q)
         index_QE = torch.cat([query_Q[:, None], found.index_Qk.cpu()], dim=1)
-        images = pictures_of(evaluation.table, index_QE)
+        images = fetch_images(evaluation.table, index_QE)
     names = evaluation.table.class_names
-    height = -(-len(query_Q) // ASIDE)
+    height = -(-len(query_Q) // BLOCKS_PER_ROW)
     block = 1 + GUTTER + count
     sheet = Sheet(
-        ASIDE * block + GUTTER,
+        BLOCKS_PER_ROW * block + GUTTER,
         height,
         f"Queries and their {count} nearest ({RIGHT.sign} of the same class, {WRONG.sign} of another), with distances",
     )
@@ -43,17 +43,17 @@ def draw_neighbours(evaluation: Evaluation, seed: int, stages: Stages) -> Figure
         query, *others = index_E
         shown = images[place * (count + 1) : (place + 1) * (count + 1)]
         sheet.image(left, row, shown[0])
-        sheet.text(left, row, fitted(names[int(labels_N[query])]))
+        sheet.text(left, row, wrap_name(names[int(labels_N[query])]))
         for rank, (other, image_CHW) in enumerate(zip(others, shown[1:], strict=True)):
             frame = RIGHT if labels_N[other] == labels_N[query] else WRONG
             column = left + 1 + GUTTER + rank
             sheet.image(column, row, image_CHW, frame)
-            sheet.text(column, row, f"{frame.sign} {float(found.distance_Qk[place, rank]):.2f}", frame.colour)
+            sheet.text(column, row, f"{frame.sign} {float(found.distance_Qk[place, rank]):.2f}", frame.color)
     return sheet.figure
 
 
 def choose_queries(labels_N: Tensor, number: int, seed: int) -> Tensor:
-    """Images drawn at random whose class has others, of different classes before any class comes again."""
+    """Draw random queries from classes with at least two images. Every class comes once before any comes again."""
     order_N = torch.randperm(len(labels_N), generator=torch.Generator().manual_seed(seed))
     order_N = order_N[labels_N.bincount()[labels_N[order_N]] > 1]
     by_class_N = labels_N[order_N].argsort(stable=True)
