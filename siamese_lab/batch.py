@@ -30,7 +30,7 @@ class Triplets(NamedTuple):
     """M ≥ 1 negatives for each pair."""
 
 
-class EveryTriplet(NamedTuple):
+class AllTriplets(NamedTuple):
     """Every valid triplet of a batch, unlisted: each (anchor, positive) pair with each image of another class."""
 
     positive_BR: Tensor
@@ -56,7 +56,7 @@ NO_STATISTICS: Mapping[str, Tensor] = {}
 class Selection(NamedTuple):
     """The result of mining one batch: all that a loss and an observer of the step need to know about it."""
 
-    triplets: Triplets | EveryTriplet
+    triplets: Triplets | AllTriplets
     candidates_CD: Tensor
     """Unit vectors that the indices of the triplets point into, without gradient: the batch, then remembered images."""
     fallback_TM: Tensor | None = None

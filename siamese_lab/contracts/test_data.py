@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from siamese_lab import data
-from siamese_lab.contracts.configs import check_config, composed
+from siamese_lab.contracts import check_config, composed
 from siamese_lab.data import DataModule
 from siamese_lab.data.registry import registry
 from siamese_lab.metrics import retrieval

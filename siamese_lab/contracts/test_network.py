@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from siamese_lab import networks
-from siamese_lab.contracts.configs import check_config, composed
-from siamese_lab.networks.registry import registry
+from siamese_lab.contracts import check_config, composed
+from siamese_lab.networks.siamese import registry
 from siamese_lab.registry import options_of
 
 BY_TRAINING = {"channels", "image_size"}

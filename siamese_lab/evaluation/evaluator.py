@@ -97,7 +97,7 @@ class _UnderWay:
         network.to(fabric.device)
         self.table = images.splits.test
         self.raw_ND = self.embedded("test images", self.table)
-        self.z_ND = network.direction(self.raw_ND)
+        self.z_ND = network.unit_vectors(self.raw_ND)
         self.labels_N = self.table.labels_N.to(fabric.device)
         self.evaluation = Evaluation(self.table, self.z_ND, seconds=stages.seconds)
 
@@ -108,7 +108,7 @@ class _UnderWay:
 
     def directions(self, name: str, table: Table) -> Tensor:
         """The same, of unit length."""
-        return self.network.direction(self.embedded(name, table))
+        return self.network.unit_vectors(self.embedded(name, table))
 
     def retrieve(self, distance: retrieval.Distance, k: Sequence[int], index: retrieval.Index) -> None:
         """All queries, and the classes they are of."""

@@ -15,7 +15,7 @@ from siamese_lab.evaluation.evaluation import ClassFigures, Figure, Protocol
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics import bootstrap, clustering, few_shot, health
 from siamese_lab.metrics.bootstrap_pairs import bounds_over_classes
-from siamese_lab.metrics.pairs import Pairs, pair_distances, sampled_pairs
+from siamese_lab.metrics.pairs import ImagePairs, pair_distances, sampled_pairs
 from siamese_lab.metrics.retrieval import Retrieval, per_class
 from siamese_lab.metrics.verification import Roc, best_threshold, report, roc
 
@@ -115,7 +115,7 @@ class Drawn(NamedTuple):
 
     z_MD: Tensor
     labels_M: Tensor
-    pairs: Pairs
+    pairs: ImagePairs
 
 
 def draw(z_MD: Tensor, labels_M: Tensor, number: int, seed: int) -> Drawn | None:
@@ -147,7 +147,9 @@ def sampled_verification(choose: Drawn, decide: Drawn, seed: int, stages: Stages
 def official_verification(official: OfficialPairs, z_MD: Tensor, seed: int, stages: Stages) -> Verified:
     """Verification of the pairs that a data set's protocol names."""
     labels_M = official.table.labels_N
-    choose, decide = (Pairs(each.first_M, each.second_M, each.same_M) for each in (official.choose, official.decide))
+    choose, decide = (
+        ImagePairs(each.first_M, each.second_M, each.same_M) for each in (official.choose, official.decide)
+    )
     return verification(
         f"Verification, {official.name.replace('_', ' ').capitalize()}",
         f"The {len(decide.same_N):,} official pairs; the threshold is the best of {len(choose.same_N):,} others.",

@@ -164,4 +164,4 @@ class TrainedNetwork:
         """The embeddings of such images, as `embed` gives them."""
         with evaluating(self.network, self.fabric):
             raw_ND = self.network(self.fabric.to_device(taken.images_NCHW))
-            return self.network.direction(raw_ND).cpu()
+            return self.network.unit_vectors(raw_ND).cpu()

@@ -153,7 +153,7 @@ def drawn_pairs(network: SiameseNetwork, images: DataModule, fabric: Fabric) -> 
         UserError: where there are less than two of each kind.
     """
     table = images.splits.validation
-    z_ND = network.direction(embed(network, table, fabric))
+    z_ND = network.unit_vectors(embed(network, table, fabric))
     drawn = draw(z_ND, table.labels_N, DRAWN, seed=0)
     if drawn is None or len(drawn.pairs.same_N) < 4:
         raise UserError(

@@ -53,7 +53,7 @@ def chosen_distances(sampler: Sampler, z_BD: Tensor, labels_B: Tensor, draws: in
     Raises:
         UserError: for a strategy that lists no triplets, and less than one draw.
     """
-    if sampler.gives is not Triplets:
+    if sampler.triplet_type is not Triplets:
         raise UserError("A strategy that takes every triplet chooses no distances.")
     if draws < 1:
         raise UserError(f"A choice takes at least 1 draw, but draws is {draws}.")

@@ -65,7 +65,7 @@ def pick(samplers: Mapping[str, Sampler], z_BD: Tensor, labels_B: Tensor, pair: 
 
 def _counts(name: str, sampler: Sampler, z_BD: Tensor, labels_B: Tensor, pair: Pair, draws: int) -> Tensor:
     """How often each image of the batch was picked."""
-    if sampler.gives is not Triplets or sampler.remembers:
+    if sampler.triplet_type is not Triplets or sampler.uses_memory:
         raise UserError(f"The sampler {name!r} does not pick single negatives from the batch alone.")
     count_B = torch.zeros(len(labels_B))
     for _ in range(draws):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from siamese_lab.batch import NO_STATISTICS, PairDistances, Selection, Triplets
 from siamese_lab.errors import UserError
+from siamese_lab.registry import Registry
 
 Reduction = Literal["mean", "mean_active"]
 
@@ -47,10 +48,13 @@ class Loss(nn.Module, ABC):
         classes: number of training classes, for a loss that learns something about each; labels count from 0.
     """
 
-    accepts: tuple[type, ...] = (Triplets,)
-    """Kinds of triplets that the loss can learn from; a sampler `gives` one kind, and `all` gives `EveryTriplet`."""
-    of_unit_norm = True
-    """Whether embeddings must lie on the unit sphere."""
+    accepted_types: tuple[type, ...] = (Triplets,)
+    """Types of triplets that the loss can learn from.
+
+    A sampler states the type that it returns as `Sampler.triplet_type`; only `all` returns `AllTriplets`.
+    """
+    needs_unit_norm = True
+    """True if embeddings must have unit norm."""
     learning_rate: float | None = None
     """Of the loss's own parameters; None is the network's."""
 
@@ -64,9 +68,15 @@ class Loss(nn.Module, ABC):
 
         Args:
             selection: the result of `Sampler.mine` for this batch.
-            z_BD: embeddings of the batch, with their gradient; of unit norm where `of_unit_norm`.
+            z_BD: embeddings of the batch, with their gradient; of unit norm where `needs_unit_norm`.
             labels_B: int64 class labels, for losses that tell classes apart.
         """
+
+
+registry: Registry[Loss] = Registry("loss")
+register = registry.register
+available = registry.available
+build = registry.build
 
 
 def reduce(terms: Tensor, reduction: Reduction = "mean") -> Reduced:

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from siamese_lab.batch import Selection
 from siamese_lab.errors import UserError
-from siamese_lab.losses.base import Loss, LossOutput, Reduction, check_reduction, reduce
-from siamese_lab.losses.pairs import pair_distances, plain
-from siamese_lab.losses.registry import register
+from siamese_lab.losses.base import Loss, LossOutput, Reduction, check_reduction, reduce, register
+from siamese_lab.losses.pairs import pair_distances, plain_distances
 
 
 @register("contrastive")
@@ -42,4 +41,4 @@ class ContrastiveLoss(Loss):
         pull_T1 = pairs.d_ap_T1.square() / 2
         push_TM = (self.margin - pairs.d_an_TM).relu().square() / 2
         value, statistics = reduce(torch.stack([pull_T1.expand_as(push_TM), push_TM]), self.reduction)
-        return LossOutput(value, statistics, plain(pairs, "plain"))
+        return LossOutput(value, statistics, plain_distances(pairs, "plain"))

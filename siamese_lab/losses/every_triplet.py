@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from siamese_lab import distances
-from siamese_lab.batch import EveryTriplet
+from siamese_lab.batch import AllTriplets
 
 
 class Terms(NamedTuple):
@@ -39,7 +39,7 @@ class Total(NamedTuple):
     """float64: the number of valid triplets."""
 
 
-def total(z_BD: Tensor, triplets: EveryTriplet, terms: Terms) -> Total:
+def total(z_BD: Tensor, triplets: AllTriplets, terms: Terms) -> Total:
     """Sum the loss of every triplet; memory is O(B·D) beside a tile."""
     with distances.full_float32(z_BD.device):
         positive_BR, valid_BR, own_BK, negatives_B, semi_hard = triplets

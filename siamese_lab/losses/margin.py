@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from siamese_lab import distances
 from siamese_lab.batch import Selection
 from siamese_lab.errors import UserError
-from siamese_lab.losses.base import Loss, LossOutput, reduce
-from siamese_lab.losses.pairs import pair_distances, plain
-from siamese_lab.losses.registry import register
+from siamese_lab.losses.base import Loss, LossOutput, reduce, register
+from siamese_lab.losses.pairs import pair_distances, plain_distances
 
 
 @register("margin")
@@ -70,7 +69,7 @@ class MarginLoss(Loss):
         too_near_TM = (beta_T1 - pairs.d_an_TM + self.margin).relu()
         value, statistics = reduce(torch.stack([too_far_T1.expand_as(too_near_TM), too_near_TM]), "mean_active")
         statistics["beta_mean"] = self.beta.detach().mean()
-        return LossOutput(value, statistics, plain(pairs, self.distance))
+        return LossOutput(value, statistics, plain_distances(pairs, self.distance))
 
     def beta_of(self, anchor_T: Tensor, labels_B: Tensor | None) -> Tensor:
         """β of each anchor (T, 1), or the one of all (1, 1)."""

@@ -15,9 +15,8 @@ from torch import Tensor
 from siamese_lab import distances
 from siamese_lab.batch import PairDistances, Selection
 from siamese_lab.errors import UserError
-from siamese_lab.losses.base import Loss, LossOutput, reduce
+from siamese_lab.losses.base import Loss, LossOutput, reduce, register
 from siamese_lab.losses.pairs import pair_similarities
-from siamese_lab.losses.registry import register
 
 
 @register("n_pair")
@@ -39,7 +38,7 @@ class NPairLoss(Loss):
             raise UserError(f"l2_penalty must be 0 or more, or null for unit-norm embeddings, but is {l2_penalty}.")
         self.temperature = temperature
         self.l2_penalty = l2_penalty
-        self.of_unit_norm = l2_penalty is None
+        self.needs_unit_norm = l2_penalty is None
 
     def forward(self, selection: Selection, z_BD: Tensor, labels_B: Tensor | None = None) -> LossOutput:
         """Compute the loss of a batch; an `l2_penalty` excludes remembered embeddings, which have unit norm."""

@@ -12,12 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamese_lab import distances
-from siamese_lab.batch import EveryTriplet, Selection, Triplets
+from siamese_lab.batch import AllTriplets, Selection, Triplets
 from siamese_lab.errors import UserError
 from siamese_lab.losses import every_triplet
-from siamese_lab.losses.base import Loss, LossOutput, Reduction, check_reduction, reduce
-from siamese_lab.losses.pairs import pair_distances, plain
-from siamese_lab.losses.registry import register
+from siamese_lab.losses.base import Loss, LossOutput, Reduction, check_reduction, reduce, register
+from siamese_lab.losses.pairs import pair_distances, plain_distances
 
 
 @register("triplet")
@@ -32,7 +31,7 @@ class TripletLoss(Loss):
         **base: see `Loss`.
     """
 
-    accepts = (Triplets, EveryTriplet)
+    accepted_types = (Triplets, AllTriplets)
 
     def __init__(
         self,
@@ -54,11 +53,11 @@ class TripletLoss(Loss):
 
     def forward(self, selection: Selection, z_BD: Tensor, labels_B: Tensor | None = None) -> LossOutput:
         """Compute the loss of a batch, over the listed triplets or over every triplet."""
-        if isinstance(selection.triplets, EveryTriplet):
-            return self.over_every(z_BD, selection.triplets)
+        if isinstance(selection.triplets, AllTriplets):
+            return self.over_all(z_BD, selection.triplets)
         pairs = pair_distances(selection, z_BD, self.distance)
         value, statistics = reduce(self.terms(pairs.d_ap_T1 - pairs.d_an_TM), self.reduction)
-        return LossOutput(value, statistics, plain(pairs, self.distance))
+        return LossOutput(value, statistics, plain_distances(pairs, self.distance))
 
     def terms(self, excess_TM: Tensor) -> Tensor:
         """Compute the loss of each triplet from d_ap − d_an."""
@@ -66,7 +65,7 @@ class TripletLoss(Loss):
             return F.softplus(excess_TM)
         return (excess_TM + self.margin).relu()
 
-    def over_every(self, z_BD: Tensor, triplets: EveryTriplet) -> LossOutput:
+    def over_all(self, z_BD: Tensor, triplets: AllTriplets) -> LossOutput:
         """Return the chosen mean over every triplet, and both means as statistics.
 
         "mean" is over the triplets taken: all of them, or the semi-hard ones.

@@ -44,7 +44,7 @@ def places(
     within = images is gallery
     length = min(len(gallery.z_ND), max(int(queries.relevant_Q.max()), to_find) + int(within))
     length = -(-length // ranking.DEEPEST) * ranking.DEEPEST
-    found = ranking.room_for(queries)
+    found = ranking.empty_places(queries)
     for chosen in ranking.slices(len(queries.row_Q), ranking.tile_rows(8 * length, labels_N.device)):
         row_T = queries.row_Q[chosen]
         asking = images.part(row_T)

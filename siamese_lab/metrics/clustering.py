@@ -12,7 +12,7 @@ from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_s
 from torch import Tensor
 
 from siamese_lab.errors import UserError
-from siamese_lab.metrics.check_embeddings import check_embeddings
+from siamese_lab.metrics.health import check_embeddings
 
 
 class Clustering(NamedTuple):

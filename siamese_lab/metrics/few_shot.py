@@ -19,7 +19,7 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.errors import UserError
-from siamese_lab.metrics.check_embeddings import check_embeddings, check_finite
+from siamese_lab.metrics.health import check_embeddings, check_finite
 
 TIE = 1e-6
 """Scores nearer than this are equal: a matrix product rounds equal rows differently in different places."""

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.errors import UserError
-from siamese_lab.metrics.check_embeddings import check_embeddings
 
 COLLAPSED_BELOW = 0.05
 """Mean distance of two images; vectors that are spread evenly have √2."""
@@ -102,3 +101,24 @@ def _over_all_pairs(z_ND: Tensor) -> tuple[float, float]:
 
 def _potential(squared: Tensor) -> Tensor:
     return (-SHARPNESS * squared).exp()
+
+
+def check_embeddings(what: str, z_ND: Tensor, labels_N: Tensor) -> None:
+    """Raise ValueError, about `what`, unless each embedding has one label, and UserError unless all are finite."""
+    if z_ND.ndim != 2 or labels_N.shape != z_ND.shape[:1]:
+        raise ValueError(
+            f"{what} expects embeddings (N, D) and labels (N,), "
+            f"but got {tuple(z_ND.shape)} and {tuple(labels_N.shape)}."
+        )
+    check_finite(z_ND)
+
+
+def check_finite(z_ND: Tensor) -> None:
+    """Raise UserError where an embedding is NaN or infinite, with the first image whose is."""
+    finite_N = z_ND.isfinite().all(1)
+    if not finite_N.all():
+        raise UserError(
+            f"{int((~finite_N).sum()):,} of {len(z_ND):,} embeddings are not finite, the first of them that of image "
+            f"{int((~finite_N).int().argmax())}. The network has diverged: train it with a smaller learning rate, or "
+            "evaluate an earlier checkpoint."
+        )

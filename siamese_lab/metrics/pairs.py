@@ -10,13 +10,13 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.errors import UserError
-from siamese_lab.metrics.check_embeddings import check_finite
+from siamese_lab.metrics.health import check_finite
 
 CHUNK_CELLS = 2**20
 """Numbers of one side's embeddings gathered at once: 4 MiB."""
 
 
-class Pairs(NamedTuple):
+class ImagePairs(NamedTuple):
     """Pairs of images, as rows of a table of embeddings."""
 
     left_N: Tensor
@@ -27,7 +27,7 @@ class Pairs(NamedTuple):
     """bool: whether both are of one class."""
 
 
-def pair_distances(z_MD: Tensor, pairs: Pairs) -> Tensor:
+def pair_distances(z_MD: Tensor, pairs: ImagePairs) -> Tensor:
     """The plain distance, 0…2, of each pair: float32 (N,).
 
     Args:
@@ -46,7 +46,7 @@ def pair_distances(z_MD: Tensor, pairs: Pairs) -> Tensor:
     return torch.cat([distances.rowwise(z_MD[left], z_MD[right]).float() for left, right in zip(*sides, strict=True)])
 
 
-def sampled_pairs(labels_M: Tensor, number: int, seed: int = 0) -> Pairs:
+def sampled_pairs(labels_M: Tensor, number: int, seed: int = 0) -> ImagePairs:
     """As many pairs of one class as of two, each drawn uniformly from all pairs of its kind, none twice.
 
     Args:
@@ -71,11 +71,11 @@ def sampled_pairs(labels_M: Tensor, number: int, seed: int = 0) -> Pairs:
     same = _drawn("one class", place_M + 1, next_class_M, each, generator)
     different = _drawn("two classes", next_class_M, torch.full_like(place_M, len(order_M)), each, generator)
     left_N, right_N = (order_M[torch.cat(parts)] for parts in zip(same, different, strict=True))
-    return Pairs(left_N, right_N, torch.arange(number) < each)
+    return ImagePairs(left_N, right_N, torch.arange(number) < each)
 
 
 def _drawn(kind: str, first_M: Tensor, end_M: Tensor, number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Pairs, none twice, of a place and one of the places first…end − 1 that may be its partner."""
+    """ImagePairs, none twice, of a place and one of the places first…end − 1 that may be its partner."""
     partners_M = end_M - first_M
     upto_M = partners_M.cumsum(0)
     available = int(upto_M[-1]) if len(upto_M) else 0

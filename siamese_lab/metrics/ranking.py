@@ -96,7 +96,7 @@ def summed_in(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def room_for(queries: Queries) -> Places:
+def empty_places(queries: Queries) -> Places:
     """Places yet to be written.
 
     Made before the first tile: small tensors kept from each would lie scattered between the large ones that it frees,
@@ -155,7 +155,7 @@ def places(images: Points, gallery: Points, order_M: Tensor, queries: Queries) -
     counted_rows = distances.tile_rows(columns + 8 * largest, device, COUNTED_ENTRIES)
     buffer_TM = torch.empty(rows, columns, device=device)
     lost_L = (~gallery.finite_N).nonzero().squeeze(1)
-    found = room_for(queries)
+    found = empty_places(queries)
     for chosen in slices(len(queries.row_Q), rows):
         part = queries.part(chosen)
         asking = images.part(part.row_Q)
@@ -241,13 +241,13 @@ def how_many_can_stand_within(s_TM: Tensor, bar_TJ: Tensor, relevant_T: Tensor) 
     """An upper bound of how many of the class stand within R, int32: by bisection, on the largest of each block."""
     depth = _depth(bar_TJ.shape[1], s_TM.shape[1])
     block_TB = s_TM.view(len(s_TM), depth, -1).amax(1) if depth > 1 else s_TM
-    spare_TB = torch.empty_like(block_TB)
+    scratch_TB = torch.empty_like(block_TB)
     surely_T = torch.zeros_like(relevant_T)
     at_most_T = (bar_TJ > -torch.inf).sum(1, dtype=torch.int32)
     for _ in range(int(at_most_T.max()).bit_length()):
         tried_T = (surely_T + at_most_T + 1) // 2
         bar_T1 = bar_TJ.gather(1, (tried_T.long() - 1).clamp_min_(0)[:, None])
-        ahead_T = torch.ge(block_TB, bar_T1, out=spare_TB).sum(1)
+        ahead_T = torch.ge(block_TB, bar_T1, out=scratch_TB).sum(1)
         can_T = tried_T + ahead_T <= relevant_T
         surely_T = torch.where(can_T, tried_T, surely_T)
         at_most_T = torch.where(can_T, at_most_T, tried_T - 1)

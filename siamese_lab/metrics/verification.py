@@ -17,7 +17,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from siamese_lab.errors import UserError
-from siamese_lab.metrics.pairs import Pairs, pair_distances
+from siamese_lab.metrics.pairs import ImagePairs, pair_distances
 
 FARS = (1e-1, 1e-2, 1e-3)
 
@@ -66,7 +66,7 @@ class Verification(NamedTuple):
         }
 
 
-def verify(z_MD: Tensor, choose: Pairs, decide: Pairs) -> Verification:
+def verify(z_MD: Tensor, choose: ImagePairs, decide: ImagePairs) -> Verification:
     """Choose a threshold on some pairs, decide others with it, and report how well these can be told apart.
 
     Args:
@@ -200,7 +200,7 @@ class VerificationMetrics(Metric):
     full_state_update = False
     embeddings: list[Tensor]
 
-    def __init__(self, name: str, choose: Pairs, decide: Pairs) -> None:
+    def __init__(self, name: str, choose: ImagePairs, decide: ImagePairs) -> None:
         super().__init__()
         self.name = name
         self.choose, self.decide = choose, decide

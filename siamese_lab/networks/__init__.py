@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from siamese_lab.networks.backbone import Backbone
-from siamese_lab.networks.registry import available, register, registry
-from siamese_lab.networks.siamese import SiameseNetwork
+from siamese_lab.networks.siamese import Backbone, SiameseNetwork, available, register, registry
 from siamese_lab.registry import options_of
 
 registry.discover(__name__, __path__)

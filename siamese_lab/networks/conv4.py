@@ -9,8 +9,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from siamese_lab.errors import UserError
-from siamese_lab.networks.backbone import Backbone
-from siamese_lab.networks.registry import register
+from siamese_lab.networks.siamese import Backbone, register
 
 BLOCKS = 4
 

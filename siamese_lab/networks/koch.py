@@ -8,8 +8,7 @@ lab's embedding and losses, and its initial weights (N(0, 0.01), and N(0, 0.2), 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from siamese_lab.networks.backbone import Backbone
-from siamese_lab.networks.registry import register
+from siamese_lab.networks.siamese import Backbone, register
 
 SIDE = 105
 """Of the paper's images, and of Omniglot's."""

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from siamese_lab.errors import ResourceError, UserError
-from siamese_lab.networks.backbone import Backbone
-from siamese_lab.networks.registry import register
+from siamese_lab.networks.siamese import Backbone, register
 
 Stem = Literal["auto", "small", "imagenet"]
 SMALL = 64
@@ -47,11 +46,11 @@ class ResNet(Backbone):
             self.layers.conv1 = first_convolution(channels, 3)
         elif not pretrained:
             self.layers.conv1 = first_convolution(channels, 7, stride=2)
-        self.standardise = AsImageNet(channels) if pretrained else nn.Identity()
+        self.standardize = AsImageNet(channels) if pretrained else nn.Identity()
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Features (B, `features`)."""
-        features: Tensor = self.layers(self.standardise(images_BCHW))
+        features: Tensor = self.layers(self.standardize(images_BCHW))
         return features
 
 

@@ -11,9 +11,21 @@ from torch import Tensor, nn
 
 from siamese_lab import distances
 from siamese_lab.errors import UserError
-from siamese_lab.networks.backbone import Backbone
 from siamese_lab.networks.dropout import Dropout
 from siamese_lab.networks.views import VIEWS, check_views
+from siamese_lab.registry import Registry
+
+
+class Backbone(nn.Module):
+    """Maps images (B, channels, image_size, image_size), float 0…1, to features (B, `features`)."""
+
+    features: int
+    """Number of features of an image."""
+
+
+registry: Registry[Backbone] = Registry("network")
+register = registry.register
+available = registry.available
 
 
 class SiameseNetwork(nn.Module):
@@ -23,7 +35,7 @@ class SiameseNetwork(nn.Module):
         backbone: images to features.
         embedding_dim: D; at least 2, as a sphere in one dimension is two points.
         normalize: whether embeddings have unit norm. Where they have not, only a loss sees their length: whatever
-            compares images takes their `direction`.
+            compares images takes their `unit_vectors`.
         dropout: share of features that training leaves out.
         batch_norm: whether the dimensions of the embeddings, before these have unit norm, are centred and scaled over
             the batch (the last part of the head of Deng et al. 2019, arXiv:1801.07698, §3.1). Without it all embeddings
@@ -73,13 +85,13 @@ class SiameseNetwork(nn.Module):
     def _of_wanted_norm(self, z_BD: Tensor) -> Tensor:
         return F.normalize(z_BD, dim=1) if self.normalize else z_BD
 
-    def direction(self, z_BD: Tensor) -> Tensor:
+    def unit_vectors(self, z_BD: Tensor) -> Tensor:
         """Embeddings as unit vectors, which they are already where `normalize`."""
         return z_BD if self.normalize else F.normalize(z_BD, dim=1)
 
     def distance(self, left_BCHW: Tensor, right_BCHW: Tensor, kind: distances.Kind = "plain") -> Tensor:
         """The twins' answer: the distance d_B between corresponding images of two batches."""
-        return distances.rowwise(self.direction(self(left_BCHW)), self.direction(self(right_BCHW)), kind)
+        return distances.rowwise(self.unit_vectors(self(left_BCHW)), self.unit_vectors(self(right_BCHW)), kind)
 
     def same(self, left_BCHW: Tensor, right_BCHW: Tensor, threshold: float, kind: distances.Kind = "plain") -> Tensor:
         """The twins' decision: whether corresponding images, by a distance of at most `threshold`, are of one class.

@@ -3,10 +3,9 @@
 They are not listed: there are P·K·(K−1)·(P−1)·K of them. The loss goes through them tile by tile.
 """
 
-from siamese_lab.batch import EveryTriplet, Selection
-from siamese_lab.samplers.base import Sampler
+from siamese_lab.batch import AllTriplets, Selection
+from siamese_lab.samplers.base import Sampler, register
 from siamese_lab.samplers.kernels.tiles import MiningInputs
-from siamese_lab.samplers.registry import register
 
 
 @register("all")
@@ -21,7 +20,7 @@ class AllSampler(Sampler):
         finite_only: see `Sampler`.
     """
 
-    gives = EveryTriplet
+    triplet_type = AllTriplets
 
     def __init__(
         self,
@@ -36,8 +35,8 @@ class AllSampler(Sampler):
 
     def select(self, inputs: MiningInputs) -> Selection:
         """Describe all triplets without listing them."""
-        peers = inputs.peers
-        valid_BR = peers.valid_BR if peers.exchanged_BR is None else peers.valid_BR & ~peers.exchanged_BR
+        classes = inputs.classes
+        valid_BR = classes.valid_BR if classes.replaced_BR is None else classes.valid_BR & ~classes.replaced_BR
         negatives_B = len(inputs.z_CD) - inputs.runs_of_batch().count_B
-        every = EveryTriplet(peers.positive_BR, valid_BR, peers.own_BK, negatives_B, self.semi_hard)
+        every = AllTriplets(classes.positive_BR, valid_BR, classes.own_BK, negatives_B, self.semi_hard)
         return Selection(every, inputs.z_CD)

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from siamese_lab import distances
-from siamese_lab.batch import EveryTriplet, Selection, Triplets
+from siamese_lab.batch import AllTriplets, Selection, Triplets
 from siamese_lab.errors import UserError
-from siamese_lab.samplers.kernels.class_index import ClassPeers, class_peers
+from siamese_lab.registry import Registry
+from siamese_lab.samplers.kernels.class_index import ClassIndex, class_index
 from siamese_lab.samplers.kernels.counter_rng import Noise
-from siamese_lab.samplers.kernels.tiles import SPARE_ENTRIES, MiningInputs, Room, Tile, tiles
+from siamese_lab.samplers.kernels.tiles import SCRATCH_ENTRIES, MiningInputs, Tile, TileBuffer, tiles
 from siamese_lab.samplers.validation import check_embeddings, check_shapes
 
 
@@ -64,14 +65,14 @@ class Sampler(nn.Module, ABC):
 
     Args:
         seed: of the sampler's own random numbers, whose state travels in checkpoints.
-        images_per_class: K, where batches are exactly P×K (see `class_peers`); None reads it from the labels.
+        images_per_class: K, where batches are exactly P×K (see `class_index`); None reads it from the labels.
         negatives: M, the number of negatives for each pair: the M best, all different.
         finite_only: refuse embeddings that are not finite; a training run lets them pass, as it says more about them.
     """
 
-    gives: type = Triplets
-    """What a call returns: `Triplets`, or `EveryTriplet`, which not every loss takes (see `Loss.accepts`)."""
-    remembers = False
+    triplet_type: type = Triplets
+    """What a call returns: `Triplets`, or `AllTriplets`, which not every loss takes (see `Loss.accepted_types`)."""
+    uses_memory = False
     """Whether negatives may come from a memory of past embeddings, which the memory keeps at unit norm."""
 
     def __init__(
@@ -90,7 +91,7 @@ class Sampler(nn.Module, ABC):
         self.negatives = negatives
         self.finite_only = finite_only
         self.noise = Noise(seed)
-        self._room = Room()
+        self._tile_buffer = TileBuffer()
 
     def score(self, candidates: Candidates) -> Tensor:
         """Score each image as the negative of each anchor (B×B): the highest is chosen, −inf is not eligible.
@@ -107,7 +108,7 @@ class Sampler(nn.Module, ABC):
         """Which of an anchor's positives its pairs take, int64 slots (A, R); None is each one once."""
         return None
 
-    def forward(self, z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None = None) -> Triplets | EveryTriplet:
+    def forward(self, z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None = None) -> Triplets | AllTriplets:
         """Return the triplets of a batch alone: `mine(…).triplets` at the start of training."""
         return self.mine(z_BD, labels_B, image_ids_B).triplets
 
@@ -120,7 +121,7 @@ class Sampler(nn.Module, ABC):
         Args:
             z_BD: unit-norm embeddings of any floating type; distances are computed in float32.
             labels_B: int64 class labels.
-            image_ids_B: int64 ids of the images, if one image may come twice: see `class_peers`.
+            image_ids_B: int64 ids of the images, if one image may come twice: see `class_index`.
             progress: share of the training that is done (0…1).
 
         Raises:
@@ -131,15 +132,15 @@ class Sampler(nn.Module, ABC):
         check_shapes(z_BD, labels_B, image_ids_B)
         z_BD = z_BD.detach().float()
         check_embeddings(z_BD, self.finite_only)
-        peers = class_peers(labels_B, self.images_per_class, image_ids_B)
-        return self.select(MiningInputs(z_BD, labels_B, peers, progress))
+        classes = class_index(labels_B, self.images_per_class, image_ids_B)
+        return self.select(MiningInputs(z_BD, labels_B, classes, progress))
 
     def select(self, inputs: MiningInputs) -> Selection:
         """Choose negatives for every anchor and list the triplets."""
-        choice, valid_BR = self.choose(inputs), inputs.peers.valid_BR
+        choice, valid_BR = self.choose(inputs), inputs.classes.valid_BR
         positive_BR, negative_BRM, fell_back_BRM = choice
         pairs = positive_BR.shape[1]
-        anchor_BR = inputs.peers.own_BK[:, :1].expand(-1, pairs)
+        anchor_BR = inputs.classes.own_BK[:, :1].expand(-1, pairs)
         if self.images_per_class is None:
             valid_BR = valid_BR[:, :pairs]
             triplets = Triplets(anchor_BR[valid_BR], positive_BR[valid_BR], negative_BRM[valid_BR])
@@ -152,9 +153,9 @@ class Sampler(nn.Module, ABC):
     def choose(self, inputs: MiningInputs) -> Choice:
         """Choose for all anchors, tile by tile."""
         if self.negatives > 1:
-            check_negatives(inputs.peers, self.negatives)
-        batch, choice = len(inputs.peers.own_BK), None
-        for tile in tiles(inputs, self._room):
+            check_negatives(inputs.classes, self.negatives)
+        batch, choice = len(inputs.classes.own_BK), None
+        for tile in tiles(inputs, self._tile_buffer):
             slot_AR = self.positives(tile)
             if slot_AR is not None:
                 tile = tile.with_positives(slot_AR)
@@ -176,12 +177,12 @@ class Sampler(nn.Module, ABC):
 
     def choose_best(self, tile: Tile) -> Choice:
         """The M best by score, all different; where fewer are eligible, the fallback's best among the others follow."""
-        s_AC = tile.s_AN[:, : tile.images]
-        other_AC = tile.masked(-torch.inf)[:, : tile.images] == -torch.inf
+        s_AC = tile.s_AN[:, : tile.num_candidates]
+        other_AC = tile.masked(-torch.inf)[:, : tile.num_candidates] == -torch.inf
         d_an_AC = distances.from_similarity(s_AC).masked_fill_(other_AC, torch.inf)
         d_ap_AR = distances.from_similarity(tile.s_ap_AR)
         negatives, fell_back = [], []
-        for d_ap_AG in d_ap_AR.split(max(1, SPARE_ENTRIES // d_an_AC.numel()), 1):
+        for d_ap_AG in d_ap_AR.split(max(1, SCRATCH_ENTRIES // d_an_AC.numel()), 1):
             d_an_TC, other_TC, d_positives_TR = (_for_each(d_ap_AG, of_A) for of_A in (d_an_AC, other_AC, d_ap_AR))
             candidates = Candidates(d_ap_AG.reshape(-1, 1), d_an_TC, tile.dimensions, d_positives_TR)
             negative_TM, fell_back_TM = _best(
@@ -202,6 +203,12 @@ class Sampler(nn.Module, ABC):
         return self.uniform_noise(like).log_().neg_().log_().neg_()
 
 
+registry: Registry[Sampler] = Registry("sampler")
+register = registry.register
+available = registry.available
+build = registry.build
+
+
 def _for_each(pairs_AG: Tensor, of_AX: Tensor) -> Tensor:
     """A row for each pair of some anchors, that of its anchor."""
     return of_AX[:, None].expand(-1, pairs_AG.shape[1], -1).reshape(-1, of_AX.shape[1])
@@ -216,17 +223,17 @@ def _best(score_AC: Tensor, fallback_AC: Tensor, count: int) -> tuple[Tensor, Te
     return torch.where(fell_back_AM, then_AM.gather(1, turn_AM), first_AM), fell_back_AM
 
 
-def check_lists(user: str, strategies: Iterable[nn.Module]) -> None:
+def check_listed(user: str, strategies: Iterable[nn.Module]) -> None:
     """Raise UserError for a strategy that does not list its triplets, which `user` needs."""
     for strategy in strategies:
         assert isinstance(strategy, Sampler)
-        if strategy.gives is not Triplets:
+        if strategy.triplet_type is not Triplets:
             raise UserError(f"The sampler {user!r} needs strategies that list their triplets; 'all' does not.")
 
 
-def check_negatives(peers: ClassPeers, count: int) -> None:
+def check_negatives(classes: ClassIndex, count: int) -> None:
     """Raise UserError unless every anchor has that many negatives within the batch."""
-    batch, largest_class = peers.own_BK.shape
+    batch, largest_class = classes.own_BK.shape
     fewest = batch - largest_class
     if fewest < count:
         raise UserError(

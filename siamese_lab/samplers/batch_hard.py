@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from siamese_lab.samplers.base import Candidates, Choice, Sampler
+from siamese_lab.samplers.base import Candidates, Choice, Sampler, register
 from siamese_lab.samplers.hard import nearest
 from siamese_lab.samplers.kernels.tiles import Tile
-from siamese_lab.samplers.registry import register
 
 
 @register("batch_hard")

@@ -12,9 +12,8 @@ from torch import nn
 
 from siamese_lab.batch import Selection
 from siamese_lab.errors import UserError
-from siamese_lab.samplers.base import Sampler, check_lists
+from siamese_lab.samplers.base import Sampler, build, check_listed, register
 from siamese_lab.samplers.kernels.tiles import MiningInputs
-from siamese_lab.samplers.registry import build, register
 
 STAGES = ({"name": "random", "until": 0.1}, {"name": "semi_hard", "until": 0.7}, {"name": "hard", "until": 1.0})
 
@@ -42,8 +41,8 @@ class CurriculumSampler(Sampler):
             )
         options = [{key: value for key, value in stage.items() if key != "until"} for stage in stages]
         self.strategies = nn.ModuleList(build(**(base | of_stage)) for of_stage in options)
-        check_lists("curriculum", self.strategies)
-        self.remembers = any(strategy.remembers for strategy in self.strategies)
+        check_listed("curriculum", self.strategies)
+        self.uses_memory = any(strategy.uses_memory for strategy in self.strategies)
 
     def stage(self, progress: float) -> int:
         """Return the number of the stage at this share of the training, counted from 0."""

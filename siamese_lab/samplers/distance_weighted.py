@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 
 from siamese_lab.errors import UserError
-from siamese_lab.samplers.base import Candidates, Choice, Sampler
-from siamese_lab.samplers.kernels import block_selection
-from siamese_lab.samplers.kernels.eager import on_eager_cpu
+from siamese_lab.samplers.base import Candidates, Choice, Sampler, register
+from siamese_lab.samplers.kernels import block_selection, on_eager_cpu
 from siamese_lab.samplers.kernels.tiles import Tile
-from siamese_lab.samplers.registry import register
 
 FARTHEST = 1.999
 """Distances are clipped below 2, where 1/q is infinite."""
@@ -92,7 +90,7 @@ class DistanceWeightedSampler(Sampler):
         low, high = self.similarity_range(tile.dimensions)
         torch.threshold_(s_AN.clamp_max_(high), 1 - self.cutoff**2 / 2, torch.inf).clamp_min_(low)
 
-        ratio_AN = torch.mul(s_AN, s_AN, out=tile.spare_AN).neg_().add_(1).reciprocal_()
+        ratio_AN = torch.mul(s_AN, s_AN, out=tile.scratch_AN).neg_().add_(1).reciprocal_()
         most_A1 = ratio_AN.amax(1, keepdim=True)
         halves = tile.dimensions - 3
         # Ratios whose power would be below e^−80 are raised to it, as processors are slow on denormal numbers.

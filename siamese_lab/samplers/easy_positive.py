@@ -7,10 +7,9 @@ no part.
 import torch
 from torch import Tensor
 
-from siamese_lab.samplers.base import Candidates, Choice, Sampler
+from siamese_lab.samplers.base import Candidates, Choice, Sampler, register
 from siamese_lab.samplers.kernels import block_selection
 from siamese_lab.samplers.kernels.tiles import Tile
-from siamese_lab.samplers.registry import register
 
 
 @register("easy_positive")
@@ -39,7 +38,7 @@ class EasyPositiveSampler(Sampler):
         s_ap_A1 = tile.s_ap_AR[:, :1]
         width_A1 = torch.full_like(s_ap_A1, torch.inf)
         negative_A1, is_none_A1 = block_selection.nearest_in_window(
-            tile.masked(torch.inf), s_ap_A1, width_A1, tile.spare
+            tile.masked(torch.inf), s_ap_A1, width_A1, tile.scratch
         )
         shape = tile.positive_AR.shape
         return Choice.of_one(tile.positive_AR, negative_A1.expand(shape), is_none_A1.expand(shape))

@@ -7,10 +7,9 @@ It collapses easily (Schroff et al. 2015, arXiv:1503.03832, §3.2): the loss the
 import torch
 from torch import Tensor
 
-from siamese_lab.samplers.base import Candidates, Choice, Sampler
+from siamese_lab.samplers.base import Candidates, Choice, Sampler, register
 from siamese_lab.samplers.kernels import block_selection
 from siamese_lab.samplers.kernels.tiles import Tile
-from siamese_lab.samplers.registry import register
 
 
 def nearest(tile: Tile) -> Choice:

@@ -10,9 +10,8 @@ from siamese_lab import distances
 from siamese_lab.batch import Selection
 from siamese_lab.errors import UserError
 from siamese_lab.registry import options_of
-from siamese_lab.samplers.base import Sampler, check_lists
-from siamese_lab.samplers.kernels.tiles import NOBODY, MiningInputs
-from siamese_lab.samplers.registry import build, register, registry
+from siamese_lab.samplers.base import Sampler, build, check_listed, register, registry
+from siamese_lab.samplers.kernels.tiles import EMPTY_LABEL, MiningInputs
 
 
 @register("memory")
@@ -33,7 +32,7 @@ class MemorySampler(Sampler):
         UserError: for a strategy that does not list triplets.
     """
 
-    remembers = True
+    uses_memory = True
     remembered_QD: Tensor
     labels_Q: Tensor
     pointer: Tensor
@@ -53,22 +52,22 @@ class MemorySampler(Sampler):
         has = options_of(registry.classes[strategy]) if strategy in registry.classes else []
         window = {key: value for key, value in (("margin", margin), ("distance", distance)) if key in has}
         self.strategy = build(strategy, **(base | window | dict(options or {})))
-        check_lists("memory", [self.strategy])
+        check_listed("memory", [self.strategy])
         self.size = size
         self.register_buffer("remembered_QD", torch.zeros(size, 0))
-        self.register_buffer("labels_Q", torch.full((size,), NOBODY))
+        self.register_buffer("labels_Q", torch.full((size,), EMPTY_LABEL))
         self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
 
     def select(self, inputs: MiningInputs) -> Selection:
         """Select among the batch and the memory, then store the batch in place of the oldest entries."""
-        self._make_room(inputs.z_CD)
+        self._allocate(inputs.z_CD)
         z_CD = torch.cat([inputs.z_CD, self.remembered_QD])
         labels_C = torch.cat([inputs.labels_C, self.labels_Q])
         selection = self.strategy.select(inputs._replace(z_CD=z_CD, labels_C=labels_C))
         self._remember(inputs.z_CD, inputs.labels_C)
         return selection
 
-    def _make_room(self, z_BD: Tensor) -> None:
+    def _allocate(self, z_BD: Tensor) -> None:
         dimensions = z_BD.shape[1]
         if self.remembered_QD.shape[1] == 0:
             self.remembered_QD = z_BD.new_zeros(self.size, dimensions)

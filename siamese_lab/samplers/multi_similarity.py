@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from siamese_lab.errors import UserError
-from siamese_lab.samplers.base import Candidates, Choice, Sampler
+from siamese_lab.samplers.base import Candidates, Choice, Sampler, register
 from siamese_lab.samplers.kernels import block_selection
 from siamese_lab.samplers.kernels.tiles import Tile
-from siamese_lab.samplers.registry import register
 
 
 @register("multi_similarity")
@@ -56,5 +55,5 @@ class MultiSimilaritySampler(Sampler):
         most_A1 = self.epsilon - tile.s_ap_AR.amin(1, keepdim=True)
         width_A1, u_AR = torch.full_like(most_A1, torch.inf), self.uniform_noise(tile.s_ap_AR)
         s_AN = tile.masked(-torch.inf).neg_()
-        negative_AR, is_none_A1 = block_selection.draw_in_window(s_AN, most_A1, width_A1, u_AR, tile.spare)
+        negative_AR, is_none_A1 = block_selection.draw_in_window(s_AN, most_A1, width_A1, u_AR, tile.scratch)
         return Choice.of_one(tile.positive_AR, negative_AR, is_none_A1.expand_as(negative_AR))

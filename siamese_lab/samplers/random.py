@@ -2,10 +2,9 @@
 
 from torch import Tensor
 
-from siamese_lab.samplers.base import Candidates, Choice, Sampler
+from siamese_lab.samplers.base import Candidates, Choice, Sampler, register
 from siamese_lab.samplers.kernels import block_selection
 from siamese_lab.samplers.kernels.tiles import MiningInputs
-from siamese_lab.samplers.registry import register
 
 
 @register("random")
@@ -20,6 +19,6 @@ class RandomSampler(Sampler):
         """One negative needs no similarities, only a place among the images of other classes."""
         if self.negatives > 1:
             return super().choose(inputs)
-        positive_BR = inputs.peers.positive_BR
+        positive_BR = inputs.classes.positive_BR
         u_BR = self.uniform_noise(positive_BR)
         return Choice.of_one(positive_BR, block_selection.draw_outside(*inputs.runs(), u_BR))

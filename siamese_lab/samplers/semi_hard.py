@@ -10,10 +10,9 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.errors import UserError
-from siamese_lab.samplers.base import Candidates, Choice, Sampler
+from siamese_lab.samplers.base import Candidates, Choice, Sampler, register
 from siamese_lab.samplers.kernels import block_selection
 from siamese_lab.samplers.kernels.tiles import Tile
-from siamese_lab.samplers.registry import register
 
 
 @register("semi_hard")
@@ -63,10 +62,10 @@ class SemiHardSampler(Sampler):
         """As by score, on similarities, which fall as distances grow."""
         s_AN, s_ap_AR, width_AR = tile.masked(torch.inf), tile.s_ap_AR, self._width(tile.s_ap_AR)
         if self.choice == "nearest":
-            negative_AR, is_empty_AR = block_selection.nearest_in_window(s_AN, s_ap_AR, width_AR, tile.spare)
+            negative_AR, is_empty_AR = block_selection.nearest_in_window(s_AN, s_ap_AR, width_AR, tile.scratch)
         else:
             u_AR = self.uniform_noise(s_ap_AR)
-            negative_AR, is_empty_AR = block_selection.draw_in_window(s_AN, s_ap_AR, width_AR, u_AR, tile.spare)
+            negative_AR, is_empty_AR = block_selection.draw_in_window(s_AN, s_ap_AR, width_AR, u_AR, tile.scratch)
         return Choice.of_one(tile.positive_AR, negative_AR, is_empty_AR)
 
     def _width(self, s_ap_AR: Tensor) -> Tensor:

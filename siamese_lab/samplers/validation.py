@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab.errors import NonFiniteLossError
-from siamese_lab.samplers.kernels.eager import on_eager_cpu
+from siamese_lab.samplers.kernels import on_eager_cpu
 
 TOLERANCE = 0.005
 """Of the norm: bfloat16 embeddings are off by 0.002 at most."""

@@ -12,7 +12,7 @@ from sklearn import metrics as sklearn_metrics
 from torchmetrics.functional.classification import binary_auroc, binary_roc
 
 from siamese_lab.metrics import verification
-from siamese_lab.metrics.pairs import Pairs, pair_distances, sampled_pairs
+from siamese_lab.metrics.pairs import ImagePairs, pair_distances, sampled_pairs
 from siamese_lab.metrics.verification import Roc, VerificationMetrics, best_threshold, report, verify
 
 
@@ -188,8 +188,8 @@ def test_a_rate_finer_than_one_negative_is_not_invented():
 def test_the_threshold_is_chosen_on_the_other_pairs():
     z_MD = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.6], [1.0, 2.0]]), dim=1)
     rows = torch.tensor([0]), torch.tensor([0])
-    choose = Pairs(torch.tensor([0, 0]), torch.tensor([1, 3]), torch.tensor([True, False]))
-    decide = Pairs(torch.cat([*rows]), torch.tensor([2, 3]), torch.tensor([False, False]))
+    choose = ImagePairs(torch.tensor([0, 0]), torch.tensor([1, 3]), torch.tensor([True, False]))
+    decide = ImagePairs(torch.cat([*rows]), torch.tensor([2, 3]), torch.tensor([False, False]))
     with pytest.raises(ValueError, match="only pairs of two classes"):
         verify(z_MD, choose, decide)
     found = verify(z_MD, choose, decide._replace(same_N=torch.tensor([True, False])))

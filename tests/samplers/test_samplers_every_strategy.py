@@ -11,10 +11,10 @@ from shipped import SAMPLERS
 
 from siamese_lab import samplers
 from siamese_lab.batch import Triplets
-from siamese_lab.samplers.kernels.class_index import class_peers
+from siamese_lab.samplers.kernels.class_index import class_index
 from siamese_lab.samplers.kernels.tiles import TILE_ENTRIES, MiningInputs
 
-LISTING = [name for name in SAMPLERS if samplers.registry.classes[name].gives is Triplets]
+LISTING = [name for name in SAMPLERS if samplers.registry.classes[name].triplet_type is Triplets]
 """All strategies but `all`, which has tests of its own."""
 VARIANTS = [(name, {}) for name in LISTING] + [
     ("memory", {"strategy": "hard", "size": 7}),
@@ -226,7 +226,7 @@ def test_a_repeated_image_is_never_its_own_positive(name, options, images_per_cl
 )
 def test_a_batch_that_is_no_table_of_the_told_classes_is_refused(labels):
     with pytest.raises(ValueError, match=r"told that every class of a batch has 4 images|All 8 images"):
-        class_peers(torch.tensor(labels), 4)
+        class_index(torch.tensor(labels), 4)
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -234,7 +234,7 @@ def test_the_positives_are_in_one_order_whether_k_is_told_or_counted(together):
     mixed_B = pk_labels(9, 5, seed=2)
     labels_B = mixed_B.unique()[torch.randperm(9, generator=torch.Generator().manual_seed(0))].repeat_interleave(5)
     labels_B = labels_B if together else mixed_B
-    told, counted = class_peers(labels_B, 5), class_peers(labels_B)
+    told, counted = class_index(labels_B, 5), class_index(labels_B)
     assert torch.equal(told.positive_BR, counted.positive_BR)
     assert torch.equal(told.own_BK, counted.own_BK)
     assert torch.equal(told.valid_BR, counted.valid_BR)
@@ -246,9 +246,9 @@ def test_the_positives_are_in_one_order_whether_k_is_told_or_counted(together):
 def test_a_repeated_image_gives_its_place_to_the_next_different_one():
     labels_B = torch.zeros(6, dtype=torch.int64)
     labels_B[4:] = 1
-    peers = class_peers(labels_B, image_ids_B=torch.tensor([1, 1, 2, 3, 4, 4]))
-    assert peers.positive_BR[:4].tolist() == [[2, 2, 3], [2, 3, 2], [3, 0, 1], [0, 1, 2]]
-    assert peers.valid_BR.tolist() == [[True] * 3] * 4 + [[False] * 3] * 2
+    classes = class_index(labels_B, image_ids_B=torch.tensor([1, 1, 2, 3, 4, 4]))
+    assert classes.positive_BR[:4].tolist() == [[2, 2, 3], [2, 3, 2], [3, 0, 1], [0, 1, 2]]
+    assert classes.valid_BR.tolist() == [[True] * 3] * 4 + [[False] * 3] * 2
 
 
 def test_embeddings_that_are_not_unit_vectors_are_refused():

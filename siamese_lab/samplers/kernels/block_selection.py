@@ -55,7 +55,7 @@ def largest(x_AC: Tensor) -> Tensor:
     return _column(_of_block(x_ADN, block_A1)[:, 0].argmax(1, keepdim=True), block_A1, x_ADN)[:, 0]
 
 
-def nearest_in_window(s_AC: Tensor, s_ap_AR: Tensor, width_AR: Tensor, spare: Tensor) -> tuple[Tensor, Tensor]:
+def nearest_in_window(s_AC: Tensor, s_ap_AR: Tensor, width_AR: Tensor, scratch: Tensor) -> tuple[Tensor, Tensor]:
     """For each pair the column with the largest s of those with s_ap − width < s < s_ap, and whether there is none.
 
     If there is none: the largest s below s_ap, and if there is none of these either, the smallest s of all. Of columns
@@ -65,10 +65,10 @@ def nearest_in_window(s_AC: Tensor, s_ap_AR: Tensor, width_AR: Tensor, spare: Te
         s_AC: similarities, +inf where the column is not to be chosen.
         s_ap_AR: of R pairs.
         width_AR: of the open window, `SMALLEST` at least.
-        spare: room to work in, for A·C numbers or more; as many pairs are looked at together as it holds.
+        scratch: room to work in, for A·C numbers or more; as many pairs are looked at together as it holds.
     """
     s_ADN = in_blocks(s_AC)
-    least_AR, block_AR = _joined([gap_AGDN.amin(2) for _, gap_AGDN in _gaps(s_ADN, s_ap_AR, spare)]).min(2)
+    least_AR, block_AR = _joined([gap_AGDN.amin(2) for _, gap_AGDN in _gaps(s_ADN, s_ap_AR, scratch)]).min(2)
     is_empty_AR = least_AR >= _edge(width_AR)
     if s_ADN.shape[1] == 1:
         return block_AR, is_empty_AR
@@ -77,7 +77,7 @@ def nearest_in_window(s_AC: Tensor, s_ap_AR: Tensor, width_AR: Tensor, spare: Te
 
 
 def draw_in_window(
-    s_AC: Tensor, s_ap_AR: Tensor, width_AR: Tensor, u_AR: Tensor, spare: Tensor
+    s_AC: Tensor, s_ap_AR: Tensor, width_AR: Tensor, u_AR: Tensor, scratch: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The same, but a uniform draw from the window where that is not empty.
 
@@ -86,11 +86,11 @@ def draw_in_window(
         s_ap_AR: of R pairs, or of one (A, 1) whose window they all draw from.
         width_AR: see there, of as many.
         u_AR: uniform numbers in (0, 1).
-        spare: see there.
+        scratch: see there.
     """
     s_ADN, edge_AR = in_blocks(s_AC), _edge(width_AR)
     least, inside = [], []
-    for pairs, gap_AGDN in _gaps(s_ADN, s_ap_AR, spare):
+    for pairs, gap_AGDN in _gaps(s_ADN, s_ap_AR, scratch):
         least.append(gap_AGDN.flatten(2).amin(2))
         inside_AGDN = gap_AGDN.lt_(_bound(edge_AR[:, pairs], least[-1])[..., None, None])
         inside.append(_count(inside_AGDN, kept=inside_AGDN.shape[1] == s_ap_AR.shape[1]))
@@ -104,15 +104,15 @@ def draw_in_window(
     return _column(row_AR, block_AR, s_ADN), is_empty_AR
 
 
-def _gaps(s_ADN: Tensor, s_ap_AR: Tensor, spare: Tensor) -> Iterator[tuple[slice, Tensor]]:
+def _gaps(s_ADN: Tensor, s_ap_AR: Tensor, scratch: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Some pairs after others, and s − s_ap of these as `signed_gap`, in the room that the next ones are written to."""
     pairs = s_ap_AR.shape[1]
-    together = max(1, min(pairs, len(spare) // s_ADN.numel()))
+    together = max(1, min(pairs, len(scratch) // s_ADN.numel()))
     for first in range(0, pairs, together):
         some = slice(first, first + together)
         s_ap_AG11 = s_ap_AR[:, some, None, None]
         shape = (*s_ap_AG11.shape[:2], *s_ADN.shape[1:])
-        yield some, signed_gap(s_ADN[:, None], s_ap_AG11, spare[: math.prod(shape)].view(shape))
+        yield some, signed_gap(s_ADN[:, None], s_ap_AG11, scratch[: math.prod(shape)].view(shape))
 
 
 def _edge(width: Tensor) -> Tensor:
@@ -135,7 +135,7 @@ def signed_gap(left: Tensor, right: Tensor, into: Tensor | None = None) -> Tenso
     return torch.sub(left, right, out=into).view(torch.int32)
 
 
-class _Drawn(NamedTuple):
+class _BlockDraw(NamedTuple):
     """A uniform draw of one among all that were counted."""
 
     block_AR1: Tensor
@@ -152,11 +152,11 @@ class _Drawn(NamedTuple):
         return self.rank_AR1 - self.upto_ARN.gather(2, self.block_AR1) + self.count_ARN.gather(2, self.block_AR1)
 
 
-def _draw(count_ARN: Tensor, u_AR: Tensor) -> _Drawn:
+def _draw(count_ARN: Tensor, u_AR: Tensor) -> _BlockDraw:
     upto_ARN = count_ARN.cumsum(2, dtype=torch.int32)
     rank_AR1 = _integer_below(upto_ARN[..., -1:], u_AR[..., None])
     block_AR1 = torch.searchsorted(upto_ARN, rank_AR1, right=True).clamp_max_(upto_ARN.shape[2] - 1)
-    return _Drawn(block_AR1, rank_AR1, upto_ARN, count_ARN)
+    return _BlockDraw(block_AR1, rank_AR1, upto_ARN, count_ARN)
 
 
 def _count(ones_AGDN: Tensor, kept: bool) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab.errors import UserError
-from siamese_lab.samplers.kernels.eager import on_eager_cpu
+from siamese_lab.samplers.kernels import on_eager_cpu
 
 
 class ClassRuns(NamedTuple):
@@ -25,16 +25,16 @@ class ClassRuns(NamedTuple):
     """int64: how many images of that class follow."""
 
 
-class ClassPeers(NamedTuple):
+class ClassIndex(NamedTuple):
     """The other images of each image's class."""
 
     runs: ClassRuns | None
-    """None where finding the peers took no sorting: see `MiningInputs.runs_of_batch`."""
+    """None where finding the classes took no sorting: see `MiningInputs.runs_of_batch`."""
     positive_BR: Tensor
     """int64: the r-th other image of the class, counted onwards from the image itself and around."""
     valid_BR: Tensor
     """bool: False where the class has fewer than r others (the index there means nothing)."""
-    exchanged_BR: Tensor | None
+    replaced_BR: Tensor | None
     """bool: where it is another one, as the r-th is the same image as the anchor; None where no ids were told."""
     own_BK: Tensor
     """int64: the images of the class, the image itself first (and again where the class has fewer than K)."""
@@ -48,7 +48,7 @@ def class_runs(labels_C: Tensor, labels_B: Tensor) -> ClassRuns:
     return ClassRuns(order_C, start_B, torch.searchsorted(sorted_C, labels_B, right=True) - start_B)
 
 
-def class_peers(labels_B: Tensor, images_per_class: int | None = None, image_ids_B: Tensor | None = None) -> ClassPeers:
+def class_index(labels_B: Tensor, images_per_class: int | None = None, image_ids_B: Tensor | None = None) -> ClassIndex:
     """List every anchor's positives.
 
     Args:
@@ -62,17 +62,17 @@ def class_peers(labels_B: Tensor, images_per_class: int | None = None, image_ids
         UserError: if no class has two images, if there is only one class, if K is not what the labels say, or if
             K is told and a class is one image over and over (on a GPU the last three are device-side assertions).
     """
-    peers = _counted(labels_B) if images_per_class is None else _as_told(labels_B, images_per_class)
+    classes = _counted(labels_B) if images_per_class is None else _with_known_size(labels_B, images_per_class)
     if image_ids_B is None:
-        return peers
-    exchanged_BR = image_ids_B[peers.positive_BR] == image_ids_B[:, None]
-    positive_BR, different_B1 = _next_different(peers.positive_BR, peers.valid_BR, image_ids_B)
+        return classes
+    replaced_BR = image_ids_B[classes.positive_BR] == image_ids_B[:, None]
+    positive_BR, different_B1 = _next_different(classes.positive_BR, classes.valid_BR, image_ids_B)
     _check_different(different_B1, labels_B, images_per_class)
-    valid_BR = peers.valid_BR & different_B1
-    return peers._replace(positive_BR=positive_BR, valid_BR=valid_BR, exchanged_BR=exchanged_BR)
+    valid_BR = classes.valid_BR & different_B1
+    return classes._replace(positive_BR=positive_BR, valid_BR=valid_BR, replaced_BR=replaced_BR)
 
 
-def _counted(labels_B: Tensor) -> ClassPeers:
+def _counted(labels_B: Tensor) -> ClassIndex:
     """As many for each image as the largest class has."""
     runs = class_runs(labels_B, labels_B)
     _check_counts(runs.count_B, None)
@@ -82,20 +82,20 @@ def _counted(labels_B: Tensor) -> ClassPeers:
     member_BK = runs.order_C[runs.start_B[:, None] + _around(place_B[:, None] + onwards_K, count_B1)]
     valid_BK = onwards_K < count_B1
     own_BK = torch.where(valid_BK, member_BK, member_BK[:, :1])
-    return ClassPeers(runs, own_BK[:, 1:], valid_BK[:, 1:], None, own_BK)
+    return ClassIndex(runs, own_BK[:, 1:], valid_BK[:, 1:], None, own_BK)
 
 
-def _as_told(labels_B: Tensor, images_per_class: int) -> ClassPeers:
+def _with_known_size(labels_B: Tensor, images_per_class: int) -> ClassIndex:
     """The same where each class has K images: the sorted batch is a table of classes then, which needs no search."""
     layout = _layout(len(labels_B), images_per_class, labels_B.device)
     if _stand_together(labels_B, images_per_class):
-        return layout.peers
+        return layout.classes
     sorted_B, order_B = labels_B.sort(stable=True)
     _check_table(sorted_B, images_per_class, layout.begins_B)
     place_B = _inverse(order_B, layout.place_B)
-    own_BK = order_B.take(layout.peers.own_BK.index_select(0, place_B))
+    own_BK = order_B.take(layout.classes.own_BK.index_select(0, place_B))
     runs = ClassRuns(order_B, layout.start_B.take(place_B), layout.count_B)
-    return ClassPeers(runs, own_BK[:, 1:], layout.peers.valid_BR, None, own_BK)
+    return ClassIndex(runs, own_BK[:, 1:], layout.classes.valid_BR, None, own_BK)
 
 
 def _stand_together(labels_B: Tensor, images_per_class: int) -> bool:
@@ -119,7 +119,7 @@ class _Layout(NamedTuple):
     """int64: the first place of its class."""
     count_B: Tensor
     """int64: K."""
-    peers: ClassPeers
+    classes: ClassIndex
     """Of each place."""
 
 
@@ -143,8 +143,8 @@ def _new_layout(images: int, images_per_class: int, device: torch.device) -> _La
     around_BK = start_B[:, None] + (within_B[:, None] + onwards_K) % images_per_class
     count_B = torch.full_like(place_B, images_per_class)
     all_BK = torch.ones_like(around_BK, dtype=torch.bool)
-    peers = ClassPeers(None, around_BK[:, 1:], all_BK[:, 1:], None, around_BK)
-    return _Layout(place_B, within_B[1:] == 0, start_B, count_B, peers)
+    classes = ClassIndex(None, around_BK[:, 1:], all_BK[:, 1:], None, around_BK)
+    return _Layout(place_B, within_B[1:] == 0, start_B, count_B, classes)
 
 
 def _inverse(order_B: Tensor, place_B: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from siamese_lab.samplers.kernels.eager import on_eager_cpu
+from siamese_lab.samplers.kernels import on_eager_cpu
 
 GOLDEN = 0x9E3779B97F4A7C15
 BETWEEN_CALLS = 0xD1342543DE82EF95
