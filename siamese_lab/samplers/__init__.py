@@ -1,4 +1,7 @@
-"""Sample-selection strategies: the one thing the study varies."""
+"""The sample-selection strategies, one file each, and their base class.
+
+`kernels` holds fast implementations. Losses and data loading (P×K batches) are in other packages.
+"""
 
 from siamese_lab.samplers.base import Candidates, Sampler, available, build, register, registry
 

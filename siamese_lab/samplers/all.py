@@ -1,6 +1,6 @@
-"""Every valid triplet of a batch (Hermans et al. 2017, arXiv:1703.07737, §2, "batch all"), or every semi-hard one.
+"""All valid triplets of a batch (Hermans et al. 2017, arXiv:1703.07737, §2, "batch all"), or all semi-hard triplets.
 
-They are not listed: there are P·K·(K−1)·(P−1)·K of them. The loss goes through them tile by tile.
+The triplets are not listed, because there are P·K·(K−1)·(P−1)·K. The loss processes them tile by tile.
 """
 
 from siamese_lab.batch import AllTriplets, Selection
@@ -10,14 +10,20 @@ from siamese_lab.samplers.kernels.tiles import MiningInputs
 
 @register("all")
 class AllSampler(Sampler):
-    """No selection at all.
+    """Takes all triplets, without a selection.
 
     Args:
-        semi_hard: only the triplets with d_ap < d_an < d_ap + margin, in the loss's own margin and distance.
-        seed: of no effect, as nothing is drawn.
+        semi_hard: take only triplets with d_ap < d_an < d_ap + margin, in the loss's own margin and distance.
+        seed: has no effect, because nothing is drawn.
         images_per_class: see `Sampler`.
-        negatives: of no effect, as all are taken.
+        negatives: has no effect, because all negatives are taken.
         finite_only: see `Sampler`.
+
+    >>> import torch
+    >>> z_BD = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]])
+    >>> selection = AllSampler().mine(z_BD, torch.tensor([0, 0, 1, 1]))
+    >>> int(selection.triplets.number())
+    8
     """
 
     triplet_type = AllTriplets

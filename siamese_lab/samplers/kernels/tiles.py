@@ -1,7 +1,7 @@
-"""The similarities of a batch, some anchors at a time, so that mining takes O(B·tile) memory.
+"""The similarities of a batch for some anchors at a time, so that mining takes O(B·tile) memory.
 
-Shapes: B images, D embedding dimensions, C images that may be chosen, A anchors of a tile, K images of a class, R pairs
-per anchor, Q images remembered beside the batch, N columns, which are C and some padding.
+Shapes: B images, D embedding dimensions, C candidates, A anchors of a tile, K images of a class, R pairs per anchor, Q
+remembered images, N columns (C and padding).
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from siamese_lab.samplers.kernels.block_selection import draw_outside, padded
 from siamese_lab.samplers.kernels.class_index import ClassIndex, ClassRuns, class_runs
 
 TILE_ENTRIES = {"cpu": 2**21, "cuda": 2**26}
-"""Similarities held at once: on a CPU more than where losses differentiate, as a product of few rows is slow."""
+"""Number of similarities in memory at once. On a CPU it exceeds that of losses: a product of few rows is slow."""
 
 SCRATCH_ENTRIES = 2**17
 """Size of the scratch memory in which several pairs of an anchor are compared together.
@@ -26,28 +26,28 @@ An operation on few numbers takes longer to start than to compute.
 """
 
 EMPTY_LABEL = torch.iinfo(torch.int64).max
-"""The label of a place that holds no image to choose."""
+"""The label of a place in the memory without an image."""
 
 
 class MiningInputs(NamedTuple):
     """The anchors of a step and the candidates for their negatives."""
 
     z_CD: Tensor
-    """Unit-norm float32: the batch, followed by what is remembered beside it, if anything."""
+    """Unit-norm float32: the batch, then remembered images, if there are any."""
     labels_C: Tensor
-    """int64."""
+    """int64, `EMPTY_LABEL` for an empty place of the memory."""
     classes: ClassIndex
-    """Of the B images of the batch."""
+    """The classes of the B images of the batch."""
     progress: float = 0.0
-    """Share of the training that is done (0…1)."""
+    """Completed share of the training (0…1)."""
 
     def runs_of_batch(self) -> ClassRuns:
-        """The images of the batch in the order of their labels."""
+        """Return the images of the batch, sorted by label."""
         labels_B = self.labels_C[: len(self.classes.own_BK)]
         return class_runs(labels_B, labels_B) if self.classes.runs is None else self.classes.runs
 
     def runs(self) -> tuple[ClassRuns, Tensor | int]:
-        """All images in the order of their labels, and how many of them may be chosen, which come first."""
+        """Return all candidates, sorted by label, and the number of valid candidates, which come first."""
         batch = len(self.classes.own_BK)
         if len(self.labels_C) == batch:
             return self.runs_of_batch(), batch
@@ -55,42 +55,42 @@ class MiningInputs(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """Some anchors beside all images."""
+    """Some anchors, compared with all candidates."""
 
     s_AN: Tensor
-    """Dot products, to be overwritten; the columns beyond C mean nothing."""
+    """Dot products, which may be overwritten; the columns beyond C are padding."""
     scratch: Tensor
-    """TileBuffer to work in: at least as many numbers as the dot products, in one row."""
+    """Scratch memory for at least as many numbers as the dot products, in one row."""
     s_ap_AR: Tensor
-    """Of the anchor and each of its positives."""
+    """Dot products of the anchor and each of its positives."""
     positive_AR: Tensor
     valid_AR: Tensor
     """bool: False where an anchor has fewer than R positives."""
     own_AK: Tensor
     """The batch's images of the anchor's class."""
     excluded_AQ: Tensor | None
-    """+inf where a remembered image, if there are any, is no negative of the anchor, else −inf."""
+    """+inf where a remembered image is not a negative of the anchor, else −inf; None without a memory."""
     anchors: slice
-    """Which rows of the batch."""
+    """The rows of the batch."""
     source: MiningInputs
 
     @property
     def num_candidates(self) -> int:
-        """C."""
+        """C, the number of candidates."""
         return self.source.z_CD.shape[0]
 
     @property
     def dimensions(self) -> int:
-        """D."""
+        """D, the number of embedding dimensions."""
         return self.source.z_CD.shape[1]
 
     @property
     def scratch_AN(self) -> Tensor:
-        """As much of the room as the dot products take."""
+        """Scratch memory in the shape of the dot products."""
         return self.scratch[: self.s_AN.numel()].view_as(self.s_AN)
 
     def masked(self, infinity: float) -> Tensor:
-        """The dot products `s_AN`, with this infinity in place of all that are not of a negative."""
+        """Return the dot products `s_AN`, with this infinity in place of all images that are not negatives."""
         self.s_AN.scatter_(1, self.own_AK, infinity)
         if self.excluded_AQ is not None:
             s_AQ = self.s_AN[:, self.num_candidates - self.excluded_AQ.shape[1] : self.num_candidates]
@@ -103,13 +103,13 @@ class Tile(NamedTuple):
         return self.s_AN
 
     def draw_negatives(self, u_AR: Tensor) -> Tensor:
-        """Uniform draws among all negatives of each anchor."""
+        """Draw uniformly among all negatives of each anchor."""
         runs, choosable = self.source.runs()
         of_tile = ClassRuns(runs.order_C, runs.start_B[self.anchors], runs.count_B[self.anchors])
         return draw_outside(of_tile, choosable, u_AR)
 
     def with_positives(self, slot_AR: Tensor) -> "Tile":
-        """The same anchors with pairs of other positives: `slot_AR` says which of the anchor's."""
+        """Return the same anchors with the positives at the slots `slot_AR`."""
         return self._replace(
             s_ap_AR=self.s_ap_AR.gather(1, slot_AR),
             positive_AR=self.positive_AR.gather(1, slot_AR),
@@ -118,13 +118,13 @@ class Tile(NamedTuple):
 
 
 class TileBuffer:
-    """Memory for tiles, on a CPU kept from call to call: a fresh page costs as much as the work done in it."""
+    """Memory for tiles, on a CPU kept between calls, because a new page costs as much as the work done in it."""
 
     def __init__(self) -> None:
         self._kept: Tensor | None = None
 
     def take(self, entries: int, like: Tensor) -> Tensor:
-        """So many entries of the kind of `like`, with anything in them."""
+        """Return uninitialized memory for `entries` numbers of the type of `like`."""
         if not on_eager_cpu(like.device):
             return like.new_empty(entries)
         if self._kept is None or len(self._kept) < entries:
@@ -134,7 +134,7 @@ class TileBuffer:
 
 
 def tiles(inputs: MiningInputs, buffer: TileBuffer) -> Iterator[Tile]:
-    """All anchors of a batch, tile by tile; a tile is overwritten by the next one."""
+    """Yield all anchors of a batch, tile by tile. Each tile overwrites the one before."""
     z_CD, classes = inputs.z_CD, inputs.classes
     batch, count = len(classes.own_BK), len(z_CD)
     columns = padded(count)
@@ -164,7 +164,7 @@ def tiles(inputs: MiningInputs, buffer: TileBuffer) -> Iterator[Tile]:
 
 
 def _products(z_AD: Tensor, z_DN: Tensor, into: Tensor) -> None:
-    """In float32; on a CPU autocast is not in the way, which leaves alone what is written to a given place."""
+    """Multiply in float32. On a CPU autocast does not change products that are written to an existing tensor."""
     if z_AD.device.type == "cpu":
         torch.mm(z_AD, z_DN, out=into)
         return
@@ -173,18 +173,18 @@ def _products(z_AD: Tensor, z_DN: Tensor, into: Tensor) -> None:
 
 
 class _MemoryMask(NamedTuple):
-    """Which remembered images are no negatives of an anchor: those of its class, and places that hold none."""
+    """The remembered images that are not negatives of an anchor: images of its class and empty places."""
 
     class_B: Tensor
     """float32: where the anchor's class begins in the sorted batch."""
     class_Q: Tensor
-    """float32: the same of a remembered image, −1 where the batch has none of its class."""
+    """float32: the same number for a remembered image; −1 if the batch has no image of its class."""
     empty_Q: Tensor
-    """½ where there is no image, else −½."""
+    """½ where the place is empty, else −½."""
 
     @classmethod
     def of(cls, inputs: MiningInputs) -> "_MemoryMask":
-        """Floats, as comparing these takes a tenth of the time if the results are floats too."""
+        """Build the mask from floats, because a comparison that writes floats takes a tenth of the time."""
         runs, batch = inputs.runs_of_batch(), len(inputs.classes.own_BK)
         sorted_B, remembered_Q = inputs.labels_C[:batch].take(runs.order_C), inputs.labels_C[batch:]
         place_Q = torch.searchsorted(sorted_B, remembered_Q)
@@ -193,7 +193,7 @@ class _MemoryMask(NamedTuple):
         return cls(runs.start_B.float(), class_Q, (remembered_Q == EMPTY_LABEL).float() - 0.5)
 
     def for_anchors(self, anchors: slice) -> Tensor:
-        """+inf where barred, else −inf (A, Q)."""
+        """Return +inf where excluded, else −inf (A, Q)."""
         class_A1 = self.class_B[anchors, None]
         excluded_AQ = self.class_Q.new_empty(len(class_A1), len(self.class_Q))
         torch.eq(class_A1, self.class_Q, out=excluded_AQ)
