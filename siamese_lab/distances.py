@@ -24,7 +24,7 @@ Kind = Literal["plain", "squared"]
 def check_kind(kind: str) -> None:
     """Raise UserError unless `kind` is one of the two distances."""
     if kind not in get_args(Kind):
-        raise UserError(f"distance must be one of {', '.join(get_args(Kind))}, but got {kind!r}.")
+        raise UserError(f"distance must be one of {', '.join(get_args(Kind))}, but is {kind!r}.")
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""What is learnt from the selected triplets."""
+"""The losses over selected triplets, one file each, and their base class.
+
+The selection itself is in `siamese_lab.samplers`.
+"""
 
 from siamese_lab.losses.base import Loss, LossOutput, available, build, register, registry
 

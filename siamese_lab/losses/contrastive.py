@@ -1,8 +1,8 @@
-"""Contrastive loss: ½ d² of a pair of one class, ½ [m − d]₊² of a pair of two (Hadsell et al. 2006, CVPR, §2.1).
+"""Contrastive loss: ½ d² for a pair of one class, ½ [m − d]₊² for a pair of two (Hadsell et al. 2006, CVPR, §2.1).
 
-Here each triplet brings one pair of either kind: (anchor, positive) and (anchor, negative).
+Here each triplet contributes one pair of each kind: (anchor, positive) and (anchor, negative).
 
-Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
+Shapes: C candidates (the batch of B, then remembered images), D embedding dimensions, T (anchor, positive) pairs,
 M negatives per pair.
 """
 
@@ -19,12 +19,19 @@ from siamese_lab.losses.pairs import pair_distances, plain_distances
 
 @register("contrastive")
 class ContrastiveLoss(Loss):
-    """Mean over the 2·T·M pairs of all triplets; distances are plain.
+    """Computes the mean over the 2·T·M pairs of all triplets, with plain distances.
 
     Args:
-        margin: m, the distance (0…2) beyond which a negative is left alone.
+        margin: m, the distance (0…2) beyond which a negative contributes nothing.
         reduction: "mean" over all pairs, or "mean_active" over those with non-zero loss.
         **base: see `Loss`.
+
+    >>> import torch
+    >>> from siamese_lab.batch import Selection, Triplets
+    >>> z_BD = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6]])
+    >>> triplets = Triplets(torch.tensor([0]), torch.tensor([1]), torch.tensor([[2]]))
+    >>> round(float(ContrastiveLoss()(Selection(triplets, z_BD), z_BD).value), 3)
+    0.234
     """
 
     def __init__(self, margin: float = 1.0, reduction: Reduction = "mean", **base: Any) -> None:

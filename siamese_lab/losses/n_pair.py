@@ -1,9 +1,9 @@
-"""N-pair loss: the positive against all negatives of its pair at once (Sohn 2016, NeurIPS, §3).
+"""N-pair loss: compares the positive with all negatives of its pair at once (Sohn 2016, NeurIPS, §3).
 
 Cross-entropy of −log(exp(s_ap/τ) / (exp(s_ap/τ) + Σ_M exp(s_an/τ))) = softplus(log Σ_M exp((s_an − s_ap)/τ)) over
-dot products s. The paper leaves embeddings as long as they come (τ = 1) and keeps them short by a penalty.
+dot products s. The paper does not normalize embeddings (τ = 1); an L2 penalty limits their norm.
 
-Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
+Shapes: C candidates (the batch of B, then remembered images), D embedding dimensions, T (anchor, positive) pairs,
 M negatives per pair.
 """
 
@@ -21,13 +21,20 @@ from siamese_lab.losses.pairs import pair_similarities
 
 @register("n_pair")
 class NPairLoss(Loss):
-    """Mean over the T pairs of the cross-entropy of each, which is never quite 0.
+    """Computes the mean cross-entropy over the T pairs, which is always above 0.
 
     Args:
-        temperature: τ, by which dot products are divided.
-        l2_penalty: None takes unit-norm embeddings; a number takes embeddings of any length (`network.normalize=false`)
-            and adds that many times the mean of ‖z‖² over the batch.
+        temperature: τ, the divisor of the dot products.
+        l2_penalty: None expects unit-norm embeddings; a number allows embeddings of any norm (`network.normalize=false`)
+            and adds this multiple of the mean of ‖z‖² over the batch.
         **base: see `Loss`.
+
+    >>> import torch
+    >>> from siamese_lab.batch import Selection, Triplets
+    >>> z_BD = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6]])
+    >>> triplets = Triplets(torch.tensor([0]), torch.tensor([1]), torch.tensor([[2]]))
+    >>> round(float(NPairLoss()(Selection(triplets, z_BD), z_BD).value), 3)
+    2.127
     """
 
     def __init__(self, temperature: float = 0.1, l2_penalty: float | None = None, **base: Any) -> None:

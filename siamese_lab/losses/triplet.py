@@ -1,8 +1,8 @@
 """Triplet loss: [d_ap − d_an + m]₊ (Schroff et al. 2015, arXiv:1503.03832, §3.1), or its soft form.
 
-Hermans et al. (arXiv:1703.07737, §2) replace the hinge by softplus(d_ap − d_an), which never stops pulling.
+Hermans et al. (arXiv:1703.07737, §2) replace the hinge by softplus(d_ap − d_an), which always has a gradient.
 
-Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
+Shapes: C candidates (the batch of B, then remembered images), D embedding dimensions, T (anchor, positive) pairs,
 M negatives per pair.
 """
 
@@ -21,7 +21,7 @@ from siamese_lab.losses.pairs import pair_distances, plain_distances
 
 @register("triplet")
 class TripletLoss(Loss):
-    """Mean over all T·M triplets; no active triplet gives exactly 0, which still back-propagates.
+    """Computes the mean over all T·M triplets. Without an active triplet it is exactly 0 and still back-propagates.
 
     Args:
         margin: m, in units of `distance`; the soft form has none (semi-hard mining still takes its window from here).
@@ -29,6 +29,13 @@ class TripletLoss(Loss):
         distance: "plain" (0…2) or "squared" (0…4).
         reduction: "mean" over all triplets, or "mean_active" over those with non-zero loss.
         **base: see `Loss`.
+
+    >>> import torch
+    >>> from siamese_lab.batch import Selection, Triplets
+    >>> z_BD = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6]])
+    >>> triplets = Triplets(torch.tensor([0]), torch.tensor([1]), torch.tensor([[2]]))
+    >>> round(float(TripletLoss()(Selection(triplets, z_BD), z_BD).value), 3)
+    0.462
     """
 
     accepted_types = (Triplets, AllTriplets)
@@ -52,7 +59,7 @@ class TripletLoss(Loss):
         self.reduction = reduction
 
     def forward(self, selection: Selection, z_BD: Tensor, labels_B: Tensor | None = None) -> LossOutput:
-        """Compute the loss of a batch, over the listed triplets or over every triplet."""
+        """Compute the loss of a batch, over the listed triplets or over all triplets."""
         if isinstance(selection.triplets, AllTriplets):
             return self.over_all(z_BD, selection.triplets)
         pairs = pair_distances(selection, z_BD, self.distance)
@@ -66,9 +73,9 @@ class TripletLoss(Loss):
         return (excess_TM + self.margin).relu()
 
     def over_all(self, z_BD: Tensor, triplets: AllTriplets) -> LossOutput:
-        """Return the chosen mean over every triplet, and both means as statistics.
+        """Return the chosen mean over all triplets, and both means as statistics.
 
-        "mean" is over the triplets taken: all of them, or the semi-hard ones.
+        "mean" covers the triplets that are taken: all triplets, or the semi-hard triplets.
         """
         terms = every_triplet.Terms(self.margin, self.soft, self.distance)
         total = every_triplet.total(z_BD, triplets, terms)

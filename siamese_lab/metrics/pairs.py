@@ -1,4 +1,4 @@
-"""Pairs of images: their distances, and pairs drawn from a set that has no official ones.
+"""Pairs of images: their distances, and a random draw of pairs for sets without official pairs.
 
 Shapes: N pairs, M images, D embedding dimensions, C classes.
 """
@@ -20,15 +20,15 @@ class ImagePairs(NamedTuple):
     """Pairs of images, as rows of a table of embeddings."""
 
     left_N: Tensor
-    """int64."""
+    """int64: rows of the first images."""
     right_N: Tensor
     """int64."""
     same_N: Tensor
-    """bool: whether both are of one class."""
+    """bool: True if both images are of one class."""
 
 
 def pair_distances(z_MD: Tensor, pairs: ImagePairs) -> Tensor:
-    """The plain distance, 0…2, of each pair: float32 (N,).
+    """Compute the plain distance, 0…2, of each pair: float32 (N,).
 
     Args:
         z_MD: unit-norm embeddings.
@@ -47,15 +47,15 @@ def pair_distances(z_MD: Tensor, pairs: ImagePairs) -> Tensor:
 
 
 def sampled_pairs(labels_M: Tensor, number: int, seed: int = 0) -> ImagePairs:
-    """As many pairs of one class as of two, each drawn uniformly from all pairs of its kind, none twice.
+    """Draw equal numbers of pairs of one class and of two classes, uniformly and without repetition.
 
     Args:
         labels_M: the classes of the images.
-        number: of pairs in all, even.
-        seed: of the draw, which is the same on every device.
+        number: total number of pairs, even.
+        seed: seed of the draw, which is the same on every device.
 
     Returns:
-        On the CPU; those of one class first.
+        The pairs, on the CPU; pairs of one class come first.
 
     Raises:
         UserError: for an odd number, for less than 2, and for more pairs of a kind than there are.
@@ -89,7 +89,7 @@ def _drawn(kind: str, first_M: Tensor, end_M: Tensor, number: int, generator: to
 
 
 def distinct_integers(number: int, below: int, generator: torch.Generator) -> Tensor:
-    """`number` different integers 0…below − 1, each such set as probable as any other, in no time for few of many."""
+    """Draw `number` different integers 0…below − 1, every set with equal probability, fast if `number` is small."""
     if 2 * number >= below:
         return torch.randperm(below, generator=generator)[:number]
     drawn = torch.empty(0, dtype=torch.int64)

@@ -29,16 +29,15 @@ available = registry.available
 
 
 class SiameseNetwork(nn.Module):
-    """Backbone → dropout → linear → batch norm → unit norm, kept channels-last, which a CPU and a GPU both run faster.
+    """Chains backbone → dropout → linear → batch norm → unit norm, in channels-last layout, which is faster everywhere.
 
     Args:
-        backbone: images to features.
-        embedding_dim: D; at least 2, as a sphere in one dimension is two points.
-        normalize: whether embeddings have unit norm. Where they have not, only a loss sees their length: whatever
-            compares images takes their `unit_vectors`.
-        dropout: share of features that training leaves out.
-        batch_norm: whether the dimensions of the embeddings, before these have unit norm, are centred and scaled over
-            the batch (the last part of the head of Deng et al. 2019, arXiv:1801.07698, §3.1). Without it all embeddings
+        backbone: maps images to features.
+        embedding_dim: D, at least 2, because a sphere in one dimension consists of two points.
+        normalize: return embeddings of unit norm. If False, only the loss sees embedding norms; every comparison uses
+            `unit_vectors`.
+        dropout: share of features that training drops.
+        batch_norm: center and scale the dimensions of the embeddings over the batch, before normalization (the last part of the head of Deng et al. 2019, arXiv:1801.07698, §3.1). Without it all embeddings
             of an untrained network point the same way, and training begins by turning them apart.
         views: of an image, outside training, which is embedded as the mean of itself and these, each of which takes as
             much time again: see `views.VIEWS`.

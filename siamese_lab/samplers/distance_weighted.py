@@ -39,8 +39,8 @@ class DistanceWeightedSampler(Sampler):
 
     >>> z_BD = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]])
     >>> selection = DistanceWeightedSampler(seed=0).mine(z_BD, torch.tensor([0, 0, 1, 1]))
-    >>> selection.fallback_TM.flatten().tolist()  # image 3 has no negative nearer than 1.4
-    [False, False, False, True]
+    >>> selection.fallback_TM.flatten().tolist()  # images 0 and 3 have no negative nearer than 1.4
+    [True, False, False, True]
     """
 
     def __init__(

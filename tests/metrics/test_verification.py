@@ -172,7 +172,7 @@ def test_a_known_eer_and_known_rates():
 
 
 def test_a_rate_finer_than_one_negative_is_not_invented():
-    for negatives, told in (
+    for negatives, reported in (
         (9, [False] * 3),
         (10, [True, False, False]),
         (999, [True, True, False]),
@@ -180,8 +180,8 @@ def test_a_rate_finer_than_one_negative_is_not_invented():
     ):
         same_N = torch.arange(negatives + 5) < 5
         found = report(torch.linspace(0, 1, negatives + 5), same_N, 0.5)
-        assert [rate.tar is not None for rate in found.tar_at_far] == told
-        assert [not math.isnan(found.figures()[f"tar@far={far}"]) for far in (0.1, 0.01, 0.001)] == told
+        assert [rate.tar is not None for rate in found.tar_at_far] == reported
+        assert [not math.isnan(found.figures()[f"tar@far={far}"]) for far in (0.1, 0.01, 0.001)] == reported
         assert found.figures()["negatives"] == negatives
 
 

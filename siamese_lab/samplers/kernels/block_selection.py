@@ -212,7 +212,8 @@ def draw_outside(runs: ClassRuns, images: Tensor | int, u_BR: Tensor) -> Tensor:
 def power_(x: Tensor, exponent: int) -> Tensor:
     """Compute x^exponent for x > 0 and exponent ≥ 0 by repeated squaring. The result overwrites x.
 
-    `pow` is several times slower. The exponent 2ⁿ − 1 needs the most products and occurs for D = 2ⁿ⁺¹ dimensions. It is computed as x^(2ⁿ) / x.
+    `pow` is several times slower. The exponent 2ⁿ − 1 needs the most products and occurs for D = 2ⁿ⁺¹ dimensions. It is
+    computed as x^(2ⁿ) / x.
     """
     if exponent == 0:
         return x.fill_(1.0)

@@ -191,8 +191,8 @@ def _check_counts(count_B: Tensor, images_per_class: int | None) -> None:
     fewest, most = torch.stack(count_B.aminmax()).tolist()
     if images_per_class is not None and not fewest == most == images_per_class:
         raise ValueError(
-            f"With images_per_class={images_per_class} each class needs {images_per_class} images, but there are classes "
-            f"with {sorted(set(count_B.tolist()))}. Set images_per_class=None for uneven batches."
+            f"With images_per_class={images_per_class} each class needs {images_per_class} images, but there are "
+            f"classes with {sorted(set(count_B.tolist()))}. Set images_per_class=None for uneven batches."
         )
     if most == len(count_B):
         raise ValueError(

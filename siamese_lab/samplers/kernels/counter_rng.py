@@ -1,7 +1,9 @@
 """Random numbers from a counter: the n-th number of a call is a hash of the seed, the call and n (SplitMix64).
 
 They use plain tensor operations, and their complete state is two integers. So the numbers are the same on every
-device, compiled or not, also in a captured CUDA graph, and checkpoints hold the state. Steele et al. 2014, doi:10.1145/2714064.2660195.
+device, compiled or not, also in a captured CUDA graph, and checkpoints hold the state.
+
+Steele et al. 2014, doi:10.1145/2714064.2660195.
 """
 
 import math
