@@ -25,7 +25,7 @@ class NPairLoss(Loss):
 
     Args:
         temperature: τ, the divisor of the dot products.
-        l2_penalty: None expects unit-norm embeddings; a number allows embeddings of any norm (`network.normalize=false`)
+        l2_penalty: None expects unit-norm embeddings; a number allows any norm (`network.normalize=false`)
             and adds this multiple of the mean of ‖z‖² over the batch.
         **base: see `Loss`.
 

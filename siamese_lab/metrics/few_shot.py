@@ -5,8 +5,8 @@ random from all classes. Their results must not be mixed, because a network errs
 protocol (arXiv:1902.03477).
 
 An image is assigned to the class with the nearest mean embedding (Snell et al. 2017, arXiv:1703.05175, §2.3). With one
-shot this is the nearest neighbor. A tie among n classes that includes the right class counts 1/n, so a collapsed network
-scores chance.
+shot this is the nearest neighbor. A tie among n classes that includes the right class counts 1/n, so a collapsed
+network scores chance.
 
 Shapes: E episodes or runs, W ways, Q images to classify in each, I images of a class in an episode (known and to
 classify), N images, D embedding dimensions, C classes.
@@ -54,7 +54,7 @@ class Episodes(NamedTuple):
 
 
 def one_shot(known_EWD: Tensor, asked_EQD: Tensor, answer_EQ: Tensor) -> OneShot:
-    """Compute the error over the twenty runs of Lake et al. 2015 (doi:10.1126/science.aab3050), 20 ways and images each.
+    """Compute the error over the runs of Lake et al. 2015 (doi:10.1126/science.aab3050), 20 ways and images each.
 
     Args:
         known_EWD: unit-norm embeddings of one image of each class.

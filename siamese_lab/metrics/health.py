@@ -85,7 +85,7 @@ def effective_rank(z_ND: Tensor) -> float:
 
 
 def _over_all_pairs(z_ND: Tensor) -> tuple[float, float]:
-    """Compute mean distance and uniformity: each tile of images with itself and, counted twice, with all later images."""
+    """Compute mean distance and uniformity: each tile of images with itself and, twice, with all later images."""
     images = len(z_ND)
     distance = potential = 0.0
     with distances.full_float32(z_ND.device):

@@ -75,7 +75,7 @@ def sampled_pairs(labels_M: Tensor, number: int, seed: int = 0) -> ImagePairs:
 
 
 def _drawn(kind: str, first_M: Tensor, end_M: Tensor, number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """ImagePairs, none twice, of a place and one of the places first…end − 1 that may be its partner."""
+    """Draw distinct pairs of a place and one of its possible partners, the places first…end − 1."""
     partners_M = end_M - first_M
     upto_M = partners_M.cumsum(0)
     available = int(upto_M[-1]) if len(upto_M) else 0
