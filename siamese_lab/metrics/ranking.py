@@ -99,8 +99,8 @@ def summed_in(device: torch.device) -> torch.dtype:
 def empty_places(queries: Queries) -> Places:
     """Allocate places for all queries before the first tile.
 
-    Small tensors kept from each tile would lie between the large tensors that it frees. That memory could not be reused,
-    and its amount would grow with the number of tiles.
+    Small tensors kept from each tile would lie between the large tensors that it frees. That memory could not be
+    reused, and its amount would grow with the number of tiles.
     """
     kinds = torch.int32, torch.int32, summed_in(queries.row_Q.device)
     return Places(*(torch.empty_like(queries.row_Q, dtype=kind) for kind in kinds))
@@ -255,7 +255,7 @@ def how_many_can_stand_within(s_TM: Tensor, bar_TJ: Tensor, relevant_T: Tensor) 
 
 
 def _depth(own: int, columns: int) -> int:
-    """Return the size of a block, a power of 2; small for large classes, because otherwise every block holds a match."""
+    """Return the size of a block, a power of 2; small for large classes, or else every block holds a match."""
     return min(DEEPEST, 1 << max(0, (columns // max(1, own)).bit_length() - 1))
 
 

@@ -73,7 +73,7 @@ def retrieve(
         z_ND: embeddings of any norm and precision; they are compared in float32.
         labels_N: their classes.
         k: the K's of Recall@K, each at least 1 and at most the number of images to find.
-        gallery_z_MD: embeddings to search; None searches the images themselves, from which the query is removed by index.
+        gallery_z_MD: embeddings to search; None searches the images themselves, without the query.
         gallery_labels_M: the classes of the gallery.
         distance: "cosine", or "euclidean" for embeddings with a meaningful norm.
         index: "faiss" searches an approximate index, which needs the package faiss: images that it misses count as

@@ -19,8 +19,8 @@ class RetrievalMetrics(Metric):
 
     Several processes each see a non-empty part of the images, and every process returns the figures of all images.
     torch's DistributedSampler repeats images to give each process an equal number. With `image_ids_B` an image counts
-    once, and the figures equal those of one process bit for bit. Without ids every row counts as a separate image, and a
-    repeated image finds itself.
+    once, and the figures equal those of one process bit for bit. Without ids every row counts as a separate image, and
+    a repeated image finds itself.
 
     Args:
         k: the K's of Recall@K, which is NaN if K exceeds the number of images to find.

@@ -1,8 +1,8 @@
 """The convolutional Siamese network for one-shot recognition (Koch et al. 2015, ICML workshop, §3.1 and figure 4).
 
 105×105 images, 64@10×10 – pool – 128@7×7 – pool – 128@4×4 – pool – 256@4×4 – 4096 sigmoid units: 38,951,745 weights,
-nearly all of them between the last two layers. The embedding and losses replace the paper's L1 distance and
-output unit (4,097 of the weights). PyTorch's initial weights replace the paper's (N(0, 0.01), and N(0, 0.2), which saturates
+nearly all of them between the last two layers. The embedding and losses replace the paper's L1 distance and output
+unit (4,097 of the weights). PyTorch's initial weights replace the paper's (N(0, 0.01), and N(0, 0.2), which saturates
 the sigmoid).
 """
 
