@@ -1,4 +1,4 @@
-"""The contract of a network: a backbone that states its features, every weight of which learns.
+"""The contract of a network: a backbone that states its features, and learns with every weight.
 
 Shapes: B images of C channels, H × W pixels, D embedding dimensions.
 """
