@@ -11,14 +11,17 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """P classes × K images, as the data module yields them."""
+    """A batch of P classes × K images, as the datamodule yields it."""
 
     images_BCHW: Tensor
     """uint8 (0…255) before augmentation, float32 (0…1) after it."""
     labels_B: Tensor
     """int64, the class of each image."""
     image_ids_B: Tensor | None = None
-    """int64, which image it is, where one may come twice: equal ones are never each other's positive and count once."""
+    """int64, the identity of each image; None if no image can occur twice.
+
+    Images with equal ids are never each other's positive and count once.
+    """
 
 
 class Triplets(NamedTuple):
@@ -30,37 +33,37 @@ class Triplets(NamedTuple):
     """M ≥ 1 negatives for each pair."""
 
 
-class EveryTriplet(NamedTuple):
-    """Every valid triplet of a batch, unlisted: each (anchor, positive) pair with each image of another class."""
+class AllTriplets(NamedTuple):
+    """All valid triplets of a batch, not listed: each (anchor, positive) pair with each image of another class."""
 
     positive_BR: Tensor
     """int64: the other images of each image's class."""
     valid_BR: Tensor
-    """bool: whether the image and that other one are a pair."""
+    """bool: True if the image and that other image are a pair."""
     own_BK: Tensor
-    """int64: the images of each image's class, itself among them; one may come more than once."""
+    """int64: the images of each image's class, including the image itself; an image may occur more than once."""
     negatives_B: Tensor
-    """int64: how many images are of another class."""
+    """int64: number of images of other classes."""
     semi_hard: bool
-    """Only those with d_ap < d_an < d_ap + margin, in the loss's own margin and distance."""
+    """True if only triplets with d_ap < d_an < d_ap + margin count, in the loss's own margin and distance."""
 
     def number(self) -> Tensor:
-        """How many triplets there are, on the device."""
+        """Return the number of triplets, as a tensor on the device."""
         return (self.valid_BR.sum(1) * self.negatives_B).sum()
 
 
 NO_STATISTICS: Mapping[str, Tensor] = {}
-"""A plain dictionary, as torch.compile does not take a mapping proxy in every step."""
+"""An empty plain dictionary, because torch.compile does not accept a mapping proxy in every step."""
 
 
 class Selection(NamedTuple):
-    """The result of mining one batch: all that a loss and an observer of the step need to know about it."""
+    """The result of mining one batch: everything that a loss and an observer of the step need."""
 
-    triplets: Triplets | EveryTriplet
+    triplets: Triplets | AllTriplets
     candidates_CD: Tensor
-    """Unit vectors that the indices of the triplets point into, without gradient: the batch, then remembered images."""
+    """Unit vectors without gradient: the batch, then remembered images. The triplets hold indices of its rows."""
     fallback_TM: Tensor | None = None
-    """bool: True where no candidate was eligible and the fallback chose; None where triplets are unlisted."""
+    """bool: True where no candidate was eligible and the fallback chose; None if triplets are not listed."""
     statistics: Mapping[str, Tensor] = NO_STATISTICS
     """Scalars that only this strategy reports, such as the stage of a curriculum."""
 
@@ -68,15 +71,15 @@ class Selection(NamedTuple):
         """Return the listed triplets.
 
         Raises:
-            ValueError: if the triplets are unlisted.
+            ValueError: if the triplets are not listed.
         """
         if not isinstance(self.triplets, Triplets):
-            raise ValueError(f"This needs listed triplets, but the sampler returned {type(self.triplets).__name__}.")
+            raise ValueError(f"Expected listed Triplets, but the sampler returned {type(self.triplets).__name__}.")
         return self.triplets
 
 
 class PairDistances(NamedTuple):
-    """Distances of the listed triplets: plain (0…2), unless squared ones were asked for."""
+    """Distances of the listed triplets: plain (0…2), unless squared distances (0…4) were requested."""
 
     d_ap_T1: Tensor
     d_an_TM: Tensor

@@ -1,6 +1,6 @@
-"""Distances between unit-norm embeddings, in float32 whatever surrounds them, with gradients that are never NaN.
+"""Distances between unit-norm embeddings, in float32 also under autocast, with gradients that are never NaN.
 
-What is differentiated, `rowwise` and `dot`, keeps float64 where it is given that; what is mined is float32 always.
+`rowwise` and `dot`, which losses differentiate, keep float64. Mining always uses float32.
 
 d²(i, j) = max(0, 2 − 2 z_i·z_j), so plain distances lie in 0…2 and squared ones in 0…4.
 Shapes: B embeddings of D dimensions, … any leading shape.
@@ -16,7 +16,7 @@ from torch import Tensor
 from siamese_lab.errors import UserError
 
 TILE_ENTRIES = {"cpu": 2**19, "cuda": 2**26}
-"""Similarities held at once: 2 MiB stays near a processor core; a GPU wants few and large steps."""
+"""Number of similarities in memory at once: 2 MiB fit the cache of a CPU core; a GPU needs few, large steps."""
 
 Kind = Literal["plain", "squared"]
 
@@ -29,9 +29,10 @@ def check_kind(kind: str) -> None:
 
 @contextmanager
 def full_float32(device: torch.device) -> Iterator[None]:
-    """Switch autocast off on `device`, and TF32 too where it is a GPU.
+    """Switch autocast off on `device`, and on a GPU also TF32.
 
-    A compiled step cannot switch TF32: it multiplies as `torch.set_float32_matmul_precision` says, at first "highest".
+    A compiled step cannot switch TF32. It multiplies with the precision that `torch.set_float32_matmul_precision` sets;
+    the default is "highest".
     """
     if torch.compiler.is_compiling() or device.type == "cpu":
         with torch.autocast(device.type, enabled=False):
@@ -48,7 +49,7 @@ def full_float32(device: torch.device) -> Iterator[None]:
 
 
 def safe_sqrt(x: Tensor) -> Tensor:
-    """√x for x ≥ 0, whose gradient at 0 is 0 rather than infinity; NaN stays NaN."""
+    """Return √x for x ≥ 0. The gradient at 0 is 0 instead of infinity; NaN stays NaN."""
     if not x.requires_grad:
         return x.sqrt()
     zero = x == 0
@@ -56,29 +57,29 @@ def safe_sqrt(x: Tensor) -> Tensor:
 
 
 def from_similarity(similarity: Tensor, kind: Kind = "plain") -> Tensor:
-    """Distance of unit vectors from their dot product."""
+    """Return the distance of unit vectors, given their dot product."""
     squared = torch.rsub(similarity, 2, alpha=2).clamp_min(0)
     return squared if kind == "squared" else safe_sqrt(squared)
 
 
 def pairwise(z_BD: Tensor, kind: Kind = "plain") -> Tensor:
-    """All distances d_BB within a batch, float32, the diagonal exactly 0."""
+    """Return all distances d_BB within a batch: float32, with a diagonal of exactly 0."""
     with full_float32(z_BD.device):
         z_BD = z_BD.float()
         return from_similarity(z_BD @ z_BD.T, kind).fill_diagonal_(0)
 
 
 def rowwise(left: Tensor, right: Tensor, kind: Kind = "plain") -> Tensor:
-    """Distances between corresponding rows, at least float32: (…, D) and (…, D) give (…)."""
+    """Return distances between corresponding rows, at least float32: (…, D) and (…, D) give (…)."""
     return from_similarity(dot(left, right), kind)
 
 
 def dot(left: Tensor, right: Tensor) -> Tensor:
-    """Dot products of corresponding rows, of any length, at least float32: (…, D) and (…, D) give (…)."""
+    """Return dot products of corresponding rows of any norm, at least float32: (…, D) and (…, D) give (…)."""
     precision = torch.promote_types(left.dtype, torch.float32)
     return (left.to(precision) * right.to(precision)).sum(-1)
 
 
 def tile_rows(columns: int, device: torch.device, entries: Mapping[str, int] = TILE_ENTRIES) -> int:
-    """How many rows of that many similarities to hold at once, whatever the number of rows in all."""
+    """Return how many rows of `columns` similarities to hold in memory at once."""
     return max(1, entries.get(device.type, entries["cpu"]) // columns)

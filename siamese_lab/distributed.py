@@ -1,6 +1,6 @@
-"""Processes that train together: which of them this is, and what they decide together.
+"""Processes that train together: their ranks, and the values that they exchange.
 
-Every process holds an equal part of each batch, in the order of the ranks. A process that trains alone holds all of it.
+Every process holds an equal part of each batch, in the order of the ranks. A single process holds the whole batch.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ def rank() -> int:
 
 
 def processes() -> int:
-    """Return how many processes train together."""
+    """Return the number of processes that train together."""
     return dist.get_world_size() if is_initialized() else 1
 
 
@@ -29,11 +29,11 @@ def is_initialized() -> bool:
 def gather_batch(
     module: LightningModule, z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Put the parts of all processes together, in the order of the ranks.
+    """Concatenate the parts of all processes, in the order of the ranks.
 
-    Gradients of the embeddings are summed over the processes on their way back, because every process computes the loss
-    of the whole batch. DistributedDataParallel averages the gradients of the weights, so they end up as those of one
-    process that holds the whole batch.
+    The backward pass sums the gradients of the embeddings over the processes, because every process computes the loss
+    of the whole batch. DistributedDataParallel then averages the gradients of the weights, so they equal the gradients
+    of one process that holds the whole batch.
 
     Args:
         module: the Lightning module in training.
@@ -52,7 +52,7 @@ def gather_batch(
 
 
 def gather(module: LightningModule, part_B: Tensor) -> Tensor:
-    """Concatenate a tensor of all processes along its first dimension; every process has to call this.
+    """Concatenate a tensor of all processes along its first dimension; every process must call this.
 
     Args:
         module: the Lightning module in training.
@@ -72,18 +72,18 @@ def own_part(whole: Tensor) -> Tensor:
 
 
 def host_group() -> Any:
-    """Return a group for tensors on the CPU, which waits for no GPU; every process has to call this."""
+    """Return a process group for tensors on the CPU, which does not wait for a GPU; every process must call this."""
     if processes() == 1:
         return None
     return dist.group.WORLD if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
 
 
 def greatest(number: int, group: Any) -> int:
-    """Return the greatest number of all processes; every process has to call this.
+    """Return the greatest number of all processes; every process must call this.
 
     Args:
-        number: of this process.
-        group: made by `host_group`.
+        number: the number of this process.
+        group: the result of `host_group`.
     """
     if processes() == 1:
         return number

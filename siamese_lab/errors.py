@@ -1,9 +1,9 @@
-"""The errors that a user can correct, and whose fault a failed run is."""
+"""The errors that a user can correct, and the classification of failed runs by their cause."""
 
 from typing import Literal
 
 Fault = Literal["options", "resource", "bug"]
-"""What a run failed by: its own options or training, a resource of the machine, or a bug."""
+"""The cause of a failed run: its own options or training, a resource of the machine, or a bug."""
 
 
 class UserError(ValueError):
@@ -21,12 +21,12 @@ class NonFiniteLossError(UserError):
 class ResourceError(UserError):
     """Raised when a file, folder, disk, download or package is missing or unusable, whatever the options of training.
 
-    A tuning stops at this error, because other options would not help and the same options may work later.
+    Tuning stops at this error, because other options would not help and the same options may work later.
     """
 
 
 def fault_of(error: BaseException) -> Fault:
-    """Return whose fault an error is."""
+    """Return the cause that an error stands for."""
     if isinstance(error, ResourceError):
         return "resource"
     return "options" if isinstance(error, UserError) else "bug"

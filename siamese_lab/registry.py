@@ -1,4 +1,4 @@
-"""A dictionary from names to classes, filled by a decorator, that says what there is when asked for what is not."""
+"""A registry of classes by name, filled by a decorator. Its errors list the available names."""
 
 import importlib
 import inspect
@@ -15,13 +15,13 @@ Registered = TypeVar("Registered", bound=type)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The nearest known name as a question, or nothing."""
+    """Return a question that suggests the most similar known name, or an empty string."""
     nearest = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def options_of(cls: type) -> list[str]:
-    """What a class may be built with, including what it passes on to its base by `**`."""
+    """Return the options of a constructor, including those that it passes to its base class by `**`."""
     options: list[str] = []
     for ancestor in inspect.getmro(cls):
         if "__init__" not in vars(ancestor):
@@ -34,7 +34,7 @@ def options_of(cls: type) -> list[str]:
 
 
 def check_options(what: str, known: Sequence[str], options: Iterable[str]) -> None:
-    """Raise UserError, about `what`, for an option that is not known."""
+    """Raise UserError if an option is unknown; the message begins with `what`."""
     for option in options:
         if option not in known:
             raise UserError(
@@ -43,13 +43,13 @@ def check_options(what: str, known: Sequence[str], options: Iterable[str]) -> No
 
 
 def import_parts(kind: str, package: str, path: Iterable[str]) -> None:
-    """Import every module of a package except its command, then the modules that installed packages name.
+    """Import every module of a package except its command, then the modules that installed packages declare.
 
-    An installed package names modules under the entry point group of the package's name, such as
+    An installed package declares modules in the entry point group with the name of this package, such as
     `siamese_lab.samplers`. Every module registers its parts when it is imported.
 
     Raises:
-        UserError: for an entry point that cannot be imported.
+        UserError: if an entry point cannot be imported.
     """
     for module in pkgutil.walk_packages(path, f"{package}."):
         if not module.name.endswith(".__main__"):
@@ -65,18 +65,18 @@ def import_parts(kind: str, package: str, path: Iterable[str]) -> None:
 
 
 class Registry(Generic[Part]):
-    """Names → classes of one kind of part, such as samplers."""
+    """Maps names to the classes of one kind of part, such as samplers."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.classes: dict[str, type[Part]] = {}
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
-        """Class decorator that enters the class under `name`."""
+        """Return a class decorator that registers the class as `name`."""
 
         def enter(cls: Registered) -> Registered:
             if name in self.classes:
-                raise ValueError(f"Two {self.kind}s are called {name!r}: {self.classes[name]} and {cls}.")
+                raise ValueError(f"Two {self.kind}s have the name {name!r}: {self.classes[name]} and {cls}.")
             self.classes[name] = cls
             return cls
 
@@ -87,19 +87,19 @@ class Registry(Generic[Part]):
         import_parts(self.kind, package, path)
 
     def available(self) -> tuple[str, ...]:
-        """All names, sorted."""
+        """Return all names, sorted."""
         return tuple(sorted(self.classes))
 
     def build(self, name: str, *, also: Sequence[str] = (), **options: Any) -> Part:
-        """Make the part called `name`.
+        """Build the part with the name `name`.
 
         Args:
             name: one of `available()`.
-            also: options that the caller takes itself, to be named in messages.
-            **options: of the part.
+            also: options that the caller handles itself; messages list them as well.
+            **options: the options of the part.
 
         Raises:
-            UserError: for an unknown name or an option that the part does not have; both list what there is.
+            UserError: if the name or an option is unknown; the message lists the available ones.
         """
         if name not in self.classes:
             raise UserError(

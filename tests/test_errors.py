@@ -85,7 +85,7 @@ def test_a_bug_of_an_extension_keeps_its_traceback_and_fails_the_run(
 def test_the_process_of_a_bug_ends_with_its_traceback_and_status_1(tmp_path: Path) -> None:
     (tmp_path / "extension.py").write_text(
         "from siamese_lab.samplers.random import RandomSampler\n"
-        "from siamese_lab.samplers.registry import register\n"
+        "from siamese_lab.samplers.base import register\n"
         "@register('broken')\n"
         "class Broken(RandomSampler):\n"
         "    def forward(self, *_, **__):\n"

@@ -83,7 +83,7 @@ def test_options_follow_what_is_passed_on_to_the_base(cls, options):
 
 
 def test_two_classes_of_one_name_are_refused(registry):
-    with pytest.raises(ValueError, match=r"^Two widgets are called 'alone': .*Alone.* and .*Base.*\.$"):
+    with pytest.raises(ValueError, match=r"^Two widgets have the name 'alone': .*Alone.* and .*Base.*\.$"):
         registry.register("alone")(Base)
     assert registry.classes["alone"] is Alone
 

@@ -1,6 +1,6 @@
 """The contract of a data set: a declaration, three tables of classes, and images converted as its own are.
 
-A set whose files are neither in SIAMESE_LAB_DATA nor downloaded is only held to its declaration.
+If the files of a set are neither in SIAMESE_LAB_DATA nor downloaded, only its declaration is checked.
 """
 
 import json
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from siamese_lab import data
-from siamese_lab.contracts.configs import check_config, composed
+from siamese_lab.contracts import check_config, composed
 from siamese_lab.data import DataModule
 from siamese_lab.data.registry import registry
 from siamese_lab.metrics import retrieval

@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamese_lab import losses, samplers
-from siamese_lab.batch import EveryTriplet, Selection, Triplets
-from siamese_lab.contracts.configs import check_config, composed
+from siamese_lab.batch import AllTriplets, Selection, Triplets
+from siamese_lab.contracts import check_config, composed
 from siamese_lab.losses import LossOutput
 from siamese_lab.registry import options_of
 
 CLASSES = 4
 NAMES = losses.available()
-LISTED = [name for name in NAMES if Triplets in losses.registry.classes[name].accepts]
+LISTED = [name for name in NAMES if Triplets in losses.registry.classes[name].accepted_types]
 every_loss = pytest.mark.parametrize("name", NAMES)
 every_loss_of_listed_triplets = pytest.mark.parametrize("name", LISTED)
 
@@ -35,8 +35,8 @@ def a_selection(loss: losses.Loss, remembered: int = 0, dtype: torch.dtype = tor
     labels_B = torch.arange(CLASSES).repeat_interleave(3)
     x_CD = torch.randn(len(labels_B) + remembered, 8, generator=generator, dtype=dtype)
     unit_CD = F.normalize(x_CD, dim=1)
-    z_BD = (unit_CD if loss.of_unit_norm else x_CD)[: len(labels_B)].clone().requires_grad_()
-    kind = "random" if Triplets in loss.accepts else "all"
+    z_BD = (unit_CD if loss.needs_unit_norm else x_CD)[: len(labels_B)].clone().requires_grad_()
+    kind = "random" if Triplets in loss.accepted_types else "all"
     selection = samplers.build(kind, negatives=2 if kind == "random" else 1).mine(
         unit_CD[: len(labels_B)].float(), labels_B
     )
@@ -67,8 +67,8 @@ def test_its_config_chooses_it_by_name(name: str) -> None:
 
 @every_loss
 def test_it_accepts_what_some_strategy_gives(name: str) -> None:
-    accepted = losses.registry.classes[name].accepts
-    assert accepted and set(accepted) <= {Triplets, EveryTriplet}
+    accepted = losses.registry.classes[name].accepted_types
+    assert accepted and set(accepted) <= {Triplets, AllTriplets}
 
 
 @every_loss
@@ -85,7 +85,7 @@ def test_it_gives_finite_gradients_to_embeddings_and_parameters(name: str) -> No
 @every_loss_of_listed_triplets
 def test_remembered_candidates_are_compared_too(name: str) -> None:
     loss = build(name)
-    if not loss.of_unit_norm:
+    if not loss.needs_unit_norm:
         pytest.skip("a memory keeps unit vectors")
     selection, z_BD, labels_B = a_selection(loss, remembered=1)
     value = call(loss, selection, z_BD, labels_B).value
@@ -98,7 +98,7 @@ def test_remembered_candidates_are_compared_too(name: str) -> None:
 def test_it_is_of_the_precision_of_the_embeddings_under_autocast_too(name: str) -> None:
     for dtype in (torch.float32, torch.float64):
         loss = build(name).to(dtype)
-        if dtype == torch.float64 and Triplets not in loss.accepts:
+        if dtype == torch.float64 and Triplets not in loss.accepted_types:
             continue
         inputs = a_selection(loss, dtype=dtype)
         expected = call(loss, *inputs).value

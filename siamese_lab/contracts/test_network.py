@@ -1,4 +1,4 @@
-"""The contract of a network: a backbone that states its features, every weight of which learns.
+"""The contract of a network: a backbone that states its features, and learns with every weight.
 
 Shapes: B images of C channels, H × W pixels, D embedding dimensions.
 """
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from siamese_lab import networks
-from siamese_lab.contracts.configs import check_config, composed
-from siamese_lab.networks.registry import registry
+from siamese_lab.contracts import check_config, composed
+from siamese_lab.networks.siamese import registry
 from siamese_lab.registry import options_of
 
 BY_TRAINING = {"channels", "image_size"}

@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamese_lab import losses, samplers
-from siamese_lab.batch import EveryTriplet, Selection, Triplets
-from siamese_lab.contracts.configs import check_config, composed
+from siamese_lab.batch import AllTriplets, Selection, Triplets
+from siamese_lab.contracts import check_config, composed
 from siamese_lab.registry import options_of
-from siamese_lab.samplers.registry import registry
+from siamese_lab.samplers.base import registry
 
 NAMES = samplers.available()
-LISTING = [name for name in NAMES if registry.classes[name].gives is Triplets]
+LISTING = [name for name in NAMES if registry.classes[name].triplet_type is Triplets]
 BY_TRAINING = {"seed", "images_per_class", "finite_only"}
 """Options that a run sets itself."""
 every_strategy = pytest.mark.parametrize("name", NAMES)
@@ -163,7 +163,7 @@ def test_a_loss_learns_from_what_it_selects(name: str) -> None:
     z_BD, labels_B = a_batch()
     z_BD.requires_grad_()
     selection = mined(build(name), z_BD.detach(), labels_B)
-    assert isinstance(selection.triplets, (Triplets, EveryTriplet))
+    assert isinstance(selection.triplets, (Triplets, AllTriplets))
     output = losses.build("triplet", soft=True)(selection, z_BD, labels_B)
     output.value.backward()
     assert z_BD.grad is not None and z_BD.grad.isfinite().all() and z_BD.grad.any()

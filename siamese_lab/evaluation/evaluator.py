@@ -104,7 +104,7 @@ class _EvaluationRun:
         network.to(fabric.device)
         self.table = datamodule.splits.test
         self.raw_ND = self.raw_embeddings("test images", self.table)
-        self.z_ND = network.direction(self.raw_ND)
+        self.z_ND = network.unit_vectors(self.raw_ND)
         self.labels_N = self.table.labels_N.to(fabric.device)
         self.evaluation = Evaluation(self.table, self.z_ND, seconds=stages.seconds)
 
@@ -115,7 +115,7 @@ class _EvaluationRun:
 
     def unit_vectors(self, name: str, table: Table) -> Tensor:
         """Return the network's embeddings of a table, scaled to unit norm."""
-        return self.network.direction(self.raw_embeddings(name, table))
+        return self.network.unit_vectors(self.raw_embeddings(name, table))
 
     def retrieve(self, distance: retrieval.Distance, k: Sequence[int], index: retrieval.Index) -> None:
         """Evaluate retrieval over all queries, and the retrieval results of each class."""

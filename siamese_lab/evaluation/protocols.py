@@ -15,7 +15,7 @@ from siamese_lab.evaluation.evaluation import ClassFigures, MetricValue, Protoco
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics import bootstrap, clustering, few_shot, health
 from siamese_lab.metrics.bootstrap_pairs import bounds_over_classes
-from siamese_lab.metrics.pairs import Pairs, pair_distances, sampled_pairs
+from siamese_lab.metrics.pairs import ImagePairs, pair_distances, sampled_pairs
 from siamese_lab.metrics.retrieval import Retrieval, per_class
 from siamese_lab.metrics.verification import Roc, best_threshold, report, roc
 
@@ -115,7 +115,7 @@ class DrawnPairs(NamedTuple):
 
     z_MD: Tensor
     labels_M: Tensor
-    pairs: Pairs
+    pairs: ImagePairs
 
 
 def draw_pairs(z_MD: Tensor, labels_M: Tensor, number: int, seed: int) -> DrawnPairs | None:
@@ -154,7 +154,9 @@ def sampled_verification(choose: DrawnPairs, decide: DrawnPairs, seed: int, stag
 def official_verification(official: OfficialPairs, z_MD: Tensor, seed: int, stages: Stages) -> VerificationResult:
     """Verify the official pairs of a data set's protocol."""
     labels_M = official.table.labels_N
-    choose, decide = (Pairs(each.first_M, each.second_M, each.same_M) for each in (official.choose, official.decide))
+    choose, decide = (
+        ImagePairs(each.first_M, each.second_M, each.same_M) for each in (official.choose, official.decide)
+    )
     return verification(
         f"Verification, {official.name.replace('_', ' ').capitalize()}",
         f"The {len(decide.same_N):,} official pairs are decided. The threshold is the best threshold of "

@@ -39,7 +39,7 @@ class Embedding(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return z_BD of a batch of images (B, C, H, W)."""
-        return self.network.direction(self.network(images))
+        return self.network.unit_vectors(self.network(images))
 
 
 def check_able(kind: Format) -> None:

@@ -170,7 +170,7 @@ class TrainedNetwork:
         """Return the embeddings of prepared images, in the form that `embed` returns."""
         with evaluating(self.network, self.fabric):
             raw_ND = self.network(self.fabric.to_device(prepared.images_NCHW))
-            return self.network.direction(raw_ND).cpu()
+            return self.network.unit_vectors(raw_ND).cpu()
 
 
 def build_local_datamodule(choices: Mapping[str, Any], folder: Path | None = None) -> DataModule:

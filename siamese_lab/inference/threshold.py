@@ -159,7 +159,7 @@ def sample_pair_distances(network: SiameseNetwork, datamodule: DataModule, fabri
         UserError: if the images give fewer than two pairs of each kind.
     """
     table = datamodule.splits.validation
-    z_ND = network.direction(embed(network, table, fabric))
+    z_ND = network.unit_vectors(embed(network, table, fabric))
     drawn = draw_pairs(z_ND, table.labels_N, NUM_PAIRS, seed=0)
     if drawn is None or len(drawn.pairs.same_N) < 4:
         raise UserError(

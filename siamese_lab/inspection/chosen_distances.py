@@ -53,7 +53,7 @@ def chosen_distances(sampler: Sampler, z_BD: Tensor, labels_B: Tensor, draws: in
     Raises:
         UserError: if the strategy returns no list of triplets, or draws is below 1.
     """
-    if sampler.gives is not Triplets:
+    if sampler.triplet_type is not Triplets:
         raise UserError(
             "This strategy uses every triplet, so it chooses no distances. Pass a strategy that selects triplets, "
             "such as semi_hard."

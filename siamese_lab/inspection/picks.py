@@ -67,7 +67,7 @@ def pick(samplers: Mapping[str, Sampler], z_BD: Tensor, labels_B: Tensor, pair: 
 
 def _counts(name: str, sampler: Sampler, z_BD: Tensor, labels_B: Tensor, pair: Pair, draws: int) -> Tensor:
     """Count how often the strategy picked each image of the batch."""
-    if sampler.gives is not Triplets or sampler.remembers:
+    if sampler.triplet_type is not Triplets or sampler.uses_memory:
         raise UserError(f"The sampler {name!r} does not pick single negatives from the batch alone.")
     count_B = torch.zeros(len(labels_B))
     for _ in range(draws):

@@ -1,7 +1,9 @@
-"""What is learnt from the selected triplets."""
+"""The losses over selected triplets, one file each, and their base class.
 
-from siamese_lab.losses.base import Loss, LossOutput
-from siamese_lab.losses.registry import available, build, register, registry
+The selection itself is in `siamese_lab.samplers`.
+"""
+
+from siamese_lab.losses.base import Loss, LossOutput, available, build, register, registry
 
 registry.discover(__name__, __path__)
 __all__ = ["Loss", "LossOutput", "available", "build", "register", "registry"]

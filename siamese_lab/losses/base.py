@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from siamese_lab.batch import NO_STATISTICS, PairDistances, Selection, Triplets
 from siamese_lab.errors import UserError
+from siamese_lab.registry import Registry
 
 Reduction = Literal["mean", "mean_active"]
 
@@ -28,7 +29,7 @@ class LossOutput(NamedTuple):
 
 
 class Reduced(NamedTuple):
-    """Terms reduced to a scalar, and what is known about them."""
+    """Terms, reduced to a scalar, and their statistics."""
 
     value: Tensor
     statistics: dict[str, Tensor]
@@ -47,12 +48,15 @@ class Loss(nn.Module, ABC):
         classes: number of training classes, for a loss that learns something about each; labels count from 0.
     """
 
-    accepts: tuple[type, ...] = (Triplets,)
-    """Kinds of triplets that the loss can learn from; a sampler `gives` one kind, and `all` gives `EveryTriplet`."""
-    of_unit_norm = True
-    """Whether embeddings must lie on the unit sphere."""
+    accepted_types: tuple[type, ...] = (Triplets,)
+    """Types of triplets that the loss can learn from.
+
+    A sampler states the type that it returns as `Sampler.triplet_type`; only `all` returns `AllTriplets`.
+    """
+    needs_unit_norm = True
+    """True if embeddings must have unit norm."""
     learning_rate: float | None = None
-    """Of the loss's own parameters; None is the network's."""
+    """Learning rate of the loss's own parameters; None uses the learning rate of the network."""
 
     def __init__(self, classes: int | None = None) -> None:
         super().__init__()
@@ -64,13 +68,19 @@ class Loss(nn.Module, ABC):
 
         Args:
             selection: the result of `Sampler.mine` for this batch.
-            z_BD: embeddings of the batch, with their gradient; of unit norm where `of_unit_norm`.
-            labels_B: int64 class labels, for losses that tell classes apart.
+            z_BD: embeddings of the batch, with their gradient; of unit norm if `needs_unit_norm`.
+            labels_B: int64 class labels, for losses that distinguish classes.
         """
 
 
+registry: Registry[Loss] = Registry("loss")
+register = registry.register
+available = registry.available
+build = registry.build
+
+
 def reduce(terms: Tensor, reduction: Reduction = "mean") -> Reduced:
-    """Return the mean over all terms or over those above 0, and the share of terms above 0; exactly 0 without any."""
+    """Return the mean over all terms or over the terms above 0, and the share above 0; exactly 0 without terms."""
     active = terms.detach() > 0
     count = active.sum().clamp_min(1) if reduction == "mean_active" else max(1, active.numel())
     return Reduced(terms.sum() / count, {"active_share": active.sum() / max(1, active.numel())})

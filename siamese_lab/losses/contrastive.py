@@ -1,8 +1,8 @@
-"""Contrastive loss: ½ d² of a pair of one class, ½ [m − d]₊² of a pair of two (Hadsell et al. 2006, CVPR, §2.1).
+"""Contrastive loss: ½ d² for a pair of one class, ½ [m − d]₊² for a pair of two (Hadsell et al. 2006, CVPR, §2.1).
 
-Here each triplet brings one pair of either kind: (anchor, positive) and (anchor, negative).
+Here each triplet contributes one pair of each kind: (anchor, positive) and (anchor, negative).
 
-Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
+Shapes: C candidates (the batch of B, then remembered images), D embedding dimensions, T (anchor, positive) pairs,
 M negatives per pair.
 """
 
@@ -13,19 +13,25 @@ from torch import Tensor
 
 from siamese_lab.batch import Selection
 from siamese_lab.errors import UserError
-from siamese_lab.losses.base import Loss, LossOutput, Reduction, check_reduction, reduce
-from siamese_lab.losses.pairs import pair_distances, plain
-from siamese_lab.losses.registry import register
+from siamese_lab.losses.base import Loss, LossOutput, Reduction, check_reduction, reduce, register
+from siamese_lab.losses.pairs import pair_distances, plain_distances
 
 
 @register("contrastive")
 class ContrastiveLoss(Loss):
-    """Mean over the 2·T·M pairs of all triplets; distances are plain.
+    """Computes the mean over the 2·T·M pairs of all triplets, with plain distances.
 
     Args:
-        margin: m, the distance (0…2) beyond which a negative is left alone.
+        margin: m, the distance (0…2) beyond which a negative contributes nothing.
         reduction: "mean" over all pairs, or "mean_active" over those with non-zero loss.
         **base: see `Loss`.
+
+    >>> import torch
+    >>> from siamese_lab.batch import Selection, Triplets
+    >>> z_BD = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6]])
+    >>> triplets = Triplets(torch.tensor([0]), torch.tensor([1]), torch.tensor([[2]]))
+    >>> round(float(ContrastiveLoss()(Selection(triplets, z_BD), z_BD).value), 3)
+    0.234
     """
 
     def __init__(self, margin: float = 1.0, reduction: Reduction = "mean", **base: Any) -> None:
@@ -42,4 +48,4 @@ class ContrastiveLoss(Loss):
         pull_T1 = pairs.d_ap_T1.square() / 2
         push_TM = (self.margin - pairs.d_an_TM).relu().square() / 2
         value, statistics = reduce(torch.stack([pull_T1.expand_as(push_TM), push_TM]), self.reduction)
-        return LossOutput(value, statistics, plain(pairs, "plain"))
+        return LossOutput(value, statistics, plain_distances(pairs, "plain"))

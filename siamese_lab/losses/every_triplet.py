@@ -1,8 +1,7 @@
-"""The sum of the triplet loss over every triplet of a batch, and its gradient, unlisted (Hermans et al. 2017, §2).
+"""The sum of the triplet loss over all triplets of a batch, and its gradient, without a list (Hermans et al. 2017, §2).
 
-With each of its positives an anchor meets all negatives in one pass over its row of distances. The gradient is taken on
-the way, tile by tile: what the terms of a row say about its distances, and from there about both embeddings, by two
-products.
+One pass over the row of distances compares an anchor and one of its positives with all negatives. The same pass
+computes the gradient, tile by tile: first by the distances, then by both embeddings, with two matrix products.
 
 Shapes: B images, D embedding dimensions, A anchors of a tile, K images of a class, R = K − 1.
 """
@@ -15,11 +14,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from siamese_lab import distances
-from siamese_lab.batch import EveryTriplet
+from siamese_lab.batch import AllTriplets
 
 
 class Terms(NamedTuple):
-    """What is summed: the terms of the triplet loss."""
+    """The options of the summed terms of the triplet loss."""
 
     margin: float
     soft: bool
@@ -27,10 +26,10 @@ class Terms(NamedTuple):
 
 
 class Total(NamedTuple):
-    """Over all triplets that are taken, each a scalar."""
+    """Sums over all triplets that are taken; each is a scalar."""
 
     sum: Tensor
-    """Of the loss; it back-propagates."""
+    """The sum of the loss; it back-propagates."""
     active: Tensor
     """float64: the number of terms above 0."""
     taken: Tensor
@@ -39,8 +38,8 @@ class Total(NamedTuple):
     """float64: the number of valid triplets."""
 
 
-def total(z_BD: Tensor, triplets: EveryTriplet, terms: Terms) -> Total:
-    """Sum the loss of every triplet; memory is O(B·D) beside a tile."""
+def total(z_BD: Tensor, triplets: AllTriplets, terms: Terms) -> Total:
+    """Sum the loss of all triplets; memory is O(B·D) and one tile."""
     with distances.full_float32(z_BD.device):
         positive_BR, valid_BR, own_BK, negatives_B, semi_hard = triplets
         sum_, active = _Sum.apply(z_BD.float(), positive_BR, valid_BR, own_BK, semi_hard, terms)
@@ -50,7 +49,7 @@ def total(z_BD: Tensor, triplets: EveryTriplet, terms: Terms) -> Total:
 
 
 class _Sum(torch.autograd.Function):
-    """The gradient is known as soon as the sum is, so the way back only scales it."""
+    """Computes the gradient together with the sum, so the backward pass only scales it."""
 
     @staticmethod
     def forward(
@@ -96,7 +95,7 @@ def _tile(
     semi_hard: bool,
     terms: Terms,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Sum and active terms of each row, and the gradient of the sum by the dot products; overwrites its first three."""
+    """Return sum and active terms of each row, and the gradient by the dot products; overwrite three inputs."""
     d_AB = s_AB.mul_(-2).add_(2).clamp_min_(0)
     if terms.distance == "plain":
         d_AB.sqrt_()
@@ -127,7 +126,7 @@ def _tile(
 
 
 def _hinge_terms(beyond_AB: Tensor, semi_hard: bool, margin: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Of [margin − beyond]₊ for beyond = d_an − d_ap: sum and number above 0 per row, and the slopes by d_an."""
+    """Return sum, number above 0 and slopes by d_an of [margin − beyond]₊ per row, with beyond = d_an − d_ap."""
     minus_AB = beyond_AB.sub_(margin)
     if semi_hard:
         torch.threshold_(minus_AB, -margin, 0.0)
@@ -138,7 +137,7 @@ def _hinge_terms(beyond_AB: Tensor, semi_hard: bool, margin: float) -> tuple[Ten
 
 
 def _soft_terms(beyond_AB: Tensor, semi_hard: bool, margin: float) -> tuple[Tensor, Tensor, Tensor]:
-    """The same of softplus(−beyond)."""
+    """Return sum, number above 0 and slopes of softplus(−beyond)."""
     taken_AB = beyond_AB < torch.inf
     if semi_hard:
         taken_AB &= (beyond_AB > 0) & (beyond_AB < margin)

@@ -1,8 +1,8 @@
 """Margin-based loss: [d_ap − β + α]₊ + [β − d_an + α]₊ (Wu et al. 2017, arXiv:1706.07567, §4).
 
-β is the distance that parts positives from negatives, and is learnt; α is how far from it they shall stay.
+β is the learned distance that separates positives from negatives; α is the margin on both sides of β.
 
-Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
+Shapes: C candidates (the batch of B, then remembered images), D embedding dimensions, T (anchor, positive) pairs,
 M negatives per pair.
 """
 
@@ -14,24 +14,30 @@ from torch import Tensor, nn
 from siamese_lab import distances
 from siamese_lab.batch import Selection
 from siamese_lab.errors import UserError
-from siamese_lab.losses.base import Loss, LossOutput, reduce
-from siamese_lab.losses.pairs import pair_distances, plain
-from siamese_lab.losses.registry import register
+from siamese_lab.losses.base import Loss, LossOutput, reduce, register
+from siamese_lab.losses.pairs import pair_distances, plain_distances
 
 
 @register("margin")
 class MarginLoss(Loss):
-    """Sum of both terms of all T·M triplets over the number of terms that are not 0; exactly 0 where all are.
+    """Divides the sum of both terms of all T·M triplets by the number of non-zero terms; exactly 0 if all terms are 0.
 
-    The statistics tell `beta_mean`, too.
+    The statistics also report `beta_mean`.
 
     Args:
         margin: α, in units of `distance`.
-        beta: where β starts, in units of `distance`.
-        beta_per_class: learn a β for the class of each anchor, which takes labels, rather than one for all.
+        beta: initial β, in units of `distance`.
+        beta_per_class: learn one β per class of the anchor, which needs labels, instead of one β for all classes.
         beta_lr: learning rate of β, to which no weight decay applies.
         distance: "plain" (0…2) or "squared" (0…4).
         **base: see `Loss`.
+
+    >>> import torch
+    >>> from siamese_lab.batch import Selection, Triplets
+    >>> z_BD = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6]])
+    >>> triplets = Triplets(torch.tensor([0]), torch.tensor([1]), torch.tensor([[2]]))
+    >>> round(float(MarginLoss()(Selection(triplets, z_BD), z_BD).value.detach()), 3)
+    0.768
     """
 
     def __init__(
@@ -63,17 +69,17 @@ class MarginLoss(Loss):
         self.beta = nn.Parameter(start)
 
     def forward(self, selection: Selection, z_BD: Tensor, labels_B: Tensor | None = None) -> LossOutput:
-        """Compute the loss of a batch; `labels_B` only matter to a β per class."""
+        """Compute the loss of a batch; only a β per class needs `labels_B`."""
         pairs = pair_distances(selection, z_BD, self.distance)
         beta_T1 = self.beta_of(selection.listed().anchor_T, labels_B)
         too_far_T1 = (pairs.d_ap_T1 - beta_T1 + self.margin).relu()
         too_near_TM = (beta_T1 - pairs.d_an_TM + self.margin).relu()
         value, statistics = reduce(torch.stack([too_far_T1.expand_as(too_near_TM), too_near_TM]), "mean_active")
         statistics["beta_mean"] = self.beta.detach().mean()
-        return LossOutput(value, statistics, plain(pairs, self.distance))
+        return LossOutput(value, statistics, plain_distances(pairs, self.distance))
 
     def beta_of(self, anchor_T: Tensor, labels_B: Tensor | None) -> Tensor:
-        """β of each anchor (T, 1), or the one of all (1, 1)."""
+        """Return β of each anchor (T, 1), or the common β (1, 1)."""
         if not self.beta_per_class:
             return self.beta.view(1, 1)
         if labels_B is None:

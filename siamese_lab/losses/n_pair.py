@@ -1,9 +1,9 @@
-"""N-pair loss: the positive against all negatives of its pair at once (Sohn 2016, NeurIPS, §3).
+"""N-pair loss: compares the positive with all negatives of its pair at once (Sohn 2016, NeurIPS, §3).
 
 Cross-entropy of −log(exp(s_ap/τ) / (exp(s_ap/τ) + Σ_M exp(s_an/τ))) = softplus(log Σ_M exp((s_an − s_ap)/τ)) over
-dot products s. The paper leaves embeddings as long as they come (τ = 1) and keeps them short by a penalty.
+dot products s. The paper does not normalize embeddings (τ = 1); an L2 penalty limits their norm.
 
-Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
+Shapes: C candidates (the batch of B, then remembered images), D embedding dimensions, T (anchor, positive) pairs,
 M negatives per pair.
 """
 
@@ -15,20 +15,26 @@ from torch import Tensor
 from siamese_lab import distances
 from siamese_lab.batch import PairDistances, Selection
 from siamese_lab.errors import UserError
-from siamese_lab.losses.base import Loss, LossOutput, reduce
+from siamese_lab.losses.base import Loss, LossOutput, reduce, register
 from siamese_lab.losses.pairs import pair_similarities
-from siamese_lab.losses.registry import register
 
 
 @register("n_pair")
 class NPairLoss(Loss):
-    """Mean over the T pairs of the cross-entropy of each, which is never quite 0.
+    """Computes the mean cross-entropy over the T pairs, which is always above 0.
 
     Args:
-        temperature: τ, by which dot products are divided.
-        l2_penalty: None takes unit-norm embeddings; a number takes embeddings of any length (`network.normalize=false`)
-            and adds that many times the mean of ‖z‖² over the batch.
+        temperature: τ, the divisor of the dot products.
+        l2_penalty: None expects unit-norm embeddings; a number allows any norm (`network.normalize=false`)
+            and adds this multiple of the mean of ‖z‖² over the batch.
         **base: see `Loss`.
+
+    >>> import torch
+    >>> from siamese_lab.batch import Selection, Triplets
+    >>> z_BD = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6]])
+    >>> triplets = Triplets(torch.tensor([0]), torch.tensor([1]), torch.tensor([[2]]))
+    >>> round(float(NPairLoss()(Selection(triplets, z_BD), z_BD).value), 3)
+    2.127
     """
 
     def __init__(self, temperature: float = 0.1, l2_penalty: float | None = None, **base: Any) -> None:
@@ -39,7 +45,7 @@ class NPairLoss(Loss):
             raise UserError(f"l2_penalty must be 0 or more, or null for unit-norm embeddings, but is {l2_penalty}.")
         self.temperature = temperature
         self.l2_penalty = l2_penalty
-        self.of_unit_norm = l2_penalty is None
+        self.needs_unit_norm = l2_penalty is None
 
     def forward(self, selection: Selection, z_BD: Tensor, labels_B: Tensor | None = None) -> LossOutput:
         """Compute the loss of a batch; an `l2_penalty` excludes remembered embeddings, which have unit norm."""

@@ -39,7 +39,7 @@ def pair_similarities(selection: Selection, z_BD: Tensor) -> PairSimilarities:
     return PairSimilarities(*_compare(selection, z_BD, distances.dot))
 
 
-def plain(pairs: PairDistances, kind: distances.Kind) -> PairDistances:
+def plain_distances(pairs: PairDistances, kind: distances.Kind) -> PairDistances:
     """Return plain distances without gradient from distances of any kind."""
     if kind == "plain":
         return PairDistances(*(each.detach() for each in pairs))

@@ -1,8 +1,8 @@
 """Triplet loss: [d_ap − d_an + m]₊ (Schroff et al. 2015, arXiv:1503.03832, §3.1), or its soft form.
 
-Hermans et al. (arXiv:1703.07737, §2) replace the hinge by softplus(d_ap − d_an), which never stops pulling.
+Hermans et al. (arXiv:1703.07737, §2) replace the hinge by softplus(d_ap − d_an), which always has a gradient.
 
-Shapes: C images (the batch of B, and what is remembered beside it), D embedding dimensions, T (anchor, positive) pairs,
+Shapes: C candidates (the batch of B, then remembered images), D embedding dimensions, T (anchor, positive) pairs,
 M negatives per pair.
 """
 
@@ -12,17 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamese_lab import distances
-from siamese_lab.batch import EveryTriplet, Selection, Triplets
+from siamese_lab.batch import AllTriplets, Selection, Triplets
 from siamese_lab.errors import UserError
 from siamese_lab.losses import every_triplet
-from siamese_lab.losses.base import Loss, LossOutput, Reduction, check_reduction, reduce
-from siamese_lab.losses.pairs import pair_distances, plain
-from siamese_lab.losses.registry import register
+from siamese_lab.losses.base import Loss, LossOutput, Reduction, check_reduction, reduce, register
+from siamese_lab.losses.pairs import pair_distances, plain_distances
 
 
 @register("triplet")
 class TripletLoss(Loss):
-    """Mean over all T·M triplets; no active triplet gives exactly 0, which still back-propagates.
+    """Computes the mean over all T·M triplets. Without an active triplet it is exactly 0 and still back-propagates.
 
     Args:
         margin: m, in units of `distance`; the soft form has none (semi-hard mining still takes its window from here).
@@ -30,9 +29,16 @@ class TripletLoss(Loss):
         distance: "plain" (0…2) or "squared" (0…4).
         reduction: "mean" over all triplets, or "mean_active" over those with non-zero loss.
         **base: see `Loss`.
+
+    >>> import torch
+    >>> from siamese_lab.batch import Selection, Triplets
+    >>> z_BD = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6]])
+    >>> triplets = Triplets(torch.tensor([0]), torch.tensor([1]), torch.tensor([[2]]))
+    >>> round(float(TripletLoss()(Selection(triplets, z_BD), z_BD).value), 3)
+    0.462
     """
 
-    accepts = (Triplets, EveryTriplet)
+    accepted_types = (Triplets, AllTriplets)
 
     def __init__(
         self,
@@ -53,12 +59,12 @@ class TripletLoss(Loss):
         self.reduction = reduction
 
     def forward(self, selection: Selection, z_BD: Tensor, labels_B: Tensor | None = None) -> LossOutput:
-        """Compute the loss of a batch, over the listed triplets or over every triplet."""
-        if isinstance(selection.triplets, EveryTriplet):
-            return self.over_every(z_BD, selection.triplets)
+        """Compute the loss of a batch, over the listed triplets or over all triplets."""
+        if isinstance(selection.triplets, AllTriplets):
+            return self.over_all(z_BD, selection.triplets)
         pairs = pair_distances(selection, z_BD, self.distance)
         value, statistics = reduce(self.terms(pairs.d_ap_T1 - pairs.d_an_TM), self.reduction)
-        return LossOutput(value, statistics, plain(pairs, self.distance))
+        return LossOutput(value, statistics, plain_distances(pairs, self.distance))
 
     def terms(self, excess_TM: Tensor) -> Tensor:
         """Compute the loss of each triplet from d_ap − d_an."""
@@ -66,10 +72,10 @@ class TripletLoss(Loss):
             return F.softplus(excess_TM)
         return (excess_TM + self.margin).relu()
 
-    def over_every(self, z_BD: Tensor, triplets: EveryTriplet) -> LossOutput:
-        """Return the chosen mean over every triplet, and both means as statistics.
+    def over_all(self, z_BD: Tensor, triplets: AllTriplets) -> LossOutput:
+        """Return the chosen mean over all triplets, and both means as statistics.
 
-        "mean" is over the triplets taken: all of them, or the semi-hard ones.
+        "mean" covers the triplets that are taken: all triplets, or the semi-hard triplets.
         """
         terms = every_triplet.Terms(self.margin, self.soft, self.distance)
         total = every_triplet.total(z_BD, triplets, terms)

@@ -1,4 +1,7 @@
-"""How good embeddings are: pure functions over tensors, with thin shells where state must be kept."""
+"""The measures of embeddings: pure functions over tensors, and thin torchmetrics classes where state is needed.
+
+Reports, plots and the choice of protocols are in `siamese_lab.evaluation`.
+"""
 
 from siamese_lab.metrics.registry import available, register
 from siamese_lab.metrics.retrieval_metrics import RetrievalMetrics

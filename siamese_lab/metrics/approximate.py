@@ -1,7 +1,7 @@
-"""Retrieval by an approximate index of faiss (Douze et al. 2024, arXiv:2401.08281), for those who ask for it.
+"""Retrieval by an approximate index of faiss (Douze et al. 2024, arXiv:2401.08281), as an option.
 
-The index is an inverted file: the gallery is parted into cells by k-means, and a query looks into those nearest to it.
-What it misses counts as not found, and others of the class profit from what it misses of other classes.
+The index is an inverted file: k-means divides the gallery into cells, and a query searches the nearest cells. Images
+that the index misses count as not found. Missed images of other classes improve the places of the query's class.
 
 Shapes: as in `ranking`; L images that the index gives for each query.
 """
@@ -17,26 +17,27 @@ from siamese_lab.metrics import ranking
 from siamese_lab.metrics.ranking import Places, Points, Queries
 
 FEWEST_IN_CELL = 39
-"""On average; below, faiss warns that its k-means is not to be trusted."""
+"""Minimum average number of images per cell; below it, faiss warns that its k-means is unreliable."""
 SHARE_PROBED = 1 / 8
-"""Of the cells."""
+"""Share of the cells that a query searches."""
 
 
 def places(
     images: Points, gallery: Points, labels_N: Tensor, gallery_labels_M: Tensor, queries: Queries, to_find: int
 ) -> tuple[str, Places]:
-    """The name of the index, and the places as `ranking.places` gives them, among what the index finds.
+    """Return the name of the index, and the places as in `ranking.places`, among the images that the index finds.
 
     Args:
-        images: whose rows the queries are; they are in the gallery if they are the gallery, to be left out by index.
-        gallery: what is searched.
-        labels_N: of the images.
-        gallery_labels_M: of the gallery.
-        queries: as `ranking.class_lists` gives them.
-        to_find: how many each query looks for at least.
+        images: images with the queries as rows. If they are the gallery, each query excludes itself by index.
+        gallery: images to search.
+        labels_N: labels of the images.
+        gallery_labels_M: labels of the gallery.
+        queries: the result of `ranking.class_lists`.
+        to_find: minimum number of images to find for each query.
 
     Raises:
-        UserError: if faiss is not installed, or an embedding is not finite.
+        ResourceError: if faiss is not installed.
+        UserError: if an embedding is not finite.
     """
     if not (images.finite_N.all() and gallery.finite_N.all()):
         raise UserError('index="faiss" needs finite embeddings, but some are not. index="exact" takes them.')
@@ -44,7 +45,7 @@ def places(
     within = images is gallery
     length = min(len(gallery.z_ND), max(int(queries.relevant_Q.max()), to_find) + int(within))
     length = -(-length // ranking.DEEPEST) * ranking.DEEPEST
-    found = ranking.room_for(queries)
+    found = ranking.empty_places(queries)
     for chosen in ranking.slices(len(queries.row_Q), ranking.tile_rows(8 * length, labels_N.device)):
         row_T = queries.row_Q[chosen]
         asking = images.part(row_T)
@@ -81,7 +82,7 @@ def _built(gallery: Points) -> tuple[str, Any]:
 
 
 def _search(index: Any, asking: Points, length: int) -> tuple[Tensor, Tensor]:
-    """The larger, the nearer, as in `ranking.similarities` up to what is the same for all of a row; and of which."""
+    """Return similarities, as in `ranking.similarities` up to a constant per row, and the indices of the images."""
     score, found = index.search(asking.z_ND.cpu().numpy(), length)
     s_TL, found_TL = (torch.from_numpy(each).to(asking.z_ND.device) for each in (score, found))
     if asking.length_N is not None:

@@ -1,9 +1,9 @@
-"""How sure a mean over images is: the bootstrap over their classes, which are what was sampled.
+"""The confidence interval of a mean over images: the bootstrap over classes, because classes were sampled.
 
-A class's images are alike, so they are drawn together (the cluster bootstrap; Davison & Hinkley 1997, §3.8), by
-`scipy.stats.bootstrap`. The interval is that of the percentiles: the bias-corrected one comes no nearer to its level on
-shares like Recall@1, and takes time as the square of the number of classes. Of few classes no bootstrap knows enough:
-of 10, a 95% interval holds the true mean nine times in ten.
+Images of a class are similar, so they are drawn together (the cluster bootstrap; Davison & Hinkley 1997, §3.8), by
+`scipy.stats.bootstrap`. The interval uses percentiles: the bias-corrected interval is no more accurate on shares
+like Recall@1, and its time grows with the square of the number of classes. With few classes every bootstrap is too
+narrow: with 10 classes, a 95% interval contains the true mean nine times in ten.
 
 Shapes: Q images, C classes.
 """
@@ -17,11 +17,11 @@ from torch import Tensor
 from siamese_lab.errors import UserError
 
 DRAWN_AT_ONCE = 2**22
-"""Classes: 32 MiB of indices, however many there are."""
+"""Number of classes drawn at once: 32 MiB of indices."""
 
 
 class Interval(NamedTuple):
-    """A mean, and the interval that holds what it estimates."""
+    """A mean and its confidence interval."""
 
     mean: float
     low: float
@@ -31,18 +31,18 @@ class Interval(NamedTuple):
 def over_classes(
     values_Q: Tensor, labels_Q: Tensor, *, seed: int = 0, resamples: int = 2000, level: float = 0.95
 ) -> Interval:
-    """The mean of the values, and its interval when classes are drawn anew, each with all its images.
+    """Compute the mean of the values and its interval over resampled classes, each with all its images.
 
     Args:
-        values_Q: of each image, such as whether its nearest is of its class.
-        labels_Q: its class; classes may be of any sizes.
-        seed: of the draws.
-        resamples: how often to draw as many classes as there are.
-        level: the share of such intervals that is to hold the true mean.
+        values_Q: a value of each image, such as 1 if its nearest image is of its class, else 0.
+        labels_Q: the class of each image; classes may have different sizes.
+        seed: seed of the draws.
+        resamples: number of resamples; each draws as many classes as there are.
+        level: confidence level of the interval.
 
     Raises:
-        ValueError: for shapes that do not match, a level or number that makes no interval, values that are not finite,
-            or fewer than 2 classes.
+        ValueError: if shapes do not match, `level` or `resamples` is out of range, or values are not finite.
+        UserError: if there are fewer than 2 classes.
     """
     _check(values_Q, labels_Q, resamples, level)
     _, class_Q = np.unique(labels_Q.cpu().numpy(), return_inverse=True)

@@ -1,7 +1,7 @@
-"""How sure figures of pairs are: the bootstrap over the classes that the pairs are of.
+"""Confidence intervals of figures of pairs: the bootstrap over the classes of the pairs.
 
-Pairs that share a class are not independent, so it is classes that are drawn anew, with replacement. A pair of one
-class then counts as often as that class was drawn, and a pair of two as often as the one times as often as the other
+Pairs that share a class are not independent, so classes are resampled with replacement. A pair of one class counts as
+often as its class was drawn. A pair of two classes counts as often as the product of both numbers of draws
 (Owen 2007, The pigeonhole bootstrap, doi:10.1214/07-AOAS122).
 
 Shapes: N pairs, M pairs after resampling, C classes, R resamples.
@@ -17,11 +17,11 @@ from torch import Tensor
 from siamese_lab.errors import UserError
 
 LEAST_SHARE = 0.9
-"""Of the resamples that must be able to tell a figure, for it to have an interval."""
+"""Minimum share of resamples in which a figure is defined, for the figure to have an interval."""
 
 
 class Bounds(NamedTuple):
-    """The ends of an interval; None where too few resamples can tell the figure."""
+    """The ends of an interval; None if the figure is undefined in too many resamples."""
 
     low: float | None
     high: float | None
@@ -37,23 +37,22 @@ def bounds_over_classes(
     level: float = 0.95,
     advance: Callable[[int], None] = lambda count: None,
 ) -> dict[str, Bounds]:
-    """The percentile intervals of figures of pairs.
+    """Compute percentile intervals of figures of pairs.
 
     Args:
-        measure: makes figures of the pairs at some indices (M,), in which a pair may come several times; NaN for what
-            these cannot tell.
+        measure: computes figures of the pairs at some indices (M,), which may repeat a pair; NaN for undefined figures.
         left_N: the class of the first image of each pair.
-        right_N: that of the second.
-        seed: of the resampling.
-        resamples: how often classes are drawn. Draws without pairs of both kinds are drawn again.
-        level: of the interval.
-        advance: is told of every resample.
+        right_N: the class of the second image of each pair.
+        seed: seed of the resampling.
+        resamples: number of resamples. Draws without pairs of both kinds are repeated.
+        level: confidence level of the interval.
+        advance: called with 1 after every resample.
 
     Returns:
-        For each figure of `measure` its interval.
+        The interval of each figure of `measure`.
 
     Raises:
-        UserError: if there are no pairs of both kinds.
+        UserError: unless there are pairs of both kinds.
     """
     left_N, right_N = left_N.cpu(), right_N.cpu()
     same_N = left_N == right_N
@@ -78,8 +77,8 @@ def bounds_over_classes(
 
 
 def _bounds(values: list[float], level: float) -> Bounds:
-    told = torch.tensor([value for value in values if not math.isnan(value)], dtype=torch.float64)
-    if len(told) < LEAST_SHARE * len(values):
+    defined = torch.tensor([value for value in values if not math.isnan(value)], dtype=torch.float64)
+    if len(defined) < LEAST_SHARE * len(values):
         return Bounds(None, None)
-    low, high = told.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)).tolist()
+    low, high = defined.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)).tolist()
     return Bounds(low, high)

@@ -11,7 +11,7 @@ from siamese_lab.metrics.retrieval import per_class, retrieve
 
 @register("class_recall")
 def class_recall(z_ND: Tensor, labels_N: Tensor) -> dict[str, Tensor]:
-    """Return the mean over classes of the share of queries whose nearest other image is of their class.
+    """Return the mean over classes of the share of queries with a nearest other image of their class.
 
     >>> import torch
     >>> z_ND = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [1.0, 0.2]]))

@@ -12,32 +12,32 @@ from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_s
 from torch import Tensor
 
 from siamese_lab.errors import UserError
-from siamese_lab.metrics.check_embeddings import check_embeddings
+from siamese_lab.metrics.health import check_embeddings
 
 
 class Clustering(NamedTuple):
-    """How much clusters and classes tell about one another."""
+    """The agreement of clusters and classes."""
 
     nmi: float
-    """Normalised mutual information, 0…1, by the mean of both entropies. Many small clusters raise it by chance."""
+    """Normalized mutual information, 0…1, by the mean of both entropies. Many small clusters raise it by chance."""
     ami: float
-    """Adjusted for chance: about 0 for random embeddings, 1 for perfect clusters (Vinh et al. 2010)."""
+    """Adjusted mutual information, 0…1: about 0 for random embeddings, 1 for perfect clusters (Vinh et al. 2010)."""
 
 
 def nmi_ami(z_ND: Tensor, labels_N: Tensor, seed: int = 0) -> Clustering:
-    """NMI and AMI of k-means with as many clusters as classes, by scikit-learn, on the CPU.
+    """Compute NMI and AMI of k-means with as many clusters as classes, by scikit-learn, on the CPU.
 
-    Lloyd's algorithm over all images until it stands still (not its mini-batch approximation, which ends elsewhere),
-    from one start of k-means++: seconds for 659 clusters of 13,180×128. torchmetrics has the same two scores, but its
+    Lloyd's algorithm runs over all images until it converges (the mini-batch approximation converges elsewhere), from
+    one start of k-means++: seconds for 659 clusters of 13,180×128. torchmetrics has the same two scores, but its
     AMI loops over pairs of classes and clusters in Python, in float32: minutes.
 
     Args:
         z_ND: unit-norm embeddings.
         labels_N: their classes.
-        seed: of the start.
+        seed: seed of the start.
 
     Raises:
-        UserError: for embeddings that are not finite, for a single class, and where every class has one image.
+        UserError: if an embedding is not finite, there is a single class, or every class has one image.
     """
     check_embeddings("Clustering", z_ND, labels_N)
     classes = len(labels_N.unique())

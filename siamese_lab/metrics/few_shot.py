@@ -1,11 +1,12 @@
-"""Few-shot classification: of which of some new classes is an image, given few images of each?
+"""Few-shot classification: assign an image to one of several new classes, given few images of each class.
 
-Two protocols, never to be mixed, as one network errs up to three times as often in the first (arXiv:1902.03477): Lake's
-twenty one-shot runs (characters of one alphabet, by two people), and episodes drawn at random from all classes.
+There are two protocols: Lake's twenty one-shot runs (characters of one alphabet, by two people), and episodes drawn at
+random from all classes. Their results must not be mixed, because a network errs up to three times as often in the first
+protocol (arXiv:1902.03477).
 
-An image is given to the class whose mean embedding is nearest (Snell et al. 2017, arXiv:1703.05175, §2.3), which with
-one shot is the nearest neighbour. A tie among n classes, its own among them, counts 1/n, as if it were broken by lot: a
-collapsed network scores chance.
+An image is assigned to the class with the nearest mean embedding (Snell et al. 2017, arXiv:1703.05175, §2.3). With one
+shot this is the nearest neighbor. A tie among n classes that includes the right class counts 1/n, so a collapsed
+network scores chance.
 
 Shapes: E episodes or runs, W ways, Q images to classify in each, I images of a class in an episode (known and to
 classify), N images, D embedding dimensions, C classes.
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.errors import UserError
-from siamese_lab.metrics.check_embeddings import check_embeddings, check_finite
+from siamese_lab.metrics.health import check_embeddings, check_finite
 
 TIE = 1e-6
 """Scores nearer than this are equal: a matrix product rounds equal rows differently in different places."""
@@ -30,35 +31,35 @@ CHUNK_CELLS = 2**20
 
 
 class OneShot(NamedTuple):
-    """Lake's runs."""
+    """The result of Lake's runs."""
 
     error: float
-    """The share of images that are given to a wrong class, averaged over the runs, 0…1."""
+    """The share of images that are assigned to a wrong class, averaged over the runs, 0…1."""
     error_E: Tensor
-    """Of each run; float64."""
+    """The error of each run; float64."""
 
 
 class Episodes(NamedTuple):
-    """Random episodes."""
+    """The result of random episodes."""
 
     accuracy: float
-    """Averaged over the episodes, 0…1."""
+    """The mean accuracy over the episodes, 0…1."""
     low: float
-    """Of its 95% interval, ± 1.96 standard errors over the episodes: how well these classes' accuracy is known."""
+    """Lower end of the 95% interval for these classes, ± 1.96 standard errors over the episodes."""
     high: float
     classes: int
-    """How many classes had enough images to be drawn from."""
+    """Number of classes with enough images to be drawn."""
     accuracy_E: Tensor
-    """Of each episode; float64."""
+    """The accuracy of each episode; float64."""
 
 
 def one_shot(known_EWD: Tensor, asked_EQD: Tensor, answer_EQ: Tensor) -> OneShot:
-    """The error over the twenty runs of Lake et al. 2015 (doi:10.1126/science.aab3050), 20 ways and images each.
+    """Compute the error over the runs of Lake et al. 2015 (doi:10.1126/science.aab3050), 20 ways and images each.
 
     Args:
         known_EWD: unit-norm embeddings of one image of each class.
-        asked_EQD: those of the images to classify.
-        answer_EQ: int64, 0…W − 1: whose class each is of.
+        asked_EQD: unit-norm embeddings of the images to classify.
+        answer_EQ: int64, 0…W − 1: the right class of each image.
 
     Raises:
         ValueError: for shapes that do not match.
@@ -78,11 +79,11 @@ def one_shot(known_EWD: Tensor, asked_EQD: Tensor, answer_EQ: Tensor) -> OneShot
 def episodes(
     z_ND: Tensor, labels_N: Tensor, ways: int, shots: int, queries: int = 15, number: int = 1000, seed: int = 0
 ) -> Episodes:
-    """The accuracy of N-way k-shot episodes, each of classes and images drawn anew, without repeats within it.
+    """Compute the accuracy of N-way k-shot episodes. Each draws classes and images without repetition.
 
     Args:
         z_ND: unit-norm embeddings.
-        labels_N: their classes. Those with fewer images than `shots` + `queries` are not drawn from.
+        labels_N: their classes. Classes with fewer images than `shots` + `queries` are not drawn.
         ways: classes of an episode.
         shots: images of each class that are known.
         queries: further images of each class that are classified.
@@ -120,7 +121,7 @@ def episodes(
 
 
 def share_right(known_EWD: Tensor, asked_EQD: Tensor, answer_EQ: Tensor) -> Tensor:
-    """Whether each image is given to its class, float64 (E, Q): 0, or 1 shared among the classes that tie."""
+    """Return 1/n for each image if its class is among the n nearest classes that tie, else 0; float64 (E, Q)."""
     with distances.full_float32(known_EWD.device):
         dot_EQW = asked_EQD.float() @ known_EWD.float().transpose(1, 2)
     score_EQW = dot_EQW - known_EWD.float().square().sum(2)[:, None] / 2  # falls as the distance rises
@@ -129,9 +130,9 @@ def share_right(known_EWD: Tensor, asked_EQD: Tensor, answer_EQ: Tensor) -> Tens
 
 
 def draw_distinct(size: Tensor, number: int, generator: torch.Generator) -> Tensor:
-    """`number` different integers 0…size − 1 for each size, in random order: (…) gives (…, number).
+    """Draw `number` different integers 0…size − 1 for each size, in random order: (…) gives (…, number).
 
-    All draws go side by side, and cost nothing more where sizes are great (Floyd's algorithm: Bentley & Floyd 1987).
+    All draws run in parallel, in a time that does not depend on the sizes (Floyd's algorithm: Bentley & Floyd 1987).
     """
     drawn = size.new_empty(*size.shape, number)
     for place in range(number):

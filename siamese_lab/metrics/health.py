@@ -1,4 +1,4 @@
-"""Whether embeddings make use of their sphere, or have collapsed.
+"""Embedding health: measures of how embeddings use the unit sphere, and checks for collapse and invalid numbers.
 
 Shapes: N images, D embedding dimensions, C classes, T rows of one tile.
 """
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.errors import UserError
-from siamese_lab.metrics.check_embeddings import check_embeddings
 
 COLLAPSED_BELOW = 0.05
 """Mean distance of two images; vectors that are spread evenly have √2."""
@@ -20,10 +19,10 @@ SHARPNESS = 2
 
 
 class Health(NamedTuple):
-    """How embeddings lie on the sphere."""
+    """The distribution of embeddings on the unit sphere."""
 
     mean_distance: float
-    """Of all pairs of images, 0…2."""
+    """The mean distance of all pairs of images, 0…2."""
     effective_rank: float
     """exp of the entropy of the singular values' shares, 1…D; not centred, so 1 if all are equal."""
     uniformity: float
@@ -31,11 +30,11 @@ class Health(NamedTuple):
     alignment: float
     """The mean d² of all pairs of one class, 0…4: the lower, the closer the classes."""
     collapsed: bool
-    """Whether the mean distance is below 0.05: hardly anything can be told apart."""
+    """True if the mean distance is below 0.05, so that images are hardly distinguishable."""
 
 
 def health(z_ND: Tensor, labels_N: Tensor) -> Health:
-    """All of these, over every pair, in tiles.
+    """Compute all measures over every pair, in tiles.
 
     Effective rank: Roy & Vetterli 2007 (EUSIPCO). Uniformity and alignment: Wang & Isola 2020 (arXiv:2005.10242), with
     t = 2 and α = 2.
@@ -60,7 +59,7 @@ def health(z_ND: Tensor, labels_N: Tensor) -> Health:
 
 
 def alignment(z_ND: Tensor, labels_N: Tensor) -> float:
-    """The mean squared distance of two images of one class, over all such pairs.
+    """Compute the mean squared distance over all pairs of images of one class.
 
     The squared distances of n vectors among one another sum up to n Σ‖z‖² − ‖Σz‖², so no pair is looked at.
 
@@ -78,7 +77,7 @@ def alignment(z_ND: Tensor, labels_N: Tensor) -> float:
 
 
 def effective_rank(z_ND: Tensor) -> float:
-    """exp of the entropy of the singular values, each as a share of their sum; by the D×D Gram matrix, in float64."""
+    """Compute exp of the entropy of the singular values as shares of their sum, by the D×D Gram matrix in float64."""
     z_ND = z_ND.double()
     singular_D = torch.linalg.eigvalsh(z_ND.T @ z_ND).clamp_min(0).sqrt()
     share_D = singular_D / singular_D.sum()
@@ -86,7 +85,7 @@ def effective_rank(z_ND: Tensor) -> float:
 
 
 def _over_all_pairs(z_ND: Tensor) -> tuple[float, float]:
-    """The mean distance and the uniformity: each tile of images with itself and, counted twice, with all later ones."""
+    """Compute mean distance and uniformity: each tile of images with itself and, twice, with all later images."""
     images = len(z_ND)
     distance = potential = 0.0
     with distances.full_float32(z_ND.device):
@@ -102,3 +101,24 @@ def _over_all_pairs(z_ND: Tensor) -> tuple[float, float]:
 
 def _potential(squared: Tensor) -> Tensor:
     return (-SHARPNESS * squared).exp()
+
+
+def check_embeddings(what: str, z_ND: Tensor, labels_N: Tensor) -> None:
+    """Raise ValueError, about `what`, unless each embedding has one label, and UserError unless all are finite."""
+    if z_ND.ndim != 2 or labels_N.shape != z_ND.shape[:1]:
+        raise ValueError(
+            f"{what} expects embeddings (N, D) and labels (N,), "
+            f"but got {tuple(z_ND.shape)} and {tuple(labels_N.shape)}."
+        )
+    check_finite(z_ND)
+
+
+def check_finite(z_ND: Tensor) -> None:
+    """Raise UserError if an embedding is NaN or infinite; the message names the first such image."""
+    finite_N = z_ND.isfinite().all(1)
+    if not finite_N.all():
+        raise UserError(
+            f"{int((~finite_N).sum()):,} of {len(z_ND):,} embeddings are not finite, the first of them that of image "
+            f"{int((~finite_N).int().argmax())}. The network has diverged: train it with a smaller learning rate, or "
+            "evaluate an earlier checkpoint."
+        )

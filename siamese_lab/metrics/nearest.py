@@ -1,4 +1,4 @@
-"""The nearest images of a gallery, to be looked at.
+"""Search for the nearest images of a gallery.
 
 Shapes: Q queries, M images of the gallery, k nearest, D dimensions, T queries of a tile.
 """
@@ -14,12 +14,12 @@ from siamese_lab.metrics.ranking import Distance
 
 
 class Nearest(NamedTuple):
-    """The k nearest, the nearest first; equally near ones in any order."""
+    """The k nearest images, nearest first; equally near images in any order."""
 
     index_Qk: Tensor
-    """int64: which of the gallery."""
+    """int64: indices of the gallery."""
     distance_Qk: Tensor
-    """float32: ‖q − g‖, of the directions, 0…2, where cosines were compared."""
+    """float32: ‖q − g‖; for cosine the distance of the unit vectors, 0…2."""
 
 
 def nearest(
@@ -34,10 +34,10 @@ def nearest(
 
     Args:
         z_QD: embeddings.
-        gallery_z_MD: what to search; embeddings that are not finite come last.
-        k: how many to find.
-        leave_out_Q: which of the gallery is the query itself, if it is in there.
-        distance: what the nearest is judged by.
+        gallery_z_MD: embeddings to search; embeddings that are not finite come last.
+        k: number of images to find.
+        leave_out_Q: the index of each query in the gallery, if queries are in the gallery.
+        distance: the distance to compare by.
 
     Raises:
         ValueError: for shapes that do not match.

@@ -1,4 +1,4 @@
-"""Pairs of images: their distances, and pairs drawn from a set that has no official ones.
+"""Pairs of images: their distances, and a random draw of pairs for sets without official pairs.
 
 Shapes: N pairs, M images, D embedding dimensions, C classes.
 """
@@ -10,25 +10,25 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.errors import UserError
-from siamese_lab.metrics.check_embeddings import check_finite
+from siamese_lab.metrics.health import check_finite
 
 CHUNK_CELLS = 2**20
 """Numbers of one side's embeddings gathered at once: 4 MiB."""
 
 
-class Pairs(NamedTuple):
+class ImagePairs(NamedTuple):
     """Pairs of images, as rows of a table of embeddings."""
 
     left_N: Tensor
-    """int64."""
+    """int64: rows of the first images."""
     right_N: Tensor
     """int64."""
     same_N: Tensor
-    """bool: whether both are of one class."""
+    """bool: True if both images are of one class."""
 
 
-def pair_distances(z_MD: Tensor, pairs: Pairs) -> Tensor:
-    """The plain distance, 0…2, of each pair: float32 (N,).
+def pair_distances(z_MD: Tensor, pairs: ImagePairs) -> Tensor:
+    """Compute the plain distance, 0…2, of each pair: float32 (N,).
 
     Args:
         z_MD: unit-norm embeddings.
@@ -46,16 +46,16 @@ def pair_distances(z_MD: Tensor, pairs: Pairs) -> Tensor:
     return torch.cat([distances.rowwise(z_MD[left], z_MD[right]).float() for left, right in zip(*sides, strict=True)])
 
 
-def sampled_pairs(labels_M: Tensor, number: int, seed: int = 0) -> Pairs:
-    """As many pairs of one class as of two, each drawn uniformly from all pairs of its kind, none twice.
+def sampled_pairs(labels_M: Tensor, number: int, seed: int = 0) -> ImagePairs:
+    """Draw equal numbers of pairs of one class and of two classes, uniformly and without repetition.
 
     Args:
         labels_M: the classes of the images.
-        number: of pairs in all, even.
-        seed: of the draw, which is the same on every device.
+        number: total number of pairs, even.
+        seed: seed of the draw, which is the same on every device.
 
     Returns:
-        On the CPU; those of one class first.
+        The pairs, on the CPU; pairs of one class come first.
 
     Raises:
         UserError: for an odd number, for less than 2, and for more pairs of a kind than there are.
@@ -71,11 +71,11 @@ def sampled_pairs(labels_M: Tensor, number: int, seed: int = 0) -> Pairs:
     same = _drawn("one class", place_M + 1, next_class_M, each, generator)
     different = _drawn("two classes", next_class_M, torch.full_like(place_M, len(order_M)), each, generator)
     left_N, right_N = (order_M[torch.cat(parts)] for parts in zip(same, different, strict=True))
-    return Pairs(left_N, right_N, torch.arange(number) < each)
+    return ImagePairs(left_N, right_N, torch.arange(number) < each)
 
 
 def _drawn(kind: str, first_M: Tensor, end_M: Tensor, number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Pairs, none twice, of a place and one of the places first…end − 1 that may be its partner."""
+    """Draw distinct pairs of a place and one of its possible partners, the places first…end − 1."""
     partners_M = end_M - first_M
     upto_M = partners_M.cumsum(0)
     available = int(upto_M[-1]) if len(upto_M) else 0
@@ -89,7 +89,7 @@ def _drawn(kind: str, first_M: Tensor, end_M: Tensor, number: int, generator: to
 
 
 def distinct_integers(number: int, below: int, generator: torch.Generator) -> Tensor:
-    """`number` different integers 0…below − 1, each such set as probable as any other, in no time for few of many."""
+    """Draw `number` different integers 0…below − 1, every set with equal probability, fast if `number` is small."""
     if 2 * number >= below:
         return torch.randperm(below, generator=generator)[:number]
     drawn = torch.empty(0, dtype=torch.int64)

@@ -1,16 +1,16 @@
-"""Where the images of a query's own class stand among all others: exact, tile by tile, never an N×N matrix.
+"""The exact places of the images of a query's own class among all others, tile by tile, without an N×N matrix.
 
 The place of the j-th nearest image of the class is j plus the number of images of other classes that come before it.
-The figures need those places alone that are no farther than R, and the first. So most of a row is never sorted: the
-largest similarity of each block of a row bounds from below how many images of other classes come before, hence how
-many of the class can stand within R; the few others that come before the last of these are picked out and counted.
+The figures need only the places up to R, and the first place. So most of a row is never sorted. The largest similarity
+of each block of a row gives a lower bound of how many images of other classes come before. This bounds how many images
+of the class have places up to R. Only the images of other classes before the last of these are selected and counted.
 
-Ties count against the model: an image of the class stands behind every image of another class that is as near, and
-similarities within `TIE` are as near, since a matrix product rounds equal rows differently in different places. An
-embedding that is not finite is never found, finds nothing, and stands before all images of other classes than its own.
+Ties count against the model: an image of the class is placed after every image of another class at the same distance.
+Similarities within `TIE` count as equal, because a matrix product rounds equal rows differently in different places. An
+embedding that is not finite is never found, finds nothing, and comes before all images of other classes than its own.
 
-Shapes: N images, M of the gallery, Q of those that are queries, T queries of a tile, J images of the query's class,
-B blocks of a row, H images of other classes picked out, D dimensions.
+Shapes: N images, M of the gallery, Q queries among the images, T queries of a tile, J images of the query's class,
+B blocks of a row, H selected images of other classes, D dimensions.
 """
 
 from collections.abc import Iterator
@@ -23,32 +23,32 @@ from torch import Tensor
 from siamese_lab import distances
 
 TIE = 1e-6
-"""Of cosines, and of ½d² times the squared length of the longer of the two embeddings."""
+"""Tolerance of cosines; for ½d² it is multiplied by the larger squared norm of the two embeddings."""
 TILE_ENTRIES = {"cpu": 2**24, "cuda": 2**26}
-"""Similarities held at once: 64 MiB at most. The product takes most of the time, and wants many rows."""
+"""Number of similarities in memory at once: 64 MiB at most. The product takes most of the time and needs many rows."""
 COUNTED_ENTRIES = {"cpu": 2**22, "cuda": 2**26}
-"""Of a tile, those looked at together: what is picked out for large classes takes several times their memory."""
+"""Number of similarities counted at once: the selection for large classes takes several times their memory."""
 MOST_ROWS = {"cpu": 256, "cuda": 4096}
-"""Of a tile: the product of more is no faster, and the memory not in the cache."""
+"""Maximum number of rows of a tile: more rows are not faster and exceed the cache."""
 ALIGNED = 64
-"""The columns of a tile are a multiple of it: the product is a third slower into rows that begin anywhere."""
+"""Divisor of the number of columns of a tile: products into unaligned rows are a third slower."""
 DEEPEST = 16
-"""The most similarities of a block."""
+"""Maximum number of similarities of a block."""
 UNIT = 1e-5
-"""Embeddings whose length is so near to 1 need no division."""
+"""Tolerance of norm 1, within which embeddings are not divided by their norm."""
 NEVER = torch.iinfo(torch.int32).max
-"""The place of what is not found."""
+"""The place of an image that is not found."""
 
 Distance = Literal["cosine", "euclidean"]
 
 
 class Points(NamedTuple):
-    """Embeddings, ready to be compared."""
+    """Embeddings, prepared for comparison."""
 
     z_ND: Tensor
     """float32, of unit length for cosines."""
     length_N: Tensor | None
-    """For Euclidean distances; None for cosines."""
+    """Norms, for Euclidean distances; None for cosines."""
     finite_N: Tensor
     """bool."""
 
@@ -59,14 +59,14 @@ class Points(NamedTuple):
 
 
 class Queries(NamedTuple):
-    """Which of the images are queries, and where the gallery's images of their classes are listed."""
+    """The queries, and the positions of their classes in the sorted gallery."""
 
     row_Q: Tensor
-    """int64: which of the images."""
+    """int64: rows of the images."""
     start_Q: Tensor
-    """int64: where in `order_M` the class begins."""
+    """int64: position in `order_M` where the class begins."""
     count_Q: Tensor
-    """int64: how many follow, the query itself among them if it is in the gallery."""
+    """int64: number of images of the class, including the query if it is in the gallery."""
     relevant_Q: Tensor
     """int64: R, without the query itself; at least 1."""
 
@@ -76,38 +76,38 @@ class Queries(NamedTuple):
 
 
 class Places(NamedTuple):
-    """What the figures of each query are made of."""
+    """The components of the figures of each query."""
 
     first_Q: Tensor
     """int32: the place, from 1, of the nearest image of the class; NEVER where there is none."""
     found_Q: Tensor
     """int32: images of the class among the R nearest."""
     precision_Q: Tensor
-    """float64 where there is such: the sum of the precisions at their places."""
+    """float64 if the device has it: the sum of the precisions at these places."""
 
     def write(self, chosen: slice, found: "Places") -> None:
-        """What some of the queries found."""
+        """Store the places that some of the queries found."""
         for each_Q, found_T in zip(self, found, strict=True):
             each_Q[chosen] = found_T
 
 
 def summed_in(device: torch.device) -> torch.dtype:
-    """float64, so that the order of the images does not show; Apple's GPUs have none."""
+    """Return float64, so that the order of the images has no effect; Apple's GPUs support only float32."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def room_for(queries: Queries) -> Places:
-    """Places yet to be written.
+def empty_places(queries: Queries) -> Places:
+    """Allocate places for all queries before the first tile.
 
-    Made before the first tile: small tensors kept from each would lie scattered between the large ones that it frees,
-    whose memory then fits no others, and the more tiles, the more of it.
+    Small tensors kept from each tile would lie between the large tensors that it frees. That memory could not be
+    reused, and its amount would grow with the number of tiles.
     """
     kinds = torch.int32, torch.int32, summed_in(queries.row_Q.device)
     return Places(*(torch.empty_like(queries.row_Q, dtype=kind) for kind in kinds))
 
 
 def points(z_ND: Tensor, distance: Distance) -> Points:
-    """Embeddings of any kind as float32, copied only where they must be."""
+    """Prepare embeddings as float32, with a copy only if necessary."""
     z_ND = z_ND.detach().float()
     length_N = torch.linalg.vector_norm(z_ND, dim=1)
     finite_N = length_N.isfinite()
@@ -119,7 +119,7 @@ def points(z_ND: Tensor, distance: Distance) -> Points:
 
 
 def similarities(queries: Points, gallery: Points, out_TM: Tensor) -> Tensor:
-    """The larger, the nearer: cosines, or q·g − ½‖g‖², which is ½‖q‖² − ½d²."""
+    """Compute similarities, larger for nearer images: cosines, or q·g − ½‖g‖², which is ½‖q‖² − ½d²."""
     with distances.full_float32(out_TM.device):
         if gallery.length_N is None:
             return torch.mm(queries.z_ND, gallery.z_ND.T, out=out_TM)
@@ -127,7 +127,7 @@ def similarities(queries: Points, gallery: Points, out_TM: Tensor) -> Tensor:
 
 
 def class_lists(labels_N: Tensor, gallery_labels_M: Tensor, within: bool) -> tuple[Tensor, Queries]:
-    """The gallery's images class after class, `order_M`, and the queries, those of the smallest classes first."""
+    """Return the gallery sorted by class, `order_M`, and the queries, smallest classes first."""
     order_M = gallery_labels_M.argsort(stable=True)
     sorted_M = gallery_labels_M[order_M]
     start_N = torch.searchsorted(sorted_M, labels_N)
@@ -139,13 +139,13 @@ def class_lists(labels_N: Tensor, gallery_labels_M: Tensor, within: bool) -> tup
 
 
 def places(images: Points, gallery: Points, order_M: Tensor, queries: Queries) -> Places:
-    """The places of each query's class, in the order of the queries.
+    """Compute the places of each query's class, in the order of the queries.
 
     Args:
-        images: whose rows the queries are; if they are the gallery, a query is left out of it by index.
-        gallery: what is searched.
-        order_M: its images class after class.
-        queries: as `class_lists` gives them.
+        images: images with the queries as rows. If they are the gallery, each query excludes itself by index.
+        gallery: images to search.
+        order_M: images of the gallery, sorted by class.
+        queries: the result of `class_lists`.
     """
     within = images is gallery
     size, device = len(order_M), order_M.device
@@ -155,7 +155,7 @@ def places(images: Points, gallery: Points, order_M: Tensor, queries: Queries) -
     counted_rows = distances.tile_rows(columns + 8 * largest, device, COUNTED_ENTRIES)
     buffer_TM = torch.empty(rows, columns, device=device)
     lost_L = (~gallery.finite_N).nonzero().squeeze(1)
-    found = room_for(queries)
+    found = empty_places(queries)
     for chosen in slices(len(queries.row_Q), rows):
         part = queries.part(chosen)
         asking = images.part(part.row_Q)
@@ -171,13 +171,13 @@ def places(images: Points, gallery: Points, order_M: Tensor, queries: Queries) -
 
 
 def tile_rows(entries: int, device: torch.device) -> int:
-    """How many rows of a tile to hold at once."""
+    """Return the number of rows of a tile."""
     most = MOST_ROWS.get(device.type, MOST_ROWS["cpu"])
     return min(most, distances.tile_rows(entries, device, TILE_ENTRIES))
 
 
 def slices(total: int, length: int) -> Iterator[slice]:
-    """So many at a time."""
+    """Yield slices of at most `length` up to `total`."""
     return (slice(start, min(start + length, total)) for start in range(0, total, length))
 
 
@@ -206,18 +206,18 @@ def take_own(s_TM: Tensor, asking: Points, gallery: Points, order_M: Tensor, que
 
 
 def ties(asking: Points, gallery: Points, index_TJ: Tensor) -> Tensor | float:
-    """How far below the similarity of a query and an image of the gallery another one is still as near."""
+    """Return the difference up to which similarities of a query count as equal."""
     if asking.length_N is None or gallery.length_N is None:
         return TIE
     return TIE * torch.maximum(asking.length_N[:, None], gallery.length_N[index_TJ]).square()
 
 
 def placed(s_TM: Tensor, bar_TJ: Tensor, relevant_T: Tensor) -> Places:
-    """The places of a tile, which is overwritten.
+    """Compute the places of a tile, and overwrite the tile.
 
     Args:
         s_TM: similarities of the images of other classes, −inf for all else; a multiple of `DEEPEST` columns.
-        bar_TJ: as `take_own` returns them.
+        bar_TJ: the result of `take_own`.
         relevant_T: R.
     """
     relevant_T = relevant_T.int()
@@ -238,16 +238,16 @@ def placed(s_TM: Tensor, bar_TJ: Tensor, relevant_T: Tensor) -> Places:
 
 
 def how_many_can_stand_within(s_TM: Tensor, bar_TJ: Tensor, relevant_T: Tensor) -> Tensor:
-    """An upper bound of how many of the class stand within R, int32: by bisection, on the largest of each block."""
+    """Return an upper bound of the images of the class with places up to R, int32, by bisection on block maxima."""
     depth = _depth(bar_TJ.shape[1], s_TM.shape[1])
     block_TB = s_TM.view(len(s_TM), depth, -1).amax(1) if depth > 1 else s_TM
-    spare_TB = torch.empty_like(block_TB)
+    scratch_TB = torch.empty_like(block_TB)
     surely_T = torch.zeros_like(relevant_T)
     at_most_T = (bar_TJ > -torch.inf).sum(1, dtype=torch.int32)
     for _ in range(int(at_most_T.max()).bit_length()):
         tried_T = (surely_T + at_most_T + 1) // 2
         bar_T1 = bar_TJ.gather(1, (tried_T.long() - 1).clamp_min_(0)[:, None])
-        ahead_T = torch.ge(block_TB, bar_T1, out=spare_TB).sum(1)
+        ahead_T = torch.ge(block_TB, bar_T1, out=scratch_TB).sum(1)
         can_T = tried_T + ahead_T <= relevant_T
         surely_T = torch.where(can_T, tried_T, surely_T)
         at_most_T = torch.where(can_T, at_most_T, tried_T - 1)
@@ -255,12 +255,12 @@ def how_many_can_stand_within(s_TM: Tensor, bar_TJ: Tensor, relevant_T: Tensor) 
 
 
 def _depth(own: int, columns: int) -> int:
-    """A power of 2, the smaller the larger the classes are: else every block would hold an image within reach."""
+    """Return the size of a block, a power of 2; small for large classes, or else every block holds a match."""
     return min(DEEPEST, 1 << max(0, (columns // max(1, own)).bit_length() - 1))
 
 
 def count_reaching(s_TM: Tensor, bar_TJ: Tensor, within_T: Tensor) -> Tensor:
-    """For the first `within_T` bars of each row, how many similarities reach them; int32, without meaning beyond."""
+    """Count the similarities that reach each of the first `within_T` bars of a row; int32, arbitrary for later bars."""
     rows, columns = s_TM.shape
     last_T1 = (within_T.long() - 1).clamp_min_(0)[:, None]
     lowest_T1 = torch.where(within_T[:, None] > 0, bar_TJ.gather(1, last_T1), torch.inf)
@@ -277,7 +277,7 @@ def count_reaching(s_TM: Tensor, bar_TJ: Tensor, within_T: Tensor) -> Tensor:
 
 
 def where_reached(s_TM: Tensor, bar_T1: Tensor) -> Tensor:
-    """The cells of a tile, counted row after row, that reach their row's bar; int64, ascending."""
+    """Return the flat indices of the cells of a tile that reach the bar of their row; int64, ascending."""
     if s_TM.device.type != "cpu":
         return (s_TM >= bar_T1).view(-1).nonzero().squeeze(1)
     # Four times as fast as torch on a CPU.
@@ -285,7 +285,7 @@ def where_reached(s_TM: Tensor, bar_T1: Tensor) -> Tensor:
 
 
 def ascending(x_TH: Tensor) -> Tensor:
-    """Sorted rows; on a CPU the rows themselves are, by numpy, which is five times as fast as torch."""
+    """Sort rows; on a CPU in place by numpy, which is five times as fast as torch."""
     if x_TH.device.type != "cpu":
         return x_TH.sort(1).values
     x_TH.numpy().sort(axis=1)
@@ -293,5 +293,5 @@ def ascending(x_TH: Tensor) -> Tensor:
 
 
 def descending(x_TH: Tensor) -> Tensor:
-    """The same from the largest to the smallest."""
+    """Sort rows from the largest to the smallest."""
     return ascending(x_TH.neg_()).neg_()

@@ -1,4 +1,4 @@
-"""Metrics that a run computes beside retrieval, by name: `metrics.extra=[NAME]`.
+"""The extra metrics of a run, by name: `metrics.extra=[NAME]`.
 
 Shapes: N images, D embedding dimensions.
 """
@@ -19,7 +19,7 @@ _metrics: dict[str, Metric] = {}
 
 
 def register(name: str) -> Callable[[Metric], Metric]:
-    """Enter the decorated function under `name`.
+    """Register the decorated function as `name`.
 
     Raises:
         UserError: if another metric has that name.

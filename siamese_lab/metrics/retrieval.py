@@ -1,7 +1,7 @@
-"""Retrieval: where do the images of the query's class stand among all others, from the nearest to the farthest?
+"""Retrieval: the places of the images of a query's class among all others, from the nearest to the farthest.
 
 Recall@K, R-Precision and MAP@R as Musgrave et al. 2020 (arXiv:2003.08505, §3.2) define them, and the mean reciprocal
-rank. How the images are ordered, and what ties and embeddings that are not finite do, `ranking` says.
+rank. `ranking` documents the order of the images, ties, and embeddings that are not finite.
 
 Shapes: N images, M of the gallery, Q of the images that are queries, K numbers k, C classes, D dimensions.
 """
@@ -23,12 +23,12 @@ Index = Literal["exact", "faiss"]
 
 
 class Retrieval(NamedTuple):
-    """What each query found."""
+    """The result of each query."""
 
     query_Q: Tensor
-    """int64, ascending: which of the images. One whose class has no other in the gallery is a distractor, no query."""
+    """int64, ascending: rows of the images. An image without another of its class in the gallery is no query."""
     hit_QK: Tensor
-    """bool: whether an image of the class is among the k nearest."""
+    """bool: True if an image of the class is among the k nearest."""
     r_precision_Q: Tensor
     """float32, 0…1: the share of images of the class among the R nearest; there are R in the gallery."""
     average_precision_Q: Tensor
@@ -36,12 +36,12 @@ class Retrieval(NamedTuple):
     reciprocal_rank_Q: Tensor
     """float32, 0…1: 1 over the place of the nearest image of the class."""
     k: tuple[int, ...]
-    """What the columns of `hit_QK` stand for."""
+    """The k of each column of `hit_QK`."""
     index: str = "exact"  # type: ignore[assignment]  # hides tuple.index
-    """Or the approximate index that was searched."""
+    """The index that was searched: "exact" or the name of an approximate index."""
 
     def values(self) -> dict[str, Tensor]:
-        """What each query contributes to each figure, float32 (Q,): recall@1, …, r_precision, map@r, mrr."""
+        """Return the contribution of each query to each figure, float32 (Q,): recall@1, …, r_precision, map@r, mrr."""
         hits = {f"recall@{k}": hit_Q.float() for k, hit_Q in zip(self.k, self.hit_QK.unbind(1), strict=True)}
         return hits | {
             "r_precision": self.r_precision_Q,
@@ -50,7 +50,7 @@ class Retrieval(NamedTuple):
         }
 
     def figures(self) -> dict[str, Tensor]:
-        """The means of these over the queries: float32 scalars in 0…1."""
+        """Return the means of the values over the queries: float32 scalars in 0…1."""
         return {
             name: value_Q.mean(dtype=ranking.summed_in(value_Q.device)).float()
             for name, value_Q in self.values().items()
@@ -67,17 +67,17 @@ def retrieve(
     distance: Distance = "cosine",
     index: Index = "exact",
 ) -> Retrieval:
-    """Find, for each image, the others of its class among all others, or those of its class in a gallery.
+    """Find, for each image, the images of its class among all other images or in a gallery.
 
     Args:
-        z_ND: embeddings of any length and precision; they are compared in float32.
+        z_ND: embeddings of any norm and precision; they are compared in float32.
         labels_N: their classes.
-        k: the K's of Recall@K, each at least 1 and no more than there are images to find.
-        gallery_z_MD: what to search; None searches the images themselves, from which the query is removed by index.
+        k: the K's of Recall@K, each at least 1 and at most the number of images to find.
+        gallery_z_MD: embeddings to search; None searches the images themselves, without the query.
         gallery_labels_M: the classes of the gallery.
-        distance: "cosine", or "euclidean" for embeddings whose length has a meaning.
+        distance: "cosine", or "euclidean" for embeddings with a meaningful norm.
         index: "faiss" searches an approximate index, which needs the package faiss: images that it misses count as
-            not found, and as not in the way, so the figures may err either way. It is told in the result.
+            not found and not as ahead of others, so figures may be too low or too high. The result names the index.
 
     Raises:
         ValueError: for shapes that do not match.
@@ -114,23 +114,23 @@ def retrieve(
 def recall_at_k(
     z_ND: Tensor, labels_N: Tensor, k: Sequence[int] = KS, *, distance: Distance = "cosine"
 ) -> dict[int, Tensor]:
-    """Recall@K: the share of queries with at least one image of their class among their K nearest others; by K."""
+    """Compute Recall@K by K: the share of queries with an image of their class among their K nearest others."""
     found = retrieve(z_ND, labels_N, k, distance=distance)
     return {K: found.figures()[f"recall@{K}"] for K in found.k}
 
 
 def r_precision(z_ND: Tensor, labels_N: Tensor, *, distance: Distance = "cosine") -> Tensor:
-    """R-Precision: the mean share of the query's class among the R nearest others."""
+    """Compute R-Precision: the mean share of the query's class among the R nearest others."""
     return retrieve(z_ND, labels_N, (1,), distance=distance).figures()["r_precision"]
 
 
 def map_at_r(z_ND: Tensor, labels_N: Tensor, *, distance: Distance = "cosine") -> Tensor:
-    """MAP@R: as R-Precision, but those found nearer count for more."""
+    """Compute MAP@R: like R-Precision, but images found nearer have a higher weight."""
     return retrieve(z_ND, labels_N, (1,), distance=distance).figures()["map@r"]
 
 
 def mrr(z_ND: Tensor, labels_N: Tensor, *, distance: Distance = "cosine") -> Tensor:
-    """The mean of 1 over the place of the nearest image of the class."""
+    """Compute the mean of 1 over the place of the nearest image of the class."""
     return retrieve(z_ND, labels_N, (1,), distance=distance).figures()["mrr"]
 
 
@@ -138,15 +138,15 @@ class PerClass(NamedTuple):
     """Means over the queries of each class."""
 
     label_C: Tensor
-    """Ascending."""
+    """The classes, ascending."""
     mean_C: Tensor
-    """float32."""
+    """The mean of each class, float32."""
     queries_C: Tensor
-    """int64: how many there are."""
+    """int64: number of queries of each class."""
 
 
 def per_class(values_Q: Tensor, labels_Q: Tensor) -> PerClass:
-    """Means by class, as of `per_class(found.r_precision_Q, labels_N[found.query_Q])`."""
+    """Compute means by class, for example `per_class(found.r_precision_Q, labels_N[found.query_Q])`."""
     label_C, class_Q, queries_C = labels_Q.unique(return_inverse=True, return_counts=True)
     summed = ranking.summed_in(values_Q.device)
     sum_C = torch.zeros(len(label_C), dtype=summed, device=values_Q.device).index_add_(0, class_Q, values_Q.to(summed))
@@ -182,7 +182,7 @@ def _check_shapes(what: str, z_ND: Tensor, labels_N: Tensor) -> None:
 
 
 def check_labels(labels_N: Tensor) -> None:
-    """Raise UserError where images of these classes have no others to find, before there are embeddings."""
+    """Raise UserError if no class has a second image to find. This check needs no embeddings."""
     _check_queries(int((labels_N.unique(return_counts=True)[1] > 1).sum()), labels_N, within=True)
 
 

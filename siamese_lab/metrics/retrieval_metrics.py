@@ -1,4 +1,4 @@
-"""Retrieval over all images that all processes have seen: what is gathered are embeddings, never figures.
+"""Retrieval over all images that all processes have seen: embeddings are gathered, never figures.
 
 Shapes: B images of a chunk, D dimensions, N images in all.
 """
@@ -17,15 +17,15 @@ from siamese_lab.metrics.retrieval import KS, Distance, retrieve
 class RetrievalMetrics(Metric):
     """Recall@K, R-Precision, MAP@R and MRR over all images since the last reset, in chunks of any size.
 
-    Several processes each see a part of the images, of any size but none; every one of them gets the figures of all
-    images together. Samplers that give each process as many images (torch's DistributedSampler) repeat some to that
-    end: with `image_ids_B` an image counts once, however often and wherever it was seen, and the figures are those of
-    one process bit by bit; without, every row is an image of its own, and a repeated one finds itself.
+    Several processes each see a non-empty part of the images, and every process returns the figures of all images.
+    torch's DistributedSampler repeats images to give each process an equal number. With `image_ids_B` an image counts
+    once, and the figures equal those of one process bit for bit. Without ids every row counts as a separate image, and
+    a repeated image finds itself.
 
     Args:
-        k: the K's of Recall@K, which is NaN for those K that are more than there are images to find.
+        k: the K's of Recall@K, which is NaN if K exceeds the number of images to find.
         distance: as `retrieve` takes it.
-        extra: names of registered metrics to compute of the same images; see `siamese_lab.metrics.registry`.
+        extra: names of registered metrics to compute for the same images; see `siamese_lab.metrics.registry`.
 
     Raises:
         UserError: for an extra metric that is not registered.
@@ -46,22 +46,22 @@ class RetrievalMetrics(Metric):
         self.add_state("image_ids", default=[], dist_reduce_fx="cat")
 
     def update(self, z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None = None) -> None:
-        """Add embeddings, their classes, and which image each is (int64, 0 or more; of all chunks or of none)."""
+        """Add embeddings, their classes, and image ids (int64, 0 or more; for all chunks or for none)."""
         self.embeddings.append(z_BD.float())
         self.labels.append(labels_B)
         self.image_ids.append(torch.full_like(labels_B, -1) if image_ids_B is None else image_ids_B)
 
     def compute(self) -> dict[str, Tensor]:
-        """{'recall@1': …, …, 'r_precision': …, 'map@r': …, 'mrr': …}, then the figures of the extra metrics.
+        """Return {'recall@1': …, …, 'r_precision': …, 'map@r': …, 'mrr': …}, then the figures of the extra metrics.
 
         Raises:
             UserError: where `retrieve` does, and if only some chunks came with ids.
             ValueError: if an extra metric returns a figure of a name that is there already.
         """
         z_ND, labels_N, image_ids_N = map(dim_zero_cat, (self.embeddings, self.labels, self.image_ids))
-        told_N = image_ids_N >= 0
-        if told_N.any():
-            if not told_N.all():
+        has_id_N = image_ids_N >= 0
+        if has_id_N.any():
+            if not has_id_N.all():
                 raise ValueError("Some images came with ids and some without. Give ids with every chunk or with none.")
             first_M = _one_of_each(image_ids_N)
             z_ND, labels_N = z_ND[first_M], labels_N[first_M]
@@ -76,6 +76,6 @@ class RetrievalMetrics(Metric):
 
 
 def _one_of_each(image_ids_N: Tensor) -> Tensor:
-    """Where each image is first, in the order of the ids."""
+    """Return the first row of each image, in the order of the ids."""
     sorted_N, order_N = image_ids_N.sort(stable=True)
     return order_N[torch.cat([sorted_N.new_ones(1).bool(), sorted_N.diff() > 0])]

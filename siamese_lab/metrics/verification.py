@@ -1,7 +1,7 @@
-"""Verification: are two images of one class? Decided by their distance, with a threshold chosen on other pairs.
+"""Verification: decide by distance if two images are of one class, with a threshold chosen on other pairs.
 
-A pair is accepted, which is to say taken to be of one class, where its distance is at most the threshold. Of the pairs
-of one class the accepted share is the true accept rate (TAR), of those of two classes the false accept rate (FAR).
+A pair is accepted (classified as one class) if its distance is at most the threshold. The true accept rate (TAR) is the
+accepted share of the pairs of one class. The false accept rate (FAR) is the accepted share of the pairs of two classes.
 
 Shapes: N pairs, M images, D embedding dimensions, P points of a curve.
 """
@@ -17,7 +17,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from siamese_lab.errors import UserError
-from siamese_lab.metrics.pairs import Pairs, pair_distances
+from siamese_lab.metrics.pairs import ImagePairs, pair_distances
 
 FARS = (1e-1, 1e-2, 1e-3)
 
@@ -28,19 +28,19 @@ class Roc(NamedTuple):
     far_P: Tensor
     tar_P: Tensor
     threshold_P: Tensor
-    """Distances, ascending. Accepting those up to each gives its rates; the first, −∞, accepts nothing."""
+    """Distances, ascending. Each accepts the pairs up to it; the first, −∞, accepts nothing."""
 
 
 class TarAtFar(NamedTuple):
-    """The true accept rate where no more than that share of the pairs of two classes is accepted."""
+    """The true accept rate at a limit of the false accept rate."""
 
     far: float
     tar: float | None
-    """None where the pairs cannot tell: one of their negatives alone is a greater share than `far`."""
+    """None if undefined: a single pair of two classes is a greater share than `far`."""
 
 
 class Verification(NamedTuple):
-    """What is reported of a set of pairs."""
+    """The reported figures of a set of pairs."""
 
     accuracy: float
     threshold: float
@@ -49,12 +49,12 @@ class Verification(NamedTuple):
     eer: float
     tar_at_far: tuple[TarAtFar, ...]
     positives: int
-    """How many pairs are of one class."""
+    """Number of pairs of one class."""
     negatives: int
-    """How many are of two."""
+    """Number of pairs of two classes."""
 
     def figures(self) -> dict[str, float]:
-        """By the names that results have; NaN for a rate that these pairs cannot tell."""
+        """Return the figures by their names in results; NaN for an undefined rate."""
         return {
             "accuracy": self.accuracy,
             "threshold": self.threshold,
@@ -66,13 +66,13 @@ class Verification(NamedTuple):
         }
 
 
-def verify(z_MD: Tensor, choose: Pairs, decide: Pairs) -> Verification:
-    """Choose a threshold on some pairs, decide others with it, and report how well these can be told apart.
+def verify(z_MD: Tensor, choose: ImagePairs, decide: ImagePairs) -> Verification:
+    """Choose a threshold on some pairs, decide others with it, and report the figures of the others.
 
     Args:
-        z_MD: unit-norm embeddings of the images of both.
+        z_MD: unit-norm embeddings of the images of both sets of pairs.
         choose: the pairs that the threshold is chosen on.
-        decide: the pairs that are reported, none of which is among those.
+        decide: the pairs that are reported; none is among the pairs of `choose`.
 
     Raises:
         UserError: for embeddings that are not finite, and for pairs that are all of one kind.
@@ -82,7 +82,7 @@ def verify(z_MD: Tensor, choose: Pairs, decide: Pairs) -> Verification:
 
 
 def report(distance_N: Tensor, same_N: Tensor, threshold: float) -> Verification:
-    """All figures of pairs whose distances are known, with a threshold that was chosen on others.
+    """Compute all figures of pairs, given their distances and a threshold chosen on other pairs.
 
     Raises:
         UserError: for distances that are not finite, and for pairs that are all of one kind.
@@ -101,7 +101,7 @@ def report(distance_N: Tensor, same_N: Tensor, threshold: float) -> Verification
 
 
 def best_threshold(distance_N: Tensor, same_N: Tensor) -> float:
-    """The threshold by which most of the pairs are decided rightly, of all that there are.
+    """Return the threshold that decides most pairs correctly.
 
     Thresholds between two neighbouring distances decide alike, so their middle stands for them; one by 1 below the
     smallest distance accepts nothing, one by 1 above the greatest everything. Of equally good ones the lowest is taken,
@@ -123,12 +123,12 @@ def best_threshold(distance_N: Tensor, same_N: Tensor) -> float:
 
 
 def accuracy(distance_N: Tensor, same_N: Tensor, threshold: float) -> float:
-    """The share of the pairs that are decided rightly, where those of a distance up to the threshold are accepted."""
+    """Compute the share of correct decisions, if pairs with a distance up to the threshold are accepted."""
     return float(((distance_N.double() <= threshold) == same_N.to(distance_N.device)).double().mean())
 
 
 def roc(distance_N: Tensor, same_N: Tensor) -> Roc:
-    """Both rates at every threshold, by scikit-learn, on the CPU. Equal distances are accepted together.
+    """Compute both rates at every threshold, by scikit-learn, on the CPU. Equal distances are accepted together.
 
     Raises:
         UserError: for distances that are not finite, and for pairs that are all of one kind.
@@ -140,12 +140,12 @@ def roc(distance_N: Tensor, same_N: Tensor) -> Roc:
 
 
 def auc(curve: Roc) -> float:
-    """The area under the curve: how often a pair of one class is nearer than one of two, an equal distance half."""
+    """Compute the area under the curve: how often a pair of one class is nearer than a pair of two; ties count half."""
     return float(sklearn_metrics.auc(curve.far_P.numpy(), curve.tar_P.numpy()))
 
 
 def eer(curve: Roc) -> float:
-    """The equal error rate: the false accept rate where it equals the false reject rate, 1 − TAR.
+    """Compute the equal error rate: the false accept rate where it equals the false reject rate, 1 − TAR.
 
     It is read off the straight line between the two points of the curve that it lies between.
     """
@@ -156,11 +156,11 @@ def eer(curve: Roc) -> float:
 
 
 def tar_at_far(curve: Roc, negatives: int, far: Sequence[float] = FARS) -> tuple[TarAtFar, ...]:
-    """The true accept rate at the highest threshold with at most each false accept rate; nothing is interpolated.
+    """Compute the true accept rate at the highest threshold with at most each false accept rate, not interpolated.
 
     Args:
         curve: of some pairs.
-        negatives: how many of these are of two classes. A rate below one in so many is not told.
+        negatives: number of pairs of two classes. A rate below 1/negatives is undefined.
         far: the false accept rates.
     """
     return tuple(
@@ -189,10 +189,10 @@ def check_pairs(distance_N: Tensor, same_N: Tensor) -> None:
 class VerificationMetrics(Metric):
     """Verification of official pairs by the embeddings of their images, which come in the order of their table.
 
-    Of several processes each sees one stretch of the table, the first the first.
+    Each of several processes sees one section of the table, in the order of the ranks.
 
     Args:
-        name: what the names of all figures begin with.
+        name: prefix of the names of all figures.
         choose: the pairs that the threshold is chosen on.
         decide: the pairs that are reported.
     """
@@ -200,7 +200,7 @@ class VerificationMetrics(Metric):
     full_state_update = False
     embeddings: list[Tensor]
 
-    def __init__(self, name: str, choose: Pairs, decide: Pairs) -> None:
+    def __init__(self, name: str, choose: ImagePairs, decide: ImagePairs) -> None:
         super().__init__()
         self.name = name
         self.choose, self.decide = choose, decide
@@ -211,6 +211,6 @@ class VerificationMetrics(Metric):
         self.embeddings.append(z_BD.float())
 
     def compute(self) -> dict[str, float]:
-        """{'view_1/accuracy': …}, as `Verification.figures`."""
+        """Return {'view_1/accuracy': …}, the figures of `Verification.figures`."""
         verification = verify(dim_zero_cat(self.embeddings), self.choose, self.decide)
         return {f"{self.name}/{figure}": value for figure, value in verification.figures().items()}

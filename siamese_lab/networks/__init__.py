@@ -1,30 +1,31 @@
-"""Images → unit-norm embeddings: a backbone by name, inside the Siamese network that all of them share."""
+"""The networks that map images to unit-norm embeddings: one backbone per file, inside a common Siamese network.
+
+Losses and training are in other packages.
+"""
 
 from typing import Any
 
-from siamese_lab.networks.backbone import Backbone
-from siamese_lab.networks.registry import available, register, registry
-from siamese_lab.networks.siamese import SiameseNetwork
+from siamese_lab.networks.siamese import Backbone, SiameseNetwork, available, register, registry
 from siamese_lab.registry import options_of
 
 registry.discover(__name__, __path__)
 __all__ = ["OPTIONS", "Backbone", "SiameseNetwork", "available", "build", "register"]
 
 OPTIONS = [option for option in options_of(SiameseNetwork) if option not in ("backbone", "seed")]
-"""Of `SiameseNetwork`, whatever the backbone."""
+"""The options of `SiameseNetwork`, common to all backbones."""
 
 
 def build(name: str, seed: int = 0, **options: Any) -> SiameseNetwork:
-    """The Siamese network over the backbone called `name`.
+    """Build the Siamese network with the backbone `name`.
 
     Args:
         name: one of `available()`.
-        seed: of dropout; initial weights come from PyTorch's own generator.
-        **options: of `SiameseNetwork`, such as `embedding_dim`, and of the backbone, such as `channels` and
+        seed: seed of dropout; initial weights come from PyTorch's own generator.
+        **options: options of `SiameseNetwork`, such as `embedding_dim`, and of the backbone, such as `channels` and
             `image_size` of its input.
 
     Raises:
-        UserError: for an unknown name or option, or images the backbone cannot take.
+        UserError: if the name or an option is unknown, or the backbone does not accept the image size.
     """
     of_network = {option: options.pop(option) for option in OPTIONS if option in options}
     return SiameseNetwork(registry.build(name, also=OPTIONS, **options), seed=seed, **of_network)

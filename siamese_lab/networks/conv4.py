@@ -1,7 +1,7 @@
 """Conv-4: four blocks of 3×3 convolution, batch norm, 2×2 max pooling and ReLU (Vinyals et al. 2016, arXiv:1606.04080).
 
-Pooling comes before ReLU: the two commute, and so a quarter of the numbers goes through the second.
-An odd side is halved upwards or downwards: 28×28 images become 2×2×64 features, or the literature's 1×1×64.
+Pooling comes before ReLU: the two commute, so ReLU processes only a quarter of the numbers.
+An odd side is rounded up or down when it is halved: 28×28 images become 2×2×64 features, or the literature's 1×1×64.
 """
 
 from itertools import pairwise
@@ -9,23 +9,22 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from siamese_lab.errors import UserError
-from siamese_lab.networks.backbone import Backbone
-from siamese_lab.networks.registry import register
+from siamese_lab.networks.siamese import Backbone, register
 
 BLOCKS = 4
 
 
 @register("conv4")
 class Conv4(Backbone):
-    """The backbone of the few-shot literature.
+    """Implements the backbone of the few-shot literature.
 
     Args:
-        channels: of the input images.
-        image_size: their height and width; at least 16, as each block halves it.
+        channels: number of channels of the input images.
+        image_size: height and width of the input images; at least 16, as each block halves it.
         width: feature maps of the first block.
-        doubling: give each block twice the maps of the one before it, rather than as many. Most of the time goes into
-            the first block, whose images are largest, so 32, 64, 128, 256 maps take less than four times 64.
-        round_up: halve odd sides upwards, which keeps what lies at the border.
+        doubling: give each block twice the maps of the block before it, instead of an equal number. The first block has
+            the largest images and takes most of the time, so 32, 64, 128, 256 maps take less time than four times 64.
+        round_up: round halves of odd sides up, which keeps the border of the image.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class Conv4(Backbone):
         self.blocks = nn.Sequential(*(_block(*ends, round_up) for ends in pairwise([channels, *widths])))
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Features (B, `features`)."""
+        """Return features (B, `features`)."""
         return self.blocks(images_BCHW).flatten(1)
 
 

@@ -1,4 +1,4 @@
-"""Dropout (Srivastava et al. 2014, JMLR) from a generator of its own, so that a resumed run goes on as it was."""
+"""Dropout (Srivastava et al. 2014, JMLR) from its own generator, so that a resumed run continues exactly."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from siamese_lab.rng import DeviceGenerator
 
 
 class Dropout(nn.Module):
-    """Sets features to 0 while training, and raises the others so that their mean stays.
+    """Sets features to 0 during training, and scales the others so that the mean stays the same.
 
     Args:
-        share: of features that are dropped, 0 < share < 1.
-        seed: of the generator, whose state travels in checkpoints.
+        share: share of features that are dropped, 0 < share < 1.
+        seed: seed of the generator. Checkpoints hold its state.
     """
 
     def __init__(self, share: float, seed: int = 0) -> None:
@@ -40,9 +40,9 @@ class Dropout(nn.Module):
         return features * (noise >= self.share) / (1 - self.share)
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The generator's state, for checkpoints."""
+        """Return the state of the generator, for checkpoints."""
         return self.generator.state_dict()
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take up a stored generator state."""
+        """Restore a stored state of the generator."""
         self.generator.load_state_dict(state)

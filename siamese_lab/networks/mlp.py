@@ -1,23 +1,22 @@
-"""Fully connected layers with batch norm and ReLU, which see pixels and not their neighbourhood: a baseline."""
+"""Fully connected layers with batch norm and ReLU: a baseline that ignores the neighborhood of pixels."""
 
 from itertools import pairwise
 
 from torch import Tensor, nn
 
 from siamese_lab.errors import UserError
-from siamese_lab.networks.backbone import Backbone
-from siamese_lab.networks.registry import register
+from siamese_lab.networks.siamese import Backbone, register
 
 
 @register("mlp")
 class MLP(Backbone):
-    """Flat images through `depth` layers of `width` units.
+    """Passes flattened images through `depth` layers of `width` units.
 
     Args:
-        channels: of the input images.
-        image_size: their height and width.
-        width: units of every layer.
-        depth: layers, at least 1.
+        channels: number of channels of the input images.
+        image_size: height and width of the input images.
+        width: number of units of every layer.
+        depth: number of layers, at least 1.
     """
 
     def __init__(self, channels: int = 1, image_size: int = 28, width: int = 512, depth: int = 2) -> None:
@@ -29,7 +28,7 @@ class MLP(Backbone):
         self.layers = nn.Sequential(nn.Flatten(), *(_layer(*ends) for ends in pairwise(widths)))
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Features (B, `features`)."""
+        """Return features (B, `features`)."""
         features: Tensor = self.layers(images_BCHW)
         return features
 

@@ -1,4 +1,4 @@
-"""ResNet-18 and ResNet-50 (He et al. 2016, arXiv:1512.03385), torchvision's, with a stem that small images survive.
+"""ResNet-18 and ResNet-50 (He et al. 2016, arXiv:1512.03385), from torchvision, with a stem for small images.
 
 Shapes: B images of C × H × W.
 """
@@ -11,28 +11,27 @@ from torch import Tensor, nn
 from torchvision import models
 
 from siamese_lab.errors import ResourceError, UserError
-from siamese_lab.networks.backbone import Backbone
-from siamese_lab.networks.registry import register
+from siamese_lab.networks.siamese import Backbone, register
 
 Stem = Literal["auto", "small", "imagenet"]
 SMALL = 64
-"""Images of up to 64×64 pixels get the small stem."""
+"""Largest image size that gets the small stem."""
 
 
 class ResNet(Backbone):
-    """One of torchvision's residual networks up to its global average pooling.
+    """Wraps one of torchvision's residual networks up to its global average pooling.
 
     Args:
-        channels: of the input images.
-        image_size: their height and width.
+        channels: number of channels of the input images.
+        image_size: height and width of the input images.
         stem: "imagenet" halves twice before the first block (7×7 convolution, max pooling), "small" not at all (3×3);
             "auto" is small for images of up to 64×64 pixels, unless pretrained weights need imagenet's.
-        pretrained: start from torchvision's ImageNet weights; images are then standardised as those were, and grey
-            ones shown as three equal channels.
+        pretrained: start from torchvision's ImageNet weights; images are then standardized like ImageNet's, and
+            gray images get three equal channels.
     """
 
     architecture: ClassVar[str]
-    """Torchvision's name of it."""
+    """Torchvision's name of the network."""
 
     def __init__(self, channels: int = 1, image_size: int = 28, stem: Stem = "auto", pretrained: bool = False) -> None:
         super().__init__()
@@ -47,30 +46,30 @@ class ResNet(Backbone):
             self.layers.conv1 = first_convolution(channels, 3)
         elif not pretrained:
             self.layers.conv1 = first_convolution(channels, 7, stride=2)
-        self.standardise = AsImageNet(channels) if pretrained else nn.Identity()
+        self.standardize = AsImageNet(channels) if pretrained else nn.Identity()
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Features (B, `features`)."""
-        features: Tensor = self.layers(self.standardise(images_BCHW))
+        """Return features (B, `features`)."""
+        features: Tensor = self.layers(self.standardize(images_BCHW))
         return features
 
 
 @register("resnet18")
 class ResNet18(ResNet):
-    """18 layers, 512 features."""
+    """A residual network of 18 layers and 512 features."""
 
     architecture = "resnet18"
 
 
 @register("resnet50")
 class ResNet50(ResNet):
-    """50 layers, 2048 features."""
+    """A residual network of 50 layers and 2048 features."""
 
     architecture = "resnet50"
 
 
 class AsImageNet(nn.Module):
-    """Images (0…1) as torchvision's weights know them: three channels with ImageNet's mean and deviation taken out.
+    """Standardizes images (0…1) for torchvision's weights: three channels, with ImageNet's mean and deviation removed.
 
     Args:
         channels: of the input images, 1 or 3.
@@ -90,13 +89,13 @@ class AsImageNet(nn.Module):
         self.register_buffer("deviation_C11", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Standardised images (B, 3, H, W), channels-last."""
+        """Return standardized images (B, 3, H, W), channels-last."""
         images_B3HW = (images_BCHW - self.mean_C11) / self.deviation_C11
         return images_B3HW.contiguous(memory_format=torch.channels_last)
 
 
 def resolve_stem(stem: str, image_size: int, pretrained: bool) -> str:
-    """Return what `auto` means. Raise UserError for a stem that is unknown or that the weights do not fit."""
+    """Return the stem that `auto` stands for. Raise UserError if the stem is unknown or does not fit the weights."""
     if stem not in ("auto", "small", "imagenet"):
         raise UserError(f"stem must be 'auto', 'small' or 'imagenet', but is {stem!r}.")
     if stem == "small" and pretrained:
@@ -110,17 +109,17 @@ def resolve_stem(stem: str, image_size: int, pretrained: bool) -> str:
 
 
 def first_convolution(channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """To 64 maps, with initial weights as torchvision draws them."""
+    """Build a convolution to 64 maps, with initial weights drawn like torchvision's."""
     convolution = nn.Conv2d(channels, 64, kernel, stride, padding=kernel // 2, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return convolution
 
 
 def pretrained_weights(architecture: str) -> dict[str, Tensor]:
-    """Torchvision's best ImageNet weights, downloaded once and checked.
+    """Return torchvision's best ImageNet weights, downloaded once and checked.
 
     Raises:
-        UserError: if they can be neither found nor downloaded.
+        ResourceError: if the weights can be neither found nor downloaded.
     """
     weights = models.get_model_weights(architecture).DEFAULT
     try:

@@ -1,6 +1,6 @@
-"""ResNet-10: four residual blocks, the smallest that halves as ResNet-18 does (He et al. 2016, arXiv:1512.03385).
+"""ResNet-10: four residual blocks, the smallest with ResNet-18's halvings (He et al. 2016, arXiv:1512.03385).
 
-Enough for faces of 64×64 pixels where nothing but a few thousand of them is there to learn from.
+It is large enough for a training set of a few thousand faces of 64×64 pixels.
 """
 
 from itertools import pairwise
@@ -9,23 +9,22 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, conv1x1, conv3x3
 
 from siamese_lab.errors import UserError
-from siamese_lab.networks.backbone import Backbone
-from siamese_lab.networks.registry import register
+from siamese_lab.networks.siamese import Backbone, register
 
 STAGES = 4
 
 
 @register("resnet10")
 class ResNet10(Backbone):
-    """A 3×3 convolution and four blocks of torchvision's, each with twice the maps of the one before it.
+    """Stacks a 3×3 convolution and four torchvision blocks, each with twice the maps of the block before it.
 
     Args:
-        channels: of the input images.
-        image_size: their height and width.
-        width: maps of the first block; the last one has eight times as many.
-        pooled: average the last maps over all places; False keeps each place's features apart, which suits images that
-            are aligned, as faces often are.
-        stride: of the first convolution; 2 takes a quarter of the time, and images of 64×64 pixels bear it.
+        channels: number of channels of the input images.
+        image_size: height and width of the input images.
+        width: number of maps of the first block; the last block has eight times as many.
+        pooled: average the last maps over all places. False keeps the features of each place, which suits aligned
+            images such as faces.
+        stride: stride of the first convolution; 2 takes a quarter of the time and is fine enough for 64×64 pixels.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class ResNet10(Backbone):
         )
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Features (B, `features`)."""
+        """Return features (B, `features`)."""
         features: Tensor = self.layers(images_BCHW)
         return features
 

@@ -1,4 +1,4 @@
-"""The Siamese network: one backbone for both twins, a linear layer, and the unit sphere (Bromley et al. 1993).
+"""The Siamese network: one backbone for both images of a pair, a linear layer, unit norm (Bromley et al. 1993).
 
 Shapes: B images of C × H × W, D embedding dimensions.
 """
@@ -11,26 +11,38 @@ from torch import Tensor, nn
 
 from siamese_lab import distances
 from siamese_lab.errors import UserError
-from siamese_lab.networks.backbone import Backbone
 from siamese_lab.networks.dropout import Dropout
 from siamese_lab.networks.views import VIEWS, check_views
+from siamese_lab.registry import Registry
+
+
+class Backbone(nn.Module):
+    """Maps images (B, channels, image_size, image_size), float 0…1, to features (B, `features`)."""
+
+    features: int
+    """Number of features of an image."""
+
+
+registry: Registry[Backbone] = Registry("network")
+register = registry.register
+available = registry.available
 
 
 class SiameseNetwork(nn.Module):
-    """Backbone → dropout → linear → batch norm → unit norm, kept channels-last, which a CPU and a GPU both run faster.
+    """Chains backbone → dropout → linear → batch norm → unit norm, in channels-last layout, which is faster everywhere.
 
     Args:
-        backbone: images to features.
-        embedding_dim: D; at least 2, as a sphere in one dimension is two points.
-        normalize: whether embeddings have unit norm. Where they have not, only a loss sees their length: whatever
-            compares images takes their `direction`.
-        dropout: share of features that training leaves out.
-        batch_norm: whether the dimensions of the embeddings, before these have unit norm, are centred and scaled over
-            the batch (the last part of the head of Deng et al. 2019, arXiv:1801.07698, §3.1). Without it all embeddings
-            of an untrained network point the same way, and training begins by turning them apart.
-        views: of an image, outside training, which is embedded as the mean of itself and these, each of which takes as
-            much time again: see `views.VIEWS`.
-        seed: of dropout.
+        backbone: maps images to features.
+        embedding_dim: D, at least 2, because a sphere in one dimension consists of two points.
+        normalize: return embeddings of unit norm. If False, only the loss sees embedding norms; every comparison uses
+            `unit_vectors`.
+        dropout: share of features that training drops.
+        batch_norm: center and scale the dimensions of the embeddings over the batch, before normalization (the last
+            part of the head of Deng et al. 2019, arXiv:1801.07698, §3.1). Without it all embeddings of an untrained
+            network have nearly the same direction, and training must first separate them.
+        views: names of views (see `views.VIEWS`). Outside training, the embedding of an image is the mean over the
+            image and these views. Each view adds the time of one embedding.
+        seed: seed of dropout.
     """
 
     def __init__(
@@ -56,7 +68,7 @@ class SiameseNetwork(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Embeddings z_BD of images (float, 0…1): float32 also under autocast, of unit norm where `normalize`."""
+        """Return embeddings z_BD of images (float, 0…1): float32 also under autocast, of unit norm if `normalize`."""
         z_BD = self._embed(images_BCHW)
         if self.training or not self.views:
             return z_BD
@@ -73,21 +85,21 @@ class SiameseNetwork(nn.Module):
     def _of_wanted_norm(self, z_BD: Tensor) -> Tensor:
         return F.normalize(z_BD, dim=1) if self.normalize else z_BD
 
-    def direction(self, z_BD: Tensor) -> Tensor:
-        """Embeddings as unit vectors, which they are already where `normalize`."""
+    def unit_vectors(self, z_BD: Tensor) -> Tensor:
+        """Return embeddings as unit vectors; unchanged if `normalize`."""
         return z_BD if self.normalize else F.normalize(z_BD, dim=1)
 
     def distance(self, left_BCHW: Tensor, right_BCHW: Tensor, kind: distances.Kind = "plain") -> Tensor:
-        """The twins' answer: the distance d_B between corresponding images of two batches."""
-        return distances.rowwise(self.direction(self(left_BCHW)), self.direction(self(right_BCHW)), kind)
+        """Return the distances d_B between corresponding images of two batches."""
+        return distances.rowwise(self.unit_vectors(self(left_BCHW)), self.unit_vectors(self(right_BCHW)), kind)
 
     def same(self, left_BCHW: Tensor, right_BCHW: Tensor, threshold: float, kind: distances.Kind = "plain") -> Tensor:
-        """The twins' decision: whether corresponding images, by a distance of at most `threshold`, are of one class.
+        """Return True for corresponding images with a distance of at most `threshold`, which means the same class.
 
         Args:
             left_BCHW: images.
-            right_BCHW: as many others.
-            threshold: in units of `kind`, chosen on other images than these.
+            right_BCHW: the same number of other images.
+            threshold: in units of `kind`, chosen on other images.
             kind: "plain" (0…2) or "squared" (0…4).
 
         Returns:

@@ -1,7 +1,7 @@
-"""Views of an image that are embedded beside it, outside training, as their mean tells more than the image alone.
+"""Views of an image for test-time augmentation: the mean of their embeddings is better than one embedding.
 
-Averaging over crops and mirror images goes back to Krizhevsky et al. 2012 (doi:10.1145/3065386), §4.1. Every view has
-the size of the image, whose margin of 1/32 of a side is cut away or repeated. Shapes: B images of C × H × W.
+Krizhevsky et al. 2012 (doi:10.1145/3065386), §4.1, average over crops and mirror images. Every view has the size of the
+image; a margin of 1/32 of a side is cut off or repeated. Shapes: B images of C × H × W.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,22 +13,22 @@ from siamese_lab.errors import UserError
 from siamese_lab.registry import did_you_mean
 
 MARGIN = 1 / 32
-"""Of a side, on either end of it; at least one pixel."""
+"""Width of the margin at each end, as a share of the side; at least one pixel."""
 
 
 def mirrored(images_BCHW: Tensor) -> Tensor:
-    """Left and right exchanged: for what is the same in a mirror, such as faces."""
+    """Exchange left and right, for objects that keep their class in a mirror, such as faces."""
     return images_BCHW.flip(3)
 
 
 def larger(images_BCHW: Tensor) -> Tensor:
-    """By a sixteenth, which leaves the margins out."""
+    """Enlarge by a sixteenth, which cuts off the margins."""
     high, wide = _margins(images_BCHW)
     return _resized(images_BCHW, 2 * high, 2 * wide)[..., high:-high, wide:-wide]
 
 
 def smaller(images_BCHW: Tensor) -> Tensor:
-    """By a sixteenth, with the outermost pixels repeated around it."""
+    """Shrink by a sixteenth, and repeat the outermost pixels around the image."""
     high, wide = _margins(images_BCHW)
     return F.pad(_resized(images_BCHW, -2 * high, -2 * wide), (wide, wide, high, high), mode="replicate")
 
@@ -37,7 +37,7 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {view.__name__: view for view in 
 
 
 def check_views(names: Iterable[str]) -> list[str]:
-    """The names as a list; UserError for one that is no view, or comes twice."""
+    """Return the names as a list. Raise UserError if a name is unknown or occurs twice."""
     names = list(names)
     for name in names:
         if name not in VIEWS:
@@ -48,7 +48,7 @@ def check_views(names: Iterable[str]) -> list[str]:
 
 
 def _margins(images_BCHW: Tensor) -> tuple[int, int]:
-    """Above and below, and left and right."""
+    """Return the margin above and below, and the margin left and right, in pixels."""
     high, wide = (max(1, round(side * MARGIN)) for side in images_BCHW.shape[2:])
     return high, wide
 

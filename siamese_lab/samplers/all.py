@@ -1,27 +1,32 @@
-"""Every valid triplet of a batch (Hermans et al. 2017, arXiv:1703.07737, §2, "batch all"), or every semi-hard one.
+"""All valid triplets of a batch (Hermans et al. 2017, arXiv:1703.07737, §2, "batch all"), or all semi-hard triplets.
 
-They are not listed: there are P·K·(K−1)·(P−1)·K of them. The loss goes through them tile by tile.
+The triplets are not listed, because there are P·K·(K−1)·(P−1)·K. The loss processes them tile by tile.
 """
 
-from siamese_lab.batch import EveryTriplet, Selection
-from siamese_lab.samplers.base import Sampler
+from siamese_lab.batch import AllTriplets, Selection
+from siamese_lab.samplers.base import Sampler, register
 from siamese_lab.samplers.kernels.tiles import MiningInputs
-from siamese_lab.samplers.registry import register
 
 
 @register("all")
 class AllSampler(Sampler):
-    """No selection at all.
+    """Takes all triplets, without a selection.
 
     Args:
-        semi_hard: only the triplets with d_ap < d_an < d_ap + margin, in the loss's own margin and distance.
-        seed: of no effect, as nothing is drawn.
+        semi_hard: take only triplets with d_ap < d_an < d_ap + margin, in the loss's own margin and distance.
+        seed: has no effect, because nothing is drawn.
         images_per_class: see `Sampler`.
-        negatives: of no effect, as all are taken.
+        negatives: has no effect, because all negatives are taken.
         finite_only: see `Sampler`.
+
+    >>> import torch
+    >>> z_BD = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]])
+    >>> selection = AllSampler().mine(z_BD, torch.tensor([0, 0, 1, 1]))
+    >>> int(selection.triplets.number())
+    8
     """
 
-    gives = EveryTriplet
+    triplet_type = AllTriplets
 
     def __init__(
         self,
@@ -36,8 +41,8 @@ class AllSampler(Sampler):
 
     def select(self, inputs: MiningInputs) -> Selection:
         """Describe all triplets without listing them."""
-        peers = inputs.peers
-        valid_BR = peers.valid_BR if peers.exchanged_BR is None else peers.valid_BR & ~peers.exchanged_BR
+        classes = inputs.classes
+        valid_BR = classes.valid_BR if classes.replaced_BR is None else classes.valid_BR & ~classes.replaced_BR
         negatives_B = len(inputs.z_CD) - inputs.runs_of_batch().count_B
-        every = EveryTriplet(peers.positive_BR, valid_BR, peers.own_BK, negatives_B, self.semi_hard)
+        every = AllTriplets(classes.positive_BR, valid_BR, classes.own_BK, negatives_B, self.semi_hard)
         return Selection(every, inputs.z_CD)

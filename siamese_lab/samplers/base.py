@@ -1,12 +1,13 @@
-"""The base of all strategies: a strategy scores the negatives of each (anchor, positive) pair, the base takes the best.
+"""The base class of all strategies.
 
-Whatever the strategy, a P×K batch gives the same P·K·(K−1) triplets, so runs differ in selection, not in quantity.
+A strategy scores the negatives of each (anchor, positive) pair, and the base class takes the highest score. Every
+strategy makes P·K·(K−1) triplets from a P×K batch, so runs differ in the selection, not in the number of triplets.
 
-A score is a strategy's definition. Where the best can be found without scoring every image, the strategy says how in
-`choose_one`, and the tests hold the two to be the same.
+The score defines the strategy. A strategy that can find the highest score without scoring every image implements
+`choose_one`; tests check that both agree.
 
-Shapes: B images, D embedding dimensions, C images that may be chosen (the batch, and what is remembered beside it), A
-anchors of a tile, R pairs per anchor, M negatives per pair, T (anchor, positive) pairs in all.
+Shapes: B images, D embedding dimensions, C candidates (the batch, then remembered images), A anchors of a tile, R pairs
+per anchor, M negatives per pair, T (anchor, positive) pairs in total.
 """
 
 from abc import ABC
@@ -17,26 +18,27 @@ import torch
 from torch import Tensor, nn
 
 from siamese_lab import distances
-from siamese_lab.batch import EveryTriplet, Selection, Triplets
+from siamese_lab.batch import AllTriplets, Selection, Triplets
 from siamese_lab.errors import UserError
-from siamese_lab.samplers.kernels.class_index import ClassPeers, class_peers
+from siamese_lab.registry import Registry
+from siamese_lab.samplers.kernels.class_index import ClassIndex, class_index
 from siamese_lab.samplers.kernels.counter_rng import Noise
-from siamese_lab.samplers.kernels.tiles import SPARE_ENTRIES, MiningInputs, Room, Tile, tiles
+from siamese_lab.samplers.kernels.tiles import SCRATCH_ENTRIES, MiningInputs, Tile, TileBuffer, tiles
 from siamese_lab.samplers.validation import check_embeddings, check_shapes
 
 
 class Candidates(NamedTuple):
-    """What a score may depend on: one positive for each anchor, and every image as its negative.
+    """The inputs of a score: one positive for each anchor, and every image as a possible negative.
 
-    An anchor may come several times, in turn with each of its positives.
+    An anchor may occur several times, once with each of its positives.
     """
 
     d_ap_B1: Tensor
     """Plain distance (0…2) from each anchor to the positive of its pair."""
     d_an_BB: Tensor
-    """Plain distances from each anchor (row) to each image; +inf for the images that are no negatives of it."""
+    """Plain distances from each anchor (row) to each image; +inf for images that are not negatives of the anchor."""
     dimensions: int
-    """D of the embeddings."""
+    """D, the number of embedding dimensions."""
     d_positives_BR: Tensor
     """Plain distances from each anchor to the positives of all its pairs."""
 
@@ -47,11 +49,11 @@ class Choice(NamedTuple):
     positive_AR: Tensor
     negative_ARM: Tensor
     fell_back_ARM: Tensor
-    """bool: where no image was eligible and the fallback was taken."""
+    """bool: True where no image was eligible and the fallback was taken."""
 
     @classmethod
     def of_one(cls, positive_AR: Tensor, negative_AR: Tensor, fell_back_AR: Tensor | None = None) -> "Choice":
-        """One negative per pair; without the last one no pair fell back."""
+        """Build a choice of one negative per pair. Without `fell_back_AR` no pair used the fallback."""
         if fell_back_AR is None:
             fell_back_AR = torch.zeros_like(negative_AR, dtype=torch.bool)
         return cls(positive_AR, negative_AR.unsqueeze(2), fell_back_AR.unsqueeze(2))
@@ -60,19 +62,19 @@ class Choice(NamedTuple):
 class Sampler(nn.Module, ABC):
     """Chooses M negatives for every (anchor, positive) pair of a batch.
 
-    A strategy implements `score` and, if it can leave a pair without any negative, may state its own `fallback`.
+    A strategy implements `score`. It may also implement `fallback`, for pairs without an eligible negative.
 
     Args:
-        seed: of the sampler's own random numbers, whose state travels in checkpoints.
-        images_per_class: K, where batches are exactly P×K (see `class_peers`); None reads it from the labels.
-        negatives: M, the number of negatives for each pair: the M best, all different.
-        finite_only: refuse embeddings that are not finite; a training run lets them pass, as it says more about them.
+        seed: seed of the sampler's own random numbers. Checkpoints hold their state.
+        images_per_class: K, if batches are exactly P×K (see `class_index`); None counts the labels.
+        negatives: M, the number of different negatives for each pair: the M with the highest scores.
+        finite_only: reject embeddings that are not finite. A training run accepts them: its own message says more.
     """
 
-    gives: type = Triplets
-    """What a call returns: `Triplets`, or `EveryTriplet`, which not every loss takes (see `Loss.accepts`)."""
-    remembers = False
-    """Whether negatives may come from a memory of past embeddings, which the memory keeps at unit norm."""
+    triplet_type: type = Triplets
+    """Type that a call returns: `Triplets`, or `AllTriplets`, which only some losses accept (`Loss.accepted_types`)."""
+    uses_memory = False
+    """True if negatives may come from a memory of past embeddings, which have unit norm."""
 
     def __init__(
         self,
@@ -83,32 +85,34 @@ class Sampler(nn.Module, ABC):
     ) -> None:
         super().__init__()
         if images_per_class is not None and images_per_class < 2:
-            raise UserError(f"A positive needs images_per_class of at least 2, but it is {images_per_class}.")
+            raise UserError(
+                f"images_per_class must be at least 2 for an anchor to have a positive, but got {images_per_class}."
+            )
         if negatives < 1:
-            raise UserError(f"A pair needs at least 1 negative, but negatives is {negatives}.")
+            raise UserError(f"sampler.negatives must be at least 1, but got {negatives}.")
         self.images_per_class = images_per_class
         self.negatives = negatives
         self.finite_only = finite_only
         self.noise = Noise(seed)
-        self._room = Room()
+        self._tile_buffer = TileBuffer()
 
     def score(self, candidates: Candidates) -> Tensor:
-        """Score each image as the negative of each anchor (B×B): the highest is chosen, −inf is not eligible.
+        """Score each image as the negative of each anchor (B×B): the highest is chosen, −inf marks ineligible images.
 
-        Images that are no negatives may get any score: the base masks them afterwards.
+        Images that are not negatives may get any score, because the base class masks them afterwards.
         """
-        raise NotImplementedError(f"{type(self).__name__} has to implement score.")
+        raise NotImplementedError(f"{type(self).__name__} must implement score.")
 
     def fallback(self, candidates: Candidates) -> Tensor:
-        """Score the negatives of a pair for which `score` found none eligible: uniform, unless said otherwise."""
+        """Score the negatives of a pair without an eligible negative. The default is uniform noise."""
         return self.uniform_noise(candidates.d_an_BB)
 
     def positives(self, tile: Tile) -> Tensor | None:
-        """Which of an anchor's positives its pairs take, int64 slots (A, R); None is each one once."""
+        """Return the positives of the pairs of each anchor as int64 slots (A, R); None takes each positive once."""
         return None
 
-    def forward(self, z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None = None) -> Triplets | EveryTriplet:
-        """Return the triplets of a batch alone: `mine(…).triplets` at the start of training."""
+    def forward(self, z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None = None) -> Triplets | AllTriplets:
+        """Return only the triplets of a batch: `mine(…).triplets` at the start of training."""
         return self.mine(z_BD, labels_B, image_ids_B).triplets
 
     @torch.no_grad()
@@ -120,26 +124,26 @@ class Sampler(nn.Module, ABC):
         Args:
             z_BD: unit-norm embeddings of any floating type; distances are computed in float32.
             labels_B: int64 class labels.
-            image_ids_B: int64 ids of the images, if one image may come twice: see `class_peers`.
-            progress: share of the training that is done (0…1).
+            image_ids_B: int64 ids of the images, needed if an image may occur twice: see `class_index`.
+            progress: completed share of the training (0…1).
 
         Raises:
             ValueError: if shapes, types or devices do not match.
-            UserError: if an embedding is not of unit norm, or the batch has a single class, no positive pair, or fewer
-                than M negatives for an anchor.
+            ValueError: if an embedding does not have unit norm, or the batch has a single class or no positive pair.
+            UserError: if an embedding is not finite or zero, or an anchor has fewer than M negatives.
         """
         check_shapes(z_BD, labels_B, image_ids_B)
         z_BD = z_BD.detach().float()
         check_embeddings(z_BD, self.finite_only)
-        peers = class_peers(labels_B, self.images_per_class, image_ids_B)
-        return self.select(MiningInputs(z_BD, labels_B, peers, progress))
+        classes = class_index(labels_B, self.images_per_class, image_ids_B)
+        return self.select(MiningInputs(z_BD, labels_B, classes, progress))
 
     def select(self, inputs: MiningInputs) -> Selection:
         """Choose negatives for every anchor and list the triplets."""
-        choice, valid_BR = self.choose(inputs), inputs.peers.valid_BR
+        choice, valid_BR = self.choose(inputs), inputs.classes.valid_BR
         positive_BR, negative_BRM, fell_back_BRM = choice
         pairs = positive_BR.shape[1]
-        anchor_BR = inputs.peers.own_BK[:, :1].expand(-1, pairs)
+        anchor_BR = inputs.classes.own_BK[:, :1].expand(-1, pairs)
         if self.images_per_class is None:
             valid_BR = valid_BR[:, :pairs]
             triplets = Triplets(anchor_BR[valid_BR], positive_BR[valid_BR], negative_BRM[valid_BR])
@@ -150,11 +154,11 @@ class Sampler(nn.Module, ABC):
         return Selection(triplets, inputs.z_CD, fallback_TM)
 
     def choose(self, inputs: MiningInputs) -> Choice:
-        """Choose for all anchors, tile by tile."""
+        """Choose the pairs and negatives of all anchors, tile by tile."""
         if self.negatives > 1:
-            check_negatives(inputs.peers, self.negatives)
-        batch, choice = len(inputs.peers.own_BK), None
-        for tile in tiles(inputs, self._room):
+            check_negatives(inputs.classes, self.negatives)
+        batch, choice = len(inputs.classes.own_BK), None
+        for tile in tiles(inputs, self._tile_buffer):
             slot_AR = self.positives(tile)
             if slot_AR is not None:
                 tile = tile.with_positives(slot_AR)
@@ -162,26 +166,26 @@ class Sampler(nn.Module, ABC):
             if len(tile.s_AN) == batch:
                 choice = chosen
                 break
-            # Written into one place: small results that live on between large ones would keep the heap from reuse.
+            # One preallocated result: small tensors that outlive each tile would prevent reuse of the heap.
             choice = choice or Choice(*(each_A.new_empty(batch, *each_A.shape[1:]) for each_A in chosen))
             for each_B, each_A in zip(choice, chosen, strict=True):
                 each_B[tile.anchors] = each_A
         assert choice is not None
-        # Where embeddings are nan no comparison holds, and the index may be one of the padding.
+        # With NaN embeddings every comparison fails, and the index may point into the padding.
         return choice._replace(negative_ARM=choice.negative_ARM.clamp_max(len(inputs.z_CD) - 1))
 
     def choose_one(self, tile: Tile) -> Choice:
-        """One negative for each pair: the best by score, or the same found faster."""
+        """Choose one negative for each pair: the highest score. A strategy may implement a faster way to find it."""
         return self.choose_best(tile)
 
     def choose_best(self, tile: Tile) -> Choice:
-        """The M best by score, all different; where fewer are eligible, the fallback's best among the others follow."""
-        s_AC = tile.s_AN[:, : tile.images]
-        other_AC = tile.masked(-torch.inf)[:, : tile.images] == -torch.inf
+        """Choose the M different images with the highest scores; the fallback chooses those that are missing."""
+        s_AC = tile.s_AN[:, : tile.num_candidates]
+        other_AC = tile.masked(-torch.inf)[:, : tile.num_candidates] == -torch.inf
         d_an_AC = distances.from_similarity(s_AC).masked_fill_(other_AC, torch.inf)
         d_ap_AR = distances.from_similarity(tile.s_ap_AR)
         negatives, fell_back = [], []
-        for d_ap_AG in d_ap_AR.split(max(1, SPARE_ENTRIES // d_an_AC.numel()), 1):
+        for d_ap_AG in d_ap_AR.split(max(1, SCRATCH_ENTRIES // d_an_AC.numel()), 1):
             d_an_TC, other_TC, d_positives_TR = (_for_each(d_ap_AG, of_A) for of_A in (d_an_AC, other_AC, d_ap_AR))
             candidates = Candidates(d_ap_AG.reshape(-1, 1), d_an_TC, tile.dimensions, d_positives_TR)
             negative_TM, fell_back_TM = _best(
@@ -194,21 +198,27 @@ class Sampler(nn.Module, ABC):
         return Choice(tile.positive_AR, torch.cat(negatives, 1), torch.cat(fell_back, 1))
 
     def uniform_noise(self, like: Tensor) -> Tensor:
-        """Independent uniform noise in 0…1 from the sampler's own random numbers."""
+        """Draw independent uniform noise in 0…1 from the sampler's own random numbers."""
         return self.noise.uniform(tuple(like.shape), like.device)
 
     def gumbel_noise(self, like: Tensor) -> Tensor:
-        """Standard Gumbel noise: the argmax of log-weights + noise is a draw from the normalised weights."""
+        """Draw standard Gumbel noise: the argmax of log-weights + noise is a draw from the normalized weights."""
         return self.uniform_noise(like).log_().neg_().log_().neg_()
 
 
+registry: Registry[Sampler] = Registry("sampler")
+register = registry.register
+available = registry.available
+build = registry.build
+
+
 def _for_each(pairs_AG: Tensor, of_AX: Tensor) -> Tensor:
-    """A row for each pair of some anchors, that of its anchor."""
+    """Repeat the row of each anchor for each of its pairs."""
     return of_AX[:, None].expand(-1, pairs_AG.shape[1], -1).reshape(-1, of_AX.shape[1])
 
 
 def _best(score_AC: Tensor, fallback_AC: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The highest scores above −inf, then the highest fallbacks among the rest; and which are fallbacks."""
+    """Return the highest scores above −inf, then the highest fallbacks of the others, and a mask of the fallbacks."""
     best_AM, first_AM = score_AC.topk(count, 1)
     fell_back_AM = best_AM == -torch.inf
     then_AM = fallback_AC.masked_fill(score_AC > -torch.inf, -torch.inf).topk(count, 1).indices
@@ -216,20 +226,23 @@ def _best(score_AC: Tensor, fallback_AC: Tensor, count: int) -> tuple[Tensor, Te
     return torch.where(fell_back_AM, then_AM.gather(1, turn_AM), first_AM), fell_back_AM
 
 
-def check_lists(user: str, strategies: Iterable[nn.Module]) -> None:
-    """Raise UserError for a strategy that does not list its triplets, which `user` needs."""
+def check_listed(user: str, strategies: Iterable[nn.Module]) -> None:
+    """Raise UserError if a strategy that `user` combines does not list its triplets."""
     for strategy in strategies:
         assert isinstance(strategy, Sampler)
-        if strategy.gives is not Triplets:
-            raise UserError(f"The sampler {user!r} needs strategies that list their triplets; 'all' does not.")
+        if strategy.triplet_type is not Triplets:
+            raise UserError(
+                f"sampler={user} needs strategies that list their triplets, but got {type(strategy).__name__}. "
+                "Choose another strategy than 'all'."
+            )
 
 
-def check_negatives(peers: ClassPeers, count: int) -> None:
-    """Raise UserError unless every anchor has that many negatives within the batch."""
-    batch, largest_class = peers.own_BK.shape
+def check_negatives(classes: ClassIndex, count: int) -> None:
+    """Raise UserError unless every anchor has at least `count` negatives within the batch."""
+    batch, largest_class = classes.own_BK.shape
     fewest = batch - largest_class
     if fewest < count:
         raise UserError(
-            f"{count} different negatives per pair were asked for, but a batch of {batch} images has only "
-            f"{fewest} for some anchors. Set sampler.negatives={fewest} or a larger data.classes_per_batch."
+            f"sampler.negatives={count} needs {count} different negatives per pair, but some anchors of this batch of "
+            f"{batch} images have only {fewest}. Set sampler.negatives={fewest} or a larger data.classes_per_batch."
         )

@@ -15,11 +15,11 @@ QUANTILES = (0.1, 0.5, 0.9)
 
 
 def describe(selection: Selection, distances: PairDistances | None) -> Mapping[str, Tensor]:
-    """Describe a selection by numbers, none of which makes a GPU wait for the host.
+    """Describe a selection by numbers that stay on the device, so that a GPU does not wait for the host.
 
     Args:
         selection: the result of `Sampler.mine`.
-        distances: of its listed triplets; None if they are unlisted.
+        distances: distances of its listed triplets; None if triplets are not listed.
 
     Returns:
         The strategy's own statistics and, for listed triplets, `fallback_share`, `violating_share` (d_an < d_ap), mean
@@ -43,7 +43,7 @@ def describe(selection: Selection, distances: PairDistances | None) -> Mapping[s
 
 
 def spread(name: str, values_T: Tensor) -> dict[str, Tensor]:
-    """Mean and quantiles, these with linear interpolation as `torch.quantile`, which is slow where T is large."""
+    """Return the mean and the quantiles, interpolated linearly. `torch.quantile` is slow for large T."""
     ordered_T = values_T.sort().values
     named = {f"{name}_mean": values_T.mean()}
     for share in QUANTILES:

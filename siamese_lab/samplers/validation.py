@@ -1,4 +1,4 @@
-"""What a sampler refuses: shapes and devices that do not match, embeddings that are not of unit norm.
+"""Checks of a sampler's inputs: matching shapes and devices, and embeddings of unit norm.
 
 Shapes: B images, D embedding dimensions.
 """
@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from siamese_lab.errors import NonFiniteLossError
-from siamese_lab.samplers.kernels.eager import on_eager_cpu
+from siamese_lab.samplers.kernels import on_eager_cpu
 
 TOLERANCE = 0.005
-"""Of the norm: bfloat16 embeddings are off by 0.002 at most."""
+"""Tolerance of the norm: the norms of bfloat16 embeddings differ from 1 by 0.002 at most."""
 
 
 def check_shapes(z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None) -> None:
-    """Raise ValueError unless there is one integer label, and one integer id if any, to each embedding."""
+    """Raise ValueError unless each embedding has one integer label and, if ids are passed, one integer id."""
     if z_BD.ndim != 2 or labels_B.shape != z_BD.shape[:1]:
         raise ValueError(
             f"A sampler expects embeddings of shape (B, D) and labels of shape (B,), but got "
@@ -27,13 +27,13 @@ def check_shapes(z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None) -> 
             continue
         if index_B.shape != labels_B.shape:
             raise ValueError(
-                f"{name} must be of shape {tuple(labels_B.shape)} as labels are, but are {tuple(index_B.shape)}."
+                f"{name} must have the shape of labels, {tuple(labels_B.shape)}, but got {tuple(index_B.shape)}."
             )
         if index_B.is_floating_point() or index_B.dtype == torch.bool:
-            raise ValueError(f"{name} must be integers, but are {index_B.dtype}.")
+            raise ValueError(f"{name} must be integers, but got {index_B.dtype}.")
         if z_BD.device != index_B.device:
             raise ValueError(
-                f"Embeddings and {name} must be on one device, but are on {z_BD.device} and {index_B.device}."
+                f"Embeddings and {name} must be on the same device, but are on {z_BD.device} and {index_B.device}."
             )
 
 
@@ -44,16 +44,16 @@ def check_embeddings(z_BD: Tensor, finite_only: bool) -> None:
 
     Args:
         z_BD: float32.
-        finite_only: whether NaN is an error, too.
+        finite_only: treat NaN as an error, too.
 
     Raises:
-        NonFiniteLossError: for an embedding that is NaN, infinite or zero, as of a network that diverged.
-        ValueError: for an embedding of another norm than 1.
+        NonFiniteLossError: if an embedding is NaN, infinite or zero, for example because training diverged.
+        ValueError: if an embedding has another norm than 1.
     """
     norm_B = torch.linalg.vector_norm(z_BD, dim=1)
     if not on_eager_cpu(z_BD.device):
         off_B = norm_B - 1
-        torch._assert_async(((off_B.abs() <= TOLERANCE) | off_B.isnan()).all(), "Embeddings are not of unit norm.")
+        torch._assert_async(((off_B.abs() <= TOLERANCE) | off_B.isnan()).all(), "Embeddings do not have unit norm.")
         return
     least, most = map(float, norm_B.aminmax())
     if (least >= 1 - TOLERANCE and most <= 1 + TOLERANCE) or (least != least and not finite_only):
@@ -61,7 +61,7 @@ def check_embeddings(z_BD: Tensor, finite_only: bool) -> None:
     broken_B = ~z_BD.isfinite().all(1)
     if broken_B.any():
         raise NonFiniteLossError(
-            f"{int(broken_B.sum())} of {len(z_BD)} embeddings are not finite, the first of them that of image "
+            f"{int(broken_B.sum())} of {len(z_BD)} embeddings are not finite; the first is that of image "
             f"{int(broken_B.int().argmax())}. A smaller learning rate or float32 precision may help."
         )
     image = int((norm_B - 1).abs().argmax())
@@ -69,7 +69,7 @@ def check_embeddings(z_BD: Tensor, finite_only: bool) -> None:
     expected = f"A sampler expects embeddings of norm 1, but that of image {image} has norm {norm:.3g}."
     if norm == 0:
         raise NonFiniteLossError(
-            f"{expected} A zero vector has no direction: the network gives zeros for this image. "
+            f"{expected} A zero vector has no direction: the network returned zeros for this image. "
             "A smaller learning rate or float32 precision may help."
         )
-    raise ValueError(f"{expected} torch.nn.functional.normalize(z_BD, dim=1) makes them so.")
+    raise ValueError(f"{expected} Normalize with torch.nn.functional.normalize(z_BD, dim=1).")

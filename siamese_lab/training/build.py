@@ -9,7 +9,7 @@ from siamese_lab import data, losses, networks, samplers
 from siamese_lab.config import targets
 from siamese_lab.errors import UserError
 from siamese_lab.metrics import retrieval
-from siamese_lab.metrics.pairs import Pairs
+from siamese_lab.metrics.pairs import ImagePairs
 from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.runs import checkpoints
 from siamese_lab.training.module import SiameseModule
@@ -61,24 +61,24 @@ def build_verification(images: data.DataModule) -> VerificationMetrics | None:
     if official is None:
         return None
     choose, decide = (
-        Pairs(pairs.first_M, pairs.second_M, pairs.same_M) for pairs in (official.choose, official.decide)
+        ImagePairs(pairs.first_M, pairs.second_M, pairs.same_M) for pairs in (official.choose, official.decide)
     )
     return VerificationMetrics(official.name, choose, decide)
 
 
 def check_lengths(network: networks.SiameseNetwork, sampler: samplers.Sampler, loss: losses.Loss) -> None:
     """Raise UserError where the loss wants unit-norm embeddings and the network gives others, or the reverse."""
-    if sampler.remembers and not loss.of_unit_norm:
+    if sampler.uses_memory and not loss.needs_unit_norm:
         raise UserError(
             "A memory keeps embeddings at unit norm and so does not go with loss.l2_penalty: set loss.l2_penalty=null "
             "and network.normalize=true, or take a sampler without a memory."
         )
-    if loss.of_unit_norm and not network.normalize:
+    if loss.needs_unit_norm and not network.normalize:
         raise UserError(
             "This loss compares unit vectors, but network.normalize=false leaves embeddings as long as they come. "
             "Set network.normalize=true, or loss=n_pair with an l2_penalty."
         )
-    if network.normalize and not loss.of_unit_norm:
+    if network.normalize and not loss.needs_unit_norm:
         raise UserError(
             "An l2_penalty keeps short what network.normalize=true gives unit length anyway. "
             "Set network.normalize=false, or loss.l2_penalty=null."
@@ -87,9 +87,11 @@ def check_lengths(network: networks.SiameseNetwork, sampler: samplers.Sampler, l
 
 def check_meaning(config: DictConfig, sampler: samplers.Sampler, loss: losses.Loss) -> None:
     """Raise UserError where the loss cannot learn from what the strategy selects."""
-    if sampler.gives not in loss.accepts:
-        able = [name for name in losses.available() if sampler.gives in losses.registry.classes[name].accepts]
+    if sampler.triplet_type not in loss.accepted_types:
+        able = [
+            name for name in losses.available() if sampler.triplet_type in losses.registry.classes[name].accepted_types
+        ]
         raise UserError(
             f"loss={config.loss.name} has no meaning with sampler={config.sampler.name}, which gives "
-            f"{sampler.gives.__name__}. Losses that do: {', '.join(able)}."
+            f"{sampler.triplet_type.__name__}. Losses that do: {', '.join(able)}."
         )

@@ -88,7 +88,7 @@ class SiameseModule(lightning.LightningModule):
         z_BD = self.network(batch.images_BCHW)
         z_BD, labels_B, image_ids_B = gather_batch(self, z_BD, batch.labels_B, batch.image_ids_B)
         with self.mining.running(z_BD.device):
-            selection = self.sampler.mine(self.network.direction(z_BD.detach()), labels_B, image_ids_B, progress)
+            selection = self.sampler.mine(self.network.unit_vectors(z_BD.detach()), labels_B, image_ids_B, progress)
         output: LossOutput = self.loss(selection, z_BD, labels_B)
         distances = output.distances or selected_distances(selection)
         step = StepOutput(z_BD.detach(), labels_B, selection, output.value.detach(), output.statistics, distances)
@@ -130,7 +130,7 @@ class SiameseModule(lightning.LightningModule):
             self.verification.reset()
 
     def _directions(self, batch: Batch) -> Tensor:
-        return self.network.direction(self.network(batch.images_BCHW))
+        return self.network.unit_vectors(self.network(batch.images_BCHW))
 
     def _log_retrieval(self, stage: str, metric: RetrievalMetrics) -> None:
         self.log_dict({f"{stage}/{name}": value for name, value in metric.compute().items()})

@@ -17,7 +17,7 @@ from siamese_lab.data.sets import lfw
 from siamese_lab.data.sets.lfw import Lfw
 from siamese_lab.data.sets.lfw_pairs import read_pairs
 from siamese_lab.data.sets.lfw_people import FOLDS, Person, people
-from siamese_lab.metrics.pairs import Pairs
+from siamese_lab.metrics.pairs import ImagePairs
 from siamese_lab.metrics.verification import verify
 
 SMALL = (
@@ -398,7 +398,7 @@ def test_view_2_of_raw_pixels_is_near_what_is_published_for_eigenfaces(real_root
         official = module.official_pairs
         assert len(official.decide.same_M) == 600 and len(official.choose.same_M) == 5_400
         z_MD = F.normalize(official.table.images_NCHW.flatten(1).float(), dim=1)
-        choose, decide = (Pairs(*pairs[:3]) for pairs in (official.choose, official.decide))
+        choose, decide = (ImagePairs(*pairs[:3]) for pairs in (official.choose, official.decide))
         accuracies.append(verify(z_MD, choose, decide).accuracy)
     assert statistics.mean(accuracies) == pytest.approx(0.6065, abs=0.01)
     assert statistics.stdev(accuracies) / 10**0.5 == pytest.approx(0.0076, abs=0.003)

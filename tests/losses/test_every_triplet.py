@@ -166,5 +166,5 @@ def test_what_each_gives_and_takes_is_stated():
     for name in samplers.available():
         sampler = samplers.build(name)
         selected = sampler(F.normalize(x_BD, dim=1), labels_B)
-        assert type(selected) is sampler.gives
-        assert sampler.gives in losses.build("triplet").accepts
+        assert type(selected) is sampler.triplet_type
+        assert sampler.triplet_type in losses.build("triplet").accepted_types

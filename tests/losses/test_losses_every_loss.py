@@ -48,7 +48,7 @@ def batch(images=7, dimensions=5, pairs=11, negatives=2, seed=0, directions=None
 
 
 def prepared(loss, x_BD):
-    return F.normalize(x_BD, dim=1) if loss.of_unit_norm else x_BD
+    return F.normalize(x_BD, dim=1) if loss.needs_unit_norm else x_BD
 
 
 def oracle_of(name, options, loss, x_BD, triplets, labels_B):
@@ -214,12 +214,12 @@ def test_reported_distances_are_those_of_the_selection(name, options, shape, rem
     """They are plain, without gradient, and of remembered candidates too; embeddings of any length have none."""
     loss = built(name, options)
     images = shape["images"]
-    x_CD, triplets, labels_C = batch(**{**shape, "images": images + (remembered if loss.of_unit_norm else 0)})
+    x_CD, triplets, labels_C = batch(**{**shape, "images": images + (remembered if loss.needs_unit_norm else 0)})
     in_batch_T = (triplets.anchor_T < images) & (triplets.positive_T < images)
     z_CD = prepared(loss, x_CD)
     selection = Selection(Triplets(*(index[in_batch_T] for index in triplets)), z_CD)
     reported = loss(selection, z_CD[:images].clone().requires_grad_(), labels_C[:images]).distances
-    assert (reported is None) == (not loss.of_unit_norm)
+    assert (reported is None) == (not loss.needs_unit_norm)
     if reported is None:
         return
     for ours, expected in zip(reported, selected_distances(selection), strict=True):

@@ -49,7 +49,7 @@ def test_tiles_of_any_size_give_the_same(entries, monkeypatch):
 
 
 def test_equal_embeddings_have_collapsed():
-    """Though rounding gives equal ones similarities beside 1."""
+    """Equal embeddings have rank 1, although rounding moves their similarities away from 1."""
     for seed in range(5):
         found = health(unit(1, 128, seed).repeat(40, 1), torch.arange(40) % 4)
         assert found.collapsed

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamese_lab.metrics import pairs
-from siamese_lab.metrics.pairs import Pairs, distinct_integers, pair_distances, sampled_pairs
+from siamese_lab.metrics.pairs import ImagePairs, distinct_integers, pair_distances, sampled_pairs
 
 
 def generator(seed=0):
@@ -113,7 +113,7 @@ def test_more_pairs_than_there_are(labels, number, message):
 
 
 def test_rows_that_there_are_not_and_embeddings_that_are_none():
-    pair = Pairs(torch.tensor([0]), torch.tensor([4]), torch.tensor([True]))
+    pair = ImagePairs(torch.tensor([0]), torch.tensor([4]), torch.tensor([True]))
     with pytest.raises(ValueError, match=r"expect embeddings \(5 or more, D\), but got \(4, 3\)\."):
         pair_distances(torch.ones(4, 3), pair)
     z_MD = torch.ones(6, 3)

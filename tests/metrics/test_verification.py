@@ -12,7 +12,7 @@ from sklearn import metrics as sklearn_metrics
 from torchmetrics.functional.classification import binary_auroc, binary_roc
 
 from siamese_lab.metrics import verification
-from siamese_lab.metrics.pairs import Pairs, pair_distances, sampled_pairs
+from siamese_lab.metrics.pairs import ImagePairs, pair_distances, sampled_pairs
 from siamese_lab.metrics.verification import Roc, VerificationMetrics, best_threshold, report, verify
 
 
@@ -172,7 +172,7 @@ def test_a_known_eer_and_known_rates():
 
 
 def test_a_rate_finer_than_one_negative_is_not_invented():
-    for negatives, told in (
+    for negatives, reported in (
         (9, [False] * 3),
         (10, [True, False, False]),
         (999, [True, True, False]),
@@ -180,16 +180,16 @@ def test_a_rate_finer_than_one_negative_is_not_invented():
     ):
         same_N = torch.arange(negatives + 5) < 5
         found = report(torch.linspace(0, 1, negatives + 5), same_N, 0.5)
-        assert [rate.tar is not None for rate in found.tar_at_far] == told
-        assert [not math.isnan(found.figures()[f"tar@far={far}"]) for far in (0.1, 0.01, 0.001)] == told
+        assert [rate.tar is not None for rate in found.tar_at_far] == reported
+        assert [not math.isnan(found.figures()[f"tar@far={far}"]) for far in (0.1, 0.01, 0.001)] == reported
         assert found.figures()["negatives"] == negatives
 
 
 def test_the_threshold_is_chosen_on_the_other_pairs():
     z_MD = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.6], [1.0, 2.0]]), dim=1)
     rows = torch.tensor([0]), torch.tensor([0])
-    choose = Pairs(torch.tensor([0, 0]), torch.tensor([1, 3]), torch.tensor([True, False]))
-    decide = Pairs(torch.cat([*rows]), torch.tensor([2, 3]), torch.tensor([False, False]))
+    choose = ImagePairs(torch.tensor([0, 0]), torch.tensor([1, 3]), torch.tensor([True, False]))
+    decide = ImagePairs(torch.cat([*rows]), torch.tensor([2, 3]), torch.tensor([False, False]))
     with pytest.raises(ValueError, match="only pairs of two classes"):
         verify(z_MD, choose, decide)
     found = verify(z_MD, choose, decide._replace(same_N=torch.tensor([True, False])))

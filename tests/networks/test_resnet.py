@@ -74,7 +74,7 @@ def test_pretrained_weights_see_what_they_learnt_from(channels, image_size, weig
     transform = WEIGHTS["resnet18"].transforms()
     expected = weights_at_hand(normalize(images_BCHW.expand(-1, 3, -1, -1), transform.mean, transform.std))
     torch.testing.assert_close(backbone(images_BCHW), expected, atol=1e-4, rtol=1e-4)
-    assert "standardise" not in "".join(backbone.state_dict()), "what is constant need not be stored"
+    assert "standardize" not in "".join(backbone.state_dict()), "what is constant need not be stored"
 
 
 def test_pretrained_weights_are_for_grey_and_colour(weights_at_hand):

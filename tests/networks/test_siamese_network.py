@@ -111,7 +111,7 @@ def test_without_normalisation_lengths_are_free_and_only_directions_are_compared
     left_BCHW, right_BCHW = images(size=28), images(size=28, seed=1)
     z_BD = network(left_BCHW)
     assert (z_BD.norm(dim=1) - 1).abs().min() > 0.01
-    torch.testing.assert_close(network.direction(z_BD), seeded("conv4").eval()(left_BCHW))
+    torch.testing.assert_close(network.unit_vectors(z_BD), seeded("conv4").eval()(left_BCHW))
     torch.testing.assert_close(
         network.distance(left_BCHW, right_BCHW), seeded("conv4").eval().distance(left_BCHW, right_BCHW)
     )

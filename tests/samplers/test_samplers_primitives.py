@@ -48,11 +48,11 @@ def test_in_window_agrees_with_a_loop(size, pairs, together, drawn):
     s_AC[:, 0] = -0.5
     s_ap_AR, width_AR = numbers(rows, pairs, seed + 2), numbers(rows, pairs, seed + 3).abs() / 4 + 0.005
     u_AR = torch.rand(rows, pairs, generator=torch.Generator().manual_seed(seed))
-    spare = torch.empty(together * s_AC.numel())
+    scratch = torch.empty(together * s_AC.numel())
     if drawn:
-        index_AR, is_empty_AR = block_selection.draw_in_window(s_AC, s_ap_AR, width_AR, u_AR, spare)
+        index_AR, is_empty_AR = block_selection.draw_in_window(s_AC, s_ap_AR, width_AR, u_AR, scratch)
     else:
-        index_AR, is_empty_AR = block_selection.nearest_in_window(s_AC, s_ap_AR, width_AR, spare)
+        index_AR, is_empty_AR = block_selection.nearest_in_window(s_AC, s_ap_AR, width_AR, scratch)
     for row in range(rows):
         for pair in range(pairs):
             s, s_ap, width = s_AC[row], s_ap_AR[row, pair], width_AR[row, pair]

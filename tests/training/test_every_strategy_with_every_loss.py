@@ -15,7 +15,7 @@ PAIRS = set(product(samplers.available(), losses.available()))
 NO_MEANING = {
     (sampler, loss)
     for sampler, loss in PAIRS
-    if samplers.registry.classes[sampler].gives not in losses.registry.classes[loss].accepts
+    if samplers.registry.classes[sampler].triplet_type not in losses.registry.classes[loss].accepted_types
 }
 
 
@@ -62,7 +62,7 @@ def test_free_lengths_are_mined_and_compared_by_direction(digits):
     module = build_module(compose(*free, "sampler.negatives=5"), images)
     z_BD = module.network(to_float(batch.images_BCHW))
     assert (z_BD.norm(dim=1) - 1).abs().max() > 0.01
-    selection = module.sampler.mine(module.network.direction(z_BD.detach()), batch.labels_B)
+    selection = module.sampler.mine(module.network.unit_vectors(z_BD.detach()), batch.labels_B)
     assert selection.triplets.negative_TM.shape[1] == 5
     module.loss(selection, z_BD, batch.labels_B).value.backward()
     assert all(torch.isfinite(each.grad).all() for each in module.network.parameters())

@@ -28,7 +28,7 @@ from siamese_lab.training.module import SiameseModule
 PAIRS = sorted(
     (sampler, loss)
     for sampler, loss in product(samplers.available(), losses.available())
-    if samplers.registry.classes[sampler].gives in losses.registry.classes[loss].accepts
+    if samplers.registry.classes[sampler].triplet_type in losses.registry.classes[loss].accepted_types
 )
 AUGMENTATION = {"rotation": 10, "scale": 0.1, "mirror": True, "brightness": 0.2, "contrast": 0.2, "erasing": 0.5}
 NETWORK = ("network.width=8", "network.dropout=0.1", "network.batch_norm=true")

@@ -18,7 +18,7 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from test_resume import interrupt_after
 
 from siamese_lab import samplers
-from siamese_lab.batch import EveryTriplet
+from siamese_lab.batch import AllTriplets
 from siamese_lab.config.resume import with_resumed_choices
 from siamese_lab.data import build
 from siamese_lab.data.tables.image_table import ImageTable
@@ -54,7 +54,7 @@ def stepped(sampler: str, *overrides: str) -> StepOutput:
     for batch in itertools.islice(images.batches, 2):
         with torch.no_grad():
             z_BD = module.network(batch.images_BCHW.float() / 255)
-        selection = module.sampler.mine(module.network.direction(z_BD), batch.labels_B, batch.image_ids_B)
+        selection = module.sampler.mine(module.network.unit_vectors(z_BD), batch.labels_B, batch.image_ids_B)
         value, statistics, distances = module.loss(selection, z_BD, batch.labels_B)
         distances = distances or selected_distances(selection)
         step = StepOutput(z_BD, batch.labels_B, selection, value.detach(), statistics, distances)
@@ -64,7 +64,7 @@ def stepped(sampler: str, *overrides: str) -> StepOutput:
 def listed(step: StepOutput) -> list[tuple[int, int, int]]:
     """All triplets of the last step, by plain loops."""
     triplets = step.selection.triplets
-    if isinstance(triplets, EveryTriplet):
+    if isinstance(triplets, AllTriplets):
         labels = step.labels_B.tolist()
         places = range(len(labels))
         return [

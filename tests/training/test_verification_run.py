@@ -16,7 +16,7 @@ from siamese_lab import data
 from siamese_lab.data.official_pairs import OfficialPairs, RowPairs, official_pairs
 from siamese_lab.data.sets.digits import Digits
 from siamese_lab.data.tables.image_table import ImageTable
-from siamese_lab.metrics.pairs import Pairs, sampled_pairs
+from siamese_lab.metrics.pairs import ImagePairs, sampled_pairs
 from siamese_lab.metrics.verification import verify
 from siamese_lab.runs import display
 from siamese_lab.training.build import build_module
@@ -64,7 +64,7 @@ def test_the_figures_of_a_run_are_those_of_its_weights(tmp_path: Path) -> None:
     official = images.official_pairs
     with torch.no_grad():
         z_MD = module.eval().network(official.table.images_NCHW.float() / 255)
-    expected = verify(z_MD, Pairs(*official.choose[:3]), Pairs(*official.decide[:3])).figures()
+    expected = verify(z_MD, ImagePairs(*official.choose[:3]), ImagePairs(*official.decide[:3])).figures()
     figures = {name.removeprefix("digits/"): each for name, each in left.test.items() if name.startswith("digits/")}
     assert list(figures) == NAMES
     assert [name for name, each in figures.items() if each is None] == ["tar@far=0.01", "tar@far=0.001"]

@@ -1,7 +1,9 @@
 """Random numbers from a counter: the n-th number of a call is a hash of the seed, the call and n (SplitMix64).
 
-They are plain tensor operations whose whole state is two integers, so they are the same on every device, compiled or
-not, in a captured CUDA graph too, and travel in checkpoints. Steele et al. 2014, doi:10.1145/2714064.2660195.
+They use plain tensor operations, and their complete state is two integers. So the numbers are the same on every
+device, compiled or not, also in a captured CUDA graph, and checkpoints hold the state.
+
+Steele et al. 2014, doi:10.1145/2714064.2660195.
 """
 
 import math
@@ -10,19 +12,19 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from siamese_lab.samplers.kernels.eager import on_eager_cpu
+from siamese_lab.samplers.kernels import on_eager_cpu
 
 GOLDEN = 0x9E3779B97F4A7C15
 BETWEEN_CALLS = 0xD1342543DE82EF95
-"""Odd, and so far from a small multiple of `GOLDEN` that no two calls of a training share a number."""
+"""Odd increment per call, far from small multiples of `GOLDEN`, so that no two calls of a training share a number."""
 AHEAD = 2**14
-"""Numbers drawn at once on a CPU, where a step of a small batch costs more to start than to compute."""
+"""Count of numbers drawn at once on a CPU, where an operation on few numbers takes longer to start than to compute."""
 BITS = 23
-"""float32 holds every (k + ½) / 2^23, none of which is 0 or 1."""
+"""Number of random bits: float32 holds every (k + ½) / 2^23 exactly, and none is 0 or 1."""
 
 
 class Noise(nn.Module):
-    """A stream of random numbers of one's own.
+    """A separate stream of random numbers.
 
     Args:
         seed: any integer.
@@ -42,7 +44,7 @@ class Noise(nn.Module):
         self._ahead = None
 
     def uniform(self, shape: tuple[int, ...], device: torch.device) -> Tensor:
-        """Independent uniform numbers in the open interval (0, 1), float32; each call draws anew."""
+        """Draw independent uniform float32 numbers in the open interval (0, 1)."""
         if self.key.device != device:
             self.to(device)
         count = math.prod(shape)
@@ -51,14 +53,14 @@ class Noise(nn.Module):
         return numbers.view(shape)
 
     def _numbers(self, call: Tensor, count: int) -> Tensor:
-        """The first `count` numbers of a call, or of several calls, (S, 1), in a row each."""
+        """Return the first `count` numbers of a call, or of several calls (S, 1) as one row each."""
         first = self.key.add(call, alpha=_signed(BETWEEN_CALLS))
         x = torch.addcmul(first, torch.arange(count, device=call.device), self.stride)
         _mix_upper_(x)
         return _shifted(x, 64 - BITS).to(torch.float32).add_(0.5).mul_(2.0**-BITS)
 
     def _kept(self, count: int) -> Tensor:
-        """The numbers of this call, which are drawn together with those of the calls to come if these are as many."""
+        """Return the numbers of this call. Several calls of equal size are drawn together in advance."""
         call, ahead = int(self.calls), self._ahead
         if ahead is None or not (ahead.size == count and 0 <= call - ahead.first < len(ahead.numbers)):
             with torch.inference_mode(False):
@@ -71,24 +73,24 @@ class Noise(nn.Module):
         self._ahead = None
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        """Copies, as a stored state must not count on."""
+        """Store a copy, because later calls increment the counter."""
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[prefix + "calls"] = self.calls.clone()
 
 
 class _Ahead(NamedTuple):
-    """Numbers of calls to come."""
+    """Numbers that were drawn in advance for later calls."""
 
     first: int
-    """Which call the first ones are of."""
+    """Index of the first call."""
     size: int
-    """How many numbers a call takes."""
+    """Count of numbers per call."""
     numbers: tuple[Tensor, ...]
-    """Those of each call, which the caller may overwrite."""
+    """The numbers of each call; the caller may overwrite them."""
 
 
 def _mix_upper_(x: Tensor) -> None:
-    """SplitMix64's finalizer, in place, but for its last step, which only changes the lower 33 bits."""
+    """Apply SplitMix64's finalizer in place, without its last step, which changes only the lower 33 bits."""
     x ^= _shifted(x, 30)
     x *= _signed(0xBF58476D1CE4E5B9)
     x ^= _shifted(x, 27)
@@ -96,12 +98,12 @@ def _mix_upper_(x: Tensor) -> None:
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:
-    """x >> bits as of an unsigned integer."""
+    """Shift x right as an unsigned integer."""
     return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _mixed(seed: int) -> int:
-    """The same finalizer on a Python integer, so that neighbouring seeds start far apart."""
+    """Apply SplitMix64's finalizer to a Python integer, so that neighboring seeds start far apart."""
     x = (seed + GOLDEN) % 2**64
     x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % 2**64
     x = (x ^ x >> 27) * 0x94D049BB133111EB % 2**64
@@ -109,5 +111,5 @@ def _mixed(seed: int) -> int:
 
 
 def _signed(x: int) -> int:
-    """An unsigned 64-bit integer as torch holds it."""
+    """Return the signed 64-bit integer with the same bits, because torch has no unsigned arithmetic."""
     return x - 2**64 if x >= 2**63 else x

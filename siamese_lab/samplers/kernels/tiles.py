@@ -1,7 +1,7 @@
-"""The similarities of a batch, some anchors at a time, so that mining takes O(B·tile) memory.
+"""The similarities of a batch for some anchors at a time, so that mining takes O(B·tile) memory.
 
-Shapes: B images, D embedding dimensions, C images that may be chosen, A anchors of a tile, K images of a class, R pairs
-per anchor, Q images remembered beside the batch, N columns, which are C and some padding.
+Shapes: B images, D embedding dimensions, C candidates, A anchors of a tile, K images of a class, R pairs per anchor, Q
+remembered images, N columns (C and padding).
 """
 
 from collections.abc import Iterator
@@ -12,101 +12,104 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamese_lab import distances
+from siamese_lab.samplers.kernels import on_eager_cpu
 from siamese_lab.samplers.kernels.block_selection import draw_outside, padded
-from siamese_lab.samplers.kernels.class_index import ClassPeers, ClassRuns, class_runs
-from siamese_lab.samplers.kernels.eager import on_eager_cpu
+from siamese_lab.samplers.kernels.class_index import ClassIndex, ClassRuns, class_runs
 
 TILE_ENTRIES = {"cpu": 2**21, "cuda": 2**26}
-"""Similarities held at once: on a CPU more than where losses differentiate, as a product of few rows is slow."""
+"""Number of similarities in memory at once. On a CPU it exceeds that of losses: a product of few rows is slow."""
 
-SPARE_ENTRIES = 2**17
-"""Room for looking at several pairs of an anchor together: steps of few numbers cost more to start than to compute."""
+SCRATCH_ENTRIES = 2**17
+"""Size of the scratch memory in which several pairs of an anchor are compared together.
 
-NOBODY = torch.iinfo(torch.int64).max
-"""The label of a place that holds no image to choose."""
+An operation on few numbers takes longer to start than to compute.
+"""
+
+EMPTY_LABEL = torch.iinfo(torch.int64).max
+"""The label of a place in the memory without an image."""
 
 
 class MiningInputs(NamedTuple):
     """The anchors of a step and the candidates for their negatives."""
 
     z_CD: Tensor
-    """Unit-norm float32: the batch, followed by what is remembered beside it, if anything."""
+    """Unit-norm float32: the batch, then remembered images, if there are any."""
     labels_C: Tensor
-    """int64."""
-    peers: ClassPeers
-    """Of the B images of the batch."""
+    """int64, `EMPTY_LABEL` for an empty place of the memory."""
+    classes: ClassIndex
+    """The classes of the B images of the batch."""
     progress: float = 0.0
-    """Share of the training that is done (0…1)."""
+    """Completed share of the training (0…1)."""
 
     def runs_of_batch(self) -> ClassRuns:
-        """The images of the batch in the order of their labels."""
-        labels_B = self.labels_C[: len(self.peers.own_BK)]
-        return class_runs(labels_B, labels_B) if self.peers.runs is None else self.peers.runs
+        """Return the images of the batch, sorted by label."""
+        labels_B = self.labels_C[: len(self.classes.own_BK)]
+        return class_runs(labels_B, labels_B) if self.classes.runs is None else self.classes.runs
 
     def runs(self) -> tuple[ClassRuns, Tensor | int]:
-        """All images in the order of their labels, and how many of them may be chosen, which come first."""
-        batch = len(self.peers.own_BK)
+        """Return all candidates, sorted by label, and the number of valid candidates, which come first."""
+        batch = len(self.classes.own_BK)
         if len(self.labels_C) == batch:
             return self.runs_of_batch(), batch
-        return class_runs(self.labels_C, self.labels_C[:batch]), (self.labels_C != NOBODY).sum()
+        return class_runs(self.labels_C, self.labels_C[:batch]), (self.labels_C != EMPTY_LABEL).sum()
 
 
 class Tile(NamedTuple):
-    """Some anchors beside all images."""
+    """Some anchors, compared with all candidates."""
 
     s_AN: Tensor
-    """Dot products, to be overwritten; the columns beyond C mean nothing."""
-    spare: Tensor
-    """Room to work in: at least as many numbers as the dot products, in one row."""
+    """Dot products, which may be overwritten; the columns beyond C are padding."""
+    scratch: Tensor
+    """Scratch memory for at least as many numbers as the dot products, in one row."""
     s_ap_AR: Tensor
-    """Of the anchor and each of its positives."""
+    """Dot products of the anchor and each of its positives."""
     positive_AR: Tensor
     valid_AR: Tensor
     """bool: False where an anchor has fewer than R positives."""
     own_AK: Tensor
     """The batch's images of the anchor's class."""
-    barred_AQ: Tensor | None
-    """+inf where a remembered image, if there are any, is no negative of the anchor, else −inf."""
+    excluded_AQ: Tensor | None
+    """+inf where a remembered image is not a negative of the anchor, else −inf; None without a memory."""
     anchors: slice
-    """Which rows of the batch."""
+    """The rows of the batch."""
     source: MiningInputs
 
     @property
-    def images(self) -> int:
-        """C."""
+    def num_candidates(self) -> int:
+        """C, the number of candidates."""
         return self.source.z_CD.shape[0]
 
     @property
     def dimensions(self) -> int:
-        """D."""
+        """D, the number of embedding dimensions."""
         return self.source.z_CD.shape[1]
 
     @property
-    def spare_AN(self) -> Tensor:
-        """As much of the room as the dot products take."""
-        return self.spare[: self.s_AN.numel()].view_as(self.s_AN)
+    def scratch_AN(self) -> Tensor:
+        """Scratch memory in the shape of the dot products."""
+        return self.scratch[: self.s_AN.numel()].view_as(self.s_AN)
 
     def masked(self, infinity: float) -> Tensor:
-        """The dot products `s_AN`, with this infinity in place of all that are not of a negative."""
+        """Return the dot products `s_AN`, with this infinity in place of all images that are not negatives."""
         self.s_AN.scatter_(1, self.own_AK, infinity)
-        if self.barred_AQ is not None:
-            s_AQ = self.s_AN[:, self.images - self.barred_AQ.shape[1] : self.images]
+        if self.excluded_AQ is not None:
+            s_AQ = self.s_AN[:, self.num_candidates - self.excluded_AQ.shape[1] : self.num_candidates]
             if infinity > 0:
-                s_AQ.clamp_min_(self.barred_AQ)
+                s_AQ.clamp_min_(self.excluded_AQ)
             else:
-                s_AQ.clamp_max_(-self.barred_AQ)
-        if self.images < self.s_AN.shape[1]:
-            self.s_AN[:, self.images :].fill_(infinity)
+                s_AQ.clamp_max_(-self.excluded_AQ)
+        if self.num_candidates < self.s_AN.shape[1]:
+            self.s_AN[:, self.num_candidates :].fill_(infinity)
         return self.s_AN
 
     def draw_negatives(self, u_AR: Tensor) -> Tensor:
-        """Uniform draws among all negatives of each anchor."""
+        """Draw uniformly among all negatives of each anchor."""
         runs, choosable = self.source.runs()
         of_tile = ClassRuns(runs.order_C, runs.start_B[self.anchors], runs.count_B[self.anchors])
         return draw_outside(of_tile, choosable, u_AR)
 
     def with_positives(self, slot_AR: Tensor) -> "Tile":
-        """The same anchors with pairs of other positives: `slot_AR` says which of the anchor's."""
+        """Return the same anchors with the positives at the slots `slot_AR`."""
         return self._replace(
             s_ap_AR=self.s_ap_AR.gather(1, slot_AR),
             positive_AR=self.positive_AR.gather(1, slot_AR),
@@ -114,14 +117,14 @@ class Tile(NamedTuple):
         )
 
 
-class Room:
-    """Memory for tiles, on a CPU kept from call to call: a fresh page costs as much as the work done in it."""
+class TileBuffer:
+    """Memory for tiles, on a CPU kept between calls, because a new page costs as much as the work done in it."""
 
     def __init__(self) -> None:
         self._kept: Tensor | None = None
 
-    def of(self, entries: int, like: Tensor) -> Tensor:
-        """So many entries of the kind of `like`, with anything in them."""
+    def take(self, entries: int, like: Tensor) -> Tensor:
+        """Return uninitialized memory for `entries` numbers of the type of `like`."""
         if not on_eager_cpu(like.device):
             return like.new_empty(entries)
         if self._kept is None or len(self._kept) < entries:
@@ -130,38 +133,38 @@ class Room:
         return self._kept[:entries]
 
 
-def tiles(inputs: MiningInputs, room: Room) -> Iterator[Tile]:
-    """All anchors of a batch, tile by tile; a tile is overwritten by the next one."""
-    z_CD, peers = inputs.z_CD, inputs.peers
-    batch, count = len(peers.own_BK), len(z_CD)
+def tiles(inputs: MiningInputs, buffer: TileBuffer) -> Iterator[Tile]:
+    """Yield all anchors of a batch, tile by tile. Each tile overwrites the one before."""
+    z_CD, classes = inputs.z_CD, inputs.classes
+    batch, count = len(classes.own_BK), len(z_CD)
     columns = padded(count)
     z_ND = z_CD if columns == count else F.pad(z_CD, (0, 0, 0, columns - count))
     rows = min(batch, distances.tile_rows(columns, z_CD.device, TILE_ENTRIES))
-    barring = _Barring.of(inputs) if count > batch else None
-    pairs = peers.positive_BR.shape[1]
-    spare_entries = max(1, min(pairs, SPARE_ENTRIES // (rows * columns))) * rows * columns
-    kept = room.of(rows * columns + spare_entries, z_CD)
-    s, spare = kept[: rows * columns], kept[rows * columns :]
+    mask = _MemoryMask.of(inputs) if count > batch else None
+    pairs = classes.positive_BR.shape[1]
+    scratch_entries = max(1, min(pairs, SCRATCH_ENTRIES // (rows * columns))) * rows * columns
+    kept = buffer.take(rows * columns + scratch_entries, z_CD)
+    s, scratch = kept[: rows * columns], kept[rows * columns :]
     for start in range(0, batch, rows):
         anchors = slice(start, min(start + rows, batch))
         s_AN = s[: (anchors.stop - start) * columns].view(-1, columns)
         _products(z_CD[anchors], z_ND.T, s_AN)
-        positive_AR = peers.positive_BR[anchors]
+        positive_AR = classes.positive_BR[anchors]
         yield Tile(
             s_AN,
-            spare,
+            scratch,
             s_AN.gather(1, positive_AR),
             positive_AR,
-            peers.valid_BR[anchors],
-            peers.own_BK[anchors],
-            None if barring is None else barring.of_anchors(anchors),
+            classes.valid_BR[anchors],
+            classes.own_BK[anchors],
+            None if mask is None else mask.for_anchors(anchors),
             anchors,
             inputs,
         )
 
 
 def _products(z_AD: Tensor, z_DN: Tensor, into: Tensor) -> None:
-    """In float32; on a CPU autocast is not in the way, which leaves alone what is written to a given place."""
+    """Multiply in float32. On a CPU autocast does not change products that are written to an existing tensor."""
     if z_AD.device.type == "cpu":
         torch.mm(z_AD, z_DN, out=into)
         return
@@ -169,29 +172,29 @@ def _products(z_AD: Tensor, z_DN: Tensor, into: Tensor) -> None:
         torch.mm(z_AD, z_DN, out=into)
 
 
-class _Barring(NamedTuple):
-    """Which remembered images are no negatives of an anchor: those of its class, and places that hold none."""
+class _MemoryMask(NamedTuple):
+    """The remembered images that are not negatives of an anchor: images of its class and empty places."""
 
     class_B: Tensor
     """float32: where the anchor's class begins in the sorted batch."""
     class_Q: Tensor
-    """float32: the same of a remembered image, −1 where the batch has none of its class."""
-    nobody_Q: Tensor
-    """½ where there is no image, else −½."""
+    """float32: the same number for a remembered image; −1 if the batch has no image of its class."""
+    empty_Q: Tensor
+    """½ where the place is empty, else −½."""
 
     @classmethod
-    def of(cls, inputs: MiningInputs) -> "_Barring":
-        """Floats, as comparing these takes a tenth of the time if the results are floats too."""
-        runs, batch = inputs.runs_of_batch(), len(inputs.peers.own_BK)
+    def of(cls, inputs: MiningInputs) -> "_MemoryMask":
+        """Build the mask from floats, because a comparison that writes floats takes a tenth of the time."""
+        runs, batch = inputs.runs_of_batch(), len(inputs.classes.own_BK)
         sorted_B, remembered_Q = inputs.labels_C[:batch].take(runs.order_C), inputs.labels_C[batch:]
         place_Q = torch.searchsorted(sorted_B, remembered_Q)
         is_in_batch_Q = sorted_B.take(place_Q.clamp_max(batch - 1)) == remembered_Q
         class_Q = torch.where(is_in_batch_Q, place_Q, -1).float()
-        return cls(runs.start_B.float(), class_Q, (remembered_Q == NOBODY).float() - 0.5)
+        return cls(runs.start_B.float(), class_Q, (remembered_Q == EMPTY_LABEL).float() - 0.5)
 
-    def of_anchors(self, anchors: slice) -> Tensor:
-        """+inf where barred, else −inf (A, Q)."""
+    def for_anchors(self, anchors: slice) -> Tensor:
+        """Return +inf where excluded, else −inf (A, Q)."""
         class_A1 = self.class_B[anchors, None]
-        barred_AQ = self.class_Q.new_empty(len(class_A1), len(self.class_Q))
-        torch.eq(class_A1, self.class_Q, out=barred_AQ)
-        return barred_AQ.add_(self.nobody_Q).mul_(torch.inf)
+        excluded_AQ = self.class_Q.new_empty(len(class_A1), len(self.class_Q))
+        torch.eq(class_A1, self.class_Q, out=excluded_AQ)
+        return excluded_AQ.add_(self.empty_Q).mul_(torch.inf)

@@ -52,7 +52,7 @@ class EmbeddingProjector(Callback):
                 pl_module.network(to_float(images_BCHW.to(pl_module.device)))
                 for images_BCHW in images_NCHW.split(images.eval_batch_size)
             ]
-        z_ND = pl_module.network.direction(torch.cat(parts)).cpu()
+        z_ND = pl_module.network.unit_vectors(torch.cat(parts)).cpu()
         write(self.folder, z_ND, [table.class_names[label] for label in table.labels_N[index_N].tolist()], images_NCHW)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab import distances
-from siamese_lab.batch import EveryTriplet, PairDistances
+from siamese_lab.batch import AllTriplets, PairDistances
 from siamese_lab.training.module import StepOutput
 
 
@@ -55,6 +55,6 @@ def hardest_negatives(step: StepOutput) -> Hardest:
     return Hardest(torch.arange(len(d_BB), device=d_BB.device), positive_B, negative_B, d_ap_B, d_an_B)
 
 
-def _every(step: StepOutput) -> EveryTriplet:
-    assert isinstance(step.selection.triplets, EveryTriplet)
+def _every(step: StepOutput) -> AllTriplets:
+    assert isinstance(step.selection.triplets, AllTriplets)
     return step.selection.triplets
