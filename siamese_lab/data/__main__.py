@@ -49,12 +49,12 @@ def main() -> None:
 def run(console: Console, name: str, options: Sequence[str], only_verify: bool, with_sheets: bool) -> int:
     """Verify or prepare one data set, and return the exit status."""
     config = compose(name, options)
-    images = data.build(**config.data, seed=config.seed)
+    datamodule = data.build(**config.data, seed=config.seed)
     if only_verify:
-        return verify(console, name, images)
-    prepare(console, name, images)
+        return verify(console, name, datamodule)
+    prepare(console, name, datamodule)
     if with_sheets:
-        show(console, images, Path(config.paths.outputs) / "data" / name)
+        show(console, datamodule, Path(config.paths.outputs) / "data" / name)
     return 0
 
 
@@ -69,10 +69,10 @@ def compose(name: str, options: Sequence[str]) -> DictConfig:
     return config
 
 
-def prepare(console: Console, name: str, images: data.DataModule) -> None:
+def prepare(console: Console, name: str, datamodule: data.DataModule) -> None:
     """Download and decode what is not there yet, and print what is there then."""
     started = time.perf_counter()
-    splits = images.splits
+    splits = datamodule.splits
     seconds = time.perf_counter() - started
     table = Table(title=f"{name}, in {seconds:.1f} s", title_justify="left", title_style="bold")
     table.add_column("")
@@ -84,13 +84,13 @@ def prepare(console: Console, name: str, images: data.DataModule) -> None:
         each = f"{smallest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"
         table.add_row(part, f"{len(rows):,}", f"{len(rows.class_names):,}", each)
     console.print(table)
-    for what, where in images.provenance().items():
+    for what, where in datamodule.provenance().items():
         console.print(f"{what:<10}{where}", markup=False, highlight=False, soft_wrap=True)
 
 
-def verify(console: Console, name: str, images: data.DataModule) -> int:
+def verify(console: Console, name: str, datamodule: data.DataModule) -> int:
     """Print what is wrong with a copy; the exit status."""
-    problems = images.verify()
+    problems = datamodule.verify()
     for problem in problems:
         console.print(f"{name}: {problem}", markup=False, highlight=False, soft_wrap=True, style="red")
     if not problems:
@@ -98,10 +98,10 @@ def verify(console: Console, name: str, images: data.DataModule) -> int:
     return BAD_COPY if problems else 0
 
 
-def show(console: Console, images: data.DataModule, folder: Path) -> None:
+def show(console: Console, datamodule: data.DataModule, folder: Path) -> None:
     """Draw the images, and print where to."""
-    images.setup("fit")
-    for sheet in write_sheets(images, folder):
+    datamodule.setup("fit")
+    for sheet in write_sheets(datamodule, folder):
         console.print(f"{'sheet':<10}{sheet}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -14,30 +14,30 @@ from PIL import Image
 from siamese_lab.batch import Batch
 from siamese_lab.data.augment.pipeline import Augmentation, to_float
 from siamese_lab.data.convert.common import Converted
-from siamese_lab.data.convert.photo import PlainImage
+from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.data.info import CrossValidation, DataSetInfo
 from siamese_lab.data.io.messages import announce
 from siamese_lab.data.official_pairs import OfficialPairs
 from siamese_lab.data.one_shot import OneShot
 from siamese_lab.data.pk_batches import PKBatches
-from siamese_lab.data.sequential_batches import InOrder
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.sequential_batches import SequentialBatches
+from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
 from siamese_lab.registry import check_options, options_of
 
-LEARNT = "learnt"
+TRAINED_CLASSES = "learnt"
 """What a state may hold for `DataModule.check_unseen`."""
 
 
 class Splits(NamedTuple):
     """What is learnt from, what choices are made on, and what is reported."""
 
-    train: Table
-    validation: Table
-    test: Table
+    train: BaseTable
+    validation: BaseTable
+    test: BaseTable
 
 
-class Share(NamedTuple):
+class ProcessShare(NamedTuple):
     """Which of several processes this is, and how many there are."""
 
     rank: int
@@ -110,7 +110,7 @@ class DataModule(lightning.LightningDataModule, ABC):
     def converted(self, image: Image.Image) -> Converted:
         """An image of any kind, made as the images of this set are, so that a network trained on them understands it.
 
-        A set whose own files are not made in the usual way (`PlainImage`) overrides this.
+        A set whose own files are not made in the usual way (`PhotoConverter`) overrides this.
 
         Args:
             image: as it is in its file.
@@ -118,7 +118,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         Returns:
             8-bit grey or colour by `channels`, `image_size` high and wide, with what was changed.
         """
-        return PlainImage(self.image_size, self.channels == 3).converted(image)
+        return PhotoConverter(self.image_size, self.channels == 3).converted(image)
 
     def provenance(self) -> dict[str, str]:
         """Where the images come from and where they are kept, for results and for the user; after `splits`."""
@@ -192,9 +192,13 @@ class DataModule(lightning.LightningDataModule, ABC):
         )
 
     @property
-    def share(self) -> Share:
+    def process_share(self) -> ProcessShare:
         """What the trainer says; the whole of everything without one."""
-        return Share(0, 1) if self.trainer is None else Share(self.trainer.global_rank, self.trainer.world_size)
+        return (
+            ProcessShare(0, 1)
+            if self.trainer is None
+            else ProcessShare(self.trainer.global_rank, self.trainer.world_size)
+        )
 
     def setup(self, stage: str) -> None:
         """Load the data and check that P×K batches can be drawn from it, before anything else starts."""
@@ -204,23 +208,23 @@ class DataModule(lightning.LightningDataModule, ABC):
 
     def train_dataloader(self) -> PKBatches:
         """P×K batches without end, an epoch at a time."""
-        self.batches.share_out(*self.share)
+        self.batches.split_between_processes(*self.process_share)
         return self.batches
 
-    def val_dataloader(self) -> InOrder:
+    def val_dataloader(self) -> SequentialBatches:
         """The validation images in order."""
-        return InOrder(self.splits.validation, self.eval_batch_size, *self.share)
+        return SequentialBatches(self.splits.validation, self.eval_batch_size, *self.process_share)
 
-    def test_dataloader(self) -> list[InOrder]:
+    def test_dataloader(self) -> list[SequentialBatches]:
         """The test images in order; then those of the official pairs, if there are any."""
         tables = [self.splits.test, *([self.official_pairs.table] if self.official_pairs else [])]
-        return [InOrder(table, self.eval_batch_size, *self.share) for table in tables]
+        return [SequentialBatches(table, self.eval_batch_size, *self.process_share) for table in tables]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Make the images float, augmented while training, on the device they are now on."""
         training = self.trainer is not None and self.trainer.training
         if training and self.augment is not None:
-            return batch._replace(images_BCHW=self.augment(batch.images_BCHW, *self.share))
+            return batch._replace(images_BCHW=self.augment(batch.images_BCHW, *self.process_share))
         return batch._replace(images_BCHW=to_float(batch.images_BCHW))
 
     def state_dict(self) -> dict[str, Any]:

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from siamese_lab.batch import Batch
 from siamese_lab.data.class_index import class_offsets
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
 
 AT_ONCE = 1 << 15
 """Images that are drawn at once (at least a batch), as many small draws cost more than a large one."""
 
 
-class _Drawn(NamedTuple):
+class _DrawnBatches(NamedTuple):
     """Some batches of the stream, and what it takes to draw them again."""
 
     images_SB: Tensor
@@ -35,11 +35,11 @@ class _Drawn(NamedTuple):
 class _Place(NamedTuple):
     """How far the stream was taken."""
 
-    drawn: _Drawn
+    drawn: _DrawnBatches
     batches: int
 
 
-def check_shared(classes_per_batch: int, processes: int) -> None:
+def check_split_between_processes(classes_per_batch: int, processes: int) -> None:
     """Raise UserError unless the classes of a batch can be shared out equally among several processes."""
     if classes_per_batch % processes:
         raise UserError(
@@ -72,7 +72,7 @@ class PKBatches:
 
     def __init__(
         self,
-        table: Table,
+        table: BaseTable,
         classes_per_batch: int,
         images_per_class: int,
         seed: int = 0,
@@ -88,17 +88,17 @@ class PKBatches:
         self._check(repeats, repeats_are_positives, batches_per_epoch)
         self.batches_per_epoch = batches_per_epoch
         repeats_occur = bool((self.offsets.size_C < images_per_class).any())
-        self.tells_images_apart = repeats_occur and not repeats_are_positives
-        self.share_out()
+        self.batches_have_image_ids = repeats_occur and not repeats_are_positives
+        self.split_between_processes()
 
         self.generator = torch.Generator().manual_seed(seed)
         self.queue = torch.empty(0, dtype=torch.int64)
         self.position = 0
         self._resume_at = 0
         self._place: _Place | None = None
-        self._latest: _Drawn | None = None
+        self._latest: _DrawnBatches | None = None
 
-    def share_out(self, rank: int = 0, ranks: int = 1) -> None:
+    def split_between_processes(self, rank: int = 0, ranks: int = 1) -> None:
         """Take a part of the classes of each batch: the others are for other processes, which draw the same stream.
 
         Together they see what one process would see that has it all.
@@ -106,7 +106,7 @@ class PKBatches:
         Raises:
             UserError: if P is not a multiple of `ranks`.
         """
-        check_shared(self.classes_per_batch, ranks)
+        check_split_between_processes(self.classes_per_batch, ranks)
         share = self.classes_per_batch // ranks * self.images_per_class
         self.part = slice(rank * share, (rank + 1) * share)
 
@@ -169,24 +169,24 @@ class PKBatches:
             some = slice(batches, batches + count), self.part
             for images_B, labels_B in zip(drawn.images_SB[some].unbind(), drawn.labels_SB[some].unbind(), strict=True):
                 batches, count = batches + 1, count - 1
-                yield (_Place(drawn, batches), labels_B, images_B if self.tells_images_apart else None), images_B
+                yield (_Place(drawn, batches), labels_B, images_B if self.batches_have_image_ids else None), images_B
             if count == 0:
                 return
             drawn, batches = self._draw(), 0
 
-    def _rewind(self, drawn: _Drawn) -> None:
+    def _rewind(self, drawn: _DrawnBatches) -> None:
         """Put the generator where it stood after these batches were drawn, as later ones were looked at ahead."""
         self.generator.set_state(drawn.generator_before)
         self.queue = drawn.queue_before
         self._draw()
 
-    def _draw(self) -> _Drawn:
+    def _draw(self) -> _DrawnBatches:
         before = self.generator.get_state(), self.queue
         count = max(1, AT_ONCE // (self.classes_per_batch * self.images_per_class))
         classes_R = self._next_classes(count * self.classes_per_batch)
         images_SB = self._images_of(classes_R).view(count, -1)
         labels_SB = classes_R.repeat_interleave(self.images_per_class).view(count, -1)
-        self._latest = _Drawn(images_SB, labels_SB, *before)
+        self._latest = _DrawnBatches(images_SB, labels_SB, *before)
         return self._latest
 
     def _next_classes(self, count: int) -> Tensor:

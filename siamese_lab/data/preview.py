@@ -18,7 +18,7 @@ from torch import Tensor
 from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.class_index import class_offsets
 from siamese_lab.data.datamodule import DataModule
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.tables.base import BaseTable
 
 CLASSES, IMAGES = 16, 10
 """Most classes, and most images of each, on the sheet of classes."""
@@ -36,14 +36,18 @@ class Row(NamedTuple):
     images_KCHW: Tensor
 
 
-def write_sheets(module: DataModule, folder: Path) -> list[Path]:
+def write_sheets(datamodule: DataModule, folder: Path) -> list[Path]:
     """Write the three pictures of a data set to a folder, which is made.
 
     Returns:
         `classes.png`, `class_sizes.png`, `batch.png`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {"classes": draw_classes(module), "class_sizes": draw_sizes(module), "batch": draw_batch(module)}
+    figures = {
+        "classes": draw_classes(datamodule),
+        "class_sizes": draw_sizes(datamodule),
+        "batch": draw_batch(datamodule),
+    }
     written = []
     for stem, figure in figures.items():
         written.append(folder / f"{stem}.png")
@@ -51,12 +55,12 @@ def write_sheets(module: DataModule, folder: Path) -> list[Path]:
     return written
 
 
-def draw_classes(module: DataModule) -> Figure:
+def draw_classes(datamodule: DataModule) -> Figure:
     """Images of some classes to train on, from the largest to the smallest, with how many there are."""
-    return _rows_figure([_class_rows(module.splits.train)], f"{module.title}: classes to train on")
+    return _rows_figure([_class_rows(datamodule.splits.train)], f"{datamodule.title}: classes to train on")
 
 
-def _class_rows(table: Table) -> list[Row]:
+def _class_rows(table: BaseTable) -> list[Row]:
     """The first images of some classes, evenly from the largest to the smallest."""
     order_N, start_C, size_C = class_offsets(table.labels_N, len(table.class_names))
     by_size_C = size_C.argsort(descending=True, stable=True)
@@ -70,26 +74,28 @@ def _class_rows(table: Table) -> list[Row]:
     ]
 
 
-def draw_batch(module: DataModule) -> Figure:
+def draw_batch(datamodule: DataModule) -> Figure:
     """The next training batch, augmented, as the network sees it; its classes in columns of at most `ROWS`.
 
     The stream of batches and the augmentation stand afterwards where they stood before.
     """
-    before = module.state_dict()
-    batch = next(iter(module.batches))
-    images_BCHW = (module.augment or to_float)(batch.images_BCHW)
-    module.load_state_dict(before)
-    names = module.splits.train.class_names
+    before = datamodule.state_dict()
+    batch = next(iter(datamodule.batches))
+    images_BCHW = (datamodule.augment or to_float)(batch.images_BCHW)
+    datamodule.load_state_dict(before)
+    names = datamodule.splits.train.class_names
     rows = [
         Row(short_name(names[int(labels_K[0])]), images_KCHW)
         for labels_K, images_KCHW in zip(
-            batch.labels_B.split(module.images_per_class), images_BCHW.split(module.images_per_class), strict=True
+            batch.labels_B.split(datamodule.images_per_class),
+            images_BCHW.split(datamodule.images_per_class),
+            strict=True,
         )
     ]
     columns = math.ceil(len(rows) / ROWS)
     height = math.ceil(len(rows) / columns)
-    augmented = "augmented" if module.augment is not None else "not augmented"
-    title = f"{module.title}: a batch of {len(rows)} × {module.images_per_class}, {augmented}"
+    augmented = "augmented" if datamodule.augment is not None else "not augmented"
+    title = f"{datamodule.title}: a batch of {len(rows)} × {datamodule.images_per_class}, {augmented}"
     return _rows_figure([rows[first : first + height] for first in range(0, len(rows), height)], title)
 
 
@@ -124,11 +130,11 @@ def rgb(image_CHW: Tensor) -> NDArray[np.float32]:
     return pixels
 
 
-def draw_sizes(module: DataModule) -> Figure:
+def draw_sizes(datamodule: DataModule) -> Figure:
     """How many images each class has, in each part; or how many classes have how many, where there are many."""
     figure = Figure((11, 3.2), layout="constrained")
-    figure.suptitle(f"{module.title}: class sizes", fontsize=11, parse_math=False)
-    for axes, part, table in zip(figure.subplots(1, 3), module.splits._fields, module.splits, strict=True):
+    figure.suptitle(f"{datamodule.title}: class sizes", fontsize=11, parse_math=False)
+    for axes, part, table in zip(figure.subplots(1, 3), datamodule.splits._fields, datamodule.splits, strict=True):
         size_C = table.labels_N.bincount(minlength=len(table.class_names)).numpy()
         if len(size_C) <= CLASSES:
             _draw_each_size(axes, size_C, [short_name(each) for each in table.class_names])

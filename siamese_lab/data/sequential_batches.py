@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import torch
 
 from siamese_lab.batch import Batch
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
 
 
-class InOrder:
+class SequentialBatches:
     """Batches of consecutive images, the last one short, with their places in the table as ids.
 
     Args:
@@ -19,7 +19,7 @@ class InOrder:
         ranks: how many processes there are.
     """
 
-    def __init__(self, table: Table, batch_size: int, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(self, table: BaseTable, batch_size: int, rank: int = 0, ranks: int = 1) -> None:
         if batch_size < 1:
             raise UserError(f"data.eval_batch_size must be at least 1, but is {batch_size}.")
         self.table = table

@@ -9,7 +9,7 @@ from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.errors import UserError
 
 
-class Parted(NamedTuple):
+class ClassSplit(NamedTuple):
     """Two lists of classes that have none in common, each in ascending order."""
 
     kept: list[int]
@@ -37,7 +37,7 @@ def hold_out_images(table: ImageTable, nth: int) -> tuple[ImageTable, ImageTable
     return table.rows((~held_N).nonzero().squeeze(1)), table.rows(held_N.nonzero().squeeze(1))
 
 
-def hold_out_classes(size_C: Tensor, nth: int) -> Parted:
+def hold_out_classes(size_C: Tensor, nth: int) -> ClassSplit:
     """Part classes in two: the second holds every `nth`, counted from the largest class to the smallest.
 
     So both have large and small classes in the same proportion. Classes of one size count in their own order.
@@ -50,7 +50,7 @@ def hold_out_classes(size_C: Tensor, nth: int) -> Parted:
         raise UserError(f"data.hold_out={nth} holds out one class in {nth}, but there are {len(size_C)}: lower it.")
     order_C = size_C.argsort(descending=True, stable=True).tolist()
     held = order_C[nth - 1 :: nth]
-    return Parted(sorted(set(order_C) - set(held)), sorted(held))
+    return ClassSplit(sorted(set(order_C) - set(held)), sorted(held))
 
 
 def check_nth(nth: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.metrics.verification import Roc
 
 
@@ -51,7 +51,7 @@ class ClassFigures(NamedTuple):
 class Evaluation:
     """All protocols, and the embeddings they were computed from."""
 
-    table: Table
+    table: BaseTable
     """The images."""
     z_ND: Tensor
     """Their embeddings, of unit norm."""

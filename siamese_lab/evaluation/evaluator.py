@@ -10,7 +10,7 @@ from rich.console import Console
 from torch import Tensor
 
 from siamese_lab.data import DataModule
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation import protocols
 from siamese_lab.evaluation.embed import embed
@@ -79,7 +79,7 @@ def check_counts(pairs: int, episodes: int) -> None:
         raise UserError(f"episodes is 0, for none, or at least 2, for an interval, but is {episodes}.")
 
 
-def check_classes(table: Table) -> None:
+def check_classes(table: BaseTable) -> None:
     """Raise UserError for images that can say nothing, before they are embedded."""
     retrieval.check_labels(table.labels_N)
     if len(classes := table.labels_N.unique()) < 2:
@@ -101,12 +101,12 @@ class _UnderWay:
         self.labels_N = self.table.labels_N.to(fabric.device)
         self.evaluation = Evaluation(self.table, self.z_ND, seconds=stages.seconds)
 
-    def embedded(self, name: str, table: Table) -> Tensor:
+    def embedded(self, name: str, table: BaseTable) -> Tensor:
         """What the network gives, of any length."""
         with self.stages.running(f"Embedding {name}", len(table)) as advance:
             return embed(self.network, table, self.fabric, self.images.eval_batch_size, advance)
 
-    def directions(self, name: str, table: Table) -> Tensor:
+    def directions(self, name: str, table: BaseTable) -> Tensor:
         """The same, of unit length."""
         return self.network.direction(self.embedded(name, table))
 

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from siamese_lab.batch import Batch
 from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.datamodule import DataModule, Splits
-from siamese_lab.data.sequential_batches import InOrder
+from siamese_lab.data.sequential_batches import SequentialBatches
 from siamese_lab.data.tables.image_table import ImageTable
 
 BATCHES = 3
@@ -134,7 +134,7 @@ def test_what_is_left_out_of_training_is_said(capsys):
 
 def test_images_in_order_are_all_images_in_order():
     table = numbered(5, 2)
-    batches = InOrder(table, 4)
+    batches = SequentialBatches(table, 4)
     assert [len(batch.labels_B) for batch in batches] == [4, 4, 2]
     assert len(batches) == 3
     assert torch.equal(torch.cat([batch.images_BCHW for batch in batches]), table.images_NCHW)
@@ -144,7 +144,7 @@ def test_images_in_order_are_all_images_in_order():
 
 def test_processes_evaluate_every_image_once():
     table = numbered(5, 3)
-    parts = [InOrder(table, 4, rank, 4) for rank in range(4)]
+    parts = [SequentialBatches(table, 4, rank, 4) for rank in range(4)]
     assert torch.equal(torch.cat([batch.images_BCHW for part in parts for batch in part]), table.images_NCHW)
     assert [len(part) for part in parts] == [len(list(part)) for part in parts]
 
@@ -175,7 +175,7 @@ def test_two_processes_see_what_one_sees(tmp_path):
 
 def test_a_batch_of_no_images_is_refused():
     with pytest.raises(ValueError, match=r"data\.eval_batch_size must be at least 1, but is 0\."):
-        InOrder(numbered(2, 2), 0)
+        SequentialBatches(numbered(2, 2), 0)
 
 
 def test_a_misspelt_augmentation_is_refused():

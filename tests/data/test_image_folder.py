@@ -9,7 +9,7 @@ from conftest import quick_run
 from PIL import Image
 
 from siamese_lab import data
-from siamese_lab.data.convert.photo import PlainImage
+from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.data.tables.files_table import FilesTable
 from siamese_lab.data.tables.image_table import ImageTable
 
@@ -69,7 +69,7 @@ def test_images_are_those_of_the_files(folder):
     for part in module.load():
         for image_CHW, label in zip(part.images_NCHW, part.labels_N, strict=True):
             paths = sorted((folder / part.class_names[label]).iterdir())
-            candidates = [np.asarray(PlainImage(8, True)(Image.open(path))) for path in paths]
+            candidates = [np.asarray(PhotoConverter(8, True)(Image.open(path))) for path in paths]
             assert any(np.array_equal(image_CHW.permute(1, 2, 0), each) for each in candidates)
 
 
@@ -151,7 +151,7 @@ def through_file(image, suffix, **options):
 
 
 def plain(image, size=4, colour=True):
-    return np.asarray(PlainImage(size, colour)(image))
+    return np.asarray(PhotoConverter(size, colour)(image))
 
 
 QUARTERS = np.zeros((8, 8, 3), dtype=np.uint8)

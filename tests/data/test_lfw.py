@@ -288,7 +288,7 @@ def test_the_state_says_whom_a_network_has_learnt_from(with_pairs, tmp_path):
         options = {"hold_out": 3, "classes_per_batch": 2, "images_per_class": 2} | options
         return Lfw(with_pairs, tmp_path / "cache", **options)
 
-    learnt = module().state_dict()[data.LEARNT]
+    learnt = module().state_dict()[data.TRAINED_CLASSES]
     module().check_unseen(learnt)
     with pytest.raises(ValueError, match=r"has seen 2 of the people that fold 1 of View 2 tests"):
         module(view=2, fold=1).check_unseen(learnt)

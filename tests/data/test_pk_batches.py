@@ -116,14 +116,14 @@ def test_processes_together_see_what_one_sees(case, ranks, repeats):
     shares = []
     for rank in range(ranks):
         batches = build()
-        batches.share_out(rank, ranks)
+        batches.split_between_processes(rank, ranks)
         shares.append(epochs(batches, 2))
     assert [list(chain(*parts)) for parts in zip(*shares, strict=True)] == alone
 
 
 def test_classes_that_cannot_be_shared_out_are_refused():
     with pytest.raises(ValueError, match=r"3 classes.*data\.classes_per_batch.*2 processes"):
-        PKBatches(table_of(4, 4, 4), 3, 2).share_out(0, 2)
+        PKBatches(table_of(4, 4, 4), 3, 2).split_between_processes(0, 2)
 
 
 @pytest.mark.parametrize("length", [1, 3, 100])

@@ -24,7 +24,7 @@ def to_float(images_BCHW: Tensor) -> Tensor:
     return images_BCHW.float().mul_(1 / 255)
 
 
-class _Drawn(NamedTuple):
+class _DrawnAmounts(NamedTuple):
     """What N batches of B images are changed by, and what it takes to draw it again."""
 
     amounts: tuple[Tensor, Tensor, Tensor]
@@ -67,7 +67,7 @@ class Augmentation:
         self.light = light.RandomLight(brightness, contrast)
         self.erasing = augment_erasing.RandomErasing(erasing, erasing_area)
         self.generator = DeviceGenerator(seed)
-        self._drawn: _Drawn | None = None
+        self._drawn: _DrawnAmounts | None = None
         self._used = 0
 
     def __call__(self, images_BCHW: Tensor, rank: int = 0, ranks: int = 1) -> Tensor:
@@ -96,7 +96,7 @@ class Augmentation:
         moved_BCHW = self.affine(to_float(images_BCHW), maps_2B3)
         return self.erasing(self.light(moved_BCHW, light_2B), erasing_5B)
 
-    def _next(self, count: int, device: torch.device) -> tuple[_Drawn, int]:
+    def _next(self, count: int, device: torch.device) -> tuple[_DrawnAmounts, int]:
         """What is drawn for the next batch of `count` images, among others, and which of them it is."""
         drawn = self._drawn or self._draw(count, device)  # a stored stream goes on amid what is drawn at once
         if self._used >= len(drawn.amounts[0]) or drawn.made_for != (count, device):
@@ -104,7 +104,7 @@ class Augmentation:
         self._drawn, self._used = drawn, self._used + 1
         return drawn, self._used - 1
 
-    def _draw(self, count: int, device: torch.device) -> _Drawn:
+    def _draw(self, count: int, device: torch.device) -> _DrawnAmounts:
         """Random numbers of −1…1 for the images of the next batches of all processes."""
         rows = [affine.DRAWS, light.DRAWS, augment_erasing.DRAWS]
         generator = self.generator.on(device)
@@ -112,7 +112,7 @@ class Augmentation:
         batches = max(1, AT_ONCE // count)
         draws_NRB = torch.rand(batches, sum(rows), count, device=device, generator=generator).mul_(2).sub_(1)
         affine_N6B, light_N2B, erasing_N5B = draws_NRB.split(rows, 1)
-        return _Drawn((self.affine.maps(affine_N6B), light_N2B, erasing_N5B), before, (count, device))
+        return _DrawnAmounts((self.affine.maps(affine_N6B), light_N2B, erasing_N5B), before, (count, device))
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands: before what was drawn last, and how many batches of that were used."""

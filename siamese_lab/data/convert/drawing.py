@@ -13,7 +13,7 @@ MIDDLE = 128
 """Paper of this grey or more is light."""
 
 
-def ink_image(image: Image.Image, side: int) -> Converted:
+def convert_drawing(image: Image.Image, side: int) -> Converted:
     """A grey square: padded with paper if it was none, resized with anti-aliasing, inverted if the paper was light.
 
     Args:

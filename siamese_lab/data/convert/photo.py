@@ -8,7 +8,7 @@ from siamese_lab.data.convert.common import Converted, changes_of_form, eight_bi
 
 
 @dataclass(frozen=True)
-class PlainImage:
+class PhotoConverter:
     """Turns it upright, flattens it on black, resizes its shorter side and keeps the middle.
 
     What it is called with is an image as it is in its file: its 16 bits, palette, transparency or inks become grey, or

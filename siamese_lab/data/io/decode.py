@@ -49,11 +49,11 @@ def decode(files: ImageFiles, convert: Convert) -> Tensor:
 
     def arrays(chunk: _Chunk) -> NDArray[np.uint8]:
         pixels_NHWC = np.stack(
-            [pixels(files.place, name, content, convert) for name, content in zip(*chunk, strict=True)]
+            [pixels(files.path, name, content, convert) for name, content in zip(*chunk, strict=True)]
         )
         return np.ascontiguousarray(np.moveaxis(pixels_NHWC, 3, 1))
 
-    return torch.from_numpy(np.concatenate(list(_in_parallel(arrays, files, f"Decoding {files.place.name}"))))
+    return torch.from_numpy(np.concatenate(list(_in_parallel(arrays, files, f"Decoding {files.path.name}"))))
 
 
 class Unreadable(NamedTuple):
@@ -75,12 +75,12 @@ def find_unreadable(files: ImageFiles, convert: Convert) -> list[Unreadable]:
         found = []
         for name, content in zip(*chunk, strict=True):
             try:
-                pixels(files.place, name, content, convert)
+                pixels(files.path, name, content, convert)
             except UserError as error:
                 found.append(Unreadable(name, str(error)))
         return found
 
-    return [each for found in _in_parallel(complaints, files, f"Checking {files.place.name}") for each in found]
+    return [each for found in _in_parallel(complaints, files, f"Checking {files.path.name}") for each in found]
 
 
 def _in_parallel(work: Callable[[_Chunk], Made], files: ImageFiles, what: str) -> Iterator[Made]:
@@ -115,7 +115,7 @@ def loads(content: bytes) -> bool:
     return True
 
 
-def pixels(place: Path, name: str, content: bytes, convert: Convert) -> NDArray[np.uint8]:
+def pixels(path: Path, name: str, content: bytes, convert: Convert) -> NDArray[np.uint8]:
     """One image as (H, W, C).
 
     Raises:
@@ -127,5 +127,5 @@ def pixels(place: Path, name: str, content: bytes, convert: Convert) -> NDArray[
     except UNREADABLE as error:
         if not isinstance(error, UserError) and loads(content):
             raise  # the image is whole, so the conversion is wrong
-        raise ResourceError(f"{place} holds {name}, which cannot be read as an image ({error}). Replace it.") from error
+        raise ResourceError(f"{path} holds {name}, which cannot be read as an image ({error}). Replace it.") from error
     return pixels_HWC if pixels_HWC.ndim == 3 else pixels_HWC[:, :, None]

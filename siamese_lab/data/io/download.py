@@ -12,8 +12,8 @@ import pooch
 import requests
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from siamese_lab.data.io.cache_folder import one_at_a_time, writing_to
-from siamese_lab.data.io.messages import console
+from siamese_lab.data.io.cache_folder import one_at_a_time
+from siamese_lab.data.io.messages import console, writing_to
 from siamese_lab.errors import ResourceError
 
 ROUNDS = 3
@@ -118,8 +118,8 @@ def _fetch(url: str, remote: Remote, draft: Path) -> None:
         )
 
 
-def _is_web_page(place: Path) -> bool:
-    with place.open("rb") as stream:
+def _is_web_page(path: Path) -> bool:
+    with path.open("rb") as stream:
         return stream.read(512).lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 

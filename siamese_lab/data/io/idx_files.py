@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from siamese_lab.data.datamodule import Splits
 from siamese_lab.data.io.download import Remote
-from siamese_lab.data.io.image_files import list_images, readable
+from siamese_lab.data.io.image_files import list_images
+from siamese_lab.data.io.messages import readable
 from siamese_lab.data.io.sources import Sources
 from siamese_lab.data.splits import hold_out_images
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored
@@ -102,10 +103,10 @@ def load_part(idx: IdxSet, part: Part, sources: Sources, cache: Path) -> ImageTa
 
 def provenance(idx: IdxSet, sources: Sources, cache: Path) -> dict[str, str]:
     """Where the four files are, and where they were decoded to."""
-    places = [_locate(idx, file, sources) for part in PARTS for file in getattr(idx, part)]
+    paths = [_locate(idx, file, sources) for part in PARTS for file in getattr(idx, part)]
     return {
-        "files": ", ".join(place.name for place in places),
-        "from": sources.origin(places[0]),
+        "files": ", ".join(path.name for path in paths),
+        "from": sources.origin(paths[0]),
         "cache": str(cache),
     }
 
@@ -120,34 +121,34 @@ def problems(idx: IdxSet, sources: Sources, cache: Path) -> list[str]:
     """What is wrong with the files, and with the tables stored of them."""
     found = []
     for part in PARTS:
-        places = []
+        paths = []
         for file in getattr(idx, part):
-            place = sources.find(file.name, f"{file.name}.gz")
-            if place is None:
+            path = sources.find(file.name, f"{file.name}.gz")
+            if path is None:
                 found.append(sources.absent(f"{file.name}.gz"))
                 continue
-            places.append(place)
+            paths.append(path)
             try:
-                parse_idx(place, file)
+                parse_idx(path, file)
             except UserError as error:
                 found.append(str(error))
-        if len(places) == len(IdxPart._fields):
-            found += check_stored(cache / _key(idx, part, *places))
+        if len(paths) == len(IdxPart._fields):
+            found += check_stored(cache / _key(idx, part, *paths))
     return found
 
 
-def parse_idx(place: Path, file: IdxFile) -> NDArray[np.uint8]:
+def parse_idx(path: Path, file: IdxFile) -> NDArray[np.uint8]:
     """The values of an IDX file, compressed or not.
 
     Raises:
         UserError: if it cannot be read, or does not hold what the official file does.
     """
-    with readable(place):
-        content = gzip.decompress(place.read_bytes()) if place.suffix == ".gz" else place.read_bytes()
+    with readable(path):
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     came = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if came != file.content_md5:
         raise ResourceError(
-            f"{place} should hold the official {file.name} (MD5 {file.content_md5} when decompressed), but holds "
+            f"{path} should hold the official {file.name} (MD5 {file.content_md5} when decompressed), but holds "
             f"something else ({came}). Replace it, or take it away to have it downloaded."
         )
     _, kind, dimensions = struct.unpack_from(">HBB", content)

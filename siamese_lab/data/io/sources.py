@@ -37,11 +37,11 @@ class Sources:
                 f"paths.data (or SIAMESE_LAB_DATA) is {self.root}, but there is no such folder. It should hold "
                 f"{self.folder}/{names[-1]}, or be left out to have it downloaded."
             )
-        places = [self.root / self.folder] if self.root is not None else []
-        for place in (*places, self.downloads):
+        paths = [self.root / self.folder] if self.root is not None else []
+        for path in (*paths, self.downloads):
             for name in names:
-                if (place / name).exists():
-                    return place / name
+                if (path / name).exists():
+                    return path / name
         return None
 
     def find_or_download(self, remote: Remote, *names: str) -> Path:
@@ -61,9 +61,9 @@ class Sources:
         """That there is no such file, and where it was looked for."""
         return f"{self.folder}/{name} is neither in paths.data ({self.root or 'not set'}) nor downloaded yet."
 
-    def origin(self, place: Path) -> str:
+    def origin(self, path: Path) -> str:
         """Whose a file is, with its folder."""
-        return f"downloaded into {self.downloads}" if self.downloads in place.parents else f"{place.parent}"
+        return f"downloaded into {self.downloads}" if self.downloads in path.parents else f"{path.parent}"
 
 
 def packed(name: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from siamese_lab.data.convert.common import Converted
-from siamese_lab.data.convert.drawing import ink_image
+from siamese_lab.data.convert.drawing import convert_drawing
 from siamese_lab.data.datamodule import DataModule, Splits
 from siamese_lab.data.registry import register
 from siamese_lab.data.splits import hold_out_images
@@ -55,7 +55,7 @@ class Digits(DataModule):
 
     def converted(self, image: Image.Image) -> Converted:
         """Light ink on dark paper, of 8×8 pixels with 17 greys, then interpolated as the set's own images are."""
-        small, changes = ink_image(image, SIDE)
+        small, changes = convert_drawing(image, SIDE)
         values_1HW = torch.from_numpy(np.asarray(small) * (BRIGHTEST / 255)).round()[None]
         enlarged_HW = self._enlarged(values_1HW)[0, 0].numpy()
         return Converted(Image.fromarray(enlarged_HW), changes)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from PIL import Image
 
 from siamese_lab.data.convert.common import Converted
-from siamese_lab.data.convert.drawing import ink_image
+from siamese_lab.data.convert.drawing import convert_drawing
 from siamese_lab.data.datamodule import DataModule, Splits
 from siamese_lab.data.io import idx_files
 from siamese_lab.data.io.sources import Sources
@@ -49,7 +49,7 @@ class IdxDataModule(DataModule):
 
     def converted(self, image: Image.Image) -> Converted:
         """White on black, as the files have it. What is drawn stays where it is, while MNIST's digits are centred."""
-        return ink_image(image, self.image_size)
+        return convert_drawing(image, self.image_size)
 
     def provenance(self) -> dict[str, str]:
         """Where the four files are."""

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from siamese_lab.data.convert.photo import PlainImage
+from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.data.datamodule import DataModule, Splits
 from siamese_lab.data.info import DataSetInfo
 from siamese_lab.data.io.decode import decode, find_unreadable, unreadable
 from siamese_lab.data.io.image_files import ImageFiles, list_images
 from siamese_lab.data.io.messages import announce
 from siamese_lab.data.registry import register
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.data.tables.files_table import ADVICE, FilesTable
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
 from siamese_lab.errors import ResourceError, UserError
@@ -88,9 +88,9 @@ class ImageFolder(DataModule):
         self.workers = workers if workers is not None else os.cpu_count() or 1
 
     @property
-    def convert(self) -> PlainImage:
+    def convert(self) -> PhotoConverter:
         """From any image to one of the set."""
-        return PlainImage(self.image_size, self.colour)
+        return PhotoConverter(self.image_size, self.colour)
 
     @cached_property
     def files(self) -> ImageFiles:
@@ -103,12 +103,12 @@ class ImageFolder(DataModule):
         if len(self.stray) == len(files.names):
             found = "only images that lie in none" if files.names else "no images at all"
             raise UserError(
-                f"{files.place} should hold a folder of images for each class ({files.place.name}/CLASS/NAME.jpg, or "
+                f"{files.path} should hold a folder of images for each class ({files.path.name}/CLASS/NAME.jpg, or "
                 f"{', '.join(SUFFIXES[1:6])}, …), but holds {found}."
             )
         if self.stray:
-            announce(f"Left out: {len(self.stray)} images in {files.place} that are in no class's folder.")
-        files = ImageFiles(files.place, SUFFIXES, self.stray)
+            announce(f"Left out: {len(self.stray)} images in {files.path} that are in no class's folder.")
+        files = ImageFiles(files.path, SUFFIXES, self.stray)
         return self._readable(files) if self.skip_unreadable else files
 
     @cached_property
@@ -120,12 +120,12 @@ class ImageFolder(DataModule):
         """Decode all images, take them from the cache, or leave them in their files; then part the classes."""
         files = self.files
         labelled = _label(files.names)
-        table: Table
+        table: BaseTable
         if self._fits(len(files.names)):
             table = cached(self.cache, self._key(files), lambda: self._decode(files, labelled))
         else:
             table = FilesTable(
-                files.place, files.names, labelled.labels_N, labelled.class_names, self.convert, self.workers
+                files.path, files.names, labelled.labels_N, labelled.class_names, self.convert, self.workers
             )
         return Splits(*(table.classes(part) for part in self._part(labelled)))
 
@@ -145,7 +145,7 @@ class ImageFolder(DataModule):
         """The folder, and whether its images are in memory."""
         in_memory = self._fits(len(self.files.names))
         where = {"cache": str(self.cache)} if in_memory else {"decoded": f"when asked for, {self.workers} processes"}
-        return {"from": str(self.files.place)} | where
+        return {"from": str(self.files.path)} | where
 
     def absent(self) -> list[str]:
         """The folder, which cannot be downloaded."""
@@ -153,7 +153,7 @@ class ImageFolder(DataModule):
 
     def verify(self) -> list[str]:
         """Read every image, and the stored table of these."""
-        every = ImageFiles(self.files.place, SUFFIXES, self.stray)
+        every = ImageFiles(self.files.path, SUFFIXES, self.stray)
         return unreadable(every, self.convert) + check_stored(self.cache / self._key(self.files))
 
     def _key(self, files: ImageFiles) -> str:
@@ -172,8 +172,8 @@ class ImageFolder(DataModule):
         for each in bad:
             announce(f"Left out: {each.complaint.removesuffix(' Replace it.')}")
         if len(bad) == len(files.names):
-            raise UserError(f"{files.place} holds {len(bad)} images, but none of them can be read.")
-        return ImageFiles(files.place, SUFFIXES, files.left_out | {each.name for each in bad})
+            raise UserError(f"{files.path} holds {len(bad)} images, but none of them can be read.")
+        return ImageFiles(files.path, SUFFIXES, files.left_out | {each.name for each in bad})
 
     def _part(self, labelled: "_Labelled") -> tuple[list[int], ...]:
         """Classes to train on, to validate on and to test on, in ascending order.
@@ -198,20 +198,20 @@ class ImageFolder(DataModule):
         return classes[end:], classes[:held], classes[held:end]
 
     def _check_classes(self, count: int, several: int) -> None:
-        place, needed = self.files.place, "2 to train on, 1 to validate on and 1 to test on"
+        path, needed = self.files.path, "2 to train on, 1 to validate on and 1 to test on"
         if count < LEAST_CLASSES:
             raise UserError(
-                f"{place} holds {count} class{'es' * (count > 1)}, but at least {LEAST_CLASSES} are needed: {needed}."
+                f"{path} holds {count} class{'es' * (count > 1)}, but at least {LEAST_CLASSES} are needed: {needed}."
             )
         if several < LEAST_CLASSES:
             raise UserError(
-                f"Of the {count} classes in {place}, {several or 'none'} have two images or more, but at least "
+                f"Of the {count} classes in {path}, {several or 'none'} have two images or more, but at least "
                 f"{LEAST_CLASSES} must: {needed}. An image alone in its class has nothing that it could be found by."
             )
         left = len(self._cut(list(range(several)), at_least=1)[0])
         if left < 2:
             raise UserError(
-                f"Of the {several} classes of two images or more in {place}, {left} would be left to train on, but 2 "
+                f"Of the {several} classes of two images or more in {path}, {left} would be left to train on, but 2 "
                 "are needed. Lower data.validation_share or data.test_share."
             )
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageOps
 
 from siamese_lab.data.convert.common import Converted, changes_of_form, eight_bits
-from siamese_lab.data.datamodule import LEARNT, DataModule, Splits
+from siamese_lab.data.datamodule import TRAINED_CLASSES, DataModule, Splits
 from siamese_lab.data.info import CrossValidation
 from siamese_lab.data.io.decode import decode, unreadable
 from siamese_lab.data.io.download import Remote
@@ -22,7 +22,7 @@ from siamese_lab.data.io.image_files import ImageFiles, list_images
 from siamese_lab.data.io.sources import Sources, packed
 from siamese_lab.data.official_pairs import OfficialPairs, RowPairs, official_pairs
 from siamese_lab.data.registry import register
-from siamese_lab.data.sets.lfw_pairs import Pairs, read_pairs
+from siamese_lab.data.sets.lfw_pairs import LfwPairs, read_pairs
 from siamese_lab.data.sets.lfw_people import FOLDS, people
 from siamese_lab.data.splits import check_nth, hold_out_classes
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
@@ -35,7 +35,7 @@ SUFFIX = ".jpg"
 MIRRORS = ("https://ndownloader.figshare.com/files/", "https://figshare.com/ndownloader/files/")
 
 
-def remote(name: str, number: int, digest: str) -> Remote:
+def figshare_file(name: str, number: int, digest: str) -> Remote:
     """A file of figshare's, which has numbers for names."""
     return Remote(name, tuple(f"{mirror}{number}" for mirror in MIRRORS), digest)
 
@@ -55,21 +55,23 @@ ALIGNMENTS = {
     "funneled": Alignment(
         "lfw_funneled",
         "lfw-funneled.tgz",
-        remote("lfw-funneled.tgz", 5976015, "sha256:b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a"),
+        figshare_file(
+            "lfw-funneled.tgz", 5976015, "sha256:b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a"
+        ),
     ),
     "original": Alignment(
         "lfw",
         "lfw.tgz",
-        remote("lfw.tgz", 5976018, "sha256:055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0"),
+        figshare_file("lfw.tgz", 5976018, "sha256:055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0"),
     ),
 }
 BEST_FIRST = ("deepfunneled", "funneled")
 """What `alignment: null` looks for (Huang et al. 2012 align better than Huang et al. 2007)."""
 
 PAIRS = {
-    "view_1_train": remote("pairsDevTrain.txt", 5976012, "md5:4f27cbf15b2da4a85c1907eb4181ad21"),
-    "view_1_test": remote("pairsDevTest.txt", 5976009, "md5:5132f7440eb68cf58910c8a45a2ac10b"),
-    "view_2": remote("pairs.txt", 5976006, "md5:9f1ba174e4e1c508ff7cdf10ac338a7d"),
+    "view_1_train": figshare_file("pairsDevTrain.txt", 5976012, "md5:4f27cbf15b2da4a85c1907eb4181ad21"),
+    "view_1_test": figshare_file("pairsDevTest.txt", 5976009, "md5:5132f7440eb68cf58910c8a45a2ac10b"),
+    "view_2": figshare_file("pairs.txt", 5976006, "md5:9f1ba174e4e1c508ff7cdf10ac338a7d"),
 }
 
 
@@ -141,7 +143,7 @@ class Lfw(DataModule):
         learnt, tested = self._split_people()
         size_C = torch.tensor([people()[label].images for label in learnt])
         kept, held = hold_out_classes(size_C, self.hold_out)
-        train, validation = ([learnt[place] for place in part] for part in (kept, held))
+        train, validation = ([learnt[path] for path in part] for part in (kept, held))
         return Splits(*(self.everyone.classes(part) for part in (train, validation, tested)))
 
     @cached_property
@@ -163,11 +165,11 @@ class Lfw(DataModule):
         else:
             all_pairs = self.pairs("view_2")
             decided_M = all_pairs.fold_M == self.fold
-            choose, decide = (Pairs(*(each[part] for each in all_pairs)) for part in (~decided_M, decided_M))
+            choose, decide = (LfwPairs(*(each[part] for each in all_pairs)) for part in (~decided_M, decided_M))
         without_folds = (RowPairs(each.first_M, each.second_M, each.same_M) for each in (choose, decide))
         return official_pairs(f"view_{self.view}", self.everyone, *without_folds)
 
-    def pairs(self, which: str) -> Pairs:
+    def pairs(self, which: str) -> LfwPairs:
         """The official pairs `view_1_train` (2,200), `view_1_test` (1,000) or `view_2` (6,000 in ten folds).
 
         Raises:
@@ -194,14 +196,14 @@ class Lfw(DataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """With whom is learnt from, for `check_unseen`."""
-        return super().state_dict() | {LEARNT: {"name": "lfw", "view": self.view, "fold": self.fold}}
+        return super().state_dict() | {TRAINED_CLASSES: {"name": "lfw", "view": self.view, "fold": self.fold}}
 
     def provenance(self) -> dict[str, str]:
         """Which images they are, where they come from and where they are decoded to."""
         alignment, files = self._files()
         return {
-            "files": files.place.name,
-            "from": self.sources.origin(files.place),
+            "files": files.path.name,
+            "from": self.sources.origin(files.path),
             "cache": str(self.cache),
             "alignment": alignment,
         }
@@ -226,26 +228,26 @@ class Lfw(DataModule):
                 found.append(str(error))
             found += check_stored(self.cache / self._key(files))
         for listed in PAIRS.values():
-            place = self.sources.find(listed.name)
-            if place is None:
+            path = self.sources.find(listed.name)
+            if path is None:
                 found.append(self.sources.absent(listed.name))
                 continue
             try:
-                read_pairs(place, people())
+                read_pairs(path, people())
             except UserError as error:
                 found.append(str(error))
         return found
 
     def _split_people(self) -> tuple[list[int], list[int]]:
-        """Whom to learn from and whom to test, by their places in `people()`."""
+        """Whom to learn from and whom to test, by their paths in `people()`."""
         tested = tested_people(self.view, self.fold)
         return sorted(set(range(len(people()))) - set(tested)), tested
 
     def _files(self) -> tuple[str, ImageFiles]:
         """The images and their alignment, downloaded if they are nowhere."""
         if (located := self._locate()) is not None:
-            alignment, place = located
-            return alignment, list_images(place, SUFFIX)
+            alignment, path = located
+            return alignment, list_images(path, SUFFIX)
         asked = self._preferred()
         if asked.remote is None:
             raise ResourceError(
@@ -259,9 +261,9 @@ class Lfw(DataModule):
         """The alignment that there is a copy of, and where; the better one first."""
         for name in BEST_FIRST if self.asked_alignment is None else (self.asked_alignment,):
             each = ALIGNMENTS[name]
-            place = self.sources.find(*packed(each.stem), each.archive)
-            if place is not None:
-                return name, place
+            path = self.sources.find(*packed(each.stem), each.archive)
+            if path is not None:
+                return name, path
         return None
 
     def _preferred(self) -> Alignment:
@@ -306,7 +308,7 @@ class Lfw(DataModule):
 
 
 def tested_people(view: int, fold: int | None) -> list[int]:
-    """Who is tested, by their places in `people()`; everyone else is to learn from."""
+    """Who is tested, by their paths in `people()`; everyone else is to learn from."""
     return [
         label
         for label, person in enumerate(people())
@@ -353,7 +355,7 @@ def check_files(files: ImageFiles) -> None:
             if names
         ]
         raise ResourceError(
-            f"{files.place} should hold the {len(expected):,} photographs of {len(people()):,} people, but holds "
+            f"{files.path} should hold the {len(expected):,} photographs of {len(people()):,} people, but holds "
             f"{len(found):,} ({'; '.join(told) or 'some twice or out of order'}). It is incomplete or something else: "
             "replace it."
         )

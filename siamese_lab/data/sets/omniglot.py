@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageChops
 
 from siamese_lab.data.convert.common import Converted
-from siamese_lab.data.convert.drawing import ink_image
+from siamese_lab.data.convert.drawing import convert_drawing
 from siamese_lab.data.datamodule import DataModule, Splits
 from siamese_lab.data.io.decode import decode, unreadable
 from siamese_lab.data.io.download import Remote
@@ -23,7 +23,7 @@ from siamese_lab.data.io.sources import Sources, packed
 from siamese_lab.data.one_shot import OneShot
 from siamese_lab.data.registry import register
 from siamese_lab.data.sets.omniglot_runs import read_runs
-from siamese_lab.data.splits import Parted
+from siamese_lab.data.splits import ClassSplit
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
 from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.registry import did_you_mean
@@ -38,16 +38,16 @@ MIRRORS = (
 )
 
 
-def remote(name: str, md5: str) -> Remote:
+def repository_file(name: str, md5: str) -> Remote:
     """A file of the authors' repository."""
     return Remote(name, tuple(f"{mirror}{name}" for mirror in MIRRORS), f"md5:{md5}")
 
 
 PARTS = {
-    "images_background": remote("images_background.zip", "68d2efa1b9178cc56df9314c21c6e718"),
-    "images_evaluation": remote("images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811"),
+    "images_background": repository_file("images_background.zip", "68d2efa1b9178cc56df9314c21c6e718"),
+    "images_evaluation": repository_file("images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811"),
 }
-ONE_SHOT_RUNS = remote("one-shot-classification/all_runs.zip", "e8996daecdf12afeeb4a53a179f06b19")
+ONE_SHOT_RUNS = repository_file("one-shot-classification/all_runs.zip", "e8996daecdf12afeeb4a53a179f06b19")
 
 
 @register("omniglot")
@@ -111,14 +111,14 @@ class Omniglot(DataModule):
 
     def converted(self, image: Image.Image) -> Converted:
         """White strokes on black, made smaller with anti-aliasing; the files have black ones on white."""
-        return ink_image(image, self.image_size)
+        return convert_drawing(image, self.image_size)
 
     def provenance(self) -> dict[str, str]:
         """Where both parts are and were decoded to."""
-        places = [self._files(part).place for part in CHARACTERS]
+        paths = [self._files(part).path for part in CHARACTERS]
         return {
-            "files": ", ".join(place.name for place in places),
-            "from": self.sources.origin(places[0]),
+            "files": ", ".join(path.name for path in paths),
+            "from": self.sources.origin(paths[0]),
             "cache": str(self.cache),
         }
 
@@ -130,11 +130,11 @@ class Omniglot(DataModule):
         """Read every drawing, and every stored table of these."""
         found = []
         for part in CHARACTERS:
-            place = self.sources.find(*packed(part))
-            if place is None:
+            path = self.sources.find(*packed(part))
+            if path is None:
                 found.append(self.sources.absent(f"{part}.zip"))
                 continue
-            files = list_images(place)
+            files = list_images(path)
             try:
                 check_files(files, part)
                 found += unreadable(files, self._convert)
@@ -173,7 +173,7 @@ def check_files(files: ImageFiles, part: str) -> None:
     if len(drawings) != CHARACTERS[part] or set(drawings.values()) != {DRAWINGS}:
         expected = CHARACTERS[part]
         raise ResourceError(
-            f"{files.place} should hold {expected} characters of {DRAWINGS} drawings ({expected * DRAWINGS} images), "
+            f"{files.path} should hold {expected} characters of {DRAWINGS} drawings ({expected * DRAWINGS} images), "
             f"but holds {len(drawings)} characters and {len(files.names)} images. It is incomplete or something else: "
             "replace it by the original."
         )
@@ -184,7 +184,7 @@ def character_of(name: str) -> str:
     return "/".join(PurePosixPath(name).parts[-3:-1])
 
 
-def split_by_alphabet(characters: Sequence[str], held_out: Sequence[str]) -> Parted:
+def split_by_alphabet(characters: Sequence[str], held_out: Sequence[str]) -> ClassSplit:
     """Part classes into those of all other alphabets and those of `held_out`.
 
     Raises:
@@ -204,4 +204,4 @@ def split_by_alphabet(characters: Sequence[str], held_out: Sequence[str]) -> Par
         )
     kept = [label for label, alphabet in enumerate(alphabet_of) if alphabet not in held_out]
     held = [label for label, alphabet in enumerate(alphabet_of) if alphabet in held_out]
-    return Parted(kept, held)
+    return ClassSplit(kept, held)

@@ -27,26 +27,26 @@ HOW = (
 )
 
 
-def read_runs(place: Path, convert: Convert) -> OneShot:
+def read_runs(path: Path, convert: Convert) -> OneShot:
     """Read the runs of an archive or folder.
 
     Drawings of one character in a run are of one class, named by the drawing that is known.
 
     Args:
-        place: `all_runs.zip`, or what was unpacked from it.
+        path: `all_runs.zip`, or what was unpacked from it.
         convert: what makes an image of the data set from a drawing.
 
     Raises:
         UserError: unless exactly these runs are there, and for a drawing that cannot be read.
     """
-    files = list_images(place)
+    files = list_images(path)
     row_of = {_short(name): row for row, name in enumerate(files.names)}
     known, asked = ([name for name in row_of if f"/{part}/" in name] for part in ("training", "test"))
-    known_of = dict(_answers(place))
+    known_of = dict(_answers(path))
     answered = set(known_of) == set(asked) and set(known_of.values()) == set(known)
     if not (answered and len(known) == len(asked) == RUNS * WAYS):
         raise ResourceError(
-            f"{place} should hold {RUNS} runs of {WAYS} known drawings, as many to classify and {ANSWERS}, but holds "
+            f"{path} should hold {RUNS} runs of {WAYS} known drawings, as many to classify and {ANSWERS}, but holds "
             f"{len(known)} and {len(asked)} drawings and {len(known_of)} answers. It is incomplete or something else: "
             "replace it by the original."
         )
@@ -60,9 +60,9 @@ def read_runs(place: Path, convert: Convert) -> OneShot:
     )
 
 
-def _answers(place: Path) -> Iterator[tuple[str, str]]:
+def _answers(path: Path) -> Iterator[tuple[str, str]]:
     """Each drawing to classify, with the known one of its character."""
-    for content in list_images(place, ANSWERS).contents():
+    for content in list_images(path, ANSWERS).contents():
         for line in content.decode("ascii", errors="replace").splitlines():
             asked, _, known = line.partition(" ")
             yield _short(asked), _short(known)

@@ -11,7 +11,7 @@ from torch import Tensor
 Tag = TypeVar("Tag")
 
 
-class Table(Protocol):
+class BaseTable(Protocol):
     """Labelled images, of which a part can be taken."""
 
     @property

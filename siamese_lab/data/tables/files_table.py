@@ -24,7 +24,7 @@ ADVICE = "Or set data.skip_unreadable=true to leave out such images."
 class FilesTable:
     """Labelled images that worker processes decode, some batches ahead."""
 
-    place: Path
+    path: Path
     """The folder that the names start from."""
     names: tuple[str, ...]
     labels_N: Tensor
@@ -39,7 +39,7 @@ class FilesTable:
     def rows(self, index_M: Tensor) -> "FilesTable":
         """Some of the images, with all the class names."""
         names = tuple(self.names[row] for row in index_M.tolist())
-        return FilesTable(self.place, names, self.labels_N[index_M], self.class_names, self.convert, self.workers)
+        return FilesTable(self.path, names, self.labels_N[index_M], self.class_names, self.convert, self.workers)
 
     def classes(self, keep: Sequence[int]) -> "FilesTable":
         """Only the images of the classes `keep`, whose labels become 0, 1, … in that order."""
@@ -48,10 +48,10 @@ class FilesTable:
         labels_N = renumbered[self.labels_N]
         kept = self.rows((labels_N >= 0).nonzero().squeeze(1))
         class_names = tuple(self.class_names[label] for label in keep)
-        return FilesTable(self.place, kept.names, renumbered[kept.labels_N], class_names, self.convert, self.workers)
+        return FilesTable(self.path, kept.names, renumbered[kept.labels_N], class_names, self.convert, self.workers)
 
     def fetch(self, indices: Iterable[tuple[Tag, Tensor]]) -> Iterator[tuple[Tag, Tensor]]:
-        """The images at each of the indices, with the tag that these came with; see `Table`.
+        """The images at each of the indices, with the tag that these came with; see `BaseTable`.
 
         Raises:
             UserError: for an image that cannot be read, with its name.
@@ -91,9 +91,9 @@ class _Decoded(Dataset[Tensor | str]):
         return torch.from_numpy(np.ascontiguousarray(np.stack(read).transpose(0, 3, 1, 2)))
 
     def _pixels(self, name: str) -> np.ndarray:
-        path = self.table.place / name
+        path = self.table.path / name
         try:
             content = path.read_bytes()
         except OSError as error:
             raise ResourceError(f"{path} cannot be read any more ({error.strerror}).") from error
-        return pixels(self.table.place, name, content, self.table.convert)
+        return pixels(self.table.path, name, content, self.table.convert)

@@ -17,8 +17,8 @@ import pooch
 import torch
 from torch import Tensor
 
-from siamese_lab.data.io.cache_folder import one_at_a_time, writing_to
-from siamese_lab.data.io.messages import announce
+from siamese_lab.data.io.cache_folder import one_at_a_time
+from siamese_lab.data.io.messages import announce, writing_to
 from siamese_lab.data.tables.base import Tag
 from siamese_lab.errors import ResourceError
 
@@ -70,7 +70,7 @@ class ImageTable:
         return ImageTable(self.images_NCHW[index_M], labels_N[index_M], tuple(self.class_names[i] for i in keep))
 
     def fetch(self, indices: Iterable[tuple[Tag, Tensor]]) -> Iterator[tuple[Tag, Tensor]]:
-        """The images at each of the indices, with the tag that these came with; see `Table`."""
+        """The images at each of the indices, with the tag that these came with; see `BaseTable`."""
         return ((tag, self.images_NCHW.index_select(0, index_B)) for tag, index_B in indices)
 
     def with_rotations(self) -> "ImageTable":
@@ -97,21 +97,21 @@ def cached(folder: Path, key: str, decode: Callable[[], ImageTable]) -> ImageTab
     Raises:
         UserError: if nothing can be written to `folder`.
     """
-    place = folder / key
-    table = _stored(place)
+    path = folder / key
+    table = _stored(path)
     if table is None:
-        with one_at_a_time(place, "decoding"):
-            table = _stored(place)
+        with one_at_a_time(path, "decoding"):
+            table = _stored(path)
             if table is None:
-                if os.path.lexists(place):
-                    announce(f"{place} is not a whole table of this lab's: making it anew.")
+                if os.path.lexists(path):
+                    announce(f"{path} is not a whole table of this lab's: making it anew.")
                 made = decode()
                 with writing_to(folder):
-                    _store(made, place)
-                table = _stored(place)
+                    _store(made, path)
+                table = _stored(path)
                 if table is None:
                     raise ResourceError(
-                        f"{place} was written but cannot be read back. Check that disk, or set paths.cache to a folder "
+                        f"{path} was written but cannot be read back. Check that disk, or set paths.cache to a folder "
                         "on another one."
                     )
     return table
@@ -121,46 +121,46 @@ class DamagedError(Exception):
     """What is wrong with a stored table."""
 
 
-def check_stored(place: Path) -> list[str]:
+def check_stored(path: Path) -> list[str]:
     """What is wrong with a stored table, every byte of it read; nothing if it is good, or there is none."""
-    if not place.exists():
+    if not path.exists():
         return []
     try:
-        manifest = _read_manifest(place)
+        manifest = _read_manifest(path)
         for name, digest in manifest["sha256"].items():
-            if _sha256(place / name) != digest:
+            if _sha256(path / name) != digest:
                 raise DamagedError(f"{name} is not as it was written")
     except DamagedError as damage:
-        return [f"{place}: {damage}. Delete it, and it is made anew."]
+        return [f"{path}: {damage}. Delete it, and it is made anew."]
     return []
 
 
-def _stored(place: Path) -> ImageTable | None:
-    """The table at a place; None if there is none, or what is there is not whole."""
+def _stored(path: Path) -> ImageTable | None:
+    """The table at a path; None if there is none, or what is there is not whole."""
     try:
-        manifest = _read_manifest(place)
-        if _sha256(place / LABELS) != manifest["sha256"][LABELS]:
+        manifest = _read_manifest(path)
+        if _sha256(path / LABELS) != manifest["sha256"][LABELS]:
             return None
-        images = np.load(place / IMAGES, mmap_mode="c")
-        labels = np.load(place / LABELS)
+        images = np.load(path / IMAGES, mmap_mode="c")
+        labels = np.load(path / LABELS)
         return ImageTable(torch.from_numpy(images), torch.from_numpy(labels), tuple(manifest["class_names"]))
     except (DamagedError, OSError, ValueError):
         return None
 
 
-def _read_manifest(place: Path) -> dict[str, Any]:
+def _read_manifest(path: Path) -> dict[str, Any]:
     """What a table was stored with.
 
     Raises:
         DamagedError: if it is not there or does not fit the files beside it.
     """
     try:
-        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         stored = manifest["format"], manifest["key"], set(manifest["sha256"]), set(manifest["bytes"])
-        whole = all((place / name).stat().st_size == size for name, size in manifest["bytes"].items())
+        whole = all((path / name).stat().st_size == size for name, size in manifest["bytes"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{MANIFEST} is missing or not the lab's ({error})") from error
-    if stored != (FORMAT, place.name, {IMAGES, LABELS}, {IMAGES, LABELS}):
+    if stored != (FORMAT, path.name, {IMAGES, LABELS}, {IMAGES, LABELS}):
         raise DamagedError(f"{MANIFEST} belongs to another table")
     if not whole:
         raise DamagedError("its files have not the sizes they were written with")
@@ -168,12 +168,12 @@ def _read_manifest(place: Path) -> dict[str, Any]:
     return manifest
 
 
-def _store(table: ImageTable, place: Path) -> None:
-    """Write beside the place, down to the disk, then rename, so that no process ever sees half a table.
+def _store(table: ImageTable, path: Path) -> None:
+    """Write beside the path, down to the disk, then rename, so that no process ever sees half a table.
 
     To be called by one process at a time: what another left half-written when it was killed is removed.
     """
-    draft = place.with_name(f"{place.name}.draft")
+    draft = path.with_name(f"{path.name}.draft")
     _remove(draft)
     try:
         draft.mkdir()
@@ -181,7 +181,7 @@ def _store(table: ImageTable, place: Path) -> None:
         np.save(draft / LABELS, table.labels_N.numpy())
         manifest = {
             "format": FORMAT,
-            "key": place.name,
+            "key": path.name,
             "class_names": table.class_names,
             "bytes": {name: (draft / name).stat().st_size for name in (IMAGES, LABELS)},
             "sha256": {name: _sha256(draft / name) for name in (IMAGES, LABELS)},
@@ -190,17 +190,17 @@ def _store(table: ImageTable, place: Path) -> None:
         for file in draft.iterdir():
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
-        _remove(place)
-        draft.rename(place)
+        _remove(path)
+        draft.rename(path)
     finally:
         _remove(draft)
 
 
-def _remove(place: Path) -> None:
-    if place.is_dir() and not place.is_symlink():
-        shutil.rmtree(place)
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
     else:
-        place.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def _sha256(file: Path) -> str:

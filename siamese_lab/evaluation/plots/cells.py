@@ -14,7 +14,7 @@ from torch import Tensor
 
 from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.preview import rgb
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.tables.base import BaseTable
 
 INCHES = 0.68
 """Width of a cell."""
@@ -99,7 +99,7 @@ class Sheet:
         return self.top + row * (1 + TEXT) + GAP
 
 
-def pictures_of(table: Table, index: Tensor) -> list[Tensor]:
+def pictures_of(table: BaseTable, index: Tensor) -> list[Tensor]:
     """The images at some indices, float32 0…1."""
     ((_, images_BCHW),) = table.fetch([(None, index.cpu().flatten())])
     return list(to_float(images_BCHW))
