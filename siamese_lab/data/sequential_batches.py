@@ -1,4 +1,4 @@
-"""All images of a table in their order, as evaluation wants them."""
+"""Batches of all images of a table in row order, for evaluation."""
 
 from collections.abc import Iterator
 
@@ -10,13 +10,13 @@ from siamese_lab.errors import UserError
 
 
 class SequentialBatches:
-    """Batches of consecutive images, the last one short, with their places in the table as ids.
+    """Batches of consecutive rows; the last batch may be short. The row numbers are the image ids.
 
     Args:
         table: the images.
-        batch_size: images at a time.
-        rank: which of `ranks` processes this is, each of which has a part of the images.
-        ranks: how many processes there are.
+        batch_size: number of images per batch.
+        rank: rank of this process. Each process gets one contiguous part of the images.
+        ranks: number of processes.
     """
 
     def __init__(self, table: BaseTable, batch_size: int, rank: int = 0, ranks: int = 1) -> None:

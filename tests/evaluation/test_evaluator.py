@@ -12,8 +12,7 @@ from untrained import checkpoint
 
 from siamese_lab import data, networks
 from siamese_lab.data import DataModule
-from siamese_lab.data.official_pairs import OfficialPairs, RowPairs, official_pairs
-from siamese_lab.data.one_shot import OneShot
+from siamese_lab.data.official_protocols import OfficialPairs, OneShot, RowPairs, official_pairs
 from siamese_lab.data.sets.digits import Digits
 from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.errors import UserError

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from siamese_lab.data.convert.common import Converted
 from siamese_lab.data.convert.drawing import convert_drawing
-from siamese_lab.data.datamodule import DataModule, Splits
-from siamese_lab.data.registry import register
+from siamese_lab.data.datamodule import DataModule, Splits, register
 from siamese_lab.data.splits import hold_out_images
 from siamese_lab.data.tables.image_table import ImageTable
 

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from siamese_lab.data.convert.photo import PhotoConverter
-from siamese_lab.data.datamodule import DataModule, Splits
+from siamese_lab.data.datamodule import DataModule, Splits, register
 from siamese_lab.data.info import DataSetInfo
 from siamese_lab.data.io.decode import decode, find_unreadable, unreadable
 from siamese_lab.data.io.image_files import ImageFiles, list_images
 from siamese_lab.data.io.messages import announce
-from siamese_lab.data.registry import register
 from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.data.tables.files_table import ADVICE, FilesTable
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored, default_cache

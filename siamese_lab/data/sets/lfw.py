@@ -14,14 +14,13 @@ import torch
 from PIL import Image, ImageOps
 
 from siamese_lab.data.convert.common import Converted, changes_of_form, eight_bits
-from siamese_lab.data.datamodule import TRAINED_CLASSES, DataModule, Splits
+from siamese_lab.data.datamodule import TRAINED_CLASSES, DataModule, Splits, register
 from siamese_lab.data.info import CrossValidation
 from siamese_lab.data.io.decode import decode, unreadable
 from siamese_lab.data.io.download import Remote
 from siamese_lab.data.io.image_files import ImageFiles, list_images
 from siamese_lab.data.io.sources import Sources, packed
-from siamese_lab.data.official_pairs import OfficialPairs, RowPairs, official_pairs
-from siamese_lab.data.registry import register
+from siamese_lab.data.official_protocols import OfficialPairs, RowPairs, official_pairs
 from siamese_lab.data.sets.lfw_pairs import LfwPairs, read_pairs
 from siamese_lab.data.sets.lfw_people import FOLDS, people
 from siamese_lab.data.splits import check_nth, hold_out_classes

@@ -15,13 +15,12 @@ from PIL import Image, ImageChops
 
 from siamese_lab.data.convert.common import Converted
 from siamese_lab.data.convert.drawing import convert_drawing
-from siamese_lab.data.datamodule import DataModule, Splits
+from siamese_lab.data.datamodule import DataModule, Splits, register
 from siamese_lab.data.io.decode import decode, unreadable
 from siamese_lab.data.io.download import Remote
 from siamese_lab.data.io.image_files import ImageFiles, list_images
 from siamese_lab.data.io.sources import Sources, packed
-from siamese_lab.data.one_shot import OneShot
-from siamese_lab.data.registry import register
+from siamese_lab.data.official_protocols import OneShot
 from siamese_lab.data.sets.omniglot_runs import read_runs
 from siamese_lab.data.splits import ClassSplit
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored, default_cache

@@ -13,7 +13,7 @@ import torch
 
 from siamese_lab.data.io.decode import Convert, decode
 from siamese_lab.data.io.image_files import list_images
-from siamese_lab.data.one_shot import OneShot
+from siamese_lab.data.official_protocols import OneShot
 from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.errors import ResourceError
 
