@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"one of {', '.join(data.available())}")
     parser.add_argument("--verify", action="store_true", help="only read the copies and list the faults found in them")
     parser.add_argument(
-        "--show", action="store_true", help="draw example images, class sizes and a batch, under outputs/data/NAME/"
+        "--show", action="store_true", help="draw images, class sizes and a batch, under outputs/data/NAME/"
     )
     asked = parser.parse_intermixed_args()
     names = [word for word in asked.names if "=" not in word]

@@ -171,8 +171,8 @@ class DataModule(lightning.LightningDataModule, ABC):
         enough_C = train.labels_N.bincount(minlength=len(train.class_names)) >= self.min_images_per_class
         if not enough_C.all():
             announce(
-                f"Excluded from training: {int((~enough_C).sum())} of {len(enough_C)} classes, because they have fewer than "
-                f"{self.min_images_per_class} images (data.min_images_per_class)."
+                f"Excluded from training: {int((~enough_C).sum())} of {len(enough_C)} classes, because they have "
+                f"fewer than {self.min_images_per_class} images (data.min_images_per_class)."
             )
             train = train.classes(enough_C.nonzero().squeeze(1).tolist())
         return Splits(train, validation, test)

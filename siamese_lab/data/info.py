@@ -23,7 +23,7 @@ class DataSetInfo(NamedTuple):
 
     title: str
     protocol: str | None = None
-    """Name of the protocol if the set has several, such as "View 1". Figures of different protocols are not comparable."""
+    """Name of the protocol if the set has several, such as "View 1". Figures of two protocols are not comparable."""
     order: int = 100
     """Position in tables and figures, lowest first. Equal positions are sorted by title."""
     notes: tuple[str, ...] = ()

@@ -100,9 +100,7 @@ class RandomAffine:
         if self._basis_is_for != wanted:
             self._basis_23S, self._basis_is_for = _basis(*wanted), wanted
         places_2BS = maps_2B3.new_empty(2, maps_2B3.shape[1], height * width)
-        torch.bmm(
-            maps_2B3, self._basis_23S, out=places_2BS
-        )  # autocast does not change the type of operations with `out`
+        torch.bmm(maps_2B3, self._basis_23S, out=places_2BS)  # autocast ignores calls with `out`
         return places_2BS.view(2, -1, height, width).permute(1, 2, 3, 0)
 
 

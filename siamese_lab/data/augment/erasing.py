@@ -42,7 +42,7 @@ class RandomErasing:
 
         Args:
             images_BCHW: float32 images.
-            draws_5B: numbers in −1…1 for each image: erase or not, area, aspect ratio, vertical and horizontal position.
+            draws_5B: numbers in −1…1 for each image: erase or not, area, aspect ratio, row and column.
         """
         if not self.erasing:
             return images_BCHW

@@ -16,7 +16,7 @@ from siamese_lab.rng import DeviceGenerator
 AT_ONCE = 1 << 13
 """Number of images that one draw covers (at least one batch): many small draws cost more than one large draw."""
 TILE = 1 << 17
-"""Pixels per channel that a CPU changes at a time, so that they fit its cache: new memory costs more than arithmetic."""
+"""Pixels per channel that a CPU changes at a time, so that they fit its cache. New memory is slow."""
 
 
 def to_float(images_BCHW: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The cache: a folder that several processes write to, one at a time for each thing in it."""
+"""The lock of the cache folder: several processes share the folder, and one at a time writes each file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,16 +13,16 @@ LOCKS = ".locks"
 
 @contextmanager
 def one_at_a_time(path: Path, doing: str) -> Iterator[None]:
-    """Let one process at a time into the block, of all those that name this path.
+    """Let one process at a time into the block, among all processes that lock this path.
 
-    The lock falls with the process that holds it, also when that is killed.
+    The lock is released when its process ends, even if the process is killed.
 
     Args:
-        path: what the block makes; its folder is made here.
-        doing: what others are told that wait: "downloading".
+        path: the file or folder that the block makes. Its parent folder is created here.
+        doing: a word for the message that waiting processes print: "downloading".
 
     Raises:
-        UserError: if nothing can be written there.
+        UserError: if the parent folder is not writable.
     """
     with writing_to(path.parent):
         (path.parent / LOCKS).mkdir(parents=True, exist_ok=True)

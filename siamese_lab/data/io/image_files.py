@@ -1,4 +1,4 @@
-"""The image files of a data set as users have them: in a zip or tar archive, or in a folder unpacked from it."""
+"""List and read the image files of a data set, in a zip or tar archive or in a folder."""
 
 import hashlib
 import os
@@ -17,19 +17,19 @@ from siamese_lab.errors import ResourceError
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The files of one kind under one path. Nothing is read before it is asked for."""
+    """The files with certain suffixes in one archive or folder. Properties are read on first access."""
 
     path: Path
     suffix: str | tuple[str, ...]
     left_out: frozenset[str] = frozenset()
-    """Names that are not to be among them."""
+    """Names to exclude."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """With / between folders, sorted folder by folder.
+        """The names of the files, with / between folders, sorted folder by folder.
 
         Raises:
-            UserError: if the archive cannot be read, or has members outside of itself.
+            UserError: if the archive cannot be read, or has members that point outside of it.
         """
         if self.path.is_dir():
             return tuple(name for name, _, _ in self._listed)
@@ -41,17 +41,17 @@ class ImageFiles:
 
     @cached_property
     def key(self) -> str:
-        """Changes with the content of an archive; in a folder with names, sizes and times of change."""
+        """A hash of the content of an archive, or of the names, sizes and modification times in a folder."""
         if self.path.is_dir():
             return hashlib.sha256(repr(self._listed).encode()).hexdigest()[:16]
         with readable(self.path):
             return str(pooch.file_hash(str(self.path), alg="sha256"))[:16]
 
     def contents(self) -> Iterator[bytes]:
-        """The bytes of each file, in the order of `names`.
+        """Yield the bytes of each file, in the order of `names`.
 
         Raises:
-            UserError: where a file cannot be read.
+            UserError: if a file cannot be read.
         """
         if self.path.is_dir():
             for name in self.names:
@@ -64,14 +64,14 @@ class ImageFiles:
                     with readable(self.path):
                         content = archive.read(name)
                     yield content
-        else:  # a packed tar can only be read from beginning to end, in its own order
+        else:  # a compressed tar can only be read from beginning to end
             with readable(self.path):
                 content_of = dict(self._members_of_tar())
             yield from (content_of[name] for name in self.names)
 
     @cached_property
     def _listed(self) -> list[tuple[str, int, int]]:
-        """Name, size and time of change of each file in a folder."""
+        """Name, size and modification time of each file in the folder."""
         listed = []
         with readable(self.path):
             for parent, _, files in os.walk(self.path, followlinks=True):
@@ -92,8 +92,8 @@ class ImageFiles:
                 stream = archive.extractfile(member) if member.isreg() else None
                 if stream is None:
                     raise ResourceError(
-                        f"{self.path} should hold {member.name} as a plain file, but holds a link or something else "
-                        "of that name. Replace the archive by the original."
+                        f"{self.path} should hold {member.name} as a plain file, but holds a link or another kind of member "
+                        "of that name. Replace the archive with the original."
                     )
                 yield member.name, stream.read()
 
@@ -103,7 +103,7 @@ class ImageFiles:
         return tuple(sorted(filter(self._is_chosen, names), key=lambda name: name.split("/")))
 
     def _is_chosen(self, name: str) -> bool:
-        """Whether it has the suffix and is not what a system hides beside images (`__MACOSX/._0001.png`)."""
+        """Return whether the name has the suffix and is no hidden system file, such as `__MACOSX/._0001.png`."""
         parts = name.split("/")
         return (
             name.lower().endswith(self.suffix)
@@ -118,14 +118,14 @@ class ImageFiles:
             or ".." in name.replace("\\", "/").split("/")
         ):
             raise ResourceError(
-                f"{self.path} has a member {name!r} that points outside of the archive: it is not what its publishers "
-                "made. Replace it by the original."
+                f"{self.path} has a member {name!r} that points outside of the archive, so it is not the original. "
+                "Replace it with the original."
             )
 
 
 def list_images(path: Path, suffix: str | tuple[str, ...] = ".png") -> ImageFiles:
-    """The files ending in `suffix`, or in one of several, in an archive or anywhere under a folder.
+    """List the files that end in a suffix, in an archive or anywhere under a folder.
 
-    Lower and upper case are the same.
+    Upper case and lower case suffixes are equal.
     """
     return ImageFiles(path, suffix)

@@ -25,38 +25,38 @@ def announce(line: str) -> None:
 
 @contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
-    """Say of an error of the file system what to do about it.
+    """Turn an OSError while writing into a UserError that says how to fix it.
 
     Raises:
-        UserError: in place of OSError.
+        UserError: instead of OSError.
     """
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ResourceError(
-                f"There is no space left to write to {folder}. Free some, or set paths.cache to a folder on another "
+                f"There is no space left to write to {folder}. Free some space, or set paths.cache to a folder on another "
                 "disk."
             ) from error
         raise ResourceError(
-            f"The lab keeps what it downloads and decodes in {folder}, but cannot write there "
-            f"({error.strerror or error}). Set paths.cache to a folder that it may write to."
+            f"siamese_lab keeps downloads and decoded images in {folder}, but cannot write there "
+            f"({error.strerror or error}). Set paths.cache to a writable folder."
         ) from error
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Say of an error while reading which file it is about.
+    """Turn an error while reading into a UserError that names the file.
 
     Raises:
-        UserError: in place of the many that archives raise.
+        UserError: instead of the many exceptions that archive libraries raise.
     """
     try:
         yield
     except tarfile.ReadError as error:
         raise ResourceError(
             f"{path} should be a zip or tar archive, but cannot be read as one ({error}). "
-            "It is truncated or something else: replace it."
+            "It is truncated or another file: replace it."
         ) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
         raise ResourceError(f"{path} cannot be read ({error}). It is damaged or incomplete: replace it.") from error

@@ -36,7 +36,7 @@ FASHION_MNIST = IdxSet(
 
 @register("fashion_mnist")
 class FashionMnist(IdxDataModule):
-    """Ten kinds of clothing, shoes and bags."""
+    """Fashion-MNIST: ten classes of clothing, shoes and bags."""
 
     title = "Fashion-MNIST"
     order = 30

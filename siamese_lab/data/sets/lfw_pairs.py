@@ -1,7 +1,8 @@
 """The pairs of Labeled Faces in the Wild, as rows of its image table.
 
-`pairs.txt` begins with the number of folds and of pairs of each kind in a fold, `pairsDev*.txt` with the latter only.
-In a fold the pairs of one person come first, `Abel_Pacheco 1 4`, then those of two, `Ben_Kingsley 1 Daryl_Hannah 1`.
+`pairs.txt` begins with the number of folds and the number of pairs of each kind in a fold. `pairsDev*.txt` begins with
+the second number only. A fold lists the pairs of one person first, `Abel_Pacheco 1 4`, then the pairs of two people,
+`Ben_Kingsley 1 Daryl_Hannah 1`.
 
 Shapes: M pairs.
 """
@@ -22,24 +23,24 @@ class LfwPairs(NamedTuple):
     """LfwPairs of images, in the order of their file."""
 
     first_M: Tensor
-    """int64, rows of the table of all images."""
+    """Row of the first image in the table of all images (int64)."""
     second_M: Tensor
-    """int64, likewise."""
+    """Row of the second image (int64)."""
     same_M: Tensor
-    """bool, whether both show one person."""
+    """True if both images show one person (bool)."""
     fold_M: Tensor
-    """int64, 0 for all of them where the file has no folds."""
+    """Fold of the pair (int64); 0 for every pair if the file has no folds."""
 
 
 def read_pairs(path: Path, people: Sequence[Person]) -> LfwPairs:
-    """The pairs of a file.
+    """Read the pairs of a file.
 
     Args:
         path: the file.
-        people: whose images lie one after the other in the table.
+        people: all people, in the order in which the table lists their images.
 
     Raises:
-        UserError: for a file of another form, and for a pair of images that there are not.
+        UserError: if the file has another format, or names an image that does not exist.
     """
     header, *lines = path.read_text(encoding="utf-8").splitlines()
     lines = [line for line in lines if line.strip()]

@@ -25,7 +25,7 @@ MNIST = IdxSet(
 
 @register("mnist")
 class Mnist(IdxDataModule):
-    """The digits 0–9."""
+    """MNIST: ten classes, the digits 0–9."""
 
     title = "MNIST"
     order = 20
