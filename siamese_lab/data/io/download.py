@@ -49,8 +49,8 @@ class MirrorError(Exception):
 def download(remote: Remote, folder: Path) -> Path:
     """Return the path of the file under `folder`. Download the file if it is missing.
 
-    An interrupted transfer starts again from the beginning. If several processes need the file, one downloads it and the
-    others wait.
+    An interrupted transfer starts again from the beginning. If several processes need the file, one downloads it
+    and the others wait.
 
     Raises:
         UserError: if no mirror has the correct file, or if `folder` is not writable.

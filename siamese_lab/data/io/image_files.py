@@ -92,8 +92,8 @@ class ImageFiles:
                 stream = archive.extractfile(member) if member.isreg() else None
                 if stream is None:
                     raise ResourceError(
-                        f"{self.path} should hold {member.name} as a plain file, but holds a link or another kind of member "
-                        "of that name. Replace the archive with the original."
+                        f"{self.path} should hold {member.name} as a plain file, but holds a link or another kind of "
+                        "member. Replace the archive with the original."
                     )
                 yield member.name, stream.read()
 

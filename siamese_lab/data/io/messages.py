@@ -35,8 +35,8 @@ def writing_to(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ResourceError(
-                f"There is no space left to write to {folder}. Free some space, or set paths.cache to a folder on another "
-                "disk."
+                f"There is no space left to write to {folder}. Free some space, or set paths.cache to a folder on "
+                "another disk."
             ) from error
         raise ResourceError(
             f"siamese_lab keeps downloads and decoded images in {folder}, but cannot write there "

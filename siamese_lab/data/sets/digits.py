@@ -54,7 +54,7 @@ class Digits(DataModule):
         return Splits(train, validation, table.classes(UNSEEN))
 
     def converted(self, image: Image.Image) -> Converted:
-        """Convert to light ink on dark paper, 8×8 pixels and 17 gray levels, then interpolate like the set's own images."""
+        """Convert to light ink on dark paper, 8×8 pixels and 17 gray levels. Interpolate like the set's own images."""
         small, changes = convert_drawing(image, SIDE)
         values_1HW = torch.from_numpy(np.asarray(small) * (BRIGHTEST / 255)).round()[None]
         enlarged_HW = self._enlarged(values_1HW)[0, 0].numpy()

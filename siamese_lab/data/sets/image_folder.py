@@ -232,8 +232,8 @@ def _label(names: tuple[str, ...]) -> _Labelled:
 def _folder(root: Path | None) -> Path:
     if root is None:
         raise UserError(
-            "data=image_folder reads your own images: set data.root=FOLDER to a folder that contains one folder of images "
-            "for each class."
+            "data=image_folder reads your own images: set data.root=FOLDER to a folder that contains one folder of "
+            "images for each class."
         )
     if not root.is_dir():
         raise ResourceError(f"data.root is {root}, but there is no such folder.")

@@ -243,6 +243,7 @@ class Lfw(DataModule):
         return found
 
     def _split_people(self) -> tuple[list[int], list[int]]:
+        """Return the training people and the test people, as indices into `people()`."""
 
         tested = tested_people(self.view, self.fold)
         return sorted(set(range(len(people()))) - set(tested)), tested
@@ -256,7 +257,7 @@ class Lfw(DataModule):
         if asked.remote is None:
             raise ResourceError(
                 f"{self.sources.absent(asked.archive)} Deep-funneled images can no longer be downloaded: put that "
-                f"archive, or a folder {asked.stem}/, into paths.data, or set data.alignment=null to use funneled images."
+                f"archive, or a folder {asked.stem}/, into paths.data, or set data.alignment=null for funneled ones."
             )
         name = next(name for name, each in ALIGNMENTS.items() if each is asked)
         return name, list_images(self.sources.find_or_download(asked.remote), SUFFIX)
@@ -312,7 +313,7 @@ class Lfw(DataModule):
 
 
 def tested_people(view: int, fold: int | None) -> list[int]:
-    """Who is tested, by their paths in `people()`; everyone else is to learn from."""
+    """Return the test people, as indices into `people()`. All other people are for training."""
     return [
         label
         for label, person in enumerate(people())
