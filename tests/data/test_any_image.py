@@ -1,4 +1,4 @@
-"""An image of any kind becomes what the data set makes of its own files; of its own files, the very same pixels."""
+"""Any image is converted like the data set's own files. Its own files give exactly the same pixels."""
 
 import io
 from pathlib import Path
@@ -16,13 +16,13 @@ from siamese_lab.data.io.image_files import ImageFiles
 
 
 def pixels_of(image: Image.Image) -> torch.Tensor:
-    """(C, H, W)."""
+    """Return the pixels as (C, H, W)."""
     pixels = torch.from_numpy(np.array(image))
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
 
 
 def stored(image: Image.Image, kind: str, **options: object) -> Image.Image:
-    """As it comes back from a file."""
+    """Return the image after writing and reading a file."""
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return Image.open(io.BytesIO(stream.getvalue()))

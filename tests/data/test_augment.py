@@ -25,7 +25,7 @@ def images(count=4, channels=1, side=8, seed=0):
 
 
 def affine(images_BCHW, drawn=None, **options):
-    """What `RandomAffine` makes of images, 0…1, if this is drawn of −1…1 for each of them, and 0 for all else."""
+    """Apply `RandomAffine` to images in 0…1 with these draws in −1…1 for each image, and 0 for all other draws."""
     names = ("turn", "shear", "size", "across", "down", "side")
     draws_6B = torch.zeros(6, len(images_BCHW))
     for name, value in (drawn or {}).items():
@@ -210,7 +210,7 @@ def test_erasing_puts_a_rectangle_of_the_mean_colour_into_its_share_of_images():
 
 
 def test_parts_of_a_batch_are_augmented_as_the_whole_is():
-    """What several processes do to their parts is what one does to the batch."""
+    """Several processes change their parts exactly as one process changes the whole batch."""
     whole, parts = Augmentation(**EVERYTHING), [Augmentation(**EVERYTHING) for _ in range(3)]
     for seed in range(2):
         batch = images(12, seed=seed)

@@ -48,7 +48,7 @@ class Small:
 
 @pytest.fixture
 def small(monkeypatch):
-    """The small set in the place of MNIST, whose mirrors are nowhere."""
+    """Replace MNIST by the small set. No mirror is reachable."""
     small = Small()
     files = [
         IdxFile(name, md5(gzip.compress(content, mtime=0)), md5(content)) for name, content in small.contents.items()

@@ -1,4 +1,4 @@
-"""Image files are listed and read alike from folders, zips and tars; what is damaged or strange is named."""
+"""Image files are listed and read equally from folders, zips and tars. Messages name damaged files."""
 
 import io
 import os

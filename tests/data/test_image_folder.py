@@ -1,4 +1,4 @@
-"""Images of one's own: every kind of file people have, uneven classes, too many for memory, and mistakes."""
+"""Your own images: many file types, uneven classes, too many images for memory, and mistakes."""
 
 import io
 
@@ -279,7 +279,7 @@ def test_an_unreadable_image_is_left_out_if_that_is_asked_for_and_said(folder, i
     path = broken(folder)
     module = build(folder, in_memory=in_memory, skip_unreadable=True)
     assert sum(len(part) for part in module.load()) == 20
-    assert f"Left out: {folder} holds class 3/2.png, which cannot be read" in capsys.readouterr().err
+    assert f"Skipped: {folder} holds class 3/2.png, which cannot be read" in capsys.readouterr().err
     list(module.train_dataloader())
     assert path.exists()
 
@@ -330,22 +330,22 @@ def test_images_beside_the_classes_are_left_out_and_alone_refused(tmp_path, caps
     root = only(tmp_path, a=2, b=2, c=2, d=2)
     picture(0).save(root / "stray.png")
     assert sum(len(part) for part in build(root).load()) == 8
-    assert "Left out: 1 images in" in capsys.readouterr().err
+    assert "Skipped: 1 images in" in capsys.readouterr().err
     (tmp_path / "flat").mkdir()
     picture(0).save(tmp_path / "flat" / "cat.png")
-    with pytest.raises(ValueError, match="but holds only images that lie in none"):
+    with pytest.raises(ValueError, match="but holds only images outside of such folders"):
         build(tmp_path / "flat").setup("fit")
 
 
 def test_shares_that_leave_nothing_to_train_on_are_refused(folder):
-    with pytest.raises(ValueError, match=r"Of the 5 classes .* 1 would be left to train on, .*data\.test_share"):
+    with pytest.raises(ValueError, match=r"Of the 5 classes .* 1 would remain for training, .*data\.test_share"):
         build(folder, test_share=0.6).setup("fit")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"root": None}, r"set data\.root=FOLDER to a folder that holds one of images for each class"),
+        ({"root": None}, r"set data\.root=FOLDER .* one folder of images for each class"),
         ({"root": "nowhere"}, r"data\.root is nowhere, but there is no such folder"),
         ({"image_size": 0}, r"data\.image_size must be at least 1 pixel, but is 0"),
         ({"test_share": 0.95}, r"together below 1, but are 0\.1 and 0\.95"),

@@ -46,7 +46,7 @@ def copy(tmp_path, monkeypatch):
 
 
 def levels(table):
-    """Which images a table holds, by their grey levels."""
+    """Return the gray levels of the images in a table."""
     return (table.images_NCHW.float().mean((1, 2, 3)) / 10).round().int().tolist()
 
 
@@ -157,7 +157,7 @@ def test_a_missing_and_a_strange_photograph_are_named(copy, tmp_path):
     assert files_of(tmp_path / "cache") == []
     found = Lfw(copy, tmp_path / "cache").verify()
     assert len(found) == 4 and "Cy_0002" in found[0]
-    assert all("pairs" in told and "neither" in told for told in found[1:])
+    assert all("pairs" in fault and "neither" in fault for fault in found[1:])
 
 
 @pytest.mark.parametrize("broken", ["cut", "small"])

@@ -20,7 +20,7 @@ from siamese_lab.errors import ResourceError
 
 
 class LfwPairs(NamedTuple):
-    """LfwPairs of images, in the order of their file."""
+    """Pairs of images, in the order of their list."""
 
     first_M: Tensor
     """Row of the first image in the table of all images (int64)."""

@@ -74,7 +74,7 @@ class ImageTable:
         return ((tag, self.images_NCHW.index_select(0, index_B)) for tag, index_B in indices)
 
     def with_rotations(self) -> "ImageTable":
-        """Return a table with every class rotated by 0°, 90°, 180° and 270° as four classes (Santoro et al. 2016, §4.1)."""
+        """Return a table with every class rotated by 0°, 90°, 180° and 270° (Santoro et al. 2016, §4.1)."""
         turns = range(4)
         return ImageTable(
             torch.cat([self.images_NCHW.rot90(turn, (2, 3)) for turn in turns]),
