@@ -8,11 +8,11 @@ import torch.nn.functional as F
 import torchvision.transforms.functional as tvf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from siamese_lab.data.augment.pipeline.affine import RandomAffine
-from siamese_lab.data.augment.pipeline.erasing import RandomErasing
-from siamese_lab.data.augment.pipeline.light import RandomLight
 from torchvision.transforms import InterpolationMode
 
+from siamese_lab.data.augment.affine import RandomAffine
+from siamese_lab.data.augment.erasing import RandomErasing
+from siamese_lab.data.augment.light import RandomLight
 from siamese_lab.data.augment.pipeline import Augmentation, to_float
 
 MOVES = {"rotation": 20.0, "scale": 0.2, "shear": 10.0, "translation": 0.2, "mirror": True}

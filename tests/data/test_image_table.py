@@ -260,9 +260,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_draft(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(
-        ValueError, match=rf"^There is no space left to write to {tmp_path}\. .*set paths\.c"
-    ):
+    with pytest.raises(ValueError, match=rf"^There is no space left to write to {tmp_path}\. .*set paths\.c"):
         cached(tmp_path, "key", a_table)
     assert files_of(tmp_path) == []
 

@@ -166,7 +166,9 @@ def test_a_copy_of_half_the_set_is_used_and_the_rest_downloaded(offered, archive
     before = tree(archives)
     load(archives, tmp_path)
     assert offered.asked == ["/images_evaluation.zip"]
-    announced = rf"^{archives} holds no omniglot-py/images_evaluation\.zip: downloading images_evaluation\.zip into .*\.$"
+    announced = (
+        rf"^{archives} holds no omniglot-py/images_evaluation\.zip: downloading images_evaluation\.zip into .*\.$"
+    )
     assert re.match(announced, capsys.readouterr().err)
     assert tree(archives) == before
 

@@ -105,9 +105,7 @@ def answer_gibberish(folder):
 )
 def test_a_copy_that_is_not_whole_is_refused(folder, damage):
     damage(folder)
-    with pytest.raises(
-        ValueError, match=r"should hold 20 runs of 20 known drawings, .* It is incomplete"
-    ):
+    with pytest.raises(ValueError, match=r"should hold 20 runs of 20 known drawings, .* It is incomplete"):
         read_runs(folder, lambda image: image)
 
 

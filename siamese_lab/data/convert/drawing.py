@@ -26,24 +26,24 @@ def convert_drawing(image: Image.Image, side: int) -> Converted:
     changes = changes_of_form(image, "L", side)
     upright = ImageOps.exif_transpose(image)
     behind = _paper_behind(upright) if is_transparent(upright) else 0
-    grey = eight_bits(upright, behind).convert("L")
-    paper = _paper(grey)
-    square = ImageOps.pad(grey, (max(grey.size),) * 2, color=paper) if grey.width != grey.height else grey
+    gray = eight_bits(upright, behind).convert("L")
+    paper = _paper(gray)
+    square = ImageOps.pad(gray, (max(gray.size),) * 2, color=paper) if gray.width != gray.height else gray
     resized = square.resize((side, side), Image.Resampling.BILINEAR)
     if paper < MIDDLE:
         return Converted(resized, changes)
     return Converted(ImageChops.invert(resized), (*changes, "inverted"))
 
 
-def _paper(grey: Image.Image) -> int:
+def _paper(gray: Image.Image) -> int:
     """Return the gray level of the paper: the median of the outermost pixels."""
-    pixels_HW = np.asarray(grey)
+    pixels_HW = np.asarray(gray)
     frame = np.concatenate([pixels_HW[0], pixels_HW[-1], pixels_HW[:, 0], pixels_HW[:, -1]])
     return int(np.median(frame))
 
 
 def _paper_behind(image: Image.Image) -> int:
     """Return the gray level to put behind a transparent drawing: white behind dark ink, black behind light ink."""
-    grey_HW, alpha_HW = (np.asarray(layer, dtype=np.float64) for layer in image.convert("RGBA").convert("LA").split())
-    ink = (grey_HW * alpha_HW).sum() / max(1.0, alpha_HW.sum())
+    gray_HW, alpha_HW = (np.asarray(layer, dtype=np.float64) for layer in image.convert("RGBA").convert("LA").split())
+    ink = (gray_HW * alpha_HW).sum() / max(1.0, alpha_HW.sum())
     return 0 if ink >= MIDDLE else 255

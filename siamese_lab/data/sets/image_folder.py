@@ -117,22 +117,22 @@ class ImageFolder(DataModule):
     def load(self) -> Splits:
         """Decode all images, or load them from the cache, or leave them in their files. Then split the classes."""
         files = self.files
-        labelled = _label(files.names)
+        labeled = _label_by_folder(files.names)
         table: BaseTable
         if self._fits(len(files.names)):
-            table = cached(self.cache, self._key(files), lambda: self._decode(files, labelled))
+            table = cached(self.cache, self._key(files), lambda: self._decode(files, labeled))
         else:
             table = FilesTable(
-                files.path, files.names, labelled.labels_N, labelled.class_names, self.convert, self.workers
+                files.path, files.names, labeled.labels_N, labeled.class_names, self.convert, self.workers
             )
-        return Splits(*(table.classes(part) for part in self._part(labelled)))
+        return Splits(*(table.classes(part) for part in self._split_classes(labeled)))
 
-    def _decode(self, files: ImageFiles, labelled: "_Labelled") -> ImageTable:
+    def _decode(self, files: ImageFiles, labeled: "_LabeledFiles") -> ImageTable:
         try:
             images_NCHW = decode(files, self.convert)
         except UserError as error:
             raise ResourceError(f"{error} {ADVICE}") from error
-        return ImageTable(images_NCHW, labelled.labels_N, labelled.class_names)
+        return ImageTable(images_NCHW, labeled.labels_N, labeled.class_names)
 
     def describe(self) -> DataSetInfo:
         """Return the description with the folder in the title, because every folder is a separate data set."""
@@ -173,15 +173,15 @@ class ImageFolder(DataModule):
             raise UserError(f"{files.path} holds {len(bad)} images, but none of them can be read.")
         return ImageFiles(files.path, SUFFIXES, files.left_out | {each.name for each in bad})
 
-    def _part(self, labelled: "_Labelled") -> tuple[list[int], ...]:
-        """Classes to train on, to validate on and to test on, in ascending order.
+    def _split_classes(self, labeled: "_LabeledFiles") -> tuple[list[int], ...]:
+        """Split the classes into training, validation and test classes, each in ascending order.
 
-        Those with one image are parted by themselves, as nothing can be learnt from them nor found.
+        Classes with one image are split separately, because they provide neither positives nor queries.
 
         Raises:
-            UserError: if there are too few.
+            UserError: if there are too few classes.
         """
-        size_C = labelled.labels_N.bincount(minlength=len(labelled.class_names))
+        size_C = labeled.labels_N.bincount(minlength=len(labeled.class_names))
         shuffled_C = torch.randperm(len(size_C), generator=torch.Generator().manual_seed(self.split_seed))
         several, single = (
             shuffled_C[chosen_C].tolist() for chosen_C in (size_C[shuffled_C] > 1, size_C[shuffled_C] < 2)
@@ -214,19 +214,19 @@ class ImageFolder(DataModule):
             )
 
 
-class _Labelled(NamedTuple):
+class _LabeledFiles(NamedTuple):
     """The label of each image, and the class names."""
 
     labels_N: Tensor
     class_names: tuple[str, ...]
 
 
-def _label(names: tuple[str, ...]) -> _Labelled:
+def _label_by_folder(names: tuple[str, ...]) -> _LabeledFiles:
     """Label each image by the first folder of its name."""
     classes = [name.split("/", 1)[0] for name in names]
     class_names = tuple(sorted(Counter(classes)))
     number = {name: label for label, name in enumerate(class_names)}
-    return _Labelled(torch.tensor([number[name] for name in classes]), class_names)
+    return _LabeledFiles(torch.tensor([number[name] for name in classes]), class_names)
 
 
 def _folder(root: Path | None) -> Path:

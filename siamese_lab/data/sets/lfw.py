@@ -244,7 +244,6 @@ class Lfw(DataModule):
 
     def _split_people(self) -> tuple[list[int], list[int]]:
         """Return the training people and the test people, as indices into `people()`."""
-
         tested = tested_people(self.view, self.fold)
         return sorted(set(range(len(people()))) - set(tested)), tested
 
