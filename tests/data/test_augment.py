@@ -1,4 +1,4 @@
-"""Augmentation does what its options say, to each image by itself, and can be resumed."""
+"""Augmentation follows its options, changes each image separately, and can be resumed."""
 
 import math
 
@@ -86,7 +86,7 @@ def test_agrees_with_torchvision(options, draws, expected):
 
 
 def by_grid_sample(images_BCHW, draws_6B, rotation, scale, shear, translation, mirror):
-    """The same maps from their definition, in the units of `grid_sample`, at full precision."""
+    """Compute the maps from their definition, in the units of `grid_sample`, in float64."""
     maps = []
     for turn, sheared, size, across, down, side in draws_6B.double().T:
         angle, slope = turn * math.radians(rotation), torch.tan(sheared * math.radians(shear))
@@ -243,7 +243,7 @@ def test_a_stored_state_goes_on_with_the_same_effects(used, monkeypatch):
     for _ in range(used):
         assert torch.equal(stored(images()), expected(images()))
     state = stored.state_dict()
-    stored(images())  # what is drawn after storing changes nothing
+    stored(images())  # later draws must not change the stored state
     resumed = Augmentation(**EVERYTHING, seed=9 if used else 0)
     resumed(images())
     resumed.load_state_dict(state)

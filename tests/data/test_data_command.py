@@ -14,7 +14,7 @@ from siamese_lab.data.sets.digits import Digits
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """The command within this process, from an empty folder: its status, output and errors."""
+    """Run the command in this process, in an empty folder; return its status, output and errors."""
 
     def run(*arguments):
         monkeypatch.chdir(tmp_path)
@@ -111,7 +111,7 @@ def test_verify_agrees_with_the_real_copies(run, real_root, real_cache):
 
 
 def test_the_command_is_found_and_is_no_data_set():
-    """A package's command is run anew after the package is imported: Python warns if it was imported with it."""
+    """Python warns if importing a package already imports its `__main__`, because the command then runs it again."""
     ended = subprocess.run(
         [sys.executable, "-W", "error::RuntimeWarning", "-m", "siamese_lab.data", "--help"],
         capture_output=True,

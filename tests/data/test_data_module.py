@@ -1,4 +1,4 @@
-"""The data module under Lightning's trainer: whole epochs, resumption to the bit, augmentation in training only."""
+"""The data module under Lightning: complete epochs, bit-exact resumption, augmentation in training only."""
 
 import re
 
@@ -14,7 +14,7 @@ from siamese_lab.data.sequential_batches import SequentialBatches
 from siamese_lab.data.tables.image_table import ImageTable
 
 BATCHES = 3
-"""An epoch of the data below: 18 images in batches of 3 × 2."""
+"""Batches per epoch of the data below: 18 images in batches of 3 × 2."""
 
 
 def numbered(classes, per_class, first=0):
@@ -32,7 +32,7 @@ class Numbers(DataModule):
 
 
 class Recorder(lightning.LightningModule):
-    """Notes what each step was given."""
+    """Records the input of each step."""
 
     def __init__(self):
         super().__init__()
@@ -151,14 +151,14 @@ def test_processes_evaluate_every_image_once():
 
 
 class Gathering(Recorder):
-    """Leaves what each process saw in a file."""
+    """Writes the batches of each process to a file."""
 
     def on_train_end(self):
         torch.save((self.seen, self.evaluated), f"{self.trainer.default_root_dir}/{self.global_rank}.pt")
 
 
 def test_two_processes_see_what_one_sees(tmp_path):
-    """Lightning's DDP with gloo: the batches, their augmentation and the evaluation."""
+    """Compare batches, augmentation and evaluation under DDP with gloo to one process."""
     options = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "num_sanity_val_steps": 0}
     options |= {"enable_progress_bar": False, "enable_model_summary": False, "max_epochs": 2}
     for processes in (1, 2):

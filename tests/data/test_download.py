@@ -1,4 +1,4 @@
-"""Downloads from a real server on loopback: the right file or one clear sentence, and never half a file."""
+"""Downloads from a real server on loopback give the correct file or one clear message, and never a partial file."""
 
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def test_without_a_network(server, tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk(server, tmp_path):
-    """The draft is a device that is always full."""
+    """Make the draft a device that is always full."""
     server.answers["/a"] = [CONTENT]
     (tmp_path / ".it.zip.part").symlink_to("/dev/full")
     with pytest.raises(ValueError, match=rf"^There is no space left to write to {tmp_path}\. .*set paths\.cache"):

@@ -21,7 +21,7 @@ def picture(number, size=(12, 12), mode="RGB"):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Six classes of 2, 3, 4, 5, 6 and 1 images."""
+    """Write six classes of 2, 3, 4, 5, 6 and 1 images."""
     root = tmp_path / "pets"
     for label, size in enumerate((2, 3, 4, 5, 6, 1)):
         for rank in range(size):
@@ -265,7 +265,7 @@ def test_an_unreadable_image_is_named(folder, in_memory):
 
 
 class InAll:
-    """Every image to train on."""
+    """Return all training images."""
 
     def __init__(self, module):
         self.table = module.splits.train

@@ -1,4 +1,4 @@
-"""Image tables keep images, labels and names together; the cache decodes once and never shows half a table."""
+"""Image tables keep images, labels and names together. The cache decodes once and never shows a partial table."""
 
 import errno
 import json
@@ -213,7 +213,7 @@ def a_large_table():
 
 @pytest.mark.parametrize("milliseconds", [0, 10, 20, 40, 60, 80, 120, 160])
 def test_a_process_killed_while_it_stores_leaves_nothing_to_trust(tmp_path, milliseconds):
-    """Killed while it decodes, while it writes either file or the manifest, or after the renaming."""
+    """Kill the process while it decodes, writes a file or the manifest, or after the renaming."""
     table = a_large_table()
     begun = tmp_path / "begun"
 
@@ -232,7 +232,7 @@ def test_a_process_killed_while_it_stores_leaves_nothing_to_trust(tmp_path, mill
 
 
 def test_a_process_killed_in_the_middle_of_a_file(tmp_path, monkeypatch):
-    """The second half of the images never comes."""
+    """Decode the first half of the images, then wait forever."""
     half = tmp_path / "half"
 
     def save_half(file, array):
@@ -266,7 +266,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_draft(tmp_path, monkeypatch):
 
 
 def as_nobody(work):
-    """Do the work without the rights of root, whom no file refuses."""
+    """Do the work without root rights, because root may write everywhere."""
 
     def prepare():
         if os.getuid() == 0:

@@ -34,7 +34,7 @@ TOTAL = sum(person.images for person in SMALL)
 
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
-    """Seven people, each image of one grey level in the middle and red around it, under the official names."""
+    """Write images of seven people under the official names: one gray level in the middle, red around it."""
     monkeypatch.setattr(lfw, "people", lambda: SMALL)
     for row, name in enumerate(name for person in SMALL for name in person.files()):
         file = tmp_path / "root/lfw-py/lfw-deepfunneled" / name
@@ -216,7 +216,7 @@ def with_pairs(copy):
 
 
 def named(official, pairs):
-    """Pairs by the grey levels of their images in the protocol's own table."""
+    """Return the pairs as gray levels of their images in the protocol's table."""
     of_row = levels(official.table)
     sides = (pairs.first_M.tolist(), pairs.second_M.tolist(), pairs.same_M.tolist())
     return [(of_row[left], of_row[right], same) for left, right, same in zip(*sides, strict=True)]
@@ -388,7 +388,7 @@ def test_no_person_of_a_real_fold_is_trained_on(real_root, real_cache, fold):
 
 
 def test_view_2_of_raw_pixels_is_near_what_is_published_for_eigenfaces(real_root, real_cache):
-    """60.02 ± 0.79% by Turk & Pentland's eigenfaces (LFW results page), which see little more than pixels do.
+    """60.02 ± 0.79% by Turk & Pentland's eigenfaces (LFW results page), which use little more than pixels.
 
     Nothing is trained: the images themselves, of unit norm, are the embeddings.
     """

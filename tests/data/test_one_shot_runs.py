@@ -1,4 +1,4 @@
-"""Lake's one-shot runs: every drawing in its place, made as the set's other images are, and all of them or none."""
+"""Lake's one-shot runs: every drawing is in its place and converted like the set's images; partial copies fail."""
 
 import random
 import shutil
@@ -27,7 +27,7 @@ def answers():
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, answers):
-    """The runs unpacked; each drawing of one grey level, which says which it is."""
+    """Write the runs as a folder. The gray level of each drawing identifies it."""
     place = tmp_path_factory.mktemp("runs") / "all_runs"
     for run, answer in enumerate(answers):
         folder = place / f"run{run + 1:02}"
@@ -117,7 +117,7 @@ def test_an_unreadable_drawing_is_named(folder):
 
 @pytest.mark.parametrize("image_size", [28, 105])
 def test_the_real_drawings_are_made_as_those_of_the_set(omniglot_root, real_cache, image_size):
-    """All 800 are drawings of the evaluation set too, pixel by pixel."""
+    """Every one of the 800 drawings is also in the evaluation set, pixel by pixel."""
     module = data.build("omniglot", root=omniglot_root, cache=real_cache, image_size=image_size)
     runs = module.one_shot
     assert runs.table.images_NCHW.shape == (800, 1, image_size, image_size)
