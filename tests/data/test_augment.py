@@ -282,11 +282,11 @@ def test_batches_of_another_size_have_effects_of_their_own():
         ({"scale": 1.0}, r"scale below 1 .*scale=1\.0"),
         ({"shear": 90.0}, r"shear below 90°, .*shear=90\.0"),
         ({"translation": -0.1}, r"must be 0 or more, .*translation=-0\.1"),
-        ({"interpolation": "cubic"}, r"is one of bilinear, nearest, not 'cubic'"),
-        ({"brightness": 1.5}, r"brightness and contrast are 0…1, but are brightness=1\.5"),
+        ({"interpolation": "cubic"}, r"one of bilinear, nearest, but is 'cubic'"),
+        ({"brightness": 1.5}, r"brightness and contrast must be in 0…1, .*brightness=1\.5"),
         ({"contrast": -0.1}, r"contrast=-0\.1"),
-        ({"erasing": 1.1}, r"erasing is a share of images, 0…1, .*erasing=1\.1"),
-        ({"erasing_area": 0.01}, r"one of an image, 0\.02…1, .*erasing_area=0\.01"),
+        ({"erasing": 1.1}, r"erasing must be .* 0…1.*erasing=1\.1"),
+        ({"erasing_area": 0.01}, r"erasing_area .* 0\.02…1, .*erasing_area=0\.01"),
     ],
 )
 def test_bad_ranges_are_refused(options, message):

@@ -199,7 +199,7 @@ def test_omniglot_has_lakes_runs_beside_random_episodes(tmp_path: Path, omniglot
     assert (lake.over, random.over) == ("runs", "episodes")
     assert list(lake.figures) == ["error"] and list(random.figures) == ["error", "accuracy"]
     assert 0.3 < lake.figures["error"].value < 0.95  # an untrained network, 20 ways
-    assert "Not to be compared with random episodes" in lake.how
+    assert "Random episodes are easier" in lake.how
     record.write(found, {}, tmp_path)
     assert set(json.loads((tmp_path / "evaluation.json").read_text())["protocols"]) == set(found.protocols)
     assert len((tmp_path / "per_class.csv").read_text().splitlines()) == 660
