@@ -64,7 +64,7 @@ class ImageFiles:
                     with readable(self.path):
                         content = archive.read(name)
                     yield content
-        else:  # a compressed tar can only be read from beginning to end
+        else:  # a compressed tar can only be read from beginning to end, in its own order
             with readable(self.path):
                 content_of = dict(self._members_of_tar())
             yield from (content_of[name] for name in self.names)
