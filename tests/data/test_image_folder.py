@@ -349,7 +349,7 @@ def test_shares_that_leave_nothing_to_train_on_are_refused(folder):
         ({"root": "nowhere"}, r"data\.root is nowhere, but there is no such folder"),
         ({"image_size": 0}, r"data\.image_size must be at least 1 pixel, but is 0"),
         ({"test_share": 0.95}, r"together below 1, but are 0\.1 and 0\.95"),
-        ({"in_memory": "maybe"}, r"data\.in_memory is one of auto, true, false, not 'maybe'"),
+        ({"in_memory": "maybe"}, r"data\.in_memory must be one of auto, true, false, but is 'maybe'"),
         ({"workers": -1}, r"data\.workers must be 0 or more, but is -1"),
     ],
 )

@@ -299,8 +299,8 @@ def test_the_state_says_whom_a_network_has_learnt_from(with_pairs, tmp_path):
     [
         ({"alignment": "deepfunelled"}, r"must be null or one of deepfunneled, .*Did you mean 'deepfunneled'\?"),
         ({"view": 3}, r"has the views 1 and 2, but data\.view is 3\."),
-        ({"view": 2}, r"one of ten folds: set data\.fold=0…9, which is None\."),
-        ({"view": 2, "fold": 10}, r"set data\.fold=0…9, which is 10\."),
+        ({"view": 2}, r"ten folds: data\.fold must be 0…9, but is None\."),
+        ({"view": 2, "fold": 10}, r"data\.fold must be 0…9, but is 10\."),
         ({"fold": 0}, r"View 1 of LFW has no folds, but data\.fold is 0\."),
         ({"crop": 251}, r"250×250 pixels; data\.crop must be 1…250, not 251\."),
         ({"image_size": 0}, r"data\.image_size must be at least 1 pixel"),
