@@ -348,7 +348,7 @@ def test_shares_that_leave_nothing_to_train_on_are_refused(folder):
         ({"root": None}, r"set data\.root=FOLDER .* one folder of images for each class"),
         ({"root": "nowhere"}, r"data\.root is nowhere, but there is no such folder"),
         ({"image_size": 0}, r"data\.image_size must be at least 1 pixel, but is 0"),
-        ({"test_share": 0.95}, r"together below 1, but are 0\.1 and 0\.95"),
+        ({"test_share": 0.95}, r"sum below 1, but they are 0\.1 and 0\.95"),
         ({"in_memory": "maybe"}, r"data\.in_memory must be one of auto, true, false, but is 'maybe'"),
         ({"workers": -1}, r"data\.workers must be 0 or more, but is -1"),
     ],

@@ -292,7 +292,7 @@ def test_an_epoch_whose_last_batch_was_the_last_asked_for_is_over():
             (4, 1, 4, 2),
             (2, 3),
             r"P×K batches need 3 images per class, but 2 of 4 classes have fewer, such as class 1 \('class1'\) with 1\."
-            r" Set data\.min_images_per_class=3 to leave such classes out, data\.repeats=true",
+            r" Set data\.min_images_per_class=3 to skip such classes, data\.repeats=true",
         ),
     ],
 )
