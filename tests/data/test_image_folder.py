@@ -314,7 +314,7 @@ def only(tmp_path, **sizes):
     [
         (
             {},
-            r"own should hold a folder of images for each class \(own/CLASS/NAME\.jpg, .*, but holds no images at all",
+            r"own should hold a folder of images for each class \(own/CLASS/NAME\.jpg, .*, but holds no images",
         ),
         ({"cat": 3}, r"own holds 1 class, but at least 4 are needed: 2 to train on, 1 to validate on and 1 to test on"),
         ({"a": 1, "b": 1, "c": 1, "d": 1}, r"Of the 4 classes in .*own, none have two images or more, but at least 4"),

@@ -170,7 +170,7 @@ def test_the_check_finds_what_a_start_does_not_look_for(tmp_path):
         f"{place}: the SHA-256 of images.npy differs from the manifest. Delete it; it will be decoded again."
     ]
     damage_cut(place)
-    assert "have not the sizes they were written with" in check_stored(place)[0]
+    assert "file sizes differ from the manifest" in check_stored(place)[0]
 
 
 def test_a_table_that_cannot_be_decoded_leaves_nothing(tmp_path):
