@@ -20,15 +20,17 @@ BAD_COPY = 1
 
 
 def main() -> None:
-    """The command: exit status 1 where `--verify` finds something wrong, 2 where a set cannot be prepared."""
+    """Run the command. Exit with status 1 if `--verify` finds a fault, with 2 if a set cannot be prepared."""
     parser = argparse.ArgumentParser(
         prog="python -m siamese_lab.data",
-        description="Download, decode and cache data sets, and print what was found.",
-        epilog="Options are those of siamese_lab.train: paths.data=FOLDER, data.image_size=32, …",
+        description="Download, decode and cache data sets, and print their sizes.",
+        epilog="The options are the same as for siamese_lab.train: paths.data=FOLDER, data.image_size=32, …",
     )
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"one of {', '.join(data.available())}")
-    parser.add_argument("--verify", action="store_true", help="only read the copies and say what is wrong with them")
-    parser.add_argument("--show", action="store_true", help="draw what is in them, under outputs/data/NAME/")
+    parser.add_argument("--verify", action="store_true", help="only read the copies and list the faults found in them")
+    parser.add_argument(
+        "--show", action="store_true", help="draw images, class sizes and a batch, under outputs/data/NAME/"
+    )
     asked = parser.parse_intermixed_args()
     names = [word for word in asked.names if "=" not in word]
     options = [word for word in asked.names if "=" in word]
@@ -41,7 +43,7 @@ def main() -> None:
         try:
             with user_errors_as_messages(tracebacks=wants_tracebacks()):
                 statuses.add(run(console, name, options, asked.verify, asked.show))
-        except SystemExit as ended:  # the other sets can still be prepared
+        except SystemExit as ended:  # continue with the other sets
             statuses.add(int(ended.code or 0))
     sys.exit(max(statuses))
 
@@ -49,19 +51,19 @@ def main() -> None:
 def run(console: Console, name: str, options: Sequence[str], only_verify: bool, with_sheets: bool) -> int:
     """Verify or prepare one data set, and return the exit status."""
     config = compose(name, options)
-    images = data.build(**config.data, seed=config.seed)
+    datamodule = data.build(**config.data, seed=config.seed)
     if only_verify:
-        return verify(console, name, images)
-    prepare(console, name, images)
+        return verify(console, name, datamodule)
+    prepare(console, name, datamodule)
     if with_sheets:
-        show(console, images, Path(config.paths.outputs) / "data" / name)
+        show(console, datamodule, Path(config.paths.outputs) / "data" / name)
     return 0
 
 
 def compose(name: str, options: Sequence[str]) -> DictConfig:
-    """What `siamese_lab.train data=NAME OPTION=VALUE …` would be told."""
+    """Return the configuration of `siamese_lab.train data=NAME OPTION=VALUE …`."""
     overrides = [f"data={name}", *options]
-    sys.argv[1:] = overrides  # from which `explain` learns what options there are
+    sys.argv[1:] = overrides  # error messages read the overrides from here
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = hydra.compose("train", overrides=overrides)
         check_keys(config)
@@ -69,14 +71,14 @@ def compose(name: str, options: Sequence[str]) -> DictConfig:
     return config
 
 
-def prepare(console: Console, name: str, images: data.DataModule) -> None:
-    """Download and decode what is not there yet, and print what is there then."""
+def prepare(console: Console, name: str, datamodule: data.DataModule) -> None:
+    """Download and decode missing files, then print the size of each split."""
     started = time.perf_counter()
-    splits = images.splits
+    splits = datamodule.splits
     seconds = time.perf_counter() - started
     table = Table(title=f"{name}, in {seconds:.1f} s", title_justify="left", title_style="bold")
     table.add_column("")
-    for column in ("images", "classes", "images of a class"):
+    for column in ("images", "classes", "images per class"):
         table.add_column(column, justify="right")
     for part, rows in zip(splits._fields, splits, strict=True):
         size_C = rows.labels_N.bincount(minlength=len(rows.class_names))
@@ -84,24 +86,24 @@ def prepare(console: Console, name: str, images: data.DataModule) -> None:
         each = f"{smallest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"
         table.add_row(part, f"{len(rows):,}", f"{len(rows.class_names):,}", each)
     console.print(table)
-    for what, where in images.provenance().items():
+    for what, where in datamodule.provenance().items():
         console.print(f"{what:<10}{where}", markup=False, highlight=False, soft_wrap=True)
 
 
-def verify(console: Console, name: str, images: data.DataModule) -> int:
-    """Print what is wrong with a copy; the exit status."""
-    problems = images.verify()
+def verify(console: Console, name: str, datamodule: data.DataModule) -> int:
+    """Print the faults of a copy, and return the exit status."""
+    problems = datamodule.verify()
     for problem in problems:
         console.print(f"{name}: {problem}", markup=False, highlight=False, soft_wrap=True, style="red")
     if not problems:
-        console.print(f"{name}: nothing is wrong.", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{name}: no faults found.", markup=False, highlight=False, soft_wrap=True)
     return BAD_COPY if problems else 0
 
 
-def show(console: Console, images: data.DataModule, folder: Path) -> None:
-    """Draw the images, and print where to."""
-    images.setup("fit")
-    for sheet in write_sheets(images, folder):
+def show(console: Console, datamodule: data.DataModule, folder: Path) -> None:
+    """Draw the preview sheets, and print their paths."""
+    datamodule.setup("fit")
+    for sheet in write_sheets(datamodule, folder):
         console.print(f"{'sheet':<10}{sheet}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""Where the images of each class are: three arrays in place of a dictionary of lists, made in linear time.
+"""The positions of the images of each class, as three arrays built in linear time.
 
 Shapes: N images, C classes.
 """
@@ -12,20 +12,20 @@ from torch import Tensor
 
 
 class ClassOffsets(NamedTuple):
-    """The images in the order of their classes; all as int32 where these suffice."""
+    """The images sorted by class, with the start and the size of each class; int32 if the counts fit, else int64."""
 
     order_N: Tensor
     start_C: Tensor
     size_C: Tensor
 
     def image(self, classes_R1: Tensor, rank_RK: Tensor) -> Tensor:
-        """The images (int64) that are number `rank` of each class."""
+        """Return the image number (int64) at position `rank` within each class."""
         place_RK = self.start_C[classes_R1] + rank_RK
         return self.order_N.index_select(0, place_RK.flatten()).view_as(place_RK).long()
 
 
 def class_offsets(labels_N: Tensor, class_count: int) -> ClassOffsets:
-    """Sort the images by class, and those of one class by number."""
+    """Sort the images by class, and the images of one class by number."""
     size_C = labels_N.bincount(minlength=class_count)
     fits = torch.int32 if len(labels_N) < 2**31 else torch.int64
     if bool((labels_N[1:] >= labels_N[:-1]).all()):
@@ -36,7 +36,7 @@ def class_offsets(labels_N: Tensor, class_count: int) -> ClassOffsets:
 
 
 def _stable_order(labels_N: NDArray[np.int64], class_count: int) -> NDArray[np.integer]:
-    """A radix sort by 16 bits at a time, which NumPy does for numbers of that size."""
+    """Return the stable sort order of the labels. Radix sort, 16 bits at a time: NumPy uses it for uint16."""
     order_N = labels_N.astype(np.uint16).argsort(kind="stable")
     if class_count > 2**16:
         order_N = order_N.astype(np.int32 if len(labels_N) < 2**31 else np.int64)

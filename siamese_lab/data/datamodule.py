@@ -1,6 +1,6 @@
-"""The base of all data sets: three image tables, class-balanced batches to train on, all images in order to evaluate.
+"""The base class of all data sets: three image tables, P×K batches for training, sequential batches for evaluation.
 
-A data set is one file that says how big its images are and how its tables are made.
+A data set is one file. It states the size of its images and implements `load`, which makes the three tables.
 """
 
 from abc import ABC, abstractmethod
@@ -14,55 +14,54 @@ from PIL import Image
 from siamese_lab.batch import Batch
 from siamese_lab.data.augment.pipeline import Augmentation, to_float
 from siamese_lab.data.convert.common import Converted
-from siamese_lab.data.convert.photo import PlainImage
+from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.data.info import CrossValidation, DataSetInfo
 from siamese_lab.data.io.messages import announce
-from siamese_lab.data.official_pairs import OfficialPairs
-from siamese_lab.data.one_shot import OneShot
+from siamese_lab.data.official_protocols import OfficialPairs, OneShot
 from siamese_lab.data.pk_batches import PKBatches
-from siamese_lab.data.sequential_batches import InOrder
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.sequential_batches import SequentialBatches
+from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
-from siamese_lab.registry import check_options, options_of
+from siamese_lab.registry import Registry, check_options, options_of
 
-LEARNT = "learnt"
-"""What a state may hold for `DataModule.check_unseen`."""
+TRAINED_CLASSES = "learnt"
+"""Key of a state dict: the data options that decide which classes were trained on; see `DataModule.check_unseen`."""
 
 
 class Splits(NamedTuple):
-    """What is learnt from, what choices are made on, and what is reported."""
+    """The three parts of a data set: `train` fits the network, `validation` guides choices, `test` is reported."""
 
-    train: Table
-    validation: Table
-    test: Table
+    train: BaseTable
+    validation: BaseTable
+    test: BaseTable
 
 
-class Share(NamedTuple):
-    """Which of several processes this is, and how many there are."""
+class ProcessShare(NamedTuple):
+    """The rank of this process, and the number of processes."""
 
     rank: int
     ranks: int
 
 
 class DataModule(lightning.LightningDataModule, ABC):
-    """Yields `Batch`es: uint8 images, which become float32 0…1 on the model's device.
+    """Yields `Batch`es of uint8 images, and converts them to float32 in 0…1 on the model's device.
 
     Args:
-        classes_per_batch: P, of all processes of a distributed run together.
+        classes_per_batch: P, counted over all processes of a distributed run.
         images_per_class: K.
-        seed: of the batches and of the augmentation.
-        repeats: whether a class of fewer than K images may show an image twice in a batch.
-        repeats_are_positives: whether such an image is a positive of itself.
-        min_images_per_class: classes with fewer images are left out of training.
-        batches_per_epoch: length of an epoch; None takes as many batches as the images would fill.
-        eval_batch_size: images at a time in validation and test.
-        augment: options of `Augmentation`, for training only; None leaves the images as they are.
+        seed: seed of the batches and of the augmentation.
+        repeats: if True, a class with fewer than K images may show an image twice in a batch.
+        repeats_are_positives: if True, a repeated image is a positive of itself.
+        min_images_per_class: classes with fewer images are excluded from training.
+        batches_per_epoch: length of an epoch; None divides the number of images by the batch size.
+        eval_batch_size: number of images per batch in validation and test.
+        augment: options of `Augmentation`, applied to training images only; None disables augmentation.
     """
 
     title: str = "Images"
-    """The name of the set where people read it."""
+    """Name of the set for display."""
     order: int = 100
-    """Place of the set in tables and figures, lowest first."""
+    """Position of the set in tables and figures, lowest first."""
     notes: tuple[str, ...] = ()
     """Sentences that the report shows as notes on the figures of the set."""
     limitations: tuple[str, ...] = ()
@@ -70,9 +69,9 @@ class DataModule(lightning.LightningDataModule, ABC):
     compared: tuple[str, ...] = ()
     """Entries of `provenance` that must agree between runs that are compared."""
     protocol: str | None = None
-    """Names the use of the images where the set has several uses; figures of two protocols do not compare."""
+    """Name of the protocol if the set has several; figures of different protocols are not comparable."""
     cross_validation: CrossValidation | None = None
-    """The fold that is tested, where the figure of the set is the mean over folds."""
+    """The fold that is tested, if the set reports the mean over folds."""
     channels: int
     image_size: int
 
@@ -104,76 +103,76 @@ class DataModule(lightning.LightningDataModule, ABC):
         """Make the three tables, each with labels that count from 0.
 
         Raises:
-            UserError: if the data is not there, or is not what it should be.
+            UserError: if the data is missing or differs from the official data.
         """
 
     def converted(self, image: Image.Image) -> Converted:
-        """An image of any kind, made as the images of this set are, so that a network trained on them understands it.
+        """Convert any image in the way this set converts its own images, so that a trained network can embed it.
 
-        A set whose own files are not made in the usual way (`PlainImage`) overrides this.
+        The default is `PhotoConverter`. A set that converts its own files in another way overrides this method.
 
         Args:
-            image: as it is in its file.
+            image: the image as read from its file.
 
         Returns:
-            8-bit grey or colour by `channels`, `image_size` high and wide, with what was changed.
+            An 8-bit image, gray or RGB by `channels`, `image_size` high and wide, and the list of changes.
         """
-        return PlainImage(self.image_size, self.channels == 3).converted(image)
+        return PhotoConverter(self.image_size, self.channels == 3).converted(image)
 
     def provenance(self) -> dict[str, str]:
-        """Where the images come from and where they are kept, for results and for the user; after `splits`."""
+        """Return the origin and the location of the images, for results and for display. Call it after `splits`."""
         return {}
 
-    def check_unseen(self, learnt: Mapping[str, Any]) -> None:
-        """Raise UserError if a network has been trained on what this set tests.
+    def check_unseen(self, training_data: Mapping[str, Any]) -> None:
+        """Raise UserError if a network was trained on classes that this set tests.
 
-        By default nothing is known of that, and nothing refused.
+        The default accepts every network.
 
         Args:
-            learnt: the choices of the group `data` that the network was trained with, of any set.
+            training_data: the config group `data` that the network was trained with, for any set.
         """
 
     def absent(self) -> list[str]:
-        """What would have to be downloaded before this set can be loaded, a sentence each; nothing is read."""
+        """Return one sentence for each missing file that loading would have to download. No file is read."""
         return []
 
     def verify(self) -> list[str]:
-        """Read the whole copy and say what is wrong with it, a sentence each; without downloading anything."""
+        """Read the whole copy and return one sentence for each fault. Nothing is downloaded."""
         return []
 
     def describe(self) -> DataSetInfo:
-        """Return the description that a run records; nothing is loaded."""
+        """Return the description that a run records. No image is loaded."""
         return DataSetInfo(self.title, self.protocol, self.order, self.notes, self.compared, self.cross_validation)
 
     @cached_property
     def official_pairs(self) -> OfficialPairs | None:
-        """Return the pairs that the set's own protocol wants to be decided, if it has any.
+        """Return the pairs of the set's official verification protocol, or None if it has no such protocol.
 
-        Runs and evaluations report them beside all other figures.
+        Runs and evaluations report them together with all other figures.
 
         Raises:
-            UserError: if they are not there.
+            UserError: if the lists of pairs are missing.
         """
         return None
 
     @cached_property
     def one_shot(self) -> OneShot | None:
-        """Return the one-shot runs that the set's own protocol defines, if it has any; evaluations report them.
+        """Return the official one-shot runs of the set, or None if it has none. Evaluations report them.
 
         Raises:
-            UserError: if they are not there.
+            UserError: if the runs are missing.
         """
         return None
 
     @cached_property
     def splits(self) -> Splits:
-        """The three tables, loaded when first asked for."""
+        """The three tables, loaded at first access, without the training classes that have too few images."""
         train, validation, test = self.load()
         enough_C = train.labels_N.bincount(minlength=len(train.class_names)) >= self.min_images_per_class
         if not enough_C.all():
             announce(
-                f"Left out of training: {int((~enough_C).sum())} of {len(enough_C)} classes, which have fewer than "
-                f"{self.min_images_per_class} images (data.min_images_per_class)."
+                f"Excluded from training: {int((~enough_C).sum())} of {len(enough_C)} classes, because they have "
+                f"fewer than {self.min_images_per_class} images (data.min_images_per_class)."
             )
             train = train.classes(enough_C.nonzero().squeeze(1).tolist())
         return Splits(train, validation, test)
@@ -192,52 +191,60 @@ class DataModule(lightning.LightningDataModule, ABC):
         )
 
     @property
-    def share(self) -> Share:
-        """What the trainer says; the whole of everything without one."""
-        return Share(0, 1) if self.trainer is None else Share(self.trainer.global_rank, self.trainer.world_size)
+    def process_share(self) -> ProcessShare:
+        """Rank and number of processes of the trainer, or one process if no trainer is attached."""
+        if self.trainer is None:
+            return ProcessShare(0, 1)
+        return ProcessShare(self.trainer.global_rank, self.trainer.world_size)
 
     def setup(self, stage: str) -> None:
-        """Load the data and check that P×K batches can be drawn from it, before anything else starts."""
-        _ = self.batches  # raises for options that the data cannot meet
+        """Load the data and check that P×K batches can be drawn from it, before training starts."""
+        _ = self.batches  # raises if the data cannot satisfy the options
         if self.official_pairs is not None and not len(self.official_pairs.decide.same_M):
             raise UserError(f"The protocol of {self.title} names official pairs, but their list is empty.")
 
     def train_dataloader(self) -> PKBatches:
-        """P×K batches without end, an epoch at a time."""
-        self.batches.share_out(*self.share)
+        """Return the endless stream of P×K batches. Each iteration yields one epoch."""
+        self.batches.split_between_processes(*self.process_share)
         return self.batches
 
-    def val_dataloader(self) -> InOrder:
-        """The validation images in order."""
-        return InOrder(self.splits.validation, self.eval_batch_size, *self.share)
+    def val_dataloader(self) -> SequentialBatches:
+        """Return the validation images in sequential batches."""
+        return SequentialBatches(self.splits.validation, self.eval_batch_size, *self.process_share)
 
-    def test_dataloader(self) -> list[InOrder]:
-        """The test images in order; then those of the official pairs, if there are any."""
+    def test_dataloader(self) -> list[SequentialBatches]:
+        """Return the test images in sequential batches, then the images of the official pairs if the set has any."""
         tables = [self.splits.test, *([self.official_pairs.table] if self.official_pairs else [])]
-        return [InOrder(table, self.eval_batch_size, *self.share) for table in tables]
+        return [SequentialBatches(table, self.eval_batch_size, *self.process_share) for table in tables]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Make the images float, augmented while training, on the device they are now on."""
+        """Convert the images to float on their device, and augment them if the trainer is training."""
         training = self.trainer is not None and self.trainer.training
         if training and self.augment is not None:
-            return batch._replace(images_BCHW=self.augment(batch.images_BCHW, *self.share))
+            return batch._replace(images_BCHW=self.augment(batch.images_BCHW, *self.process_share))
         return batch._replace(images_BCHW=to_float(batch.images_BCHW))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the batches and the augmentation stand."""
+        """Return the positions of the batch stream and of the augmentation stream."""
         state = {"batches": self.batches.state_dict()}
         return state if self.augment is None else state | {"augment": self.augment.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where they stood."""
+        """Restore the positions of both streams."""
         self.batches.load_state_dict(state_dict["batches"])
         if self.augment is not None and "augment" in state_dict:
             self.augment.load_state_dict(state_dict["augment"])
 
 
 def build_augmentation(options: Mapping[str, Any] | None, seed: int) -> Augmentation | None:
-    """The augmentation with these options; none for None."""
+    """Build the augmentation with these options. Return None if `options` is None."""
     if options is None:
         return None
     check_options("Augmentation", options_of(Augmentation), options)
     return Augmentation(**{"seed": seed, **options})
+
+
+registry: Registry[DataModule] = Registry("data set")
+register = registry.register
+available = registry.available
+build = registry.build

@@ -1,4 +1,4 @@
-"""What a data set says about itself: its title, its place in tables, and what a reader of its figures must know.
+"""The description of a data set: title, position in tables, and notes for a reader of its figures.
 
 A run records the description in results.json, so that reports need no list of data sets.
 """
@@ -7,25 +7,25 @@ from typing import Any, NamedTuple
 
 
 class CrossValidation(NamedTuple):
-    """One fold of a protocol whose figure is the mean over all folds."""
+    """One fold of a protocol that reports the mean over all folds."""
 
     fold: int
-    """0…`folds` − 1."""
+    """Index of the fold, 0…`folds` − 1."""
     folds: int
     option: str
-    """The option of the data set that chooses the fold; the report joins runs that differ in nothing else."""
+    """The data option that chooses the fold. The report joins runs that differ only in this option."""
     figures: str = ""
     """Prefix of the test figures to average, such as "view_2/"; an empty prefix averages all test figures."""
 
 
 class DataSetInfo(NamedTuple):
-    """The description that a run records; plain values only."""
+    """The description that a run records. It holds plain values only."""
 
     title: str
     protocol: str | None = None
-    """Names the use of the images where a set has several uses, as their figures do not compare: "View 1"."""
+    """Name of the protocol if the set has several, such as "View 1". Figures of two protocols are not comparable."""
     order: int = 100
-    """Place in tables and figures, lowest first; equal places are sorted by title."""
+    """Position in tables and figures, lowest first. Equal positions are sorted by title."""
     notes: tuple[str, ...] = ()
     """Sentences that the report shows as notes on the figures."""
     compared: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class DataSetInfo(NamedTuple):
     cross_validation: CrossValidation | None = None
 
     def recorded(self) -> dict[str, Any]:
-        """Return the description as results.json holds it."""
+        """Return the description in the form that results.json stores."""
         folds = self.cross_validation
         return self._asdict() | {
             "notes": list(self.notes),

@@ -1,7 +1,7 @@
 """Class-balanced batches: P classes × K images each (Hermans et al. 2017, arXiv:1703.07737, §2).
 
-The stream is drawn from a generator of its own, so that every strategy sees the same images in the same order,
-and its whole state can be stored and taken up again in the middle of an epoch.
+The stream has its own generator, so that every strategy sees the same images in the same order. Its state can be stored
+and restored in the middle of an epoch.
 
 Shapes: P classes per batch, K images per class, B = P·K, C classes, R classes drawn, S batches drawn at once.
 """
@@ -16,15 +16,15 @@ from torch import Tensor
 
 from siamese_lab.batch import Batch
 from siamese_lab.data.class_index import class_offsets
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
 
 AT_ONCE = 1 << 15
-"""Images that are drawn at once (at least a batch), as many small draws cost more than a large one."""
+"""Number of images drawn at once (at least one batch): many small draws cost more than one large draw."""
 
 
-class _Drawn(NamedTuple):
-    """Some batches of the stream, and what it takes to draw them again."""
+class _DrawnBatches(NamedTuple):
+    """Some consecutive batches of the stream, and the state that draws them again."""
 
     images_SB: Tensor
     labels_SB: Tensor
@@ -33,46 +33,47 @@ class _Drawn(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """How far the stream was taken."""
+    """Position in the stream: the drawn batches, and how many of them were yielded."""
 
-    drawn: _Drawn
+    drawn: _DrawnBatches
     batches: int
 
 
-def check_shared(classes_per_batch: int, processes: int) -> None:
-    """Raise UserError unless the classes of a batch can be shared out equally among several processes."""
+def check_split_between_processes(classes_per_batch: int, processes: int) -> None:
+    """Raise UserError unless the number of processes divides the number of classes in a batch."""
     if classes_per_batch % processes:
         raise UserError(
-            f"The {classes_per_batch} classes of a batch (data.classes_per_batch) cannot be shared out equally among "
-            f"{processes} processes (trainer.devices). Make the first a multiple of the second."
+            f"The {classes_per_batch} classes of a batch (data.classes_per_batch) cannot be split equally between "
+            f"{processes} processes (trainer.devices). Set data.classes_per_batch to a multiple of {processes}."
         )
 
 
 class PKBatches:
-    """An epoch draws as many images as the table holds, unless told otherwise; the next one goes on where it ended.
+    """Draws class-balanced batches from a table, in an endless stream that is cut into epochs.
 
-    Classes come in random order, each once before any comes again, and never twice in a batch. Within a class K
-    different images are drawn; where it has fewer and `repeats` is on, each once before any comes again, and the
-    batches say which image is which (`Batch.image_ids_B`), as a repeated image is no positive of itself unless
-    `repeats_are_positives`.
+    By default an epoch draws as many images as the table holds. The next epoch continues where the last one ended.
+    Classes come in random order. Every class occurs once before any class occurs again, and never twice in a batch.
+    Each class gives K different images. If it has fewer and `repeats` is True, every image occurs once before any
+    image occurs again. The batches then carry image ids (`Batch.image_ids_B`), because a repeated image is no positive
+    of itself unless `repeats_are_positives` is True.
 
     Args:
         table: the images to draw from.
-        classes_per_batch: P, of all processes together.
+        classes_per_batch: P, counted over all processes.
         images_per_class: K, at least 2.
-        seed: of the stream.
-        repeats: whether a class of fewer than K images, but two at least, may show an image twice.
-        repeats_are_positives: whether an image that is shown twice, augmented in different ways, is a positive of
-            itself, as in SimCLR (Chen et al. 2020, arXiv:2002.05709); classes of one image may take part then.
-        batches_per_epoch: length of an epoch.
+        seed: seed of the stream.
+        repeats: if True, a class with fewer than K images, but at least two, may show an image twice.
+        repeats_are_positives: if True, an image that is shown twice, with different augmentations, is a positive of
+            itself, as in SimCLR (Chen et al. 2020, arXiv:2002.05709). Classes of one image are then allowed.
+        batches_per_epoch: length of an epoch; None divides the number of images by the batch size.
 
     Raises:
-        UserError: if P, K and the table do not go together.
+        UserError: if the table cannot provide batches of P classes and K images.
     """
 
     def __init__(
         self,
-        table: Table,
+        table: BaseTable,
         classes_per_batch: int,
         images_per_class: int,
         seed: int = 0,
@@ -88,43 +89,44 @@ class PKBatches:
         self._check(repeats, repeats_are_positives, batches_per_epoch)
         self.batches_per_epoch = batches_per_epoch
         repeats_occur = bool((self.offsets.size_C < images_per_class).any())
-        self.tells_images_apart = repeats_occur and not repeats_are_positives
-        self.share_out()
+        self.batches_have_image_ids = repeats_occur and not repeats_are_positives
+        self.split_between_processes()
 
         self.generator = torch.Generator().manual_seed(seed)
         self.queue = torch.empty(0, dtype=torch.int64)
         self.position = 0
         self._resume_at = 0
         self._place: _Place | None = None
-        self._latest: _Drawn | None = None
+        self._latest: _DrawnBatches | None = None
 
-    def share_out(self, rank: int = 0, ranks: int = 1) -> None:
-        """Take a part of the classes of each batch: the others are for other processes, which draw the same stream.
+    def split_between_processes(self, rank: int = 0, ranks: int = 1) -> None:
+        """Keep only this process's part of the classes of each batch.
 
-        Together they see what one process would see that has it all.
+        Every process draws the same stream and keeps another part, so that all processes together see the same batches
+        as a single process.
 
         Raises:
             UserError: if P is not a multiple of `ranks`.
         """
-        check_shared(self.classes_per_batch, ranks)
+        check_split_between_processes(self.classes_per_batch, ranks)
         share = self.classes_per_batch // ranks * self.images_per_class
         self.part = slice(rank * share, (rank + 1) * share)
 
     def _check(self, repeats: bool, repeats_are_positives: bool, batches_per_epoch: int | None) -> None:
         if self.images_per_class < 2:
             raise UserError(
-                f"P×K batches need at least 2 images per class, so that an anchor has a positive, "
+                f"P×K batches need at least 2 images per class, because an anchor needs a positive, "
                 f"but data.images_per_class is {self.images_per_class}."
             )
         if self.classes_per_batch < 2:
             raise UserError(
-                f"P×K batches need at least 2 classes, so that an anchor has a negative, "
+                f"P×K batches need at least 2 classes, because an anchor needs a negative, "
                 f"but data.classes_per_batch is {self.classes_per_batch}."
             )
         if self.classes_per_batch > self.class_count:
             raise UserError(
-                f"P×K batches of {self.classes_per_batch} classes need as many to train on, but there are "
-                f"{self.class_count}. Set data.classes_per_batch={self.class_count} or less."
+                f"P×K batches of {self.classes_per_batch} classes need at least as many training classes, but there "
+                f"are {self.class_count}. Set data.classes_per_batch={self.class_count} or less."
             )
         if batches_per_epoch is not None and batches_per_epoch < 1:
             raise UserError(f"data.batches_per_epoch must be at least 1, but is {batches_per_epoch}.")
@@ -140,8 +142,8 @@ class PKBatches:
             raise UserError(
                 f"P×K batches need {needed} images per class, but {len(short)} of {self.class_count} classes have "
                 f"fewer, such as class {first} ({self.table.class_names[first]!r}) with "
-                f"{int(self.offsets.size_C[first])}. Set data.min_images_per_class={needed} to leave such classes "
-                f"out{instead}."
+                f"{int(self.offsets.size_C[first])}. Set data.min_images_per_class={needed} to skip such "
+                f"classes{instead}."
             )
 
     def __len__(self) -> int:
@@ -157,9 +159,9 @@ class PKBatches:
             yield Batch(images_BCHW, labels_B, image_ids_B)
 
     def _coming(self, count: int) -> Iterator[tuple[tuple[_Place, Tensor, Tensor | None], Tensor]]:
-        """The next batches, whose images are still to be fetched: ((place, labels, ids if they tell), images).
+        """Yield the next batches as rows of the table: ((position, labels, image ids or None), rows).
 
-        The stream is not taken further by looking ahead at them.
+        Looking ahead does not advance the stored position of the stream.
         """
         place = self._place
         if place is not None and place.drawn is not self._latest:
@@ -169,30 +171,31 @@ class PKBatches:
             some = slice(batches, batches + count), self.part
             for images_B, labels_B in zip(drawn.images_SB[some].unbind(), drawn.labels_SB[some].unbind(), strict=True):
                 batches, count = batches + 1, count - 1
-                yield (_Place(drawn, batches), labels_B, images_B if self.tells_images_apart else None), images_B
+                yield (_Place(drawn, batches), labels_B, images_B if self.batches_have_image_ids else None), images_B
             if count == 0:
                 return
             drawn, batches = self._draw(), 0
 
-    def _rewind(self, drawn: _Drawn) -> None:
-        """Put the generator where it stood after these batches were drawn, as later ones were looked at ahead."""
+    def _rewind(self, drawn: _DrawnBatches) -> None:
+        """Reset the generator to its state right after these batches were drawn, because look-ahead drew later ones."""
         self.generator.set_state(drawn.generator_before)
         self.queue = drawn.queue_before
         self._draw()
 
-    def _draw(self) -> _Drawn:
+    def _draw(self) -> _DrawnBatches:
         before = self.generator.get_state(), self.queue
         count = max(1, AT_ONCE // (self.classes_per_batch * self.images_per_class))
         classes_R = self._next_classes(count * self.classes_per_batch)
         images_SB = self._images_of(classes_R).view(count, -1)
         labels_SB = classes_R.repeat_interleave(self.images_per_class).view(count, -1)
-        self._latest = _Drawn(images_SB, labels_SB, *before)
+        self._latest = _DrawnBatches(images_SB, labels_SB, *before)
         return self._latest
 
     def _next_classes(self, count: int) -> Tensor:
-        """Take classes off the queue, first filling it by permutations of all.
+        """Take classes off the queue, after filling it with permutations of all classes.
 
-        Classes that already are in the batch where a permutation begins go to its end, so none is twice in a batch.
+        A permutation may begin in the middle of a batch. Classes that are already in that batch then move to the end of
+        the permutation, so that no class occurs twice in a batch.
         """
         rounds = max(0, -(-(count - len(self.queue)) // self.class_count))
         noise = torch.rand(rounds, self.class_count, generator=self.generator, dtype=torch.float64)
@@ -211,9 +214,9 @@ class PKBatches:
         return classes
 
     def _images_of(self, classes_R: Tensor) -> Tensor:
-        """K images of each class, (R, K) rows of the table, in random order.
+        """Return K images of each class in random order, as (R, K) rows of the table.
 
-        Of a class of fewer images all of them, then again from the first.
+        A class with fewer than K images gives all of them, then starts again with the first.
         """
         size_R = self.offsets.size_C[classes_R].numpy()
         shape = len(classes_R), self.images_per_class
@@ -223,7 +226,7 @@ class PKBatches:
         return self.offsets.image(classes_R[:, None], torch.from_numpy(rank_RK))
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the batches still to come depend on."""
+        """Return the state that determines all following batches."""
         if self._place is None:
             generator, queue, batches = self.generator.get_state(), self.queue, 0
         else:
@@ -232,7 +235,7 @@ class PKBatches:
         return {"generator": generator, "queue": queue.clone(), "batches": batches, "position": self.position}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the stream stood."""
+        """Restore the position of the stream."""
         self.generator.set_state(state["generator"])
         self.queue = state["queue"]
         self.position = state["position"]
@@ -241,10 +244,10 @@ class PKBatches:
 
 
 def _some_of(size_R: NDArray[np.signedinteger], noise_RK: NDArray[np.float64]) -> NDArray[np.signedinteger]:
-    """K different numbers below each size, or as many as there are, from noise of 0…1: (K, R).
+    """Draw K different numbers below each size, or all of them if the size is less than K: (K, R).
 
-    By Floyd's method (Bentley & Floyd 1987, doi:10.1145/30401.315746), whose cost does not grow with the size. A number
-    for all R is a row here, as what is compared then lies together.
+    Floyd's method (Bentley & Floyd 1987, doi:10.1145/30401.315746): its cost does not grow with the size. The result
+    has one row per draw, so that compared numbers are adjacent in memory. The noise is uniform in 0…1.
     """
     images = noise_RK.shape[1]
     last_KR = (size_R - images).clip(0) + np.arange(images, dtype=size_R.dtype)[:, None]
@@ -256,9 +259,10 @@ def _some_of(size_R: NDArray[np.signedinteger], noise_RK: NDArray[np.float64]) -
 
 
 def _random_order(size_R: NDArray[np.signedinteger], noise_RK: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The numbers below K in a random order; where the size is less, those below it, again and again in one order.
+    """Return the numbers below K in random order.
 
-    Noise and number make up one integer, as integers are what NumPy sorts fastest.
+    If the size is less than K, return the numbers below the size in one random order, repeated. Noise and number are
+    packed into one integer, because NumPy sorts integers fastest.
     """
     number_K = np.arange(noise_RK.shape[1])
     order_RK = (noise_RK * 2**24).astype(np.int64)

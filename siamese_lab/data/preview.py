@@ -1,6 +1,6 @@
-"""Pictures of a data set to look at before training on it: images of its classes, how large these are, and a batch.
+"""Preview sheets of a data set: images of its classes, class sizes, and one training batch.
 
-Shapes: N images of a sheet, R rows, K images in a row, C channels, H × W pixels.
+Shapes: N images in a sheet, R rows, K images in a row, C channels, H × W pixels.
 """
 
 import math
@@ -18,32 +18,36 @@ from torch import Tensor
 from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.class_index import class_offsets
 from siamese_lab.data.datamodule import DataModule
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.tables.base import BaseTable
 
 CLASSES, IMAGES = 16, 10
-"""Most classes, and most images of each, on the sheet of classes."""
+"""Maximum number of classes, and of images per class, on the sheet of classes."""
 ROWS = 16
-"""Most rows of the sheet of a batch; more classes stand beside one another."""
+"""Maximum number of rows on the batch sheet. Further classes go into further columns."""
 NAME_LENGTH = 24
 INCHES = 0.55
-"""Height of a row."""
+"""Height of a row of images, in inches."""
 
 
 class Row(NamedTuple):
-    """Images of one class, float32 0…1, and its name."""
+    """Images of one class (float32, 0…1) and the name of the class."""
 
     name: str
     images_KCHW: Tensor
 
 
-def write_sheets(module: DataModule, folder: Path) -> list[Path]:
-    """Write the three pictures of a data set to a folder, which is made.
+def write_sheets(datamodule: DataModule, folder: Path) -> list[Path]:
+    """Write the three sheets of a data set to a folder. Create the folder if it is missing.
 
     Returns:
-        `classes.png`, `class_sizes.png`, `batch.png`.
+        Paths of `classes.png`, `class_sizes.png` and `batch.png`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {"classes": draw_classes(module), "class_sizes": draw_sizes(module), "batch": draw_batch(module)}
+    figures = {
+        "classes": draw_classes(datamodule),
+        "class_sizes": draw_sizes(datamodule),
+        "batch": draw_batch(datamodule),
+    }
     written = []
     for stem, figure in figures.items():
         written.append(folder / f"{stem}.png")
@@ -51,13 +55,13 @@ def write_sheets(module: DataModule, folder: Path) -> list[Path]:
     return written
 
 
-def draw_classes(module: DataModule) -> Figure:
-    """Images of some classes to train on, from the largest to the smallest, with how many there are."""
-    return _rows_figure([_class_rows(module.splits.train)], f"{module.title}: classes to train on")
+def draw_classes(datamodule: DataModule) -> Figure:
+    """Draw images of some training classes, from the largest to the smallest, with the class sizes."""
+    return _rows_figure([_class_rows(datamodule.splits.train)], f"{datamodule.title}: training classes")
 
 
-def _class_rows(table: Table) -> list[Row]:
-    """The first images of some classes, evenly from the largest to the smallest."""
+def _class_rows(table: BaseTable) -> list[Row]:
+    """Return the first images of some classes, chosen at equal steps from the largest to the smallest."""
     order_N, start_C, size_C = class_offsets(table.labels_N, len(table.class_names))
     by_size_C = size_C.argsort(descending=True, stable=True)
     shown = by_size_C[torch.linspace(0, len(by_size_C) - 1, min(CLASSES, len(by_size_C))).round().long()].tolist()
@@ -70,31 +74,33 @@ def _class_rows(table: Table) -> list[Row]:
     ]
 
 
-def draw_batch(module: DataModule) -> Figure:
-    """The next training batch, augmented, as the network sees it; its classes in columns of at most `ROWS`.
+def draw_batch(datamodule: DataModule) -> Figure:
+    """Draw the next training batch with augmentation, as the network sees it, in columns of at most `ROWS` classes.
 
-    The stream of batches and the augmentation stand afterwards where they stood before.
+    The function restores the positions of the batch stream and of the augmentation.
     """
-    before = module.state_dict()
-    batch = next(iter(module.batches))
-    images_BCHW = (module.augment or to_float)(batch.images_BCHW)
-    module.load_state_dict(before)
-    names = module.splits.train.class_names
+    before = datamodule.state_dict()
+    batch = next(iter(datamodule.batches))
+    images_BCHW = (datamodule.augment or to_float)(batch.images_BCHW)
+    datamodule.load_state_dict(before)
+    names = datamodule.splits.train.class_names
     rows = [
         Row(short_name(names[int(labels_K[0])]), images_KCHW)
         for labels_K, images_KCHW in zip(
-            batch.labels_B.split(module.images_per_class), images_BCHW.split(module.images_per_class), strict=True
+            batch.labels_B.split(datamodule.images_per_class),
+            images_BCHW.split(datamodule.images_per_class),
+            strict=True,
         )
     ]
     columns = math.ceil(len(rows) / ROWS)
     height = math.ceil(len(rows) / columns)
-    augmented = "augmented" if module.augment is not None else "not augmented"
-    title = f"{module.title}: a batch of {len(rows)} × {module.images_per_class}, {augmented}"
+    augmented = "augmented" if datamodule.augment is not None else "not augmented"
+    title = f"{datamodule.title}: a batch of {len(rows)} × {datamodule.images_per_class}, {augmented}"
     return _rows_figure([rows[first : first + height] for first in range(0, len(rows), height)], title)
 
 
 def _rows_figure(columns: list[list[Row]], title: str) -> Figure:
-    """Rows of images, each with its name to the left."""
+    """Draw rows of images, each with its name on the left."""
     longest = max(len(row.images_KCHW) for rows in columns for row in rows)
     names = max(len(row.name) for rows in columns for row in rows) * 0.075 + 0.2
     height = max(len(rows) for rows in columns) * INCHES
@@ -119,16 +125,16 @@ def _draw_rows(axes: Axes, rows: list[Row], length: int, height: int) -> None:
 
 
 def rgb(image_CHW: Tensor) -> NDArray[np.float32]:
-    """As (H, W, 3), grey thrice."""
+    """Convert an image to (H, W, 3). Repeat the channel of a gray image three times."""
     pixels: NDArray[np.float32] = image_CHW.expand(3, -1, -1).permute(1, 2, 0).clamp(0, 1).numpy()
     return pixels
 
 
-def draw_sizes(module: DataModule) -> Figure:
-    """How many images each class has, in each part; or how many classes have how many, where there are many."""
+def draw_sizes(datamodule: DataModule) -> Figure:
+    """Draw the class sizes of each split: one bar per class, or a histogram if the split has many classes."""
     figure = Figure((11, 3.2), layout="constrained")
-    figure.suptitle(f"{module.title}: class sizes", fontsize=11, parse_math=False)
-    for axes, part, table in zip(figure.subplots(1, 3), module.splits._fields, module.splits, strict=True):
+    figure.suptitle(f"{datamodule.title}: class sizes", fontsize=11, parse_math=False)
+    for axes, part, table in zip(figure.subplots(1, 3), datamodule.splits._fields, datamodule.splits, strict=True):
         size_C = table.labels_N.bincount(minlength=len(table.class_names)).numpy()
         if len(size_C) <= CLASSES:
             _draw_each_size(axes, size_C, [short_name(each) for each in table.class_names])
@@ -139,14 +145,14 @@ def draw_sizes(module: DataModule) -> Figure:
 
 
 def _draw_each_size(axes: Axes, size_C: NDArray[np.int64], names: list[str]) -> None:
-    """A bar for each class, the first one on top."""
+    """Draw one bar for each class, with the first class on top."""
     bars = axes.barh(range(len(names)), size_C, color="tab:blue")
     axes.bar_label(bars, [f"{size:,}" for size in size_C], padding=2, fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-    axes.set_xlabel("images of a class")
+    axes.set_xlabel("images per class")
 
 
 def _draw_sizes(axes: Axes, size_C: NDArray[np.int64]) -> None:
@@ -161,10 +167,10 @@ def _draw_sizes(axes: Axes, size_C: NDArray[np.int64]) -> None:
     else:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.set_xlabel("images of a class")
+    axes.set_xlabel("images per class")
     axes.set_ylabel("classes")
 
 
 def short_name(name: str) -> str:
-    """With its middle left out where it is long."""
+    """Replace the middle of a long name by an ellipsis."""
     return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH // 2 - 1]}…{name[-NAME_LENGTH // 2 :]}"

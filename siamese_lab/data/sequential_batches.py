@@ -1,25 +1,25 @@
-"""All images of a table in their order, as evaluation wants them."""
+"""Batches of all images of a table in row order, for evaluation."""
 
 from collections.abc import Iterator
 
 import torch
 
 from siamese_lab.batch import Batch
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
 
 
-class InOrder:
-    """Batches of consecutive images, the last one short, with their places in the table as ids.
+class SequentialBatches:
+    """Batches of consecutive rows; the last batch may be short. The row numbers are the image ids.
 
     Args:
         table: the images.
-        batch_size: images at a time.
-        rank: which of `ranks` processes this is, each of which has a part of the images.
-        ranks: how many processes there are.
+        batch_size: number of images per batch.
+        rank: rank of this process. Each process gets one contiguous part of the images.
+        ranks: number of processes.
     """
 
-    def __init__(self, table: Table, batch_size: int, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(self, table: BaseTable, batch_size: int, rank: int = 0, ranks: int = 1) -> None:
         if batch_size < 1:
             raise UserError(f"data.eval_batch_size must be at least 1, but is {batch_size}.")
         self.table = table

@@ -1,4 +1,4 @@
-"""What is held out for validation, by stated rules: the same images for every seed and strategy."""
+"""Rules that hold out validation data. The result is the same for every seed and strategy."""
 
 from typing import NamedTuple
 
@@ -9,18 +9,18 @@ from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.errors import UserError
 
 
-class Parted(NamedTuple):
-    """Two lists of classes that have none in common, each in ascending order."""
+class ClassSplit(NamedTuple):
+    """Two disjoint lists of classes, each in ascending order."""
 
     kept: list[int]
     held: list[int]
 
 
 def hold_out_images(table: ImageTable, nth: int) -> tuple[ImageTable, ImageTable]:
-    """Part a table in two of the same classes: the second holds every `nth` image of each class.
+    """Split a table into two tables of the same classes. The second holds every `nth` image of each class.
 
     Raises:
-        UserError: if `nth` leaves either without images.
+        UserError: if `nth` leaves one of the tables without images.
     """
     check_nth(nth)
     order_N = table.labels_N.argsort(stable=True)
@@ -31,29 +31,32 @@ def hold_out_images(table: ImageTable, nth: int) -> tuple[ImageTable, ImageTable
     held_N = rank_N % nth == nth - 1
     if not held_N.any():
         raise UserError(
-            f"data.hold_out={nth} holds out one image in {nth} of each class, but the largest has {int(size_C.max())}: "
-            "lower it."
+            f"data.hold_out={nth} holds out one image in {nth} of each class, but the largest class has only "
+            f"{int(size_C.max())} images. Lower data.hold_out."
         )
     return table.rows((~held_N).nonzero().squeeze(1)), table.rows(held_N.nonzero().squeeze(1))
 
 
-def hold_out_classes(size_C: Tensor, nth: int) -> Parted:
-    """Part classes in two: the second holds every `nth`, counted from the largest class to the smallest.
+def hold_out_classes(size_C: Tensor, nth: int) -> ClassSplit:
+    """Split classes into two lists. The second holds every `nth` class, counted from the largest to the smallest.
 
-    So both have large and small classes in the same proportion. Classes of one size count in their own order.
+    Both lists therefore have the same proportion of large and small classes. Classes of equal size keep their order.
 
     Raises:
-        UserError: if `nth` leaves either without classes.
+        UserError: if `nth` leaves one of the lists without classes.
     """
     check_nth(nth)
     if len(size_C) < nth:
-        raise UserError(f"data.hold_out={nth} holds out one class in {nth}, but there are {len(size_C)}: lower it.")
+        raise UserError(
+            f"data.hold_out={nth} holds out one class in {nth}, but there are only {len(size_C)} classes. "
+            "Lower data.hold_out."
+        )
     order_C = size_C.argsort(descending=True, stable=True).tolist()
     held = order_C[nth - 1 :: nth]
-    return Parted(sorted(set(order_C) - set(held)), sorted(held))
+    return ClassSplit(sorted(set(order_C) - set(held)), sorted(held))
 
 
 def check_nth(nth: int) -> None:
-    """Raise UserError for a share that would hold out everything or nothing."""
+    """Raise UserError if `nth` would hold out everything or nothing."""
     if nth < 2:
-        raise UserError(f"data.hold_out is 1 in how many to hold out for validation, at least 2, but is {nth}.")
+        raise UserError(f"data.hold_out=N holds out one in N for validation and must be at least 2, but is {nth}.")

@@ -11,15 +11,15 @@ from lightning import Fabric
 from torch import Tensor
 
 from siamese_lab.data.augment.pipeline import to_float
-from siamese_lab.data.sequential_batches import InOrder
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.sequential_batches import SequentialBatches
+from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
 from siamese_lab.networks import SiameseNetwork
 
 
 def embed(
     network: SiameseNetwork,
-    table: Table,
+    table: BaseTable,
     fabric: Fabric,
     batch_size: int = 512,
     advance: Callable[[int], None] = lambda count: None,
@@ -40,7 +40,7 @@ def embed(
         raise UserError("There is nothing to evaluate: the data set has 0 images, but at least 1 is needed.")
     parts = []
     with evaluating(network, fabric):
-        for batch in InOrder(table, batch_size):
+        for batch in SequentialBatches(table, batch_size):
             parts.append(network(to_float(fabric.to_device(batch.images_BCHW))))
             advance(len(batch.labels_B))
     return torch.cat(parts)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.metrics.verification import Roc
 
 
@@ -51,7 +51,7 @@ class ClassFigures(NamedTuple):
 class Evaluation:
     """The results of all protocols, and the embeddings that they were computed from."""
 
-    table: Table
+    table: BaseTable
     """The test images."""
     z_ND: Tensor
     """Embeddings of the test images, of unit norm."""

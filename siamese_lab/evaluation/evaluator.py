@@ -10,7 +10,7 @@ from rich.console import Console
 from torch import Tensor
 
 from siamese_lab.data import DataModule
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation import protocols
 from siamese_lab.evaluation.embed import embed
@@ -84,7 +84,7 @@ def check_counts(pairs: int, episodes: int) -> None:
         )
 
 
-def check_classes(table: Table) -> None:
+def check_classes(table: BaseTable) -> None:
     """Raise UserError, before anything is embedded, if the classes of the test images allow no evaluation."""
     retrieval.check_labels(table.labels_N)
     if len(classes := table.labels_N.unique()) < 2:
@@ -108,12 +108,12 @@ class _EvaluationRun:
         self.labels_N = self.table.labels_N.to(fabric.device)
         self.evaluation = Evaluation(self.table, self.z_ND, seconds=stages.seconds)
 
-    def raw_embeddings(self, name: str, table: Table) -> Tensor:
+    def raw_embeddings(self, name: str, table: BaseTable) -> Tensor:
         """Return the network's embeddings of a table, of any norm."""
         with self.stages.running(f"Embedding {name}", len(table)) as advance:
             return embed(self.network, table, self.fabric, self.datamodule.eval_batch_size, advance)
 
-    def unit_vectors(self, name: str, table: Table) -> Tensor:
+    def unit_vectors(self, name: str, table: BaseTable) -> Tensor:
         """Return the network's embeddings of a table, scaled to unit norm."""
         return self.network.unit_vectors(self.raw_embeddings(name, table))
 

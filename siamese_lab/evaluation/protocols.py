@@ -9,8 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from siamese_lab.data.official_pairs import OfficialPairs
-from siamese_lab.data.one_shot import OneShot
+from siamese_lab.data.official_protocols import OfficialPairs, OneShot
 from siamese_lab.evaluation.evaluation import ClassFigures, MetricValue, Protocol
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics import bootstrap, clustering, few_shot, health

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from siamese_lab.data.augment.pipeline import to_float
-from siamese_lab.data.convert.photo import PlainImage
+from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.evaluation.plots.cells import RIGHT, WRONG, Sheet, wrap_name
 from siamese_lab.inference.inputs import read_image
 from siamese_lab.inference.search import Hit
@@ -48,7 +48,7 @@ def draw_search_results(query: Path, hits: Sequence[Hit], threshold: float | Non
 
 def _shown(path: Path) -> Tensor:
     """Return an image in color. Of an image that is not square, the center is shown."""
-    image = read_image(path, PlainImage(SIDE, colour=True).converted).image
+    image = read_image(path, PhotoConverter(SIDE, colour=True).converted).image
     return to_float(torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(SIDE, SIDE, 3)).permute(
         2, 0, 1
     )

@@ -30,8 +30,8 @@ def build_data(config: DictConfig) -> data.DataModule:
 def check_resumed(images: data.DataModule, checkpoint: Path) -> None:
     """Raise UserError where a network would go on with data that tests what it has seen."""
     state = checkpoints.read_checkpoint(checkpoint).get(type(images).__qualname__, {})
-    if data.LEARNT in state:
-        images.check_unseen(state[data.LEARNT])
+    if data.TRAINED_CLASSES in state:
+        images.check_unseen(state[data.TRAINED_CLASSES])
 
 
 def build_module(config: DictConfig, images: data.DataModule) -> SiameseModule:

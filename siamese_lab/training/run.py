@@ -15,7 +15,7 @@ from rich.console import Console
 
 from siamese_lab import data
 from siamese_lab.config import hydra_app, schema, targets
-from siamese_lab.data.pk_batches import check_shared
+from siamese_lab.data.pk_batches import check_split_between_processes
 from siamese_lab.runs import display, environment
 from siamese_lab.runs import results as stored
 from siamese_lab.runs.disk import disk_errors
@@ -78,7 +78,7 @@ def train_in_processes(
     config: DictConfig, folder: Path, overrides: Sequence[str], console: Console, with_test: bool, processes: int
 ) -> Results:
     """Start processes that train together, and return what they have left. See `train`."""
-    check_shared(config.data.get("classes_per_batch", processes), processes)
+    check_split_between_processes(config.data.get("classes_per_batch", processes), processes)
     resolved = copy.deepcopy(config)
     OmegaConf.resolve(resolved)
     place_of_results = folder / stored.FILE_NAME
@@ -153,7 +153,7 @@ def train_here(
         num_sanity_val_steps=0,
         check_val_every_n_epoch=None,
     )
-    check_shared(images.classes_per_batch, trainer.world_size)
+    check_split_between_processes(images.classes_per_batch, trainer.world_size)
     if config.resume is not None:
         check_resumed(images, Path(config.resume))
     module = build_module(config, images)

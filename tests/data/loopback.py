@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that answers as a test tells it to."""
+"""A real HTTP server on loopback with scripted answers."""
 
 import hashlib
 import threading
@@ -10,7 +10,7 @@ from siamese_lab.data.io.download import Remote
 
 
 class Server:
-    """Serves on loopback what a test tells it to, and counts what it was asked for.
+    """Serves scripted answers on loopback, and records the requested paths.
 
     An answer is bytes, a status, or a function that is given the request's handler.
     """
@@ -54,7 +54,7 @@ class Server:
 
 
 def cut(content: bytes, after: int) -> Callable[[BaseHTTPRequestHandler], None]:
-    """Announce the whole, send some of it, and hang up."""
+    """Announce the full length, send a part, and close the connection."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
@@ -66,7 +66,7 @@ def cut(content: bytes, after: int) -> Callable[[BaseHTTPRequestHandler], None]:
 
 
 def stall(content: bytes, after: int, seconds: float) -> Callable[[BaseHTTPRequestHandler], None]:
-    """Send some, wait, and send the rest."""
+    """Send a part, wait, and send the rest."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         cut(content, after)(handler)

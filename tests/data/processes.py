@@ -1,4 +1,4 @@
-"""Real processes that are killed, and what they leave in a folder."""
+"""Start and kill real processes, and list the files that they leave behind."""
 
 import multiprocessing
 import os
@@ -9,14 +9,14 @@ from pathlib import Path
 
 
 def start(work: Callable[[], object]) -> multiprocessing.Process:
-    """A process of its own that does the work."""
+    """Start a process that does the work."""
     process = multiprocessing.get_context("fork").Process(target=work, daemon=True)
     process.start()
     return process
 
 
 def kill(process: multiprocessing.Process) -> None:
-    """End it with no chance to clean up."""
+    """Kill the process, so that it cannot clean up."""
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
@@ -30,12 +30,12 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def tree(folder: Path) -> dict[str, tuple[int, int]]:
-    """Every file with its size and time of change, to see whether anything was touched."""
+    """Return every file with its size and modification time, to detect changes."""
     return {str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")}
 
 
 def files_of(folder: Path) -> list[str]:
-    """Every file but the locks."""
+    """Return every file except the locks."""
     return sorted(
         str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"
     )

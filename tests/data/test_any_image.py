@@ -1,4 +1,4 @@
-"""An image of any kind becomes what the data set makes of its own files; of its own files, the very same pixels."""
+"""Any image is converted like the data set's own files. Its own files give exactly the same pixels."""
 
 import io
 from pathlib import Path
@@ -10,19 +10,19 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from siamese_lab import data
-from siamese_lab.data.convert.drawing import ink_image
-from siamese_lab.data.convert.photo import PlainImage
+from siamese_lab.data.convert.drawing import convert_drawing
+from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.data.io.image_files import ImageFiles
 
 
 def pixels_of(image: Image.Image) -> torch.Tensor:
-    """(C, H, W)."""
+    """Return the pixels as (C, H, W)."""
     pixels = torch.from_numpy(np.array(image))
     return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
 
 
 def stored(image: Image.Image, kind: str, **options: object) -> Image.Image:
-    """As it comes back from a file."""
+    """Return the image after writing and reading a file."""
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return Image.open(io.BytesIO(stream.getvalue()))
@@ -72,7 +72,7 @@ def test_a_photograph_of_lfw_becomes_the_row_of_its_table(real_root: Path, real_
 def images_of(files: ImageFiles, rows: list[int]) -> list[tuple[int, Image.Image]]:
     """Some of the files of a set, with their places."""
     names = {files.names[row] for row in rows}
-    contents = ImageFiles(files.place, files.suffix, frozenset(files.names) - names).contents()
+    contents = ImageFiles(files.path, files.suffix, frozenset(files.names) - names).contents()
     return [(row, Image.open(io.BytesIO(content))) for row, content in zip(rows, contents, strict=True)]
 
 
@@ -110,8 +110,8 @@ def drawing() -> np.ndarray:
 
 
 def test_ink_and_paper_change_places_where_the_paper_is_light() -> None:
-    light = ink_image(Image.fromarray(drawing()), 28)
-    dark = ink_image(Image.fromarray(255 - drawing()), 28)
+    light = convert_drawing(Image.fromarray(drawing()), 28)
+    dark = convert_drawing(Image.fromarray(255 - drawing()), 28)
     assert torch.equal(pixels_of(light.image), pixels_of(dark.image))
     assert (light.changes, dark.changes) == ((), ("inverted",))
 
@@ -130,7 +130,7 @@ def test_a_drawing_in_any_mode_is_the_same_drawing() -> None:
         "RGBA, light on nothing": light_on_nothing,
     }
     for mode, each in modes.items():
-        converted = ink_image(each, 28)
+        converted = convert_drawing(each, 28)
         difference = (pixels_of(converted.image).int() - pixels_of(image).int()).abs().max()
         assert int(difference) <= 1, mode
         assert converted.changes[0].endswith(" to L"), mode
@@ -138,7 +138,7 @@ def test_a_drawing_in_any_mode_is_the_same_drawing() -> None:
 
 def test_a_drawing_that_is_no_square_is_padded_with_its_paper() -> None:
     tall = 255 - drawing()[:, 6:22]
-    converted = ink_image(Image.fromarray(tall), 28)
+    converted = convert_drawing(Image.fromarray(tall), 28)
     assert torch.equal(pixels_of(converted.image), pixels_of(Image.fromarray(drawing())))
     assert converted.changes == ("16×28 to 28×28 pixels", "inverted")
 
@@ -148,7 +148,7 @@ def test_what_turning_and_modes_change_is_told(colour: bool) -> None:
     exif = Image.Exif()
     exif[274] = 6
     photograph = stored(Image.new("CMYK", (60, 40)), "JPEG", exif=exif)
-    converted = PlainImage(16, colour).converted(photograph)
+    converted = PhotoConverter(16, colour).converted(photograph)
     mode = "RGB" if colour else "L"
     assert converted.changes == ("turned upright", f"CMYK to {mode}", "60×40 to 16×16 pixels")
     assert (converted.image.mode, converted.image.size) == (mode, (16, 16))

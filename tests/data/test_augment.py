@@ -1,4 +1,4 @@
-"""Augmentation does what its options say, to each image by itself, and can be resumed."""
+"""Augmentation follows its options, changes each image separately, and can be resumed."""
 
 import math
 
@@ -25,7 +25,7 @@ def images(count=4, channels=1, side=8, seed=0):
 
 
 def affine(images_BCHW, drawn=None, **options):
-    """What `RandomAffine` makes of images, 0…1, if this is drawn of −1…1 for each of them, and 0 for all else."""
+    """Apply `RandomAffine` to images in 0…1 with these draws in −1…1 for each image, and 0 for all other draws."""
     names = ("turn", "shear", "size", "across", "down", "side")
     draws_6B = torch.zeros(6, len(images_BCHW))
     for name, value in (drawn or {}).items():
@@ -86,7 +86,7 @@ def test_agrees_with_torchvision(options, draws, expected):
 
 
 def by_grid_sample(images_BCHW, draws_6B, rotation, scale, shear, translation, mirror):
-    """The same maps from their definition, in the units of `grid_sample`, at full precision."""
+    """Compute the maps from their definition, in the units of `grid_sample`, in float64."""
     maps = []
     for turn, sheared, size, across, down, side in draws_6B.double().T:
         angle, slope = turn * math.radians(rotation), torch.tan(sheared * math.radians(shear))
@@ -210,7 +210,7 @@ def test_erasing_puts_a_rectangle_of_the_mean_colour_into_its_share_of_images():
 
 
 def test_parts_of_a_batch_are_augmented_as_the_whole_is():
-    """What several processes do to their parts is what one does to the batch."""
+    """Several processes change their parts exactly as one process changes the whole batch."""
     whole, parts = Augmentation(**EVERYTHING), [Augmentation(**EVERYTHING) for _ in range(3)]
     for seed in range(2):
         batch = images(12, seed=seed)
@@ -243,7 +243,7 @@ def test_a_stored_state_goes_on_with_the_same_effects(used, monkeypatch):
     for _ in range(used):
         assert torch.equal(stored(images()), expected(images()))
     state = stored.state_dict()
-    stored(images())  # what is drawn after storing changes nothing
+    stored(images())  # later draws must not change the stored state
     resumed = Augmentation(**EVERYTHING, seed=9 if used else 0)
     resumed(images())
     resumed.load_state_dict(state)
@@ -282,11 +282,11 @@ def test_batches_of_another_size_have_effects_of_their_own():
         ({"scale": 1.0}, r"scale below 1 .*scale=1\.0"),
         ({"shear": 90.0}, r"shear below 90°, .*shear=90\.0"),
         ({"translation": -0.1}, r"must be 0 or more, .*translation=-0\.1"),
-        ({"interpolation": "cubic"}, r"is one of bilinear, nearest, not 'cubic'"),
-        ({"brightness": 1.5}, r"brightness and contrast are 0…1, but are brightness=1\.5"),
+        ({"interpolation": "cubic"}, r"one of bilinear, nearest, but is 'cubic'"),
+        ({"brightness": 1.5}, r"brightness and contrast must be in 0…1, .*brightness=1\.5"),
         ({"contrast": -0.1}, r"contrast=-0\.1"),
-        ({"erasing": 1.1}, r"erasing is a share of images, 0…1, .*erasing=1\.1"),
-        ({"erasing_area": 0.01}, r"one of an image, 0\.02…1, .*erasing_area=0\.01"),
+        ({"erasing": 1.1}, r"erasing must be .* 0…1.*erasing=1\.1"),
+        ({"erasing_area": 0.01}, r"erasing_area .* 0\.02…1, .*erasing_area=0\.01"),
     ],
 )
 def test_bad_ranges_are_refused(options, message):

@@ -1,4 +1,4 @@
-"""`python -m siamese_lab.data`: prepares, says what it found, and ends with one clear message otherwise."""
+"""`python -m siamese_lab.data` prepares sets, prints their sizes, and ends with one clear message on a mistake."""
 
 import subprocess
 import sys
@@ -8,13 +8,13 @@ import pytest
 from shipped import DATA
 
 from siamese_lab.data import __main__ as command
-from siamese_lab.data.registry import registry
+from siamese_lab.data.datamodule import registry
 from siamese_lab.data.sets.digits import Digits
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """The command within this process, from an empty folder: its status, output and errors."""
+    """Run the command in this process, in an empty folder; return its status, output and errors."""
 
     def run(*arguments):
         monkeypatch.chdir(tmp_path)
@@ -57,7 +57,7 @@ load = Digits.load
         (["digts"], "Error: There is no data 'digts'. Did you mean 'digits'? Available: digits, "),
         (["lfw", "data.imge_size=3"], "Error: There is no option 'data.imge_size'. Did you mean 'data.image_size'? "),
         (["lfw", "data.crop=half"], "Error: data.crop must be a whole number, like 100, but is 'half'."),
-        (["lfw", "data.view=2"], "Error: View 2 of LFW is one of ten folds: set data.fold=0…9, which is None."),
+        (["lfw", "data.view=2"], "Error: View 2 of LFW has ten folds: data.fold must be 0…9, but is None."),
         (
             ["mnist", "paths.data=absent"],
             "Error: paths.data (or SIAMESE_LAB_DATA) is absent, but there is no such folder.",
@@ -99,7 +99,7 @@ def test_verify_prepares_nothing_and_names_what_is_wrong(run, tmp_path):
     assert len(lines) == 5
     assert lines[0] == "mnist: MNIST/raw/train-images-idx3-ubyte.gz is neither in paths.data (root) nor downloaded yet."
     assert lines[1].startswith("mnist: root/MNIST/raw/train-labels-idx1-ubyte.gz cannot be read (")
-    assert lines[4] == "digits: nothing is wrong."
+    assert lines[4] == "digits: no faults found."
     assert not (tmp_path / "cache").exists()
 
 
@@ -107,11 +107,11 @@ def test_verify_agrees_with_the_real_copies(run, real_root, real_cache):
     names = sorted(set(DATA) - {"digits", "image_folder"})
     status, out, _ = run(*names, "--verify", f"paths.data={real_root}", f"paths.cache={real_cache}")
     assert status == 0
-    assert out.splitlines() == [f"{name}: nothing is wrong." for name in names]
+    assert out.splitlines() == [f"{name}: no faults found." for name in names]
 
 
 def test_the_command_is_found_and_is_no_data_set():
-    """A package's command is run anew after the package is imported: Python warns if it was imported with it."""
+    """Python warns if importing a package already imports its `__main__`, because the command then runs it again."""
     ended = subprocess.run(
         [sys.executable, "-W", "error::RuntimeWarning", "-m", "siamese_lab.data", "--help"],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Digits: trained on 0–5, validated on other images of these, tested on 6–9."""
+"""Digits: 0–5 are for training, other images of 0–5 for validation, and 6–9 for testing."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What is held out follows from the table alone."""
+"""Held-out images and classes depend on the table alone, not on a seed."""
 
 import pytest
 import torch
@@ -34,12 +34,12 @@ def test_both_parts_have_classes_of_every_size_in_proportion():
 
 @pytest.mark.parametrize("nth", [1, 0, -3])
 def test_something_must_be_left(nth):
-    with pytest.raises(ValueError, match=rf"data\.hold_out is 1 in how many .* at least 2, but is {nth}\."):
+    with pytest.raises(ValueError, match=rf"data\.hold_out=.* at least 2, but is {nth}\."):
         hold_out_classes(torch.ones(5), nth)
 
 
 def test_there_must_be_something_to_hold_out():
-    with pytest.raises(ValueError, match=r"data\.hold_out=6 holds out one class in 6, but there are 5: lower it\."):
+    with pytest.raises(ValueError, match=r"data\.hold_out=6 holds out one class in 6, but there are only 5 classes"):
         hold_out_classes(torch.ones(5), 6)
     table = ImageTable(torch.zeros(9, 1, 1, 1).byte(), torch.arange(9) // 5, ("a", "b"))
     with pytest.raises(ValueError, match=r"data\.hold_out=6 holds out one image in 6 of each class, but the"):

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: the official files by content, whatever packs them, under both protocols."""
+"""MNIST and Fashion-MNIST: official files are recognized by content, packed or not, under both protocols."""
 
 import gzip
 import hashlib
@@ -27,7 +27,7 @@ def md5(content):
 
 
 class Small:
-    """The four files of a small set, and the arrays in them."""
+    """Write the four files of a small set, and return their arrays."""
 
     def __init__(self):
         generator = np.random.default_rng(0)
@@ -48,7 +48,7 @@ class Small:
 
 @pytest.fixture
 def small(monkeypatch):
-    """The small set in the place of MNIST, whose mirrors are nowhere."""
+    """Replace MNIST by the small set. No mirror is reachable."""
     small = Small()
     files = [
         IdxFile(name, md5(gzip.compress(content, mtime=0)), md5(content)) for name, content in small.contents.items()

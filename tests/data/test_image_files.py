@@ -1,4 +1,4 @@
-"""Image files are listed and read alike from folders, zips and tars; what is damaged or strange is named."""
+"""Image files are listed and read equally from folders, zips and tars. Messages name damaged files."""
 
 import io
 import os
@@ -21,7 +21,7 @@ HIDDEN = ("a/notes.txt", "__MACOSX/a/1.png", "a/._1.png")
 
 @pytest.fixture
 def places(tmp_path):
-    """The same images in a folder, a zip and tars, in an order of no meaning, among other files."""
+    """Write equal images into a folder, a zip and tars, in random order, among other files."""
     folder = tmp_path / "set"
     for name in (*NAMES, *HIDDEN):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ def test_a_link_in_a_tar_is_refused(tmp_path):
 
 @pytest.fixture
 def images(tmp_path):
-    """150 images, more than two chunks, each of its own colour."""
+    """150 images, more than two chunks, each with a different color."""
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(150):

@@ -1,4 +1,4 @@
-"""Images of one's own: every kind of file people have, uneven classes, too many for memory, and mistakes."""
+"""Your own images: many file types, uneven classes, too many images for memory, and mistakes."""
 
 import io
 
@@ -9,7 +9,7 @@ from conftest import quick_run
 from PIL import Image
 
 from siamese_lab import data
-from siamese_lab.data.convert.photo import PlainImage
+from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.data.tables.files_table import FilesTable
 from siamese_lab.data.tables.image_table import ImageTable
 
@@ -21,7 +21,7 @@ def picture(number, size=(12, 12), mode="RGB"):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Six classes of 2, 3, 4, 5, 6 and 1 images."""
+    """Write six classes of 2, 3, 4, 5, 6 and 1 images."""
     root = tmp_path / "pets"
     for label, size in enumerate((2, 3, 4, 5, 6, 1)):
         for rank in range(size):
@@ -69,7 +69,7 @@ def test_images_are_those_of_the_files(folder):
     for part in module.load():
         for image_CHW, label in zip(part.images_NCHW, part.labels_N, strict=True):
             paths = sorted((folder / part.class_names[label]).iterdir())
-            candidates = [np.asarray(PlainImage(8, True)(Image.open(path))) for path in paths]
+            candidates = [np.asarray(PhotoConverter(8, True)(Image.open(path))) for path in paths]
             assert any(np.array_equal(image_CHW.permute(1, 2, 0), each) for each in candidates)
 
 
@@ -151,7 +151,7 @@ def through_file(image, suffix, **options):
 
 
 def plain(image, size=4, colour=True):
-    return np.asarray(PlainImage(size, colour)(image))
+    return np.asarray(PhotoConverter(size, colour)(image))
 
 
 QUARTERS = np.zeros((8, 8, 3), dtype=np.uint8)
@@ -265,7 +265,7 @@ def test_an_unreadable_image_is_named(folder, in_memory):
 
 
 class InAll:
-    """Every image to train on."""
+    """Return all training images."""
 
     def __init__(self, module):
         self.table = module.splits.train
@@ -279,7 +279,7 @@ def test_an_unreadable_image_is_left_out_if_that_is_asked_for_and_said(folder, i
     path = broken(folder)
     module = build(folder, in_memory=in_memory, skip_unreadable=True)
     assert sum(len(part) for part in module.load()) == 20
-    assert f"Left out: {folder} holds class 3/2.png, which cannot be read" in capsys.readouterr().err
+    assert f"Skipped: {folder} holds class 3/2.png, which cannot be read" in capsys.readouterr().err
     list(module.train_dataloader())
     assert path.exists()
 
@@ -314,7 +314,7 @@ def only(tmp_path, **sizes):
     [
         (
             {},
-            r"own should hold a folder of images for each class \(own/CLASS/NAME\.jpg, .*, but holds no images at all",
+            r"own should hold a folder of images for each class \(own/CLASS/NAME\.jpg, .*, but holds no images",
         ),
         ({"cat": 3}, r"own holds 1 class, but at least 4 are needed: 2 to train on, 1 to validate on and 1 to test on"),
         ({"a": 1, "b": 1, "c": 1, "d": 1}, r"Of the 4 classes in .*own, none have two images or more, but at least 4"),
@@ -330,26 +330,26 @@ def test_images_beside_the_classes_are_left_out_and_alone_refused(tmp_path, caps
     root = only(tmp_path, a=2, b=2, c=2, d=2)
     picture(0).save(root / "stray.png")
     assert sum(len(part) for part in build(root).load()) == 8
-    assert "Left out: 1 images in" in capsys.readouterr().err
+    assert "Skipped: 1 images in" in capsys.readouterr().err
     (tmp_path / "flat").mkdir()
     picture(0).save(tmp_path / "flat" / "cat.png")
-    with pytest.raises(ValueError, match="but holds only images that lie in none"):
+    with pytest.raises(ValueError, match="but holds only images outside of such folders"):
         build(tmp_path / "flat").setup("fit")
 
 
 def test_shares_that_leave_nothing_to_train_on_are_refused(folder):
-    with pytest.raises(ValueError, match=r"Of the 5 classes .* 1 would be left to train on, .*data\.test_share"):
+    with pytest.raises(ValueError, match=r"Of the 5 classes .* 1 would remain for training, .*data\.test_share"):
         build(folder, test_share=0.6).setup("fit")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"root": None}, r"set data\.root=FOLDER to a folder that holds one of images for each class"),
+        ({"root": None}, r"set data\.root=FOLDER .* one folder of images for each class"),
         ({"root": "nowhere"}, r"data\.root is nowhere, but there is no such folder"),
         ({"image_size": 0}, r"data\.image_size must be at least 1 pixel, but is 0"),
-        ({"test_share": 0.95}, r"together below 1, but are 0\.1 and 0\.95"),
-        ({"in_memory": "maybe"}, r"data\.in_memory is one of auto, true, false, not 'maybe'"),
+        ({"test_share": 0.95}, r"sum below 1, but they are 0\.1 and 0\.95"),
+        ({"in_memory": "maybe"}, r"data\.in_memory must be one of auto, true, false, but is 'maybe'"),
         ({"workers": -1}, r"data\.workers must be 0 or more, but is -1"),
     ],
 )

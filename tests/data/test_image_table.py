@@ -1,4 +1,4 @@
-"""Image tables keep images, labels and names together; the cache decodes once and never shows half a table."""
+"""Image tables keep images, labels and names together. The cache decodes once and never shows a partial table."""
 
 import errno
 import json
@@ -73,7 +73,7 @@ def test_rotations_are_classes_of_their_own():
 
 
 def forbidden():
-    raise AssertionError("what is stored should not be decoded again")
+    raise AssertionError("a stored table should not be decoded again")
 
 
 def test_a_table_is_decoded_once(tmp_path):
@@ -153,7 +153,7 @@ def test_a_cache_that_is_not_whole_or_not_ours_is_made_anew(tmp_path, damage, ca
     cached(tmp_path, "key", a_table)
     damage(tmp_path / "key")
     assert_equal(cached(tmp_path, "key", a_table), a_table())
-    assert f"{tmp_path}/key is not a whole table of this lab's: making it anew." in capsys.readouterr().err
+    assert f"{tmp_path}/key is not a complete table" in capsys.readouterr().err
     assert_equal(cached(tmp_path, "key", forbidden), a_table())
     assert files_of(tmp_path) == STORED
 
@@ -166,9 +166,11 @@ def test_the_check_finds_what_a_start_does_not_look_for(tmp_path):
     with (place / "images.npy").open("r+b") as stream:
         stream.seek(-1, os.SEEK_END)
         stream.write(b"\xff")
-    assert check_stored(place) == [f"{place}: images.npy is not as it was written. Delete it, and it is made anew."]
+    assert check_stored(place) == [
+        f"{place}: the SHA-256 of images.npy differs from the manifest. Delete it; it will be decoded again."
+    ]
     damage_cut(place)
-    assert "have not the sizes they were written with" in check_stored(place)[0]
+    assert "file sizes differ from the manifest" in check_stored(place)[0]
 
 
 def test_a_table_that_cannot_be_decoded_leaves_nothing(tmp_path):
@@ -211,7 +213,7 @@ def a_large_table():
 
 @pytest.mark.parametrize("milliseconds", [0, 10, 20, 40, 60, 80, 120, 160])
 def test_a_process_killed_while_it_stores_leaves_nothing_to_trust(tmp_path, milliseconds):
-    """Killed while it decodes, while it writes either file or the manifest, or after the renaming."""
+    """Kill the process while it decodes, writes a file or the manifest, or after the renaming."""
     table = a_large_table()
     begun = tmp_path / "begun"
 
@@ -230,7 +232,7 @@ def test_a_process_killed_while_it_stores_leaves_nothing_to_trust(tmp_path, mill
 
 
 def test_a_process_killed_in_the_middle_of_a_file(tmp_path, monkeypatch):
-    """The second half of the images never comes."""
+    """Decode the first half of the images, then wait forever."""
     half = tmp_path / "half"
 
     def save_half(file, array):
@@ -258,15 +260,13 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_draft(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(
-        ValueError, match=rf"^There is no space left to write to {tmp_path}\. Free some, or set paths\.c"
-    ):
+    with pytest.raises(ValueError, match=rf"^There is no space left to write to {tmp_path}\. .*set paths\.c"):
         cached(tmp_path, "key", a_table)
     assert files_of(tmp_path) == []
 
 
 def as_nobody(work):
-    """Do the work without the rights of root, whom no file refuses."""
+    """Do the work without root rights, because root may write everywhere."""
 
     def prepare():
         if os.getuid() == 0:

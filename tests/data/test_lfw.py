@@ -34,7 +34,7 @@ TOTAL = sum(person.images for person in SMALL)
 
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
-    """Seven people, each image of one grey level in the middle and red around it, under the official names."""
+    """Write images of seven people under the official names: one gray level in the middle, red around it."""
     monkeypatch.setattr(lfw, "people", lambda: SMALL)
     for row, name in enumerate(name for person in SMALL for name in person.files()):
         file = tmp_path / "root/lfw-py/lfw-deepfunneled" / name
@@ -46,7 +46,7 @@ def copy(tmp_path, monkeypatch):
 
 
 def levels(table):
-    """Which images a table holds, by their grey levels."""
+    """Return the gray levels of the images in a table."""
     return (table.images_NCHW.float().mean((1, 2, 3)) / 10).round().int().tolist()
 
 
@@ -157,7 +157,7 @@ def test_a_missing_and_a_strange_photograph_are_named(copy, tmp_path):
     assert files_of(tmp_path / "cache") == []
     found = Lfw(copy, tmp_path / "cache").verify()
     assert len(found) == 4 and "Cy_0002" in found[0]
-    assert all("pairs" in told and "neither" in told for told in found[1:])
+    assert all("pairs" in fault and "neither" in fault for fault in found[1:])
 
 
 @pytest.mark.parametrize("broken", ["cut", "small"])
@@ -216,7 +216,7 @@ def with_pairs(copy):
 
 
 def named(official, pairs):
-    """Pairs by the grey levels of their images in the protocol's own table."""
+    """Return the pairs as gray levels of their images in the protocol's table."""
     of_row = levels(official.table)
     sides = (pairs.first_M.tolist(), pairs.second_M.tolist(), pairs.same_M.tolist())
     return [(of_row[left], of_row[right], same) for left, right, same in zip(*sides, strict=True)]
@@ -288,7 +288,7 @@ def test_the_state_says_whom_a_network_has_learnt_from(with_pairs, tmp_path):
         options = {"hold_out": 3, "classes_per_batch": 2, "images_per_class": 2} | options
         return Lfw(with_pairs, tmp_path / "cache", **options)
 
-    learnt = module().state_dict()[data.LEARNT]
+    learnt = module().state_dict()[data.TRAINED_CLASSES]
     module().check_unseen(learnt)
     with pytest.raises(ValueError, match=r"has seen 2 of the people that fold 1 of View 2 tests"):
         module(view=2, fold=1).check_unseen(learnt)
@@ -299,12 +299,12 @@ def test_the_state_says_whom_a_network_has_learnt_from(with_pairs, tmp_path):
     [
         ({"alignment": "deepfunelled"}, r"must be null or one of deepfunneled, .*Did you mean 'deepfunneled'\?"),
         ({"view": 3}, r"has the views 1 and 2, but data\.view is 3\."),
-        ({"view": 2}, r"one of ten folds: set data\.fold=0…9, which is None\."),
-        ({"view": 2, "fold": 10}, r"set data\.fold=0…9, which is 10\."),
+        ({"view": 2}, r"ten folds: data\.fold must be 0…9, but is None\."),
+        ({"view": 2, "fold": 10}, r"data\.fold must be 0…9, but is 10\."),
         ({"fold": 0}, r"View 1 of LFW has no folds, but data\.fold is 0\."),
         ({"crop": 251}, r"250×250 pixels; data\.crop must be 1…250, not 251\."),
         ({"image_size": 0}, r"data\.image_size must be at least 1 pixel"),
-        ({"hold_out": 1}, r"data\.hold_out is 1 in how many"),
+        ({"hold_out": 1}, r"data\.hold_out=N .* at least 2"),
     ],
 )
 def test_options_that_do_not_go_together(options, message):
@@ -388,7 +388,7 @@ def test_no_person_of_a_real_fold_is_trained_on(real_root, real_cache, fold):
 
 
 def test_view_2_of_raw_pixels_is_near_what_is_published_for_eigenfaces(real_root, real_cache):
-    """60.02 ± 0.79% by Turk & Pentland's eigenfaces (LFW results page), which see little more than pixels do.
+    """60.02 ± 0.79% by Turk & Pentland's eigenfaces (LFW results page), which use little more than pixels.
 
     Nothing is trained: the images themselves, of unit norm, are the embeddings.
     """

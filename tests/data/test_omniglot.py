@@ -1,4 +1,4 @@
-"""Omniglot: read alike from archives and folders, split by whole alphabets, and refused unless it is all there."""
+"""Omniglot is read equally from archives and folders, split by whole alphabets, and refused if incomplete."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ DRAWINGS = 3
 
 
 def draw_character(file, seed):
-    """A black stroke on white, as in the originals, different for every drawing."""
+    """Draw a black stroke on white, as in the originals, different for every drawing."""
     image = Image.new("1", (105, 105), 1)
     ImageDraw.Draw(image).line((10 + seed, 10, 90 - seed, 60 + seed), fill=0, width=7)
     image.save(file)
@@ -31,7 +31,7 @@ def draw_character(file, seed):
 
 @pytest.fixture(scope="module")
 def small_copy(tmp_path_factory):
-    """The two parts unpacked, with a few characters of three drawings each."""
+    """Write the two parts as folders, with a few characters of three drawings each."""
     root = tmp_path_factory.mktemp("small")
     seed = 0
     for part, alphabets in PARTS.items():
@@ -54,7 +54,7 @@ def folders(small_copy, tmp_path, monkeypatch):
 
 @pytest.fixture
 def archives(folders, tmp_path):
-    """The same in archives with a folder of the part's name inside, like the originals."""
+    """Pack the parts into archives that contain a folder with the part's name, like the originals."""
     target = tmp_path / "archives" / "omniglot-py"
     target.mkdir(parents=True)
     for part in PARTS:
@@ -90,7 +90,7 @@ def test_whole_alphabets_are_held_out(folders, tmp_path):
 
 
 def test_each_drawing_has_its_own_label(folders, tmp_path):
-    """At full size nothing is resampled, so every image is its file, with ink at 255."""
+    """Without resampling, every image equals its file, with ink at 255."""
     train, _, _ = load(folders, tmp_path, image_size=105)
     files = sorted((folders / "omniglot-py/images_background").rglob("*.png"))
     files = [file for file in files if file.parts[-3] != "Hebrew"]
@@ -138,7 +138,7 @@ def test_a_changed_copy_is_decoded_anew(folders, tmp_path):
 
 @pytest.fixture
 def offered(server, archives, monkeypatch):
-    """The two archives on a server, as the authors' repository offers the real ones."""
+    """Serve the two archives, as the authors' repository serves the real ones."""
     for part in PARTS:
         content = (archives / f"omniglot-py/{part}.zip").read_bytes()
         server.answers[f"/{part}.zip"] = [content]
@@ -166,8 +166,10 @@ def test_a_copy_of_half_the_set_is_used_and_the_rest_downloaded(offered, archive
     before = tree(archives)
     load(archives, tmp_path)
     assert offered.asked == ["/images_evaluation.zip"]
-    told = rf"^{archives} holds no omniglot-py/images_evaluation\.zip: downloading images_evaluation\.zip into .*\.$"
-    assert re.match(told, capsys.readouterr().err)
+    announced = (
+        rf"^{archives} holds no omniglot-py/images_evaluation\.zip: downloading images_evaluation\.zip into .*\.$"
+    )
+    assert re.match(announced, capsys.readouterr().err)
     assert tree(archives) == before
 
 
@@ -182,7 +184,7 @@ def test_a_copy_is_only_read(archives, tmp_path):
 
 
 def test_a_download_that_is_not_the_set_is_no_cache(offered, tmp_path, monkeypatch):
-    """The right checksum of something incomplete: the content is checked all the same."""
+    """Check the content even if the checksum of an incomplete archive is right."""
     offered.answers["/images_background.zip"] = offered.answers["/images_evaluation.zip"]
     content = offered.answers["/images_evaluation.zip"][0]
     monkeypatch.setitem(
@@ -195,7 +197,7 @@ def test_a_download_that_is_not_the_set_is_no_cache(offered, tmp_path, monkeypat
 
 
 def test_foreign_packaging(folders, tmp_path):
-    """Without the part's folder, or under others, with a system's hidden files; as zip and as tar."""
+    """Pack without the part's folder or under other folders, with hidden system files, as zip and as tar."""
     for number, (suffix, top) in enumerate([(".zip", ""), (".zip", "my/copy/of/it/"), (".tgz", "x/"), (".tar", "")]):
         target = tmp_path / f"foreign{number}" / "omniglot-py"
         target.mkdir(parents=True)
@@ -227,7 +229,7 @@ def test_verify_names_everything_that_is_wrong(archives, folders, tmp_path):
     max((folders / "omniglot-py/images_evaluation").rglob("*.png")).unlink()
     found = Omniglot(folders, tmp_path / "cache").verify()
     assert len(found) == 3
-    assert all(file.name in told for file, told in zip(broken, found, strict=False))
+    assert all(file.name in fault for file, fault in zip(broken, found, strict=False))
     assert "but holds 4 characters and 11 images" in found[2]
 
 
@@ -267,7 +269,7 @@ def test_an_empty_folder_of_a_part(folders, tmp_path):
 
 def test_a_missing_drawing(folders, tmp_path):
     next((folders / "omniglot-py/images_evaluation").rglob("*.png")).unlink()
-    with pytest.raises(ValueError, match=r"but holds 4 characters and 11 images\. It is incomplete or something else"):
+    with pytest.raises(ValueError, match=r"but holds 4 characters and 11 images\. It is incomplete"):
         load(folders, tmp_path)
 
 

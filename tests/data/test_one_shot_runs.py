@@ -1,4 +1,4 @@
-"""Lake's one-shot runs: every drawing in its place, made as the set's other images are, and all of them or none."""
+"""Lake's one-shot runs: every drawing is in its place and converted like the set's images; partial copies fail."""
 
 import random
 import shutil
@@ -20,14 +20,14 @@ def grey(run, way, asked):
 
 @pytest.fixture(scope="module")
 def answers():
-    """For each run which character each drawing to classify is of."""
+    """Return the character of each drawing to classify, for each run."""
     shuffled = random.Random(0)
     return [shuffled.sample(range(WAYS), WAYS) for _ in range(RUNS)]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, answers):
-    """The runs unpacked; each drawing of one grey level, which says which it is."""
+    """Write the runs as a folder. The gray level of each drawing identifies it."""
     place = tmp_path_factory.mktemp("runs") / "all_runs"
     for run, answer in enumerate(answers):
         folder = place / f"run{run + 1:02}"
@@ -105,9 +105,7 @@ def answer_gibberish(folder):
 )
 def test_a_copy_that_is_not_whole_is_refused(folder, damage):
     damage(folder)
-    with pytest.raises(
-        ValueError, match=r"should hold 20 runs of 20 known drawings, .* It is incomplete or something else"
-    ):
+    with pytest.raises(ValueError, match=r"should hold 20 runs of 20 known drawings, .* It is incomplete"):
         read_runs(folder, lambda image: image)
 
 
@@ -119,7 +117,7 @@ def test_an_unreadable_drawing_is_named(folder):
 
 @pytest.mark.parametrize("image_size", [28, 105])
 def test_the_real_drawings_are_made_as_those_of_the_set(omniglot_root, real_cache, image_size):
-    """All 800 are drawings of the evaluation set too, pixel by pixel."""
+    """Every one of the 800 drawings is also in the evaluation set, pixel by pixel."""
     module = data.build("omniglot", root=omniglot_root, cache=real_cache, image_size=image_size)
     runs = module.one_shot
     assert runs.table.images_NCHW.shape == (800, 1, image_size, image_size)

@@ -1,4 +1,4 @@
-"""P×K batches: balanced, every class once a round, every epoch whole, and resumable to the bit."""
+"""P×K batches are balanced and resume bit for bit. Every class occurs once per round, and every epoch is complete."""
 
 import io
 import subprocess
@@ -20,7 +20,7 @@ from siamese_lab.data.tables.image_table import ImageTable
 
 
 def table_of(*sizes):
-    """One pixel per image, its number; classes in turn, so that their images are scattered."""
+    """Make a table of one-pixel images: the pixel is the image number, and the images of a class are scattered."""
     labels = [label for turn in range(max(sizes)) for label, size in enumerate(sizes) if turn < size]
     images_NCHW = torch.arange(len(labels), dtype=torch.uint8).reshape(-1, 1, 1, 1)
     return ImageTable(images_NCHW, torch.tensor(labels), tuple(f"class{label}" for label in range(len(sizes))))
@@ -116,14 +116,14 @@ def test_processes_together_see_what_one_sees(case, ranks, repeats):
     shares = []
     for rank in range(ranks):
         batches = build()
-        batches.share_out(rank, ranks)
+        batches.split_between_processes(rank, ranks)
         shares.append(epochs(batches, 2))
     assert [list(chain(*parts)) for parts in zip(*shares, strict=True)] == alone
 
 
 def test_classes_that_cannot_be_shared_out_are_refused():
     with pytest.raises(ValueError, match=r"3 classes.*data\.classes_per_batch.*2 processes"):
-        PKBatches(table_of(4, 4, 4), 3, 2).share_out(0, 2)
+        PKBatches(table_of(4, 4, 4), 3, 2).split_between_processes(0, 2)
 
 
 @pytest.mark.parametrize("length", [1, 3, 100])
@@ -137,7 +137,7 @@ def test_the_length_of_an_epoch_can_be_chosen_and_the_stream_stays_the_same(leng
 
 
 def test_looking_ahead_does_not_take_the_stream_further(monkeypatch):
-    """A table that asks for many batches before it yields one, across what is drawn at once."""
+    """A table that requests many batches before it yields one, across several draws."""
     monkeypatch.setattr(pk_batches, "AT_ONCE", 18)
     table = table_of(5, 5, 5, 5, 5)
     expected = epochs(PKBatches(table, 3, 2, batches_per_epoch=20), 2)
@@ -165,7 +165,7 @@ def test_k_different_images_of_a_class_are_every_set_and_order_as_often():
 
 
 def floyd(size, noise):
-    """Bentley & Floyd's method in its own words: of the numbers below n, as many as there is noise, or all."""
+    """Draw numbers below n by Bentley & Floyd's method as published: one per noise value, or all of them."""
     chosen = []
     for j, share in enumerate(noise, max(0, size - len(noise))):
         t = int(share * (j + 1))
@@ -215,7 +215,7 @@ print(time.process_time() - started, (resource.getrusage(resource.RUSAGE_SELF).r
 
 
 def test_ten_million_images_of_a_million_classes_start_in_two_seconds_and_300_mb():
-    """Seconds of one core and MiB on top of the table, up to the first batch, where no class's images lie together."""
+    """Measure seconds of one core and MiB beyond the table until the first batch, with scattered classes."""
     ended = subprocess.run(
         [sys.executable, "-c", START, "10000000", "1000000"], capture_output=True, text=True, check=True
     )
@@ -258,7 +258,7 @@ def test_a_stored_stream_goes_on_with_equal_batches(taken):
         before.append(drawn(batch))
     file = io.BytesIO()
     torch.save(batches.state_dict(), file)
-    next(stream, None)  # what is drawn after storing changes nothing
+    next(stream, None)  # later draws must not change the stored state
 
     file.seek(0)
     resumed = PKBatches(table, 3, 2, seed=77)
@@ -269,7 +269,7 @@ def test_a_stored_stream_goes_on_with_equal_batches(taken):
 
 
 def test_an_epoch_whose_last_batch_was_the_last_asked_for_is_over():
-    """A trainer that knows the length stops there, and never sees the iterator end."""
+    """A trainer stops after `len` batches and never reaches the end of the iterator."""
     batches = PKBatches(table_of(4, 4, 4), 2, 2)
     seen = []
     for _ in range(3):
@@ -292,7 +292,7 @@ def test_an_epoch_whose_last_batch_was_the_last_asked_for_is_over():
             (4, 1, 4, 2),
             (2, 3),
             r"P×K batches need 3 images per class, but 2 of 4 classes have fewer, such as class 1 \('class1'\) with 1\."
-            r" Set data\.min_images_per_class=3 to leave such classes out, data\.repeats=true",
+            r" Set data\.min_images_per_class=3 to skip such classes, data\.repeats=true",
         ),
     ],
 )

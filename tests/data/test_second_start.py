@@ -1,4 +1,4 @@
-"""What is prepared starts fast: every real set is at its first batch in under a second."""
+"""A prepared set starts fast: every real set yields its first batch in under a second."""
 
 import time
 

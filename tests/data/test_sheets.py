@@ -1,4 +1,4 @@
-"""The sheets show what they say: images of the classes, sizes, and the next batch as the network sees it."""
+"""The sheets show images of the classes, class sizes, and the next batch as the network sees it."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ class Own(DataModule):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The sheets as arrays, before they become PNGs."""
+    """Return the sheets as arrays, before they are written as PNGs."""
     shown = []
 
     def imshow(axes, sheet, **_):

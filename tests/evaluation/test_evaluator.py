@@ -12,8 +12,7 @@ from untrained import checkpoint
 
 from siamese_lab import data, networks
 from siamese_lab.data import DataModule
-from siamese_lab.data.official_pairs import OfficialPairs, RowPairs, official_pairs
-from siamese_lab.data.one_shot import OneShot
+from siamese_lab.data.official_protocols import OfficialPairs, OneShot, RowPairs, official_pairs
 from siamese_lab.data.sets.digits import Digits
 from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.errors import UserError
@@ -200,7 +199,7 @@ def test_omniglot_has_lakes_runs_and_random_episodes(tmp_path: Path, omniglot_ro
     assert (lake.over, random.over) == ("runs", "episodes")
     assert list(lake.figures) == ["error"] and list(random.figures) == ["error", "accuracy"]
     assert 0.3 < lake.figures["error"].value < 0.95  # an untrained network, 20 ways
-    assert "Not to be compared with random episodes" in lake.how
+    assert "Random episodes are easier" in lake.how
     record.write_evaluation(found, {}, tmp_path)
     assert set(json.loads((tmp_path / "evaluation.json").read_text())["protocols"]) == set(found.protocols)
     assert len((tmp_path / "per_class.csv").read_text().splitlines()) == 660

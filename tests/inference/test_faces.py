@@ -69,7 +69,7 @@ def folder(images: Lfw, pairs: list[tuple[str, str, bool]], tmp_path_factory: py
     wanted = {name for pair in pairs for name in pair[:2]}
     others = sorted(set(whole) - wanted)
     wanted |= set(random.Random(0).sample(others, FACES - len(wanted)))
-    kept = ImageFiles(files.place, SUFFIX, frozenset(files.names) - {whole[name] for name in wanted})
+    kept = ImageFiles(files.path, SUFFIX, frozenset(files.names) - {whole[name] for name in wanted})
     for name, content in zip(kept.names, kept.contents(), strict=True):
         written = place.joinpath(*name.split("/")[-2:])
         written.parent.mkdir(exist_ok=True)

@@ -41,7 +41,7 @@ def test_one_failed_run_does_not_end_the_sweep_and_is_named_with_its_reason(swee
     ended = sweep("seed=0", "data=digits,image_folder")
     assert ended.status == 1
     assert (
-        "Not finished: image_folder/random/seed=0: UserError: data=image_folder reads images of your own" in ended.out
+        "Not finished: image_folder/random/seed=0: UserError: data=image_folder reads your own images" in ended.out
     ), ended.out
     assert "Repeat the same command to run only these again." in ended.out
     assert results(tmp_path)["status"] == "finished"

@@ -95,4 +95,4 @@ def test_a_network_of_view_1_does_not_go_on_with_view_2(
 def test_view_2_without_a_fold_says_how_to_run_all(command: Callable[..., Ended]) -> None:
     ended = command("experiment=lfw_view2")
     assert ended.status == 2
-    assert "All of them: python -m siamese_lab.train -m experiment=lfw_view2." in ended.err
+    assert "python -m siamese_lab.train -m experiment=lfw_view2." in ended.err

@@ -13,7 +13,7 @@ from conftest import compose, last_weights, quick_run
 from rich.console import Console
 
 from siamese_lab import data
-from siamese_lab.data.official_pairs import OfficialPairs, RowPairs, official_pairs
+from siamese_lab.data.official_protocols import OfficialPairs, RowPairs, official_pairs
 from siamese_lab.data.sets.digits import Digits
 from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.metrics.pairs import ImagePairs, sampled_pairs

@@ -1,4 +1,4 @@
-"""A random affine map for each image of a batch: all the places that pixels come from are one product of matrices.
+"""Random affine maps, one per image of a batch. One matrix product computes the source positions of all pixels.
 
 Shapes: N batches, B images, C channels, H × W pixels, S = H·W.
 """
@@ -16,20 +16,20 @@ INTERPOLATIONS = ("bilinear", "nearest")
 
 
 class RandomAffine:
-    """Turns, scales, shears, shifts and mirrors each image by amounts drawn uniformly from ± its range.
+    """Rotates, scales, shears, shifts and mirrors each image by amounts drawn uniformly from ± a range.
 
-    What comes in from outside the image is black.
+    Pixels from outside the image are black.
 
     Args:
-        rotation: largest turn in degrees.
+        rotation: largest rotation in degrees.
         scale: largest relative change of size: 0.1 draws from 0.9…1.1.
         shear: largest shear in degrees.
-        translation: largest shift as a share of the image's side.
-        mirror: whether half the images are mirrored left to right.
-        interpolation: `bilinear`, or `nearest`, which takes half the time but leaves edges ragged.
+        translation: largest shift as a fraction of the image's side.
+        mirror: if True, half of the images are mirrored left to right.
+        interpolation: `bilinear`, or `nearest`, which takes half the time but leaves jagged edges.
 
     Raises:
-        UserError: for a range below 0, a scale of 1 and more, or an unknown interpolation.
+        UserError: for a range below 0, a scale of 1 or more, a shear of 90° or more, or an unknown interpolation.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class RandomAffine:
             )
         if interpolation not in INTERPOLATIONS:
             raise UserError(
-                f"The interpolation of an augmentation is one of {', '.join(INTERPOLATIONS)}, not {interpolation!r}."
+                f"data.augment.interpolation must be one of {', '.join(INTERPOLATIONS)}, but is {interpolation!r}."
             )
         self.ranges = (math.radians(rotation), math.radians(shear), scale, translation, translation)
         self.mirror = mirror
@@ -57,13 +57,14 @@ class RandomAffine:
         self._basis_is_for: tuple[int, int, torch.device] | None = None
 
     def maps(self, draws_N6B: Tensor) -> Tensor:
-        """Maps (…, 2, B, 3) from places in the new image to places (x, y) in the old, both counted from the middle.
+        """Compute maps (…, 2, B, 3) from positions in the new image to positions (x, y) in the old image.
 
-        In pixels, what a step to the right adds and what a step down adds; and the shift, as a share of the side.
+        Positions are relative to the center. The columns are the effect of one step to the right and of one step down,
+        in pixels, and the shift as a fraction of the side.
 
         Args:
-            draws_N6B: of −1…1 for each image of any number of batches: turn, shear, size, shift to the left, shift
-                upwards, and side (mirrored where below 0).
+            draws_N6B: numbers in −1…1 for each image of N batches: rotation, shear, scale, shift to the left, shift
+                upwards, and mirroring (mirrored if below 0).
         """
         turn_NB, shear_NB, size_NB, left_NB, up_NB = (
             draw_NB * limit for draw_NB, limit in zip(draws_N6B.unbind(-2), self.ranges, strict=False)
@@ -76,14 +77,14 @@ class RandomAffine:
 
     @torch.no_grad()
     def __call__(self, images_BCHW: Tensor, maps_2B3: Tensor) -> Tensor:
-        """Each image under a map of its own.
+        """Apply one map to each image.
 
         Args:
-            images_BCHW: float32.
-            maps_2B3: some of `maps`.
+            images_BCHW: float32 images.
+            maps_2B3: one batch of the result of `maps`.
 
         Returns:
-            float32, in the range of the images.
+            The changed images (float32), in the value range of the input.
         """
         if any(self.ranges):
             places_BHW2 = self._places(maps_2B3, *images_BCHW.shape[2:])
@@ -94,17 +95,17 @@ class RandomAffine:
         return images_BCHW
 
     def _places(self, maps_2B3: Tensor, height: int, width: int) -> Tensor:
-        """Where every pixel comes from, in the units of `grid_sample`: the old image is −1…1."""
+        """Return the source position of every pixel in the units of `grid_sample`: the old image spans −1…1."""
         wanted = height, width, maps_2B3.device
         if self._basis_is_for != wanted:
             self._basis_23S, self._basis_is_for = _basis(*wanted), wanted
         places_2BS = maps_2B3.new_empty(2, maps_2B3.shape[1], height * width)
-        torch.bmm(maps_2B3, self._basis_23S, out=places_2BS)  # with `out`, autocast leaves it alone
+        torch.bmm(maps_2B3, self._basis_23S, out=places_2BS)  # autocast ignores calls with `out`
         return places_2BS.view(2, -1, height, width).permute(1, 2, 3, 0)
 
 
 def _basis(height: int, width: int, device: torch.device) -> Tensor:
-    """The steps to each pixel from the middle, right and down, and 1: for x in half widths, for y in half heights."""
+    """Return the offsets of each pixel from the center, right and down, and 1, in half widths and in half heights."""
     down_HW, right_HW = torch.meshgrid(
         torch.arange(height, device=device) - (height - 1) / 2,
         torch.arange(width, device=device) - (width - 1) / 2,

@@ -1,4 +1,4 @@
-"""Random erasing (Zhong et al. 2017, arXiv:1708.04896): a rectangle of some images is replaced by their mean colour.
+"""Random erasing (Zhong et al. 2017, arXiv:1708.04896): fill a rectangle of some images with their mean color.
 
 Shapes: B images, C channels, H × W pixels.
 """
@@ -13,25 +13,25 @@ from siamese_lab.errors import UserError
 DRAWS = 5
 SMALLEST_AREA = 0.02
 MOST_OBLONG = 3.3
-"""The smallest share of an image and the largest ratio of sides, both of the paper."""
+"""Smallest fraction of the image and largest ratio of the sides, both from the paper."""
 
 
 class RandomErasing:
-    """Erases a rectangle of random size, shape and place in each of some images.
+    """Erases a rectangle of random size, shape and position in a random fraction of the images.
 
     Args:
-        erasing: share of the images that lose a rectangle.
-        erasing_area: largest share of an image that is erased; the smallest is 0.02.
+        erasing: fraction of the images that lose a rectangle.
+        erasing_area: largest fraction of an image that is erased; the smallest is 0.02.
 
     Raises:
-        UserError: for shares that are none.
+        UserError: for a fraction outside its range.
     """
 
     def __init__(self, erasing: float = 0.0, erasing_area: float = 0.2) -> None:
         if not (0 <= erasing <= 1 and SMALLEST_AREA <= erasing_area <= 1):
             raise UserError(
-                f"erasing is a share of images, 0…1, and erasing_area one of an image, {SMALLEST_AREA}…1, "
-                f"but they are {erasing=}, {erasing_area=}."
+                f"erasing must be a fraction of the images, 0…1, and erasing_area a fraction of an image, "
+                f"{SMALLEST_AREA}…1, but they are {erasing=}, {erasing_area=}."
             )
         self.erasing = erasing
         self.erasing_area = erasing_area
@@ -41,8 +41,8 @@ class RandomErasing:
         """Change images in place.
 
         Args:
-            images_BCHW: float32.
-            draws_5B: of −1…1 for each image: whether, area, shape, and place down and across.
+            images_BCHW: float32 images.
+            draws_5B: numbers in −1…1 for each image: erase or not, area, aspect ratio, row and column.
         """
         if not self.erasing:
             return images_BCHW
@@ -57,7 +57,7 @@ class RandomErasing:
 
 
 def _inside(place_B: Tensor, share_B: Tensor, side: int) -> Tensor:
-    """Which of `side` pixels lie in a stretch of that share of them (1 at most), put at a place of 0…1."""
+    """Return a mask of the pixels, of `side`, in an interval that covers a fraction of them at a position in 0…1."""
     length_B = (share_B * side).round().clamp(1, side)
     first_B = (place_B * (side - length_B)).round()
     pixel_S = torch.arange(side, device=place_B.device)

@@ -1,4 +1,4 @@
-"""Brightness and contrast, of each image of a batch by itself.
+"""Random brightness and contrast, drawn separately for each image of a batch.
 
 Shapes: B images, C channels, H × W pixels.
 """
@@ -12,31 +12,29 @@ DRAWS = 2
 
 
 class RandomLight:
-    """Multiplies each image by a factor (brightness), then its differences from its mean by another (contrast).
+    """Multiplies each image by one factor (brightness), then its deviations from its mean by another (contrast).
 
     Args:
         brightness: largest relative change: 0.2 draws a factor from 0.8…1.2.
-        contrast: the same, of the contrast.
+        contrast: largest relative change of the contrast.
 
     Raises:
-        UserError: for one outside 0…1.
+        UserError: for a value outside 0…1.
     """
 
     def __init__(self, brightness: float = 0.0, contrast: float = 0.0) -> None:
         if not (0 <= brightness <= 1 and 0 <= contrast <= 1):
-            raise UserError(
-                f"The largest changes of brightness and contrast are 0…1, but are {brightness=}, {contrast=}."
-            )
+            raise UserError(f"brightness and contrast must be in 0…1, but are {brightness=}, {contrast=}.")
         self.brightness = brightness
         self.contrast = contrast
 
     @torch.no_grad()
     def __call__(self, images_BCHW: Tensor, draws_2B: Tensor) -> Tensor:
-        """Change images of 0…1 in place, and keep them there.
+        """Change images in place, and clamp them to 0…1.
 
         Args:
-            images_BCHW: float32.
-            draws_2B: of −1…1 for each image.
+            images_BCHW: float32 images in 0…1.
+            draws_2B: numbers in −1…1 for each image: brightness and contrast.
         """
         if not (self.brightness or self.contrast):
             return images_BCHW

@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch at once, on the device of the model, from one stream of random numbers.
+"""Augment a whole batch at once, on the device of the model, from one stream of random numbers.
 
 Shapes: N batches drawn at once, B images, C channels, H × W pixels, R random numbers for each image.
 """
@@ -14,39 +14,39 @@ from siamese_lab.data.augment import erasing as augment_erasing
 from siamese_lab.rng import DeviceGenerator
 
 AT_ONCE = 1 << 13
-"""Images that are drawn for at once (at least a batch), as many small draws cost more than a large one."""
+"""Number of images that one draw covers (at least one batch): many small draws cost more than one large draw."""
 TILE = 1 << 17
-"""Pixels of a channel that a CPU changes at a time, in its cache: fresh memory costs more than the arithmetic."""
+"""Pixels per channel that a CPU changes at a time, so that they fit its cache. New memory is slow."""
 
 
 def to_float(images_BCHW: Tensor) -> Tensor:
-    """uint8 0…255 to float32 0…1."""
+    """Convert uint8 in 0…255 to float32 in 0…1."""
     return images_BCHW.float().mul_(1 / 255)
 
 
-class _Drawn(NamedTuple):
-    """What N batches of B images are changed by, and what it takes to draw it again."""
+class _DrawnAmounts(NamedTuple):
+    """Random amounts for N batches of B images, and the state that draws them again."""
 
     amounts: tuple[Tensor, Tensor, Tensor]
-    """Affine maps (N, 2, B, 3), draws for the light (N, 2, B) and for what is erased (N, 5, B)."""
+    """Affine maps (N, 2, B, 3), draws for brightness and contrast (N, 2, B), and draws for erasing (N, 5, B)."""
     generator_before: dict[str, Any]
     made_for: tuple[int, torch.device]
 
 
 class Augmentation:
-    """Moves, lights and erases parts of each image by amounts of its own.
+    """Applies `RandomAffine`, `RandomLight` and `RandomErasing` to each image, with separate amounts per image.
 
-    Every image takes as many random numbers whatever the options, so that to change one leaves the others' effects as
-    they were.
+    Every image uses the same number of random numbers for all options. A change of one option therefore does not alter
+    the effects of the others.
 
     Args:
         rotation, scale, shear, translation, mirror, interpolation: see `RandomAffine`.
         brightness, contrast: see `RandomLight`.
         erasing, erasing_area: see `RandomErasing`.
-        seed: of the stream.
+        seed: seed of the stream.
 
     Raises:
-        UserError: for a range that is none.
+        UserError: for an option outside its range.
     """
 
     def __init__(
@@ -67,17 +67,17 @@ class Augmentation:
         self.light = light.RandomLight(brightness, contrast)
         self.erasing = augment_erasing.RandomErasing(erasing, erasing_area)
         self.generator = DeviceGenerator(seed)
-        self._drawn: _Drawn | None = None
+        self._drawn: _DrawnAmounts | None = None
         self._used = 0
 
     def __call__(self, images_BCHW: Tensor, rank: int = 0, ranks: int = 1) -> Tensor:
-        """Images uint8 → float32 0…1, each changed in its own way.
+        """Convert uint8 images to float32 in 0…1, and change each by its own random amounts.
 
         Args:
-            images_BCHW: of this process.
-            rank: which of `ranks` processes this is, which have a part of one batch each: together they do what one
-                does with the whole.
-            ranks: how many there are.
+            images_BCHW: uint8 images of this process.
+            rank: rank of this process. Each process has one part of the batch; together the processes compute the same
+                result as a single process that has the whole batch.
+            ranks: number of processes.
         """
         count = len(images_BCHW)
         drawn, batch = self._next(count * ranks, images_BCHW.device)
@@ -96,30 +96,30 @@ class Augmentation:
         moved_BCHW = self.affine(to_float(images_BCHW), maps_2B3)
         return self.erasing(self.light(moved_BCHW, light_2B), erasing_5B)
 
-    def _next(self, count: int, device: torch.device) -> tuple[_Drawn, int]:
-        """What is drawn for the next batch of `count` images, among others, and which of them it is."""
-        drawn = self._drawn or self._draw(count, device)  # a stored stream goes on amid what is drawn at once
+    def _next(self, count: int, device: torch.device) -> tuple[_DrawnAmounts, int]:
+        """Return the drawn amounts that contain the next batch of `count` images, and the index of that batch."""
+        drawn = self._drawn or self._draw(count, device)  # a restored stream continues inside a draw
         if self._used >= len(drawn.amounts[0]) or drawn.made_for != (count, device):
             drawn, self._used = self._draw(count, device), 0
         self._drawn, self._used = drawn, self._used + 1
         return drawn, self._used - 1
 
-    def _draw(self, count: int, device: torch.device) -> _Drawn:
-        """Random numbers of −1…1 for the images of the next batches of all processes."""
+    def _draw(self, count: int, device: torch.device) -> _DrawnAmounts:
+        """Draw random numbers in −1…1 for the images of the next batches of all processes."""
         rows = [affine.DRAWS, light.DRAWS, augment_erasing.DRAWS]
         generator = self.generator.on(device)
         before = self.generator.state_dict()
         batches = max(1, AT_ONCE // count)
         draws_NRB = torch.rand(batches, sum(rows), count, device=device, generator=generator).mul_(2).sub_(1)
         affine_N6B, light_N2B, erasing_N5B = draws_NRB.split(rows, 1)
-        return _Drawn((self.affine.maps(affine_N6B), light_N2B, erasing_N5B), before, (count, device))
+        return _DrawnAmounts((self.affine.maps(affine_N6B), light_N2B, erasing_N5B), before, (count, device))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the stream stands: before what was drawn last, and how many batches of that were used."""
+        """Return the generator state before the last draw, and the number of its batches that were used."""
         before = self.generator.state_dict() if self._drawn is None else self._drawn.generator_before
         return {"generator": before, "used": self._used}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a stream stood."""
+        """Restore the position of a stream."""
         self.generator.load_state_dict(state["generator"])
         self._drawn, self._used = None, state["used"]

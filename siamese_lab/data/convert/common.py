@@ -1,4 +1,4 @@
-"""An image of any kind that people have, on its way to the form of a data set, with what is changed told."""
+"""Steps that all conversions of an image share, and the list of changes that a conversion reports."""
 
 from typing import NamedTuple
 
@@ -10,15 +10,15 @@ TRANSPARENT = ("LA", "PA", "RGBA", "La", "RGBa")
 
 
 class Converted(NamedTuple):
-    """An image in the form of a data set."""
+    """A converted image, in the form of a data set."""
 
     image: Image.Image
     changes: tuple[str, ...]
-    """What was changed on the way, such as `("RGBA to L", "640×480 to 28×28 pixels", "inverted")`."""
+    """The changes that the conversion made, such as `("RGBA to L", "640×480 to 28×28 pixels", "inverted")`."""
 
 
 def changes_of_form(image: Image.Image, mode: str, side: int) -> tuple[str, ...]:
-    """What it takes to bring an image, as it is in its file, to a mode and to a square: see `Converted`."""
+    """List the changes that convert an image, as read from its file, to a mode and to a square: see `Converted`."""
     changes = []
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         changes.append("turned upright")
@@ -30,16 +30,16 @@ def changes_of_form(image: Image.Image, mode: str, side: int) -> tuple[str, ...]
 
 
 def is_transparent(image: Image.Image) -> bool:
-    """Whether parts of it may be seen through."""
+    """Return whether the image may have transparent parts."""
     return image.mode in TRANSPARENT or "transparency" in image.info
 
 
 def eight_bits(image: Image.Image, behind: int = 0) -> Image.Image:
-    """Without transparency, and of 8 bits for each colour.
+    """Convert an image to 8 bits per channel, without transparency.
 
     Args:
-        image: of any mode.
-        behind: the grey, 0…255, that is seen where the image is transparent.
+        image: an image of any mode.
+        behind: gray level, 0…255, that shows through transparent parts.
     """
     if image.mode in DEEP:
         return Image.fromarray(_scaled(np.asarray(image)))
@@ -50,7 +50,7 @@ def eight_bits(image: Image.Image, behind: int = 0) -> Image.Image:
 
 
 def _scaled(values_HW: np.ndarray) -> np.ndarray:
-    """Of 16 bits the upper eight; floating point is taken to be 0…1, or 0…255 where it goes beyond."""
+    """Scale values to 8 bits: the upper 8 of 16 bits; floats are read as 0…1, or as 0…255 if one exceeds 1."""
     if np.issubdtype(values_HW.dtype, np.floating):
         whole = 255 if values_HW.max(initial=0) <= 1 else 1
         return (values_HW * whole).clip(0, 255).round().astype(np.uint8)

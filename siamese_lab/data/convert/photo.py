@@ -1,4 +1,4 @@
-"""An image of any kind that people have, as a square of 8-bit grey or colour."""
+"""Convert a photograph to a square of 8-bit gray or RGB."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,10 @@ from siamese_lab.data.convert.common import Converted, changes_of_form, eight_bi
 
 
 @dataclass(frozen=True)
-class PlainImage:
-    """Turns it upright, flattens it on black, resizes its shorter side and keeps the middle.
+class PhotoConverter:
+    """Turns an image upright, puts it on black, resizes its shorter side and keeps the middle square.
 
-    What it is called with is an image as it is in its file: its 16 bits, palette, transparency or inks become grey, or
-    red, green and blue.
+    The input is an image as read from its file. 16-bit, palette, transparent and CMYK images become gray or RGB.
     """
 
     size: int
@@ -21,17 +20,17 @@ class PlainImage:
 
     @property
     def mode(self) -> str:
-        """Pillow's name of grey or of colour."""
+        """Pillow's mode: "L" for gray, "RGB" for color."""
         return "RGB" if self.colour else "L"
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """The square."""
+        """Return the converted square."""
         if self.size * 2 <= min(image.size):
             image.draft(None, (self.size * 2, self.size * 2))  # lets JPEG skip detail that is lost anyway
         upright = ImageOps.exif_transpose(image)
         return ImageOps.fit(eight_bits(upright).convert(self.mode), (self.size, self.size), Image.Resampling.BILINEAR)
 
     def converted(self, image: Image.Image) -> Converted:
-        """The square, with what was changed."""
-        changes = changes_of_form(image, self.mode, self.size)  # before a draft changes the size
+        """Return the converted square and the list of changes."""
+        changes = changes_of_form(image, self.mode, self.size)  # `draft` changes the size
         return Converted(self(image), changes)

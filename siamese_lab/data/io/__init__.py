@@ -1,1 +1,4 @@
-"""Read and fetch files: downloads, archives, image files, IDX files."""
+"""Read and fetch files: downloads, archives, image files, IDX files, and the cache folder.
+
+The facts about a data set, such as URLs and checksums, live in its file under `data.sets`.
+"""

@@ -1,61 +1,38 @@
-"""The cache: a folder that several processes write to, one at a time for each thing in it."""
+"""The lock of the cache folder: several processes share the folder, and one at a time writes each file."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from siamese_lab.data.io.messages import announce
-from siamese_lab.errors import ResourceError
+from siamese_lab.data.io.messages import announce, writing_to
 
 LOCKS = ".locks"
 
 
 @contextmanager
-def one_at_a_time(place: Path, doing: str) -> Iterator[None]:
-    """Let one process at a time into the block, of all those that name this place.
+def one_at_a_time(path: Path, doing: str) -> Iterator[None]:
+    """Let one process at a time into the block, among all processes that lock this path.
 
-    The lock falls with the process that holds it, also when that is killed.
+    The lock is released when its process ends, even if the process is killed.
 
     Args:
-        place: what the block makes; its folder is made here.
-        doing: what others are told that wait: "downloading".
+        path: the file or folder that the block makes. Its parent folder is created here.
+        doing: a word for the message that waiting processes print: "downloading".
 
     Raises:
-        UserError: if nothing can be written there.
+        UserError: if the parent folder is not writable.
     """
-    with writing_to(place.parent):
-        (place.parent / LOCKS).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place.parent / LOCKS / f"{place.name}.lock")
+    with writing_to(path.parent):
+        (path.parent / LOCKS).mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.parent / LOCKS / f"{path.name}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            announce(f"Another process is {doing} {place.name}: waiting for it.")
+            announce(f"Another process is {doing} {path.name}: waiting for it.")
             lock.acquire()
     try:
         yield
     finally:
         lock.release()
-
-
-@contextmanager
-def writing_to(folder: Path) -> Iterator[None]:
-    """Say of an error of the file system what to do about it.
-
-    Raises:
-        UserError: in place of OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceError(
-                f"There is no space left to write to {folder}. Free some, or set paths.cache to a folder on another "
-                "disk."
-            ) from error
-        raise ResourceError(
-            f"The lab keeps what it downloads and decodes in {folder}, but cannot write there "
-            f"({error.strerror or error}). Set paths.cache to a folder that it may write to."
-        ) from error

@@ -1,6 +1,6 @@
-"""Image files to one uint8 tensor, decoded by several threads.
+"""Decode image files into one uint8 tensor, with several threads.
 
-Pillow decodes outside of Python's global lock, so that threads serve as well as processes, and start at once anywhere.
+Pillow releases Python's global lock while it decodes. Threads are therefore as fast as processes, and start faster.
 
 Shapes: N images, C channels, H × W pixels.
 """
@@ -30,7 +30,7 @@ CHUNK = 64
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 Convert = Callable[[Image.Image], Image.Image]
-"""From an image as it is in its file to one of a fixed size, grey (L) or in colour (RGB)."""
+"""Converts an image as read from its file to an image of a fixed size, gray (L) or RGB."""
 
 Made = TypeVar("Made")
 
@@ -41,46 +41,46 @@ class _Chunk(NamedTuple):
 
 
 def decode(files: ImageFiles, convert: Convert) -> Tensor:
-    """All images, uint8 (N, C, H, W), in the order of their names.
+    """Decode all images to uint8 (N, C, H, W), in the order of their names.
 
     Raises:
-        UserError: for an image that cannot be read, with its name.
+        UserError: if an image cannot be read. The message names the image.
     """
 
     def arrays(chunk: _Chunk) -> NDArray[np.uint8]:
         pixels_NHWC = np.stack(
-            [pixels(files.place, name, content, convert) for name, content in zip(*chunk, strict=True)]
+            [pixels(files.path, name, content, convert) for name, content in zip(*chunk, strict=True)]
         )
         return np.ascontiguousarray(np.moveaxis(pixels_NHWC, 3, 1))
 
-    return torch.from_numpy(np.concatenate(list(_in_parallel(arrays, files, f"Decoding {files.place.name}"))))
+    return torch.from_numpy(np.concatenate(list(_in_parallel(arrays, files, f"Decoding {files.path.name}"))))
 
 
 class Unreadable(NamedTuple):
-    """An image that cannot be read, and what is wrong with it."""
+    """An image that cannot be read, and the error message for it."""
 
     name: str
     complaint: str
 
 
 def unreadable(files: ImageFiles, convert: Convert) -> list[str]:
-    """What is wrong with each image that cannot be read."""
+    """Return one error message for each image that cannot be read."""
     return [each.complaint for each in find_unreadable(files, convert)]
 
 
 def find_unreadable(files: ImageFiles, convert: Convert) -> list[Unreadable]:
-    """Each image that cannot be read."""
+    """Return each image that cannot be read, with its error message."""
 
     def complaints(chunk: _Chunk) -> list[Unreadable]:
         found = []
         for name, content in zip(*chunk, strict=True):
             try:
-                pixels(files.place, name, content, convert)
+                pixels(files.path, name, content, convert)
             except UserError as error:
                 found.append(Unreadable(name, str(error)))
         return found
 
-    return [each for found in _in_parallel(complaints, files, f"Checking {files.place.name}") for each in found]
+    return [each for found in _in_parallel(complaints, files, f"Checking {files.path.name}") for each in found]
 
 
 def _in_parallel(work: Callable[[_Chunk], Made], files: ImageFiles, what: str) -> Iterator[Made]:
@@ -106,7 +106,7 @@ def _chunks(files: ImageFiles) -> Iterator[_Chunk]:
 
 
 def loads(content: bytes) -> bool:
-    """Return whether Pillow can read the whole image in the content of a file."""
+    """Return whether Pillow can read the complete image from the content of a file."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
@@ -115,17 +115,17 @@ def loads(content: bytes) -> bool:
     return True
 
 
-def pixels(place: Path, name: str, content: bytes, convert: Convert) -> NDArray[np.uint8]:
-    """One image as (H, W, C).
+def pixels(path: Path, name: str, content: bytes, convert: Convert) -> NDArray[np.uint8]:
+    """Decode one image to (H, W, C).
 
     Raises:
-        UserError: if it cannot be read, with its name.
+        UserError: if the image cannot be read. The message names the image.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
             pixels_HWC = np.asarray(convert(image))
     except UNREADABLE as error:
         if not isinstance(error, UserError) and loads(content):
-            raise  # the image is whole, so the conversion is wrong
-        raise ResourceError(f"{place} holds {name}, which cannot be read as an image ({error}). Replace it.") from error
+            raise  # the image is intact, so the conversion is wrong
+        raise ResourceError(f"{path} holds {name}, which cannot be read as an image ({error}). Replace it.") from error
     return pixels_HWC if pixels_HWC.ndim == 3 else pixels_HWC[:, :, None]

@@ -1,6 +1,6 @@
-"""Files from the net: from the first mirror that has the right one, checked before anyone sees them.
+"""Download files: try each mirror in turn, and verify the checksum before the file gets its final name.
 
-pooch transfers and hashes; mirrors, patience and the lock are here.
+pooch transfers and hashes. This module adds mirrors, retries and a lock between processes.
 """
 
 import time
@@ -12,34 +12,34 @@ import pooch
 import requests
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from siamese_lab.data.io.cache_folder import one_at_a_time, writing_to
-from siamese_lab.data.io.messages import console
+from siamese_lab.data.io.cache_folder import one_at_a_time
+from siamese_lab.data.io.messages import console, writing_to
 from siamese_lab.errors import ResourceError
 
 ROUNDS = 3
-"""How often every mirror is asked that may yet answer."""
+"""Number of attempts for each mirror that did not fail permanently."""
 PAUSE = 2.0
-"""Seconds between the first two rounds; each further pause is twice as long."""
+"""Seconds between the first two rounds. Each further pause is twice as long."""
 TIMEOUT = 30
-"""Seconds without a byte, after which a mirror is given up for this round."""
+"""Seconds without data after which a mirror has failed in this round."""
 TOO_BUSY = (408, 425, 429)
-"""Of the answers 4xx those that may change by waiting."""
+"""HTTP status codes 4xx that are worth a retry."""
 CHUNK = 1 << 16
 
 
 class Remote(NamedTuple):
-    """A file as its publishers offer it."""
+    """A file that its publishers offer for download."""
 
     name: str
-    """Under the folder of its data set, with / between folders."""
+    """Path relative to the folder of its data set, with / between folders."""
     urls: tuple[str, ...]
-    """The same file on every one of them, the best first."""
+    """URLs of the same file on all mirrors, the best first."""
     digest: str
-    """`md5:…` or `sha256:…`."""
+    """Checksum of the file: `md5:…` or `sha256:…`."""
 
 
 class MirrorError(Exception):
-    """Why a mirror gave nothing, and whether to ask it again."""
+    """Raised if a mirror did not deliver the file. `for_good` is True if a retry is pointless."""
 
     def __init__(self, reason: str, for_good: bool) -> None:
         super().__init__(reason)
@@ -47,12 +47,13 @@ class MirrorError(Exception):
 
 
 def download(remote: Remote, folder: Path) -> Path:
-    """The file under `folder`, fetched unless it is there.
+    """Return the path of the file under `folder`. Download the file if it is missing.
 
-    A transfer that was cut starts anew. Of several processes one fetches and the others wait for it.
+    An interrupted transfer starts again from the beginning. If several processes need the file, one downloads it
+    and the others wait.
 
     Raises:
-        UserError: if no mirror has the right file, or it cannot be written.
+        UserError: if no mirror has the correct file, or if `folder` is not writable.
     """
     target = folder / remote.name
     draft = target.with_name(f".{target.name}.part")
@@ -68,7 +69,7 @@ def download(remote: Remote, folder: Path) -> Path:
 
 
 def _fetch_from_any(remote: Remote, draft: Path, target: Path) -> None:
-    """Ask the mirrors in turn, in rounds with growing pauses."""
+    """Try the mirrors in turn, in rounds with growing pauses."""
     reasons: dict[str, MirrorError] = {}
     for number in range(ROUNDS):
         asked = [url for url in remote.urls if url not in reasons or not reasons[url].for_good]
@@ -81,15 +82,15 @@ def _fetch_from_any(remote: Remote, draft: Path, target: Path) -> None:
                 reasons[url] = refused
             else:
                 return
-    told = "; ".join(f"{url}: {reason}" for url, reason in reasons.items())
+    failures = "; ".join(f"{url}: {reason}" for url, reason in reasons.items())
     raise ResourceError(
-        f"{remote.name} could not be downloaded ({told}). Try again later, or get the file in another way and put it "
-        f"at {target}."
+        f"{remote.name} could not be downloaded ({failures}). Try again later, or get the file in another way and "
+        f"save it as {target}."
     )
 
 
 def _fetch(url: str, remote: Remote, draft: Path) -> None:
-    """Transfer from one mirror and check what came."""
+    """Transfer the file from one mirror and verify its checksum."""
     bar = _Bar(remote.name)
     transfer = pooch.HTTPDownloader(
         progressbar=bar, chunk_size=CHUNK, timeout=TIMEOUT, headers={"User-Agent": "siamese_lab"}
@@ -111,20 +112,20 @@ def _fetch(url: str, remote: Remote, draft: Path) -> None:
     came = pooch.file_hash(str(draft), alg=algorithm)
     if came != expected:
         raise MirrorError(
-            "sent a web page in place of the file, as a proxy or a login page of the network would"
+            "sent a web page instead of the file, as a proxy or a login page of the network does"
             if _is_web_page(draft)
             else f"sent another file ({algorithm} {came} where {expected} was expected)",
             for_good=True,
         )
 
 
-def _is_web_page(place: Path) -> bool:
-    with place.open("rb") as stream:
+def _is_web_page(path: Path) -> bool:
+    with path.open("rb") as stream:
         return stream.read(512).lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
 class _Bar:
-    """The progress of a transfer, as pooch tells it, drawn by rich."""
+    """A rich progress bar with the interface that pooch expects."""
 
     total: int | None = None
 
@@ -141,13 +142,13 @@ class _Bar:
         self._bar.start()
 
     def update(self, count: int) -> None:
-        """So many bytes more."""
+        """Advance the bar by `count` bytes."""
         self._bar.update(self.task, advance=count, total=self.total)
 
     def reset(self) -> None:
-        """From the start."""
+        """Set the bar back to zero."""
         self._bar.reset(self.task, total=self.total)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.stop()

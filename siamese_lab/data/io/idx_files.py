@@ -1,7 +1,7 @@
-"""Sets of 70,000 images in four IDX files, as MNIST introduced them (LeCun et al. 1998, doi:10.1109/5.726791).
+"""Read data sets in four IDX files, the format of MNIST (LeCun et al. 1998, doi:10.1109/5.726791).
 
-An IDX file is 2 zero bytes, the type (8 for uint8), the number of dimensions, each dimension as a big-endian int32, and
-the values.
+An IDX file holds 2 zero bytes, the type (8 for uint8), the number of dimensions, each dimension as a big-endian int32,
+and the values.
 """
 
 import gzip
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from siamese_lab.data.datamodule import Splits
 from siamese_lab.data.io.download import Remote
-from siamese_lab.data.io.image_files import list_images, readable
+from siamese_lab.data.io.image_files import list_images
+from siamese_lab.data.io.messages import readable
 from siamese_lab.data.io.sources import Sources
 from siamese_lab.data.splits import hold_out_images
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored
@@ -24,13 +25,13 @@ from siamese_lab.errors import ResourceError, UserError
 
 PROTOCOLS = ("closed", "disjoint")
 SEEN, UNSEEN = range(5), range(5, 10)
-"""Of the `disjoint` protocol: the classes trained on, and those tested."""
+"""Training classes and test classes of the `disjoint` protocol."""
 UINT8 = 8
 SIDE = 28
 
 
 class IdxFile(NamedTuple):
-    """A file and the MD5 of it as it is offered, compressed, and of what is in it."""
+    """A file, with the MD5 of the compressed download and the MD5 of the decompressed content."""
 
     name: str
     compressed_md5: str
@@ -38,19 +39,19 @@ class IdxFile(NamedTuple):
 
 
 class IdxPart(NamedTuple):
-    """The images of a part and their labels."""
+    """The image file and the label file of one part, `train` or `test`."""
 
     images: IdxFile
     labels: IdxFile
 
 
 class IdxSet(NamedTuple):
-    """What there is to know of a set in order to read it."""
+    """The facts that are needed to download and read one set of IDX files."""
 
     key: str
-    """In the names of cached tables."""
+    """Prefix of the cache keys of the set."""
     folder: str
-    """In torchvision's layout."""
+    """Folder of the set in torchvision's layout."""
     mirrors: tuple[str, ...]
     train: IdxPart
     test: IdxPart
@@ -62,10 +63,10 @@ PARTS: tuple[Part, ...] = ("train", "test")
 
 
 def check_protocol(protocol: str) -> str:
-    """The protocol, if there is one of that name.
+    """Return the protocol if its name is valid.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is no protocol of that name.
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"data.protocol must be one of {', '.join(PROTOCOLS)}, but is {protocol!r}.")
@@ -73,10 +74,10 @@ def check_protocol(protocol: str) -> str:
 
 
 def load_splits(idx: IdxSet, sources: Sources, cache: Path, protocol: str, hold_out: int) -> Splits:
-    """Both files' images by a protocol, every `hold_out`th image of each training class held out for validation.
+    """Split the images by a protocol, and hold out every `hold_out`th image of each training class for validation.
 
-    `closed` trains and tests on all ten classes; `disjoint` trains on the classes 0–4 and is tested on 5–9 of the test
-    file, which it has not seen.
+    `closed` trains and tests on all ten classes. `disjoint` trains on the classes 0–4 of the training file and tests on
+    the unseen classes 5–9 of the test file.
     """
     train, test = (load_part(idx, part, sources, cache) for part in PARTS)
     if protocol == "disjoint":
@@ -85,10 +86,10 @@ def load_splits(idx: IdxSet, sources: Sources, cache: Path, protocol: str, hold_
 
 
 def load_part(idx: IdxSet, part: Part, sources: Sources, cache: Path) -> ImageTable:
-    """All images of the training or the test file.
+    """Load all images of the training file or of the test file.
 
     Raises:
-        UserError: if the files are not there, or are not the official ones.
+        UserError: if a file is missing, or differs from the official file.
     """
     images, labels = (_locate(idx, file, sources) for file in getattr(idx, part))
 
@@ -101,57 +102,57 @@ def load_part(idx: IdxSet, part: Part, sources: Sources, cache: Path) -> ImageTa
 
 
 def provenance(idx: IdxSet, sources: Sources, cache: Path) -> dict[str, str]:
-    """Where the four files are, and where they were decoded to."""
-    places = [_locate(idx, file, sources) for part in PARTS for file in getattr(idx, part)]
+    """Return the location of the four files and of the cache."""
+    paths = [_locate(idx, file, sources) for part in PARTS for file in getattr(idx, part)]
     return {
-        "files": ", ".join(place.name for place in places),
-        "from": sources.origin(places[0]),
+        "files": ", ".join(path.name for path in paths),
+        "from": sources.origin(paths[0]),
         "cache": str(cache),
     }
 
 
 def absent(idx: IdxSet, sources: Sources) -> list[str]:
-    """Which files there is no copy of."""
+    """Return one sentence for each file that has no local copy."""
     names = [file.name for part in PARTS for file in getattr(idx, part)]
     return [sources.absent(f"{name}.gz") for name in names if sources.find(name, f"{name}.gz") is None]
 
 
 def problems(idx: IdxSet, sources: Sources, cache: Path) -> list[str]:
-    """What is wrong with the files, and with the tables stored of them."""
+    """Return the faults of the files and of their cached tables."""
     found = []
     for part in PARTS:
-        places = []
+        paths = []
         for file in getattr(idx, part):
-            place = sources.find(file.name, f"{file.name}.gz")
-            if place is None:
+            path = sources.find(file.name, f"{file.name}.gz")
+            if path is None:
                 found.append(sources.absent(f"{file.name}.gz"))
                 continue
-            places.append(place)
+            paths.append(path)
             try:
-                parse_idx(place, file)
+                parse_idx(path, file)
             except UserError as error:
                 found.append(str(error))
-        if len(places) == len(IdxPart._fields):
-            found += check_stored(cache / _key(idx, part, *places))
+        if len(paths) == len(IdxPart._fields):
+            found += check_stored(cache / _key(idx, part, *paths))
     return found
 
 
-def parse_idx(place: Path, file: IdxFile) -> NDArray[np.uint8]:
-    """The values of an IDX file, compressed or not.
+def parse_idx(path: Path, file: IdxFile) -> NDArray[np.uint8]:
+    """Return the values of an IDX file, compressed or not.
 
     Raises:
-        UserError: if it cannot be read, or does not hold what the official file does.
+        UserError: if the file cannot be read, or differs from the official file.
     """
-    with readable(place):
-        content = gzip.decompress(place.read_bytes()) if place.suffix == ".gz" else place.read_bytes()
+    with readable(path):
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     came = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if came != file.content_md5:
         raise ResourceError(
-            f"{place} should hold the official {file.name} (MD5 {file.content_md5} when decompressed), but holds "
-            f"something else ({came}). Replace it, or take it away to have it downloaded."
+            f"{path} should hold the official {file.name} (MD5 {file.content_md5} when decompressed), but holds "
+            f"something else ({came}). Replace it, or remove it so that it is downloaded."
         )
     _, kind, dimensions = struct.unpack_from(">HBB", content)
-    assert kind == UINT8, "the MD5 is that of a file of uint8"
+    assert kind == UINT8, "the MD5 belongs to a uint8 file"
     shape = struct.unpack_from(f">{dimensions}I", content, 4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape).copy()
 

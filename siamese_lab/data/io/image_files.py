@@ -1,91 +1,90 @@
-"""The image files of a data set as users have them: in a zip or tar archive, or in a folder unpacked from it."""
+"""List and read the image files of a data set, in a zip or tar archive or in a folder."""
 
 import hashlib
 import os
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pooch
 
+from siamese_lab.data.io.messages import readable
 from siamese_lab.errors import ResourceError
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The files of one kind under one place. Nothing is read before it is asked for."""
+    """The files with certain suffixes in one archive or folder. Properties are read on first access."""
 
-    place: Path
+    path: Path
     suffix: str | tuple[str, ...]
     left_out: frozenset[str] = frozenset()
-    """Names that are not to be among them."""
+    """Names to exclude."""
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """With / between folders, sorted folder by folder.
+        """The names of the files, with / between folders, sorted folder by folder.
 
         Raises:
-            UserError: if the archive cannot be read, or has members outside of itself.
+            UserError: if the archive cannot be read, or has members that point outside of it.
         """
-        if self.place.is_dir():
+        if self.path.is_dir():
             return tuple(name for name, _, _ in self._listed)
-        with readable(self.place):
-            if zipfile.is_zipfile(self.place):
-                with zipfile.ZipFile(self.place) as archive:
+        with readable(self.path):
+            if zipfile.is_zipfile(self.path):
+                with zipfile.ZipFile(self.path) as archive:
                     return self._chosen(archive.namelist())
             return self._chosen([name for name, _ in self._members_of_tar()])
 
     @cached_property
     def key(self) -> str:
-        """Changes with the content of an archive; in a folder with names, sizes and times of change."""
-        if self.place.is_dir():
+        """A hash of the content of an archive, or of the names, sizes and modification times in a folder."""
+        if self.path.is_dir():
             return hashlib.sha256(repr(self._listed).encode()).hexdigest()[:16]
-        with readable(self.place):
-            return str(pooch.file_hash(str(self.place), alg="sha256"))[:16]
+        with readable(self.path):
+            return str(pooch.file_hash(str(self.path), alg="sha256"))[:16]
 
     def contents(self) -> Iterator[bytes]:
-        """The bytes of each file, in the order of `names`.
+        """Yield the bytes of each file, in the order of `names`.
 
         Raises:
-            UserError: where a file cannot be read.
+            UserError: if a file cannot be read.
         """
-        if self.place.is_dir():
+        if self.path.is_dir():
             for name in self.names:
-                with readable(self.place / name):
-                    content = (self.place / name).read_bytes()
+                with readable(self.path / name):
+                    content = (self.path / name).read_bytes()
                 yield content
-        elif zipfile.is_zipfile(self.place):
-            with zipfile.ZipFile(self.place) as archive:
+        elif zipfile.is_zipfile(self.path):
+            with zipfile.ZipFile(self.path) as archive:
                 for name in self.names:
-                    with readable(self.place):
+                    with readable(self.path):
                         content = archive.read(name)
                     yield content
-        else:  # a packed tar can only be read from beginning to end, in its own order
-            with readable(self.place):
+        else:  # a compressed tar can only be read from beginning to end, in its own order
+            with readable(self.path):
                 content_of = dict(self._members_of_tar())
             yield from (content_of[name] for name in self.names)
 
     @cached_property
     def _listed(self) -> list[tuple[str, int, int]]:
-        """Name, size and time of change of each file in a folder."""
+        """Name, size and modification time of each file in the folder."""
         listed = []
-        with readable(self.place):
-            for parent, _, files in os.walk(self.place, followlinks=True):
+        with readable(self.path):
+            for parent, _, files in os.walk(self.path, followlinks=True):
                 for file in files:
                     path = Path(parent, file)
-                    name = path.relative_to(self.place).as_posix()
+                    name = path.relative_to(self.path).as_posix()
                     if self._is_chosen(name):
                         state = path.stat()
                         listed.append((name, state.st_size, state.st_mtime_ns))
         return sorted(listed, key=lambda each: each[0].split("/"))
 
     def _members_of_tar(self) -> Iterator[tuple[str, bytes]]:
-        with tarfile.open(self.place, "r|*") as archive:
+        with tarfile.open(self.path, "r|*") as archive:
             for member in archive:
                 self._refuse_outside(member.name)
                 if not self._is_chosen(member.name):
@@ -93,8 +92,8 @@ class ImageFiles:
                 stream = archive.extractfile(member) if member.isreg() else None
                 if stream is None:
                     raise ResourceError(
-                        f"{self.place} should hold {member.name} as a plain file, but holds a link or something else "
-                        "of that name. Replace the archive by the original."
+                        f"{self.path} should hold {member.name} as a plain file, but holds a link or another kind of "
+                        "member. Replace the archive with the original."
                     )
                 yield member.name, stream.read()
 
@@ -104,7 +103,7 @@ class ImageFiles:
         return tuple(sorted(filter(self._is_chosen, names), key=lambda name: name.split("/")))
 
     def _is_chosen(self, name: str) -> bool:
-        """Whether it has the suffix and is not what a system hides beside images (`__MACOSX/._0001.png`)."""
+        """Return whether the name has the suffix and is no hidden system file, such as `__MACOSX/._0001.png`."""
         parts = name.split("/")
         return (
             name.lower().endswith(self.suffix)
@@ -119,32 +118,14 @@ class ImageFiles:
             or ".." in name.replace("\\", "/").split("/")
         ):
             raise ResourceError(
-                f"{self.place} has a member {name!r} that points outside of the archive: it is not what its publishers "
-                "made. Replace it by the original."
+                f"{self.path} has a member {name!r} that points outside of the archive, so it is not the original. "
+                "Replace it with the original."
             )
 
 
-def list_images(place: Path, suffix: str | tuple[str, ...] = ".png") -> ImageFiles:
-    """The files ending in `suffix`, or in one of several, in an archive or anywhere under a folder.
+def list_images(path: Path, suffix: str | tuple[str, ...] = ".png") -> ImageFiles:
+    """List the files that end in a suffix, in an archive or anywhere under a folder.
 
-    Lower and upper case are the same.
+    Upper case and lower case suffixes are equal.
     """
-    return ImageFiles(place, suffix)
-
-
-@contextmanager
-def readable(place: Path) -> Iterator[None]:
-    """Say of an error while reading which file it is about.
-
-    Raises:
-        UserError: in place of the many that archives raise.
-    """
-    try:
-        yield
-    except tarfile.ReadError as error:
-        raise ResourceError(
-            f"{place} should be a zip or tar archive, but cannot be read as one ({error}). "
-            "It is truncated or something else: replace it."
-        ) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError) as error:
-        raise ResourceError(f"{place} cannot be read ({error}). It is damaged or incomplete: replace it.") from error
+    return ImageFiles(path, suffix)

@@ -1,6 +1,6 @@
-"""Where the files of a data set are: in the user's own folder, which is only read, or downloaded into the cache.
+"""Find the files of a data set: in the user's own folder, which is only read, or in the downloads in the cache.
 
-Both are laid out as torchvision lays them out, `ROOT/omniglot-py/images_background.zip`.
+Both folders have torchvision's layout, `ROOT/omniglot-py/images_background.zip`.
 """
 
 from pathlib import Path
@@ -16,9 +16,9 @@ class Sources:
     """The files of one data set.
 
     Args:
-        folder: of the set, under the user's root and under the downloads.
-        root: the user's own copies; None if there are none.
-        cache: where downloads go.
+        folder: folder of the set, relative to the user's root and to the downloads.
+        root: folder of the user's own copies; None if there are none.
+        cache: folder that holds the downloads.
     """
 
     def __init__(self, folder: str, root: str | Path | None, cache: Path) -> None:
@@ -27,28 +27,28 @@ class Sources:
         self.downloads = cache / DOWNLOADS / folder
 
     def find(self, *names: str) -> Path | None:
-        """The first of these files or folders that there is, the user's own before the downloaded.
+        """Return the first of these files or folders that exists. The user's own copies come before downloads.
 
         Raises:
-            UserError: if the user's root is not there.
+            UserError: if the user's root does not exist.
         """
         if self.root is not None and not self.root.is_dir():
             raise ResourceError(
                 f"paths.data (or SIAMESE_LAB_DATA) is {self.root}, but there is no such folder. It should hold "
-                f"{self.folder}/{names[-1]}, or be left out to have it downloaded."
+                f"{self.folder}/{names[-1]}. Leave paths.data unset to download the files."
             )
-        places = [self.root / self.folder] if self.root is not None else []
-        for place in (*places, self.downloads):
+        paths = [self.root / self.folder] if self.root is not None else []
+        for path in (*paths, self.downloads):
             for name in names:
-                if (place / name).exists():
-                    return place / name
+                if (path / name).exists():
+                    return path / name
         return None
 
     def find_or_download(self, remote: Remote, *names: str) -> Path:
-        """The first of these that there is, `remote`'s own name the last of them, or else the download.
+        """Return the first of these names, then of `remote.name`, that exists. Otherwise download `remote`.
 
         Raises:
-            UserError: if it cannot be downloaded.
+            UserError: if the download fails.
         """
         found = self.find(*names, remote.name)
         if found is None:
@@ -58,14 +58,14 @@ class Sources:
         return found
 
     def absent(self, name: str) -> str:
-        """That there is no such file, and where it was looked for."""
+        """Return a sentence that says that a file is missing and where it was searched."""
         return f"{self.folder}/{name} is neither in paths.data ({self.root or 'not set'}) nor downloaded yet."
 
-    def origin(self, place: Path) -> str:
-        """Whose a file is, with its folder."""
-        return f"downloaded into {self.downloads}" if self.downloads in place.parents else f"{place.parent}"
+    def origin(self, path: Path) -> str:
+        """Return the origin of a file: downloaded, or the folder of the user's copy."""
+        return f"downloaded into {self.downloads}" if self.downloads in path.parents else f"{path.parent}"
 
 
 def packed(name: str) -> tuple[str, ...]:
-    """A folder's name, and the names of archives it may be packed in."""
+    """Return the name of a folder and the names of archives that may contain it."""
     return (name, *(f"{name}{suffix}" for suffix in (".zip", ".tgz", ".tar.gz", ".tar")))

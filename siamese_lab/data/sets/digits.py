@@ -1,6 +1,7 @@
 """Digits: scikit-learn's 1,797 handwritten digits of 8×8 pixels (Alpaydin & Kaynak 1998), which need no download.
 
-The digits 0–5 are trained on, every fifth image of each held out for validation; 6–9 are tested, unseen.
+The digits 0–5 are for training; every fifth image of each is held out for validation. The unseen digits 6–9 are for
+testing.
 """
 
 from typing import Any
@@ -13,9 +14,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from siamese_lab.data.convert.common import Converted
-from siamese_lab.data.convert.drawing import ink_image
-from siamese_lab.data.datamodule import DataModule, Splits
-from siamese_lab.data.registry import register
+from siamese_lab.data.convert.drawing import convert_drawing
+from siamese_lab.data.datamodule import DataModule, Splits, register
 from siamese_lab.data.splits import hold_out_images
 from siamese_lab.data.tables.image_table import ImageTable
 
@@ -23,15 +23,15 @@ SEEN, UNSEEN = range(6), range(6, 10)
 HOLD_OUT = 5
 SIDE = 8
 BRIGHTEST = 16
-"""Of the values that the images have, which count dots of a finer drawing."""
+"""Largest pixel value. A value counts the inked dots of a finer drawing."""
 
 
 @register("digits")
 class Digits(DataModule):
-    """The embedded data set: class-disjoint, small enough to train on in seconds.
+    """Digits of scikit-learn: class-disjoint, and small enough to train on in seconds.
 
     Args:
-        image_size: height and width; the 8×8 pixels are interpolated.
+        image_size: height and width in pixels; the 8×8 pixels are interpolated.
         **common: see `DataModule`.
     """
 
@@ -45,7 +45,7 @@ class Digits(DataModule):
         self.image_size = image_size
 
     def load(self) -> Splits:
-        """Interpolate the images and part them by class."""
+        """Interpolate the images and split them by class."""
         bunch = load_digits()
         images_N1HW = self._enlarged(torch.from_numpy(bunch.images))
         names = tuple(str(name) for name in bunch.target_names)
@@ -54,18 +54,18 @@ class Digits(DataModule):
         return Splits(train, validation, table.classes(UNSEEN))
 
     def converted(self, image: Image.Image) -> Converted:
-        """Light ink on dark paper, of 8×8 pixels with 17 greys, then interpolated as the set's own images are."""
-        small, changes = ink_image(image, SIDE)
+        """Convert to light ink on dark paper, 8×8 pixels and 17 gray levels. Interpolate like the set's own images."""
+        small, changes = convert_drawing(image, SIDE)
         values_1HW = torch.from_numpy(np.asarray(small) * (BRIGHTEST / 255)).round()[None]
         enlarged_HW = self._enlarged(values_1HW)[0, 0].numpy()
         return Converted(Image.fromarray(enlarged_HW), changes)
 
     def _enlarged(self, values_NHW: Tensor) -> Tensor:
-        """uint8 (N, 1, H, W) from values 0…16."""
+        """Interpolate values in 0…16 to uint8 images (N, 1, H, W)."""
         images_N1HW = values_NHW.float()[:, None] * (255 / BRIGHTEST)
         side = (self.image_size, self.image_size)
         return F.interpolate(images_N1HW, side, mode="bilinear", align_corners=False).round().to(torch.uint8)
 
     def provenance(self) -> dict[str, str]:
-        """They come with scikit-learn."""
+        """Return the origin: the images come with scikit-learn."""
         return {"from": "scikit-learn"}

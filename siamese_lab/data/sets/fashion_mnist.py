@@ -1,7 +1,7 @@
 """Fashion-MNIST: 70,000 articles of clothing of 28×28 pixels (Xiao et al. 2017, arXiv:1708.07747)."""
 
+from siamese_lab.data.datamodule import register
 from siamese_lab.data.io.idx_files import IdxFile, IdxPart, IdxSet
-from siamese_lab.data.registry import register
 from siamese_lab.data.sets.idx_module import IdxDataModule
 
 FASHION_MNIST = IdxSet(
@@ -36,7 +36,7 @@ FASHION_MNIST = IdxSet(
 
 @register("fashion_mnist")
 class FashionMnist(IdxDataModule):
-    """Ten kinds of clothing, shoes and bags."""
+    """Fashion-MNIST: ten classes of clothing, shoes and bags."""
 
     title = "Fashion-MNIST"
     order = 30

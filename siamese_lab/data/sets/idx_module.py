@@ -1,4 +1,4 @@
-"""The data module of a set that is held in four IDX files."""
+"""The data module of a set that consists of four IDX files."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from PIL import Image
 
 from siamese_lab.data.convert.common import Converted
-from siamese_lab.data.convert.drawing import ink_image
+from siamese_lab.data.convert.drawing import convert_drawing
 from siamese_lab.data.datamodule import DataModule, Splits
 from siamese_lab.data.io import idx_files
 from siamese_lab.data.io.sources import Sources
@@ -14,14 +14,14 @@ from siamese_lab.data.tables.image_table import default_cache
 
 
 class IdxDataModule(DataModule):
-    """Such a set from a copy in torchvision's layout, or else downloaded; a subclass says which.
+    """Reads an IDX set from a copy in torchvision's layout, or downloads it. A subclass sets `official`.
 
     Args:
-        root: the folder that may hold the set's folder, such as `MNIST/raw/`; only read.
-        cache: where downloads and decoded images are kept; by default the user's cache folder.
-        protocol: `disjoint` trains on the first five classes and is tested on the others; `closed` trains and tests on
-            all ten.
-        hold_out: one in so many training images of each class is held out for validation.
+        root: folder that may contain the set's folder, such as `MNIST/raw/`. It is only read.
+        cache: folder for downloads and decoded images; None is the user's cache folder.
+        protocol: `disjoint` trains on the first five classes and tests on the others; `closed` trains and tests on all
+            ten.
+        hold_out: one in `hold_out` training images of each class is held out for validation.
         **common: see `DataModule`.
     """
 
@@ -44,21 +44,21 @@ class IdxDataModule(DataModule):
         self.hold_out = hold_out
 
     def load(self) -> Splits:
-        """Read the four files, or the cache of them."""
+        """Load the tables from the four files or from their cache."""
         return idx_files.load_splits(self.official, self.sources, self.cache, self.protocol, self.hold_out)
 
     def converted(self, image: Image.Image) -> Converted:
-        """White on black, as the files have it. What is drawn stays where it is, while MNIST's digits are centred."""
-        return ink_image(image, self.image_size)
+        """Convert to white on black, like the files. The drawing is not centered, although MNIST's digits are."""
+        return convert_drawing(image, self.image_size)
 
     def provenance(self) -> dict[str, str]:
-        """Where the four files are."""
+        """Return the location of the four files and of the cache."""
         return idx_files.provenance(self.official, self.sources, self.cache)
 
     def absent(self) -> list[str]:
-        """Whichever of the four files there is no copy of."""
+        """Return one sentence for each of the four files that has no local copy."""
         return idx_files.absent(self.official, self.sources)
 
     def verify(self) -> list[str]:
-        """Compare the four files with the official ones."""
+        """Compare the four files with the official files."""
         return idx_files.problems(self.official, self.sources, self.cache)

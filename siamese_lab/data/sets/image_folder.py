@@ -1,7 +1,7 @@
-"""Images of one's own: one folder for each class, `root/CLASS/*.jpg`.
+"""Your own images: one folder for each class, `root/CLASS/*.jpg`.
 
-Classes are parted into those to train on, those to validate on and those to test on; none is in two. What fits into
-memory is decoded once and cached; what does not is decoded by worker processes whenever it is asked for.
+The classes are split into disjoint training, validation and test classes. Images that fit into memory are decoded once
+and cached. Otherwise worker processes decode them on request.
 """
 
 import hashlib
@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from siamese_lab.data.convert.photo import PlainImage
-from siamese_lab.data.datamodule import DataModule, Splits
+from siamese_lab.data.convert.photo import PhotoConverter
+from siamese_lab.data.datamodule import DataModule, Splits, register
 from siamese_lab.data.info import DataSetInfo
 from siamese_lab.data.io.decode import decode, find_unreadable, unreadable
 from siamese_lab.data.io.image_files import ImageFiles, list_images
 from siamese_lab.data.io.messages import announce
-from siamese_lab.data.registry import register
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.data.tables.files_table import ADVICE, FilesTable
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
 from siamese_lab.errors import ResourceError, UserError
@@ -33,27 +32,26 @@ IN_MEMORY = ("auto", "true", "false")
 
 @register("image_folder")
 class ImageFolder(DataModule):
-    """Images in a folder for each class, of any kind and size.
+    """Images of any type and size in one folder per class.
 
     Args:
-        root: holds a folder for each class, whose images may lie in folders of their own; only read.
-        cache: where decoded images are kept; by default the user's cache folder.
-        image_size: height and width; the shorter side is resized to it, and the middle kept.
-        colour: red, green and blue, or grey.
-        validation_share, test_share: of the classes.
-        split_seed: of which classes these are; another one than the run's, so that runs compare.
-        skip_unreadable: leave out images that cannot be read, instead of stopping at them.
-        in_memory: `true` decodes all images once, `false` whenever they are asked for, `auto` the one or the other by
-            `memory_limit`.
-        memory_limit: megabytes that the decoded images may take.
-        workers: processes that decode, where images are not in memory; None takes one for each core.
+        root: folder that contains one folder per class. A class folder may have subfolders. It is only read.
+        cache: folder for decoded images; None is the user's cache folder.
+        image_size: height and width in pixels; the shorter side is resized to it, and the middle square is kept.
+        colour: True for RGB, False for gray.
+        validation_share, test_share: fractions of the classes.
+        split_seed: seed of the class split. It is separate from the run's seed, so that runs are comparable.
+        skip_unreadable: skip images that cannot be read, instead of raising an error.
+        in_memory: `true` decodes all images once, `false` decodes them on request, `auto` decides by `memory_limit`.
+        memory_limit: maximum size of the decoded images in megabytes, for `auto`.
+        workers: number of processes that decode if the images are not in memory; None is one per core.
         **common: see `DataModule`.
     """
 
     title = "Image folder"
     order = 60
     limitations = (
-        "Where the images of the folder show people, this network must not be used to identify them, to decide "
+        "If the images of the folder show people, this network must not be used to identify them, to decide "
         "anything about them, or for surveillance.",
     )
 
@@ -88,72 +86,72 @@ class ImageFolder(DataModule):
         self.workers = workers if workers is not None else os.cpu_count() or 1
 
     @property
-    def convert(self) -> PlainImage:
-        """From any image to one of the set."""
-        return PlainImage(self.image_size, self.colour)
+    def convert(self) -> PhotoConverter:
+        """Converts any image to an image of the set."""
+        return PhotoConverter(self.image_size, self.colour)
 
     @cached_property
     def files(self) -> ImageFiles:
-        """The images there are, without those that are left out.
+        """The image files of the set, without excluded images.
 
         Raises:
-            UserError: if there are none.
+            UserError: if no image is left.
         """
         files = list_images(_folder(self.root), SUFFIXES)
         if len(self.stray) == len(files.names):
-            found = "only images that lie in none" if files.names else "no images at all"
+            found = "only images outside of such folders" if files.names else "no images"
             raise UserError(
-                f"{files.place} should hold a folder of images for each class ({files.place.name}/CLASS/NAME.jpg, or "
+                f"{files.path} should hold a folder of images for each class ({files.path.name}/CLASS/NAME.jpg, or "
                 f"{', '.join(SUFFIXES[1:6])}, …), but holds {found}."
             )
         if self.stray:
-            announce(f"Left out: {len(self.stray)} images in {files.place} that are in no class's folder.")
-        files = ImageFiles(files.place, SUFFIXES, self.stray)
+            announce(f"Skipped: {len(self.stray)} images in {files.path} that are in no class folder.")
+        files = ImageFiles(files.path, SUFFIXES, self.stray)
         return self._readable(files) if self.skip_unreadable else files
 
     @cached_property
     def stray(self) -> frozenset[str]:
-        """The images that are in no class's folder."""
+        """Names of the images that are in no class folder."""
         return frozenset(name for name in list_images(_folder(self.root), SUFFIXES).names if "/" not in name)
 
     def load(self) -> Splits:
-        """Decode all images, take them from the cache, or leave them in their files; then part the classes."""
+        """Decode all images, or load them from the cache, or leave them in their files. Then split the classes."""
         files = self.files
-        labelled = _label(files.names)
-        table: Table
+        labeled = _label_by_folder(files.names)
+        table: BaseTable
         if self._fits(len(files.names)):
-            table = cached(self.cache, self._key(files), lambda: self._decode(files, labelled))
+            table = cached(self.cache, self._key(files), lambda: self._decode(files, labeled))
         else:
             table = FilesTable(
-                files.place, files.names, labelled.labels_N, labelled.class_names, self.convert, self.workers
+                files.path, files.names, labeled.labels_N, labeled.class_names, self.convert, self.workers
             )
-        return Splits(*(table.classes(part) for part in self._part(labelled)))
+        return Splits(*(table.classes(part) for part in self._split_classes(labeled)))
 
-    def _decode(self, files: ImageFiles, labelled: "_Labelled") -> ImageTable:
+    def _decode(self, files: ImageFiles, labeled: "_LabeledFiles") -> ImageTable:
         try:
             images_NCHW = decode(files, self.convert)
         except UserError as error:
             raise ResourceError(f"{error} {ADVICE}") from error
-        return ImageTable(images_NCHW, labelled.labels_N, labelled.class_names)
+        return ImageTable(images_NCHW, labeled.labels_N, labeled.class_names)
 
     def describe(self) -> DataSetInfo:
-        """Name the folder in the title, as every folder is a set by itself."""
+        """Return the description with the folder in the title, because every folder is a separate data set."""
         described = super().describe()
         return described if self.root is None else described._replace(title=f"Images of {self.root.resolve().name}")
 
     def provenance(self) -> dict[str, str]:
-        """The folder, and whether its images are in memory."""
+        """Return the folder, and the cache or the number of decoding processes."""
         in_memory = self._fits(len(self.files.names))
-        where = {"cache": str(self.cache)} if in_memory else {"decoded": f"when asked for, {self.workers} processes"}
-        return {"from": str(self.files.place)} | where
+        where = {"cache": str(self.cache)} if in_memory else {"decoded": f"on request, {self.workers} processes"}
+        return {"from": str(self.files.path)} | where
 
     def absent(self) -> list[str]:
-        """The folder, which cannot be downloaded."""
+        """Return a sentence if the folder is missing. It cannot be downloaded."""
         return [] if self.root is not None and self.root.is_dir() else [f"There is no folder data.root={self.root}."]
 
     def verify(self) -> list[str]:
-        """Read every image, and the stored table of these."""
-        every = ImageFiles(self.files.place, SUFFIXES, self.stray)
+        """Read every image and the cached table."""
+        every = ImageFiles(self.files.path, SUFFIXES, self.stray)
         return unreadable(every, self.convert) + check_stored(self.cache / self._key(self.files))
 
     def _key(self, files: ImageFiles) -> str:
@@ -167,23 +165,23 @@ class ImageFolder(DataModule):
         return count * self.channels * self.image_size**2 <= self.memory_limit * 1e6
 
     def _readable(self, files: ImageFiles) -> ImageFiles:
-        """Without the images that cannot be read, which are named."""
+        """Return the files without unreadable images, and announce each unreadable image."""
         bad = find_unreadable(files, self.convert)
         for each in bad:
-            announce(f"Left out: {each.complaint.removesuffix(' Replace it.')}")
+            announce(f"Skipped: {each.complaint.removesuffix(' Replace it.')}")
         if len(bad) == len(files.names):
-            raise UserError(f"{files.place} holds {len(bad)} images, but none of them can be read.")
-        return ImageFiles(files.place, SUFFIXES, files.left_out | {each.name for each in bad})
+            raise UserError(f"{files.path} holds {len(bad)} images, but none of them can be read.")
+        return ImageFiles(files.path, SUFFIXES, files.left_out | {each.name for each in bad})
 
-    def _part(self, labelled: "_Labelled") -> tuple[list[int], ...]:
-        """Classes to train on, to validate on and to test on, in ascending order.
+    def _split_classes(self, labeled: "_LabeledFiles") -> tuple[list[int], ...]:
+        """Split the classes into training, validation and test classes, each in ascending order.
 
-        Those with one image are parted by themselves, as nothing can be learnt from them nor found.
+        Classes with one image are split separately, because they provide neither positives nor queries.
 
         Raises:
-            UserError: if there are too few.
+            UserError: if there are too few classes.
         """
-        size_C = labelled.labels_N.bincount(minlength=len(labelled.class_names))
+        size_C = labeled.labels_N.bincount(minlength=len(labeled.class_names))
         shuffled_C = torch.randperm(len(size_C), generator=torch.Generator().manual_seed(self.split_seed))
         several, single = (
             shuffled_C[chosen_C].tolist() for chosen_C in (size_C[shuffled_C] > 1, size_C[shuffled_C] < 2)
@@ -198,44 +196,44 @@ class ImageFolder(DataModule):
         return classes[end:], classes[:held], classes[held:end]
 
     def _check_classes(self, count: int, several: int) -> None:
-        place, needed = self.files.place, "2 to train on, 1 to validate on and 1 to test on"
+        path, needed = self.files.path, "2 to train on, 1 to validate on and 1 to test on"
         if count < LEAST_CLASSES:
             raise UserError(
-                f"{place} holds {count} class{'es' * (count > 1)}, but at least {LEAST_CLASSES} are needed: {needed}."
+                f"{path} holds {count} class{'es' * (count > 1)}, but at least {LEAST_CLASSES} are needed: {needed}."
             )
         if several < LEAST_CLASSES:
             raise UserError(
-                f"Of the {count} classes in {place}, {several or 'none'} have two images or more, but at least "
-                f"{LEAST_CLASSES} must: {needed}. An image alone in its class has nothing that it could be found by."
+                f"Of the {count} classes in {path}, {several or 'none'} have two images or more, but at least "
+                f"{LEAST_CLASSES} must: {needed}. A query needs another image of its class."
             )
         left = len(self._cut(list(range(several)), at_least=1)[0])
         if left < 2:
             raise UserError(
-                f"Of the {several} classes of two images or more in {place}, {left} would be left to train on, but 2 "
+                f"Of the {several} classes of two images or more in {path}, {left} would remain for training, but 2 "
                 "are needed. Lower data.validation_share or data.test_share."
             )
 
 
-class _Labelled(NamedTuple):
-    """Which class each image is of."""
+class _LabeledFiles(NamedTuple):
+    """The label of each image, and the class names."""
 
     labels_N: Tensor
     class_names: tuple[str, ...]
 
 
-def _label(names: tuple[str, ...]) -> _Labelled:
-    """The class is the first folder of the name."""
+def _label_by_folder(names: tuple[str, ...]) -> _LabeledFiles:
+    """Label each image by the first folder of its name."""
     classes = [name.split("/", 1)[0] for name in names]
     class_names = tuple(sorted(Counter(classes)))
     number = {name: label for label, name in enumerate(class_names)}
-    return _Labelled(torch.tensor([number[name] for name in classes]), class_names)
+    return _LabeledFiles(torch.tensor([number[name] for name in classes]), class_names)
 
 
 def _folder(root: Path | None) -> Path:
     if root is None:
         raise UserError(
-            "data=image_folder reads images of your own: set data.root=FOLDER to a folder that holds one of images for "
-            "each class."
+            "data=image_folder reads your own images: set data.root=FOLDER to a folder that contains one folder of "
+            "images for each class."
         )
     if not root.is_dir():
         raise ResourceError(f"data.root is {root}, but there is no such folder.")
@@ -249,10 +247,10 @@ def _check_options(
         raise UserError(f"data.image_size must be at least 1 pixel, but is {image_size}.")
     if not (0 < validation_share < 1 and 0 < test_share < 1 and validation_share + test_share < 1):
         raise UserError(
-            "data.validation_share and data.test_share are shares of the classes, above 0 and together below 1, but "
+            "data.validation_share and data.test_share must be above 0, and their sum below 1, but they "
             f"are {validation_share} and {test_share}."
         )
     if str(in_memory).lower() not in IN_MEMORY:
-        raise UserError(f"data.in_memory is one of {', '.join(IN_MEMORY)}, not {in_memory!r}.")
+        raise UserError(f"data.in_memory must be one of {', '.join(IN_MEMORY)}, but is {in_memory!r}.")
     if workers is not None and workers < 0:
         raise UserError(f"data.workers must be 0 or more, but is {workers}.")

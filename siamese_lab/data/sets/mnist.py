@@ -1,7 +1,7 @@
 """MNIST: 70,000 handwritten digits of 28×28 pixels (LeCun et al. 1998, doi:10.1109/5.726791)."""
 
+from siamese_lab.data.datamodule import register
 from siamese_lab.data.io.idx_files import IdxFile, IdxPart, IdxSet
-from siamese_lab.data.registry import register
 from siamese_lab.data.sets.idx_module import IdxDataModule
 
 MNIST = IdxSet(
@@ -25,7 +25,7 @@ MNIST = IdxSet(
 
 @register("mnist")
 class Mnist(IdxDataModule):
-    """The digits 0–9."""
+    """MNIST: ten classes, the digits 0–9."""
 
     title = "MNIST"
     order = 20

@@ -1,7 +1,7 @@
 """Omniglot: 1,623 characters of 50 alphabets, 20 drawings each (Lake et al. 2015, doi:10.1126/science.aab3050).
 
-The 30 background alphabets (964 characters) are trained on, five of them held out whole for validation; the 20 of the
-evaluation set (659 characters, 13,180 images) are tested.
+The 30 background alphabets (964 characters) are for training; five of them are held out for validation. The 20
+alphabets of the evaluation set (659 characters, 13,180 images) are for testing.
 """
 
 from collections import Counter
@@ -14,16 +14,15 @@ import torch
 from PIL import Image, ImageChops
 
 from siamese_lab.data.convert.common import Converted
-from siamese_lab.data.convert.drawing import ink_image
-from siamese_lab.data.datamodule import DataModule, Splits
+from siamese_lab.data.convert.drawing import convert_drawing
+from siamese_lab.data.datamodule import DataModule, Splits, register
 from siamese_lab.data.io.decode import decode, unreadable
 from siamese_lab.data.io.download import Remote
 from siamese_lab.data.io.image_files import ImageFiles, list_images
 from siamese_lab.data.io.sources import Sources, packed
-from siamese_lab.data.one_shot import OneShot
-from siamese_lab.data.registry import register
+from siamese_lab.data.official_protocols import OneShot
 from siamese_lab.data.sets.omniglot_runs import read_runs
-from siamese_lab.data.splits import Parted
+from siamese_lab.data.splits import ClassSplit
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
 from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.registry import did_you_mean
@@ -38,28 +37,28 @@ MIRRORS = (
 )
 
 
-def remote(name: str, md5: str) -> Remote:
-    """A file of the authors' repository."""
+def repository_file(name: str, md5: str) -> Remote:
+    """Describe a file of the authors' repository."""
     return Remote(name, tuple(f"{mirror}{name}" for mirror in MIRRORS), f"md5:{md5}")
 
 
 PARTS = {
-    "images_background": remote("images_background.zip", "68d2efa1b9178cc56df9314c21c6e718"),
-    "images_evaluation": remote("images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811"),
+    "images_background": repository_file("images_background.zip", "68d2efa1b9178cc56df9314c21c6e718"),
+    "images_evaluation": repository_file("images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811"),
 }
-ONE_SHOT_RUNS = remote("one-shot-classification/all_runs.zip", "e8996daecdf12afeeb4a53a179f06b19")
+ONE_SHOT_RUNS = repository_file("one-shot-classification/all_runs.zip", "e8996daecdf12afeeb4a53a179f06b19")
 
 
 @register("omniglot")
 class Omniglot(DataModule):
-    """Omniglot from a copy in torchvision's layout, archived or unpacked, or else downloaded.
+    """Reads Omniglot from a copy in torchvision's layout, archived or unpacked, or downloads it.
 
     Args:
-        root: the folder that may hold `omniglot-py/`; only read.
-        cache: where downloads and decoded images are kept; by default the user's cache folder.
-        image_size: height and width, from the originals' 105.
-        rotations: turn every training character by 90°, 180° and 270° into three classes more.
-        validation_alphabets: background alphabets held out whole.
+        root: folder that may contain `omniglot-py/`. It is only read.
+        cache: folder for downloads and decoded images; None is the user's cache folder.
+        image_size: height and width in pixels; the originals have 105.
+        rotations: if True, add every training character rotated by 90°, 180° and 270° as three further classes.
+        validation_alphabets: background alphabets that are held out for validation, with all their characters.
         **common: see `DataModule`.
     """
 
@@ -86,55 +85,55 @@ class Omniglot(DataModule):
         self.validation_alphabets = tuple(validation_alphabets)
 
     def load(self) -> Splits:
-        """Decode both parts, or take them from the cache, and split the background by alphabets."""
+        """Decode both parts, or load them from the cache, and split the background set by alphabets."""
         background, evaluation = (self._part(part) for part in CHARACTERS)
         kept, held = split_by_alphabet(background.class_names, self.validation_alphabets)
         train = background.classes(kept)
         return Splits(train.with_rotations() if self.rotations else train, background.classes(held), evaluation)
 
     def one_shot_runs(self) -> Path:
-        """Lake's 20 runs of within-alphabet 20-way classification: the archive, or the folder it was unpacked to.
+        """Return the archive or folder of Lake's 20 runs of within-alphabet 20-way classification.
 
         Raises:
-            UserError: if there is none and it cannot be downloaded.
+            UserError: if there is no copy and the download fails.
         """
         return self.sources.find_or_download(ONE_SHOT_RUNS, ONE_SHOT_RUNS.name.removesuffix(".zip"))
 
     @cached_property
     def one_shot(self) -> OneShot:
-        """The drawings of those runs, made as the set's other images are, and what is to be answered.
+        """The drawings of Lake's runs, converted like the set's other images, and the correct answers.
 
         Raises:
-            UserError: as `one_shot_runs`, and for a copy that is incomplete or unreadable.
+            UserError: if there is no copy and the download fails, or if the copy is incomplete or unreadable.
         """
         return read_runs(self.one_shot_runs(), self._convert)
 
     def converted(self, image: Image.Image) -> Converted:
-        """White strokes on black, made smaller with anti-aliasing; the files have black ones on white."""
-        return ink_image(image, self.image_size)
+        """Convert to white strokes on black, resized with anti-aliasing. The files have black strokes on white."""
+        return convert_drawing(image, self.image_size)
 
     def provenance(self) -> dict[str, str]:
-        """Where both parts are and were decoded to."""
-        places = [self._files(part).place for part in CHARACTERS]
+        """Return the location of both parts and of the cache."""
+        paths = [self._files(part).path for part in CHARACTERS]
         return {
-            "files": ", ".join(place.name for place in places),
-            "from": self.sources.origin(places[0]),
+            "files": ", ".join(path.name for path in paths),
+            "from": self.sources.origin(paths[0]),
             "cache": str(self.cache),
         }
 
     def absent(self) -> list[str]:
-        """Whichever of the two parts there is no copy of."""
+        """Return one sentence for each of the two parts that has no local copy."""
         return [self.sources.absent(f"{part}.zip") for part in CHARACTERS if self.sources.find(*packed(part)) is None]
 
     def verify(self) -> list[str]:
-        """Read every drawing, and every stored table of these."""
+        """Read every drawing and every cached table."""
         found = []
         for part in CHARACTERS:
-            place = self.sources.find(*packed(part))
-            if place is None:
+            path = self.sources.find(*packed(part))
+            if path is None:
                 found.append(self.sources.absent(f"{part}.zip"))
                 continue
-            files = list_images(place)
+            files = list_images(path)
             try:
                 check_files(files, part)
                 found += unreadable(files, self._convert)
@@ -162,33 +161,33 @@ class Omniglot(DataModule):
         return ImageTable(decode(files, self._convert), labels_N, tuple(names))
 
     def _convert(self, image: Image.Image) -> Image.Image:
-        """The same of the set's own files, whose paper is white: nothing is guessed."""
+        """Convert one of the set's own files. Their paper is always white, so the paper is not detected."""
         side = (self.image_size, self.image_size)
         return ImageChops.invert(image.convert("L").resize(side, Image.Resampling.BILINEAR))
 
 
 def check_files(files: ImageFiles, part: str) -> None:
-    """Raise UserError unless these are all the drawings of the part, and nothing else."""
+    """Raise UserError unless these are exactly the drawings of the part."""
     drawings = Counter(character_of(name) for name in files.names)
     if len(drawings) != CHARACTERS[part] or set(drawings.values()) != {DRAWINGS}:
         expected = CHARACTERS[part]
         raise ResourceError(
-            f"{files.place} should hold {expected} characters of {DRAWINGS} drawings ({expected * DRAWINGS} images), "
-            f"but holds {len(drawings)} characters and {len(files.names)} images. It is incomplete or something else: "
-            "replace it by the original."
+            f"{files.path} should hold {expected} characters of {DRAWINGS} drawings ({expected * DRAWINGS} images), "
+            f"but holds {len(drawings)} characters and {len(files.names)} images. It is incomplete or another "
+            "archive: replace it with the original."
         )
 
 
 def character_of(name: str) -> str:
-    """'Alphabet/characterNN' from the path of a drawing."""
+    """Return 'Alphabet/characterNN' from the path of a drawing."""
     return "/".join(PurePosixPath(name).parts[-3:-1])
 
 
-def split_by_alphabet(characters: Sequence[str], held_out: Sequence[str]) -> Parted:
-    """Part classes into those of all other alphabets and those of `held_out`.
+def split_by_alphabet(characters: Sequence[str], held_out: Sequence[str]) -> ClassSplit:
+    """Split classes into the classes of all other alphabets and the classes of `held_out`.
 
     Raises:
-        UserError: for an alphabet that is not there, and where none or all are held out.
+        UserError: if an alphabet does not exist, or if none or all alphabets are held out.
     """
     alphabet_of = [name.split("/")[0] for name in characters]
     known = sorted(set(alphabet_of))
@@ -204,4 +203,4 @@ def split_by_alphabet(characters: Sequence[str], held_out: Sequence[str]) -> Par
         )
     kept = [label for label, alphabet in enumerate(alphabet_of) if alphabet not in held_out]
     held = [label for label, alphabet in enumerate(alphabet_of) if alphabet in held_out]
-    return Parted(kept, held)
+    return ClassSplit(kept, held)

@@ -1,9 +1,9 @@
 """Lake's twenty runs of within-alphabet 20-way one-shot classification of Omniglot (doi:10.1126/science.aab3050).
 
-In each run one person drew 20 characters of an alphabet, `run01/training/class01.png`, and another drew the same, in
-another order, `run01/test/item01.png`. `run01/class_labels.txt` says which is which.
+In each run one person drew 20 characters of an alphabet, `run01/training/class01.png`. Another person drew the same
+characters in another order, `run01/test/item01.png`. `run01/class_labels.txt` matches both.
 
-Shapes: E runs, W characters of a run, Q drawings to classify in a run.
+Shapes: E runs, W characters in a run, Q drawings to classify in a run.
 """
 
 from collections.abc import Iterator
@@ -13,42 +13,40 @@ import torch
 
 from siamese_lab.data.io.decode import Convert, decode
 from siamese_lab.data.io.image_files import list_images
-from siamese_lab.data.one_shot import OneShot
+from siamese_lab.data.official_protocols import OneShot
 from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.errors import ResourceError
 
 RUNS, WAYS = 20, 20
 ANSWERS = "class_labels.txt"
-
-
 HOW = (
-    f"{RUNS} runs of {WAYS}-way classification within an alphabet, drawn by two people (Lake et al. 2015). Not to be "
-    "compared with random episodes, which are easier."
+    f"{RUNS} runs of {WAYS}-way classification within an alphabet, drawn by two people (Lake et al. 2015). Random "
+    "episodes are easier, so their figures are not comparable with these."
 )
 
 
-def read_runs(place: Path, convert: Convert) -> OneShot:
+def read_runs(path: Path, convert: Convert) -> OneShot:
     """Read the runs of an archive or folder.
 
-    Drawings of one character in a run are of one class, named by the drawing that is known.
+    Both drawings of a character in a run form one class. The class has the name of the known drawing.
 
     Args:
-        place: `all_runs.zip`, or what was unpacked from it.
-        convert: what makes an image of the data set from a drawing.
+        path: `all_runs.zip`, or the folder unpacked from it.
+        convert: converts a drawing to an image of the data set.
 
     Raises:
-        UserError: unless exactly these runs are there, and for a drawing that cannot be read.
+        UserError: if runs are missing or unexpected, or if a drawing cannot be read.
     """
-    files = list_images(place)
+    files = list_images(path)
     row_of = {_short(name): row for row, name in enumerate(files.names)}
     known, asked = ([name for name in row_of if f"/{part}/" in name] for part in ("training", "test"))
-    known_of = dict(_answers(place))
+    known_of = dict(_answers(path))
     answered = set(known_of) == set(asked) and set(known_of.values()) == set(known)
     if not (answered and len(known) == len(asked) == RUNS * WAYS):
         raise ResourceError(
-            f"{place} should hold {RUNS} runs of {WAYS} known drawings, as many to classify and {ANSWERS}, but holds "
-            f"{len(known)} and {len(asked)} drawings and {len(known_of)} answers. It is incomplete or something else: "
-            "replace it by the original."
+            f"{path} should hold {RUNS} runs of {WAYS} known drawings, as many to classify and {ANSWERS}, but holds "
+            f"{len(known)} and {len(asked)} drawings and {len(known_of)} answers. It is incomplete or another "
+            "archive: replace it with the original."
         )
     class_of = {name: label for label, name in enumerate(known)}
     label_of = class_of | {name: class_of[known_of[name]] for name in asked}
@@ -60,14 +58,14 @@ def read_runs(place: Path, convert: Convert) -> OneShot:
     )
 
 
-def _answers(place: Path) -> Iterator[tuple[str, str]]:
-    """Each drawing to classify, with the known one of its character."""
-    for content in list_images(place, ANSWERS).contents():
+def _answers(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield each drawing to classify, with the known drawing of its character."""
+    for content in list_images(path, ANSWERS).contents():
         for line in content.decode("ascii", errors="replace").splitlines():
             asked, _, known = line.partition(" ")
             yield _short(asked), _short(known)
 
 
 def _short(name: str) -> str:
-    """'run01/test/item01.png', whatever the folders above."""
+    """Return the last three parts of a path: 'run01/test/item01.png'."""
     return "/".join(PurePosixPath(name.strip()).parts[-3:])

@@ -1,4 +1,4 @@
-"""What batches are drawn from: images with labels, whether they lie in memory or are decoded when asked for.
+"""The interface of image tables: labeled images by row, either in memory or decoded on request.
 
 Shapes: N images, B of them at a time, C channels, H × W pixels.
 """
@@ -11,24 +11,24 @@ from torch import Tensor
 Tag = TypeVar("Tag")
 
 
-class Table(Protocol):
-    """Labelled images, of which a part can be taken."""
+class BaseTable(Protocol):
+    """Labeled images by row. Batches are drawn from such a table."""
 
     @property
     def labels_N(self) -> Tensor:
-        """int64, indices into `class_names`."""
+        """Class of each image: indices into `class_names` (int64)."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """One for each class."""
+        """Name of each class."""
 
     def __len__(self) -> int: ...
 
     def classes(self, keep: Sequence[int]) -> Any:
-        """A table of the classes `keep` only, whose labels become 0, 1, … in that order."""
+        """Return a table with the classes `keep` only. Their labels become 0, 1, … in that order."""
 
     def fetch(self, indices: Iterable[tuple[Tag, Tensor]]) -> Iterator[tuple[Tag, Tensor]]:
-        """The images (uint8, B×C×H×W) at each of the indices (B), which are asked for ahead of time where that helps.
+        """Yield the images (uint8, B×C×H×W) for each tensor of indices (B), together with the tag of that tensor.
 
-        Each comes with the tag that its indices came with.
+        A table may read indices ahead of the images that it yields.
         """

@@ -1,4 +1,4 @@
-"""Images that stay in their files until they are asked for, for sets that do not fit into memory.
+"""A table of image files that are decoded on request, for sets that do not fit into memory.
 
 Shapes: N images, B of them at a time, C channels, H × W pixels.
 """
@@ -17,18 +17,18 @@ from siamese_lab.data.io.decode import Convert, pixels
 from siamese_lab.data.tables.base import Tag
 from siamese_lab.errors import ResourceError, UserError
 
-ADVICE = "Or set data.skip_unreadable=true to leave out such images."
+ADVICE = "Or set data.skip_unreadable=true to skip such images."
 
 
 @dataclass(frozen=True)
 class FilesTable:
-    """Labelled images that worker processes decode, some batches ahead."""
+    """Labeled images that worker processes decode a few batches ahead."""
 
-    place: Path
-    """The folder that the names start from."""
+    path: Path
+    """The folder that holds the files; `names` are relative to it."""
     names: tuple[str, ...]
     labels_N: Tensor
-    """int64, indices into `class_names`."""
+    """Class of each image: indices into `class_names` (int64)."""
     class_names: tuple[str, ...]
     convert: Convert = field(repr=False)
     workers: int
@@ -37,24 +37,24 @@ class FilesTable:
         return len(self.labels_N)
 
     def rows(self, index_M: Tensor) -> "FilesTable":
-        """Some of the images, with all the class names."""
+        """Return a table of some of the images, with all class names."""
         names = tuple(self.names[row] for row in index_M.tolist())
-        return FilesTable(self.place, names, self.labels_N[index_M], self.class_names, self.convert, self.workers)
+        return FilesTable(self.path, names, self.labels_N[index_M], self.class_names, self.convert, self.workers)
 
     def classes(self, keep: Sequence[int]) -> "FilesTable":
-        """Only the images of the classes `keep`, whose labels become 0, 1, … in that order."""
+        """Return a table with the classes `keep` only. Their labels become 0, 1, … in that order."""
         renumbered = torch.full((len(self.class_names),), -1)
         renumbered[list(keep)] = torch.arange(len(keep))
         labels_N = renumbered[self.labels_N]
         kept = self.rows((labels_N >= 0).nonzero().squeeze(1))
         class_names = tuple(self.class_names[label] for label in keep)
-        return FilesTable(self.place, kept.names, renumbered[kept.labels_N], class_names, self.convert, self.workers)
+        return FilesTable(self.path, kept.names, renumbered[kept.labels_N], class_names, self.convert, self.workers)
 
     def fetch(self, indices: Iterable[tuple[Tag, Tensor]]) -> Iterator[tuple[Tag, Tensor]]:
-        """The images at each of the indices, with the tag that these came with; see `Table`.
+        """Yield the images for each tensor of indices, together with its tag; see `BaseTable`.
 
         Raises:
-            UserError: for an image that cannot be read, with its name.
+            UserError: if an image cannot be read. The message names the image.
         """
         tags: deque[Tag] = deque()
 
@@ -68,7 +68,7 @@ class FilesTable:
             batch_size=None,
             sampler=rows(),
             num_workers=self.workers,
-            generator=torch.Generator(),  # of its own, so that the global one is left alone
+            generator=torch.Generator(),  # DataLoader would otherwise draw from the global generator
         )
         for images_BCHW in loader:
             if isinstance(images_BCHW, str):
@@ -77,7 +77,10 @@ class FilesTable:
 
 
 class _Decoded(Dataset[Tensor | str]):
-    """A batch for a list of rows; a message where one cannot be read, as errors of other processes are tracebacks."""
+    """Returns a batch for a list of rows, or a message if an image cannot be read.
+
+    An exception raised in a worker process would reach the user as a traceback.
+    """
 
     def __init__(self, table: FilesTable) -> None:
         self.table = table
@@ -91,9 +94,9 @@ class _Decoded(Dataset[Tensor | str]):
         return torch.from_numpy(np.ascontiguousarray(np.stack(read).transpose(0, 3, 1, 2)))
 
     def _pixels(self, name: str) -> np.ndarray:
-        path = self.table.place / name
+        path = self.table.path / name
         try:
             content = path.read_bytes()
         except OSError as error:
             raise ResourceError(f"{path} cannot be read any more ({error.strerror}).") from error
-        return pixels(self.table.place, name, content, self.table.convert)
+        return pixels(self.table.path, name, content, self.table.convert)

@@ -1,4 +1,4 @@
-"""A data set as one uint8 tensor, so that a batch is one gather; decoded once, then memory-mapped from a cache.
+"""A data set as one uint8 tensor, decoded once and then memory-mapped from a cache. A batch is one gather.
 
 Shapes: N images, C channels, H × W pixels.
 """
@@ -17,28 +17,28 @@ import pooch
 import torch
 from torch import Tensor
 
-from siamese_lab.data.io.cache_folder import one_at_a_time, writing_to
-from siamese_lab.data.io.messages import announce
+from siamese_lab.data.io.cache_folder import one_at_a_time
+from siamese_lab.data.io.messages import announce, writing_to
 from siamese_lab.data.tables.base import Tag
 from siamese_lab.errors import ResourceError
 
 IMAGES, LABELS, MANIFEST = "images.npy", "labels.npy", "table.json"
 FORMAT = 2
-"""Part of every cache key: count up when what is stored changes."""
+"""Part of every cache key. Increase it when the stored content changes."""
 
 
 @dataclass(frozen=True)
 class ImageTable:
-    """All images of a data set or of a part of it.
+    """All images of a data set or of one split.
 
     Raises:
-        UserError: if the three parts do not fit together.
+        ValueError: if shapes, types or labels of the three fields do not match.
     """
 
     images_NCHW: Tensor
-    """uint8, 0…255."""
+    """Pixels, 0…255 (uint8)."""
     labels_N: Tensor
-    """int64, indices into `class_names`."""
+    """Class of each image: indices into `class_names` (int64)."""
     class_names: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -58,11 +58,11 @@ class ImageTable:
         return len(self.labels_N)
 
     def rows(self, index_M: Tensor) -> "ImageTable":
-        """Some of the images, with all the class names."""
+        """Return a table of some of the images, with all class names."""
         return ImageTable(self.images_NCHW[index_M], self.labels_N[index_M], self.class_names)
 
     def classes(self, keep: Sequence[int]) -> "ImageTable":
-        """Only the images of the classes `keep`, whose labels become 0, 1, … in that order."""
+        """Return a table with the classes `keep` only. Their labels become 0, 1, … in that order."""
         renumbered = torch.full((len(self.class_names),), -1)
         renumbered[list(keep)] = torch.arange(len(keep))
         labels_N = renumbered[self.labels_N]
@@ -70,11 +70,11 @@ class ImageTable:
         return ImageTable(self.images_NCHW[index_M], labels_N[index_M], tuple(self.class_names[i] for i in keep))
 
     def fetch(self, indices: Iterable[tuple[Tag, Tensor]]) -> Iterator[tuple[Tag, Tensor]]:
-        """The images at each of the indices, with the tag that these came with; see `Table`."""
+        """Yield the images for each tensor of indices, together with its tag; see `BaseTable`."""
         return ((tag, self.images_NCHW.index_select(0, index_B)) for tag, index_B in indices)
 
     def with_rotations(self) -> "ImageTable":
-        """Four times the classes: each one turned by 0°, 90°, 180° and 270° (Santoro et al. 2016, §4.1)."""
+        """Return a table with every class rotated by 0°, 90°, 180° and 270° (Santoro et al. 2016, §4.1)."""
         turns = range(4)
         return ImageTable(
             torch.cat([self.images_NCHW.rot90(turn, (2, 3)) for turn in turns]),
@@ -84,96 +84,96 @@ class ImageTable:
 
 
 def default_cache() -> Path:
-    """Where decoded tables are kept unless the user says otherwise."""
+    """Return the default folder for decoded tables."""
     return Path(platformdirs.user_cache_dir("siamese_lab"))
 
 
 def cached(folder: Path, key: str, decode: Callable[[], ImageTable]) -> ImageTable:
-    """The table stored under `key`, or what `decode` makes, stored for the next time.
+    """Return the table stored under `key`. If there is none, call `decode` and store its table.
 
-    The images of a stored table are memory-mapped, so that the processes of a sweep share them. Of several processes
-    one decodes and the others wait for it. What is there but not whole, or not the lab's, is made anew.
+    The images of a stored table are memory-mapped, so that the processes of a sweep share them. If several processes
+    need the table, one decodes it and the others wait. An incomplete or foreign table is replaced.
 
     Raises:
-        UserError: if nothing can be written to `folder`.
+        UserError: if `folder` is not writable.
     """
-    place = folder / key
-    table = _stored(place)
+    path = folder / key
+    table = _stored(path)
     if table is None:
-        with one_at_a_time(place, "decoding"):
-            table = _stored(place)
+        with one_at_a_time(path, "decoding"):
+            table = _stored(path)
             if table is None:
-                if os.path.lexists(place):
-                    announce(f"{place} is not a whole table of this lab's: making it anew.")
+                if os.path.lexists(path):
+                    announce(f"{path} is not a complete table of siamese_lab: decoding it again.")
                 made = decode()
                 with writing_to(folder):
-                    _store(made, place)
-                table = _stored(place)
+                    _store(made, path)
+                table = _stored(path)
                 if table is None:
                     raise ResourceError(
-                        f"{place} was written but cannot be read back. Check that disk, or set paths.cache to a folder "
-                        "on another one."
+                        f"{path} was written but cannot be read back. Check that disk, or set paths.cache to a folder "
+                        "on another disk."
                     )
     return table
 
 
 class DamagedError(Exception):
-    """What is wrong with a stored table."""
+    """Raised if a stored table is damaged. The message describes the damage."""
 
 
-def check_stored(place: Path) -> list[str]:
-    """What is wrong with a stored table, every byte of it read; nothing if it is good, or there is none."""
-    if not place.exists():
+def check_stored(path: Path) -> list[str]:
+    """Read every byte of a stored table and return its faults. Return [] if it is intact or does not exist."""
+    if not path.exists():
         return []
     try:
-        manifest = _read_manifest(place)
+        manifest = _read_manifest(path)
         for name, digest in manifest["sha256"].items():
-            if _sha256(place / name) != digest:
-                raise DamagedError(f"{name} is not as it was written")
+            if _sha256(path / name) != digest:
+                raise DamagedError(f"the SHA-256 of {name} differs from the manifest")
     except DamagedError as damage:
-        return [f"{place}: {damage}. Delete it, and it is made anew."]
+        return [f"{path}: {damage}. Delete it; it will be decoded again."]
     return []
 
 
-def _stored(place: Path) -> ImageTable | None:
-    """The table at a place; None if there is none, or what is there is not whole."""
+def _stored(path: Path) -> ImageTable | None:
+    """Return the table stored at a path, or None if it is missing or incomplete."""
     try:
-        manifest = _read_manifest(place)
-        if _sha256(place / LABELS) != manifest["sha256"][LABELS]:
+        manifest = _read_manifest(path)
+        if _sha256(path / LABELS) != manifest["sha256"][LABELS]:
             return None
-        images = np.load(place / IMAGES, mmap_mode="c")
-        labels = np.load(place / LABELS)
+        images = np.load(path / IMAGES, mmap_mode="c")
+        labels = np.load(path / LABELS)
         return ImageTable(torch.from_numpy(images), torch.from_numpy(labels), tuple(manifest["class_names"]))
     except (DamagedError, OSError, ValueError):
         return None
 
 
-def _read_manifest(place: Path) -> dict[str, Any]:
-    """What a table was stored with.
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """Read the manifest of a stored table.
 
     Raises:
-        DamagedError: if it is not there or does not fit the files beside it.
+        DamagedError: if the manifest is missing or does not match the files in its folder.
     """
     try:
-        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         stored = manifest["format"], manifest["key"], set(manifest["sha256"]), set(manifest["bytes"])
-        whole = all((place / name).stat().st_size == size for name, size in manifest["bytes"].items())
+        whole = all((path / name).stat().st_size == size for name, size in manifest["bytes"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedError(f"{MANIFEST} is missing or not the lab's ({error})") from error
-    if stored != (FORMAT, place.name, {IMAGES, LABELS}, {IMAGES, LABELS}):
+        raise DamagedError(f"{MANIFEST} is missing or was not written by siamese_lab ({error})") from error
+    if stored != (FORMAT, path.name, {IMAGES, LABELS}, {IMAGES, LABELS}):
         raise DamagedError(f"{MANIFEST} belongs to another table")
     if not whole:
-        raise DamagedError("its files have not the sizes they were written with")
+        raise DamagedError("file sizes differ from the manifest")
     assert isinstance(manifest, dict)
     return manifest
 
 
-def _store(table: ImageTable, place: Path) -> None:
-    """Write beside the place, down to the disk, then rename, so that no process ever sees half a table.
+def _store(table: ImageTable, path: Path) -> None:
+    """Write to a draft folder, flush it to disk, then rename it, so that no process ever sees an incomplete table.
 
-    To be called by one process at a time: what another left half-written when it was killed is removed.
+    Only one process at a time may call this. A draft that a killed process left behind is removed.
     """
-    draft = place.with_name(f"{place.name}.draft")
+    draft = path.with_name(f"{path.name}.draft")
     _remove(draft)
     try:
         draft.mkdir()
@@ -181,7 +181,7 @@ def _store(table: ImageTable, place: Path) -> None:
         np.save(draft / LABELS, table.labels_N.numpy())
         manifest = {
             "format": FORMAT,
-            "key": place.name,
+            "key": path.name,
             "class_names": table.class_names,
             "bytes": {name: (draft / name).stat().st_size for name in (IMAGES, LABELS)},
             "sha256": {name: _sha256(draft / name) for name in (IMAGES, LABELS)},
@@ -190,17 +190,17 @@ def _store(table: ImageTable, place: Path) -> None:
         for file in draft.iterdir():
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
-        _remove(place)
-        draft.rename(place)
+        _remove(path)
+        draft.rename(path)
     finally:
         _remove(draft)
 
 
-def _remove(place: Path) -> None:
-    if place.is_dir() and not place.is_symlink():
-        shutil.rmtree(place)
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
     else:
-        place.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def _sha256(file: Path) -> str:

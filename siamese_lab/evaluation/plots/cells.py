@@ -14,7 +14,7 @@ from torch import Tensor
 
 from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.preview import rgb
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.tables.base import BaseTable
 
 INCHES = 0.68
 """Width of a cell in inches."""
@@ -99,7 +99,7 @@ class Sheet:
         return self.top + row * (1 + TEXT) + GAP
 
 
-def fetch_images(table: Table, index: Tensor) -> list[Tensor]:
+def fetch_images(table: BaseTable, index: Tensor) -> list[Tensor]:
     """Return the images at the given indices, float32 0…1."""
     ((_, images_BCHW),) = table.fetch([(None, index.cpu().flatten())])
     return list(to_float(images_BCHW))

@@ -17,7 +17,7 @@ from torch import Tensor
 from siamese_lab.data import DataModule
 from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.class_index import class_offsets
-from siamese_lab.data.tables.base import Table
+from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.training.callbacks.event_writer import event_writer
 from siamese_lab.training.module import SiameseModule
 
@@ -56,14 +56,14 @@ class EmbeddingProjector(Callback):
         write(self.folder, z_ND, [table.class_names[label] for label in table.labels_N[index_N].tolist()], images_NCHW)
 
 
-def evenly(table: Table, most: int) -> Tensor:
+def evenly(table: BaseTable, most: int) -> Tensor:
     """The first images of every class, the second ones, and so on, up to `most`: int64 (N)."""
     order_N, start_C, size_C = class_offsets(table.labels_N, len(table.class_names))
     rank_N = torch.arange(len(order_N)) - start_C.repeat_interleave(size_C)
     return order_N[rank_N.argsort(stable=True)[:most]].long()
 
 
-def fetch(table: Table, index_N: Tensor) -> Tensor:
+def fetch(table: BaseTable, index_N: Tensor) -> Tensor:
     """The images (uint8, N×C×H×W) at some indices."""
     ((_, images_NCHW),) = table.fetch([(None, index_N)])
     return images_NCHW
