@@ -28,7 +28,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 def main() -> None:
     """The command."""
-    hydra_app.run(job, "evaluate", schema.EvaluationChoices, with_evaluated_data)
+    hydra_app.run(job, "evaluate", schema.EvaluateConfig, with_evaluated_data)
 
 
 def job(config: DictConfig) -> None:
@@ -45,7 +45,7 @@ def job(config: DictConfig) -> None:
     check_folder(config.folder)
     fabric = build_fabric(config.accelerator, config.precision)
     trained = load(Path(config.checkpoint))
-    options = schema.plain(config)["data"]
+    options = schema.to_plain(config)["data"]
     images = data.build(**options, seed=trained.choices["seed"])
     check_fit(trained, images)
     images.check_unseen(trained.choices["data"])
@@ -153,7 +153,7 @@ def origin(config: DictConfig, trained: Trained, images: data.DataModule, seen: 
             "classes_trained_on": seen,
             "files": images.provenance(),
         },
-        "choices": schema.plain(config),
+        "choices": schema.to_plain(config),
         "versions": environment.versions(),
         "commit": environment.commit(),
         "hardware": environment.hardware(fabric.device, str(fabric.strategy.precision.precision)),

@@ -14,13 +14,12 @@ from rich.console import Console
 
 from siamese_lab import sweep, tuning
 from siamese_lab.config import hydra_app
-from siamese_lab.config.tuned_options import with_winner
+from siamese_lab.config.tuned_options import with_tuned_options
 from siamese_lab.errors import UserError
 from siamese_lab.runs import display
-from siamese_lab.training import record
 from siamese_lab.training.callbacks import Interrupted
-from siamese_lab.training.placement import Placement, place
-from siamese_lab.training.run import train
+from siamese_lab.training.placement import Placement, find_placement
+from siamese_lab.training.run import record_failure, train
 
 
 def main() -> None:
@@ -35,7 +34,7 @@ def job(config: DictConfig) -> None:
     folder = Path(hydra.runtime.output_dir)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    config = with_winner(config, hydra)
+    config = with_tuned_options(config, hydra)
     if config.tuning is not None:
         check_multirun(hydra.mode, "tune")
         tuning_of_a_strategy(config, folder, hydra.overrides.task, console)
@@ -44,8 +43,8 @@ def job(config: DictConfig) -> None:
         check_multirun(hydra.mode, "study")
         run_of_a_study(config, folder, hydra.overrides.task)
         return
-    if place(config.trainer).is_launched:
-        console = console_of_launched(place(config.trainer), hydra)
+    if find_placement(config.trainer).is_launched:
+        console = console_of_launched(find_placement(config.trainer), hydra)
     try:
         results = train(config, folder, hydra.overrides.task, console)
     except Interrupted as interrupted:
@@ -54,7 +53,7 @@ def job(config: DictConfig) -> None:
     except UserError:
         raise
     except Exception as bug:  # also in what comes before training
-        record.failure(config, folder, bug)
+        record_failure(config, folder, bug)
         raise
     display.print_outcome(console, results, folder)
 

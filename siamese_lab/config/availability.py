@@ -4,7 +4,7 @@ from siamese_lab import data
 from siamese_lab.config.schema import compose
 
 
-def at_hand(*names: str) -> tuple[str, ...]:
+def available_locally(*names: str) -> tuple[str, ...]:
     """Those of the sets of which there is a copy, in the order asked for; nothing is read or downloaded.
 
     Copies are looked for where `python -m siamese_lab.train data=NAME` looks: in the folder that the environment

@@ -14,8 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from siamese_lab import metrics
 from siamese_lab.config.errors import FULL_ERROR, check_groups, check_types, user_errors_as_messages, wants_tracebacks
-from siamese_lab.config.resume import with_resumed_choices
-from siamese_lab.config.schema import Choices, check_keys, config_folder, register_schema
+from siamese_lab.config.resume import with_resumed_overrides
+from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, register_schema
 from siamese_lab.errors import ResourceError
 from siamese_lab.runs.disk import REFUSED
 
@@ -23,8 +23,8 @@ from siamese_lab.runs.disk import REFUSED
 def run(
     job: Callable[[DictConfig], None],
     command: str = "train",
-    schema: type = Choices,
-    complete: Callable[[Sequence[str]], list[str]] = with_resumed_choices,
+    schema: type = TrainConfig,
+    complete: Callable[[Sequence[str]], list[str]] = with_resumed_overrides,
 ) -> None:
     """Compose the configuration that the command line asks for and run the job with it, once or in a sweep.
 
@@ -39,7 +39,7 @@ def run(
     """
     before, tracebacks = os.environ.get(FULL_ERROR), wants_tracebacks()
     os.environ[FULL_ERROR] = "1"  # Hydra then raises what it would otherwise print
-    hush()
+    silence_lightning()
     register_schema()
     OmegaConf.register_new_resolver("extra_metrics", extra_metrics, replace=True)
 
@@ -48,7 +48,7 @@ def run(
     def checked_job(config: DictConfig) -> None:
         nonlocal jobs
         jobs += 1
-        hush()  # also in processes of their own
+        silence_lightning()  # also in processes of their own
         asked = HydraConfig.get()
         # Of several jobs the others go on, and Hydra raises the error at the end, after a line of its own.
         several = asked.mode != RunMode.RUN
@@ -85,7 +85,7 @@ def extra_metrics() -> str:
     return ", ".join(metrics.available())
 
 
-def hush() -> None:
+def silence_lightning() -> None:
     """Leave out what Lightning says about itself; its warnings about training stay."""
     for package in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(package).setLevel(logging.WARNING)

@@ -9,7 +9,7 @@ from siamese_lab.runs import checkpoints
 from siamese_lab.runs.checkpoints import stored_overrides
 
 
-def with_resumed_choices(arguments: Sequence[str]) -> list[str]:
+def with_resumed_overrides(arguments: Sequence[str]) -> list[str]:
     """The command line, preceded by that of the run it resumes.
 
     What is said now comes before what was said then. The run goes on in its own folder, if the checkpoint lies in one.

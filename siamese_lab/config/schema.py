@@ -42,7 +42,7 @@ class Tested(Enum):
 
 
 @dataclass
-class Choices:
+class TrainConfig:
     """Everything a run can be told. The groups hold the options of what they name."""
 
     data: dict[str, Any] = MISSING
@@ -72,7 +72,7 @@ class Choices:
 
 
 @dataclass
-class EvaluationChoices:
+class EvaluateConfig:
     """Everything an evaluation can be told."""
 
     checkpoint: str = MISSING
@@ -93,14 +93,14 @@ class EvaluationChoices:
 
 
 def register_schema() -> None:
-    """Let YAML files refer to the schemas as `choices` and `evaluation_choices`, and to `${cores_for:THREADS}`.
+    """Let YAML files refer to the schemas as `train_schema` and `evaluate_schema`, and to `${cores_for:THREADS}`.
 
     Configs of installed packages join the lab's own.
     """
     OmegaConf.register_new_resolver("cores_for", cores_for, replace=True)
     search_installed_packages()
-    ConfigStore.instance().store(name="choices", node=Choices)
-    ConfigStore.instance().store(name="evaluation_choices", node=EvaluationChoices)
+    ConfigStore.instance().store(name="train_schema", node=TrainConfig)
+    ConfigStore.instance().store(name="evaluate_schema", node=EvaluateConfig)
 
 
 def cores_for(threads: int) -> int:
@@ -132,7 +132,7 @@ def compose(*overrides: str) -> DictConfig:
     return config
 
 
-def check_keys(config: DictConfig, schema: type = Choices) -> None:
+def check_keys(config: DictConfig, schema: type = TrainConfig) -> None:
     """Raise UserError for what was added by + where nothing would ever read it.
 
     Inside of a group the part that is built from it does the same.
@@ -146,7 +146,7 @@ def check_keys(config: DictConfig, schema: type = Choices) -> None:
                 )
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
+def to_plain(config: DictConfig) -> dict[str, Any]:
     """The configuration as plain values, without where a run was taken up from."""
     values = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     assert isinstance(values, dict)

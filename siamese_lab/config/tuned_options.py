@@ -16,7 +16,7 @@ FIXED = ("data.name", "loss.name", "network.name", "optimizer._target_")
 """Choices that a winner goes with."""
 
 
-def with_winner(config: DictConfig, hydra: Any) -> DictConfig:
+def with_tuned_options(config: DictConfig, hydra: Any) -> DictConfig:
     """The configuration with the winner's options, and what won in place of the path; without `tuned` as it is.
 
     Args:

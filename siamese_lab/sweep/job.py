@@ -14,8 +14,8 @@ from siamese_lab.errors import UserError
 from siamese_lab.runs.disk import disk_errors
 from siamese_lab.sweep.lock import claimed_run
 from siamese_lab.sweep.resume_state import left_of
-from siamese_lab.training import record
 from siamese_lab.training.callbacks import Interrupted
+from siamese_lab.training.run import record_failure
 
 LOG = "run.log"
 
@@ -39,7 +39,7 @@ def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str]
     """
     try:
         with disk_errors(folder, "paths.outputs"), claimed_run(folder), log(folder) as console:
-            left = left_of(folder, schema.plain(config), console)
+            left = left_of(folder, schema.to_plain(config), console)
             if left.what != "nothing":
                 config.resume = None if left.checkpoint is None else str(left.checkpoint)
                 return attempt(train, config, folder, overrides, console)
@@ -60,7 +60,7 @@ def attempt(
         raise
     except Exception as error:
         console.print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
-        record.failure(config, folder, error)
+        record_failure(config, folder, error)
         return error
     return None
 

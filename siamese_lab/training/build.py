@@ -15,7 +15,7 @@ from siamese_lab.runs import checkpoints
 from siamese_lab.training.module import SiameseModule
 
 
-def build_data(config: DictConfig) -> data.DataModule:
+def build_datamodule(config: DictConfig) -> data.DataModule:
     """The data of a run, loaded and checked."""
     images = data.build(**config.data, seed=config.seed)
     images.setup("fit")

@@ -42,7 +42,7 @@ class Placement(NamedTuple):
         return cls(member.processes, LocalEnvironment(member), member.rank)
 
 
-def place(config: DictConfig) -> Placement:
+def find_placement(config: DictConfig) -> Placement:
     """Read from the options and from the environment where a run takes place.
 
     Environment variables of a launcher count only if it has started as many processes as the options ask for. Others,

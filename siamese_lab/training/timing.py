@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 
-class Stopwatch:
+class Timer:
     """Adds up the seconds of the `with watch.running(device)` blocks it has seen.
 
     Args:

@@ -46,7 +46,7 @@ def make(train: Train, config: DictConfig, place: Path, overrides: Sequence[str]
         if error is not None and fault_of(error) == "bug":
             raise error
     left = read(place)
-    check_same(place, left.choices, schema.plain(run))
+    check_same(place, left.choices, schema.to_plain(run))
     if not is_done(place):
         raise UserError(f"{place} has failed: {left.error or left.status}. The same command goes on from there.")
     shutil.rmtree(place / checkpoints.FOLDER, ignore_errors=True)

@@ -68,7 +68,7 @@ def test_the_traceback_is_there_for_who_wants_it(command, monkeypatch: pytest.Mo
 
 
 def test_errors_of_our_own_making_are_not_taken_for_the_users(command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("siamese_lab.training.run.build_data", lambda config: int("not a number"))
+    monkeypatch.setattr("siamese_lab.training.run.build_datamodule", lambda config: int("not a number"))
     with pytest.raises(ValueError, match="invalid literal for int"):
         command(*QUICK)
 

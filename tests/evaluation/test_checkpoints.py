@@ -12,7 +12,6 @@ from conftest import quick_run
 
 from siamese_lab.evaluation import load
 from siamese_lab.runs import checkpoints
-from siamese_lab.training.callbacks.stored_choices import FORMAT
 
 
 class CreatesAFolder:
@@ -79,7 +78,7 @@ def test_choices_that_are_not_in_the_checkpoint_are_taken_from_its_run(run: Path
 
 
 def set_format(content: Any) -> None:
-    content["callbacks"]["StoredChoices"]["format"] = FORMAT + 1
+    content["callbacks"]["StoredChoices"]["format"] = checkpoints.CONFIG_FORMAT + 1
 
 
 def widen(content: Any) -> None:
@@ -115,7 +114,7 @@ def forget_the_weights(content: Any) -> None:
 
 
 WRONG = {
-    set_format: f"written by another version of siamese_lab: its choices are of format {FORMAT + 1}, but this version",
+    set_format: f"written by another version of siamese_lab: its choices are of format {checkpoints.CONFIG_FORMAT + 1}, but this version",
     widen: r"not of the network that its choices describe: embed.weight is 32×128 instead of 16×\d+\.",
     drop_layer: "not of the network that its choices describe: embed.weight is missing.",
     choose_another_network: r"that its choices describe: backbone\S+ is not in that network; .* and [0-9]+ more\. ",

@@ -40,7 +40,7 @@ def change_results(folder: Path, **changed: object) -> None:
 
 def left(folder: Path, *overrides: str) -> tuple[str, Path | None, str]:
     told = io.StringIO()
-    wanted = schema.plain(compose(*QUICK, *FURTHER, *overrides))
+    wanted = schema.to_plain(compose(*QUICK, *FURTHER, *overrides))
     what, checkpoint = left_of(folder, wanted, Console(file=told, width=300))
     return what, checkpoint, told.getvalue()
 

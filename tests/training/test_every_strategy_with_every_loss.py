@@ -9,7 +9,7 @@ from shipped import LOSSES, SAMPLERS
 
 from siamese_lab import losses, samplers
 from siamese_lab.data.augment.pipeline import to_float
-from siamese_lab.training.build import build_data, build_module
+from siamese_lab.training.build import build_datamodule, build_module
 
 PAIRS = set(product(samplers.available(), losses.available()))
 NO_MEANING = {
@@ -22,7 +22,7 @@ NO_MEANING = {
 @pytest.fixture(scope="module")
 def digits():
     config = compose("data.augment=null")
-    images = build_data(config)
+    images = build_datamodule(config)
     batches = iter(images.train_dataloader())
     return images, [next(batches) for _ in range(2)]
 

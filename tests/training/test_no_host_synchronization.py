@@ -22,7 +22,7 @@ from siamese_lab import distances, losses, samplers
 from siamese_lab.batch import Batch
 from siamese_lab.data.augment.pipeline import Augmentation
 from siamese_lab.training import timing
-from siamese_lab.training.build import build_data, build_module
+from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.module import SiameseModule
 
 PAIRS = sorted(
@@ -78,7 +78,7 @@ class StepModule(SiameseModule):
 
 @pytest.fixture(scope="module")
 def datamodule() -> Any:
-    return build_data(compose("data.classes_per_batch=4", "data.images_per_class=4"))
+    return build_datamodule(compose("data.classes_per_batch=4", "data.images_per_class=4"))
 
 
 @pytest.fixture(autouse=True)
@@ -186,7 +186,7 @@ def test_the_latest_time_of_a_gpu_is_that_of_a_block_that_has_finished() -> None
         def query(self) -> bool:
             return False
 
-    watch = timing.Stopwatch()
+    watch = timing.Timer()
     with watch.running(torch.device("cuda")):
         pass
     assert watch.latest() == pytest.approx(0.001)

@@ -19,17 +19,17 @@ from test_resume import interrupt_after
 
 from siamese_lab import samplers
 from siamese_lab.batch import EveryTriplet
-from siamese_lab.config.resume import with_resumed_choices
+from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.data import build
 from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.losses.pairs import selected_distances
-from siamese_lab.training.build import build_data, build_module
+from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.callbacks import Interrupted, hardest_triplets
-from siamese_lab.training.callbacks.comparable_choices import comparable
-from siamese_lab.training.callbacks.embedding_projector import evenly, sheet, thumbnails
+from siamese_lab.training.callbacks.embedding_projector import balanced_indices, thumbnail_sheet, thumbnails
 from siamese_lab.training.callbacks.hardest_triplets import SHOWN, hardest_of, of_batch
+from siamese_lab.training.callbacks.hparams import comparable_options
 from siamese_lab.training.callbacks.selected import hardest_negatives, step_distances
-from siamese_lab.training.callbacks.triplet_sheet import draw
+from siamese_lab.training.callbacks.triplet_sheet import draw_triplets
 from siamese_lab.training.module import SiameseModule, StepOutput
 from siamese_lab.training.run import train
 
@@ -49,7 +49,7 @@ def distance(z_CD: torch.Tensor, i: int, j: int) -> float:
 def stepped(sampler: str, *overrides: str) -> StepOutput:
     """The output of the second of two steps, as callbacks get it."""
     config = compose(f"sampler={sampler}", "data.classes_per_batch=3", "data.images_per_class=4", *overrides)
-    images = build_data(config)
+    images = build_datamodule(config)
     module = build_module(config, images).train()
     for batch in itertools.islice(images.batches, 2):
         with torch.no_grad():
@@ -147,10 +147,10 @@ def test_a_run_writes_histograms_pictures_and_choices_beside_its_curves(tmp_path
     quick_run(tmp_path, *SHOWN_IN_BOARD, "sampler=hard", "seed=3", "loss.margin=0.3")
     events = events_of(tmp_path)
     for name in ("train/d_ap", "train/d_an"):
-        told = events.Histograms(name)
-        assert [each.step for each in told] == [3, 6]
-        assert all(each.histogram_value.num == PAIRS for each in told)
-        assert all(0 <= each.histogram_value.min < each.histogram_value.max <= 2 for each in told)
+        found = events.Histograms(name)
+        assert [each.step for each in found] == [3, 6]
+        assert all(each.histogram_value.num == PAIRS for each in found)
+        assert all(0 <= each.histogram_value.min < each.histogram_value.max <= 2 for each in found)
     pictures = events.Images("hardest triplets")
     assert [each.step for each in pictures] == [3, 6]
     assert all(each.encoded_image_string.startswith(b"\x89PNG") for each in pictures)
@@ -173,6 +173,22 @@ def test_a_run_writes_histograms_pictures_and_choices_beside_its_curves(tmp_path
     assert start.group_name == "/".join(tmp_path.parts[-3:])
     content = events.summary_metadata["_hparams_/session_end_info"].plugin_data.content
     assert plugin_data_pb2.HParamsPluginData.FromString(content).session_end_info.status == 1  # success
+
+
+def test_a_run_writes_one_event_file(tmp_path: Path) -> None:
+    """Training, validation of the reported weights and test share one file, which is closed at the end."""
+    quick_run(tmp_path, *SHOWN_IN_BOARD)
+    (file,) = tmp_path.rglob("*tfevents*")
+    tags = EventAccumulator(str(file)).Reload().Tags()["scalars"]
+    assert {"train/loss", "validation/recall@1", "test/recall@1"} <= set(tags)
+    assert (tmp_path / "hparams.yaml").is_file()
+
+
+def test_a_run_that_fails_closes_its_event_file(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError):
+        quick_run(tmp_path, *SHOWN_IN_BOARD, "optimizer=sgd", "optimizer.lr=1e38", "trainer.max_steps=20")
+    (file,) = tmp_path.rglob("*tfevents*")
+    assert "train/loss" in EventAccumulator(str(file)).Reload().Tags()["scalars"]
 
 
 def test_the_histogram_is_of_the_step_before_the_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,10 +224,10 @@ def test_the_picture_is_of_the_logged_steps_since_the_validation_before(
 
     def watched_draw(d_ap_K, d_an_K, images_K3CHW):
         drawn.append((d_ap_K - d_an_K).tolist())
-        return draw(d_ap_K, d_an_K, images_K3CHW)
+        return draw_triplets(d_ap_K, d_an_K, images_K3CHW)
 
     monkeypatch.setattr(SiameseModule, "training_step", watched)
-    monkeypatch.setattr(hardest_triplets, "draw", watched_draw)
+    monkeypatch.setattr(hardest_triplets, "draw_triplets", watched_draw)
     quick_run(tmp_path, *SHOWN_IN_BOARD)
     assert [len(each) for each in drawn] == [SHOWN, SHOWN]
     assert [max(each) for each in drawn] == pytest.approx([seen[1], max(seen[3], seen[5])], abs=1e-3)
@@ -222,7 +238,7 @@ def test_the_picture_is_of_the_logged_steps_since_the_validation_before(
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_picture_shows_every_image_of_a_triplet_in_its_place(channels: int, size: int) -> None:
     grey_K3 = torch.tensor([[0.0, 0.2, 0.4], [0.6, 0.8, 1.0]])
-    picture = draw(torch.tensor([0.5, 0.25]), torch.tensor([1.0, 1.5]), grey_K3[..., None, None, None].expand(
+    picture = draw_triplets(torch.tensor([0.5, 0.25]), torch.tensor([1.0, 1.5]), grey_K3[..., None, None, None].expand(
         -1, -1, channels, size, size
     ))  # fmt: skip
     for column, row in itertools.product(range(2), range(3)):
@@ -242,7 +258,7 @@ def test_the_projector_gets_the_validation_images_by_the_tested_weights(tmp_path
 
     images = build(**compose().data)
     table = images.splits.validation
-    index_N = evenly(table, 1000)
+    index_N = balanced_indices(table, 1000)
     module = build_module(compose(), images)
     module.load_state_dict(torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["state_dict"])
     with torch.no_grad():
@@ -281,23 +297,23 @@ def table_of(sizes: list[int]) -> ImageTable:
 )
 def test_all_classes_are_shown_evenly(sizes: list[int], most: int, shown: list[int]) -> None:
     table = table_of(sizes)
-    index_N = evenly(table, most)
+    index_N = balanced_indices(table, most)
     assert len(set(index_N.tolist())) == len(index_N)
     assert table.labels_N[index_N].bincount(minlength=len(sizes)).tolist() == shown
 
 
 def test_large_images_become_thumbnails_that_a_browser_takes() -> None:
     images_NCHW = torch.full((1000, 1, 105, 105), 51, dtype=torch.uint8)
-    sprite = sheet(thumbnails(images_NCHW))
+    sprite = thumbnail_sheet(thumbnails(images_NCHW))
     assert sprite.size == (32 * 64, 32 * 64)
     assert sprite.getpixel((0, 0)) == (51, 51, 51)
     assert sprite.getpixel((2047, 2047)) == (0, 0, 0)
 
 
 def test_names_with_tabs_and_line_breaks_stay_a_line_each(tmp_path: Path) -> None:
-    from siamese_lab.training.callbacks.embedding_projector import write
+    from siamese_lab.training.callbacks.embedding_projector import write_projector_files
 
-    write(tmp_path, torch.eye(2), ["one\ttwo\nthree", "ß"], torch.zeros(2, 1, 2, 2, dtype=torch.uint8))
+    write_projector_files(tmp_path, torch.eye(2), ["one\ttwo\nthree", "ß"], torch.zeros(2, 1, 2, 2, dtype=torch.uint8))
     assert (tmp_path / "projector/classes.tsv").read_text(encoding="utf-8") == "one two three\nß\n"
 
 
@@ -320,7 +336,7 @@ def test_a_resumed_run_goes_on_showing(tmp_path: Path, monkeypatch: pytest.Monke
         with pytest.raises(Interrupted):
             train(compose(*overrides), tmp_path, overrides, Console(quiet=True))
     assert "_hparams_/session_end_info" not in events_of(tmp_path).summary_metadata
-    said = with_resumed_choices([f"resume={tmp_path / 'checkpoints/last.ckpt'}"])
+    said = with_resumed_overrides([f"resume={tmp_path / 'checkpoints/last.ckpt'}"])
     train(compose(*[each for each in said if not each.startswith("hydra.")]), tmp_path, said, Console(quiet=True))
     events = events_of(tmp_path)
     assert [each.step for each in events.Histograms("train/d_ap")] == [3, 6, 9]
@@ -361,12 +377,12 @@ def choices_of(*overrides: str) -> dict:
     from siamese_lab.config import schema
 
     config = compose(*overrides)
-    return comparable(schema.plain(config), build(**config.data).protocol)
+    return comparable_options(schema.to_plain(config), build(**config.data).protocol)
 
 
 def test_runs_are_compared_by_the_options_of_their_strategies_too() -> None:
-    told = choices_of("sampler=distance_weighted", "sampler.cutoff=1.3")
-    assert {name: value for name, value in told.items() if "." in name} == {
+    found = choices_of("sampler=distance_weighted", "sampler.cutoff=1.3")
+    assert {name: value for name, value in found.items() if "." in name} == {
         "sampler.nearest": 0.5,
         "sampler.cutoff": 1.3,
     }

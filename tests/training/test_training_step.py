@@ -12,7 +12,7 @@ from rich.console import Console
 
 from siamese_lab import distances, losses
 from siamese_lab.losses.triplet import TripletLoss
-from siamese_lab.training.build import build_data, build_module
+from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.run import train
 
 
@@ -32,7 +32,7 @@ def test_gradients_are_clipped_to_the_norm_that_is_asked_for(limit, precision, f
     step = (*plain, "optimizer.weight_decay=0", f"optimizer.fused={fused}", "schedule=constant", "trainer.max_steps=1")
     quick_run(tmp_path, *step, f"trainer.precision={precision}", f"trainer.gradient_clip_val={limit}")
     config = compose()
-    initial = dict(build_module(config, build_data(config)).named_parameters())
+    initial = dict(build_module(config, build_datamodule(config)).named_parameters())
     moved = [last_weights(tmp_path)[name] - each.detach() for name, each in initial.items()]
     assert math.sqrt(sum(float(each.double().square().sum()) for each in moved)) == pytest.approx(limit, rel=0.02)
     assert all(torch.isfinite(each).all() for each in moved)

@@ -175,16 +175,16 @@ def test_a_failure_of_the_machine_ends_that_tuning_only_and_is_made_good_later(
 ) -> None:
     from siamese_lab.training import run as trained
 
-    build_data, built = trained.build_data, []
+    build_datamodule, built = trained.build_datamodule, []
 
     def build_but_once(config):
         built.append(config)
         if len(built) == 2:
             raise OSError(28, "No space left on device")
-        return build_data(config)
+        return build_datamodule(config)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trained, "build_data", build_but_once)
+        patch.setattr(trained, "build_datamodule", build_but_once)
         ended = command(*TUNE, "sampler=random,hard", "tuning.trials=2")
     assert ended.status == 1
     assert "digits/random was not tuned: " in ended.err
