@@ -124,7 +124,7 @@ class SiameseModule(lightning.LightningModule):
             self.verification.update(self._directions(batch))
 
     def on_test_epoch_end(self) -> None:
-        """Compute and log the retrieval metrics of all test images and the verification metrics of the official pairs."""
+        """Compute and log retrieval metrics of all test images and verification metrics of the official pairs."""
         self._log_retrieval("test", self.test_retrieval)
         if self.verification is not None:
             self.log_dict({f"test/{name}": value for name, value in self.verification.compute().items()})

@@ -52,7 +52,7 @@ def test_of_the_shipped_losses_triplet_alone_takes_every_triplet():
 
 @pytest.mark.parametrize(("sampler", "loss"), sorted(NO_MEANING))
 def test_what_has_no_meaning_is_refused_before_training(sampler, loss, digits):
-    with pytest.raises(ValueError, match=rf"loss={loss} has no meaning with sampler={sampler}, .* do: .*triplet"):
+    with pytest.raises(ValueError, match=rf"loss={loss} .*sampler={sampler}.*: .*triplet"):
         build_module(compose(f"sampler={sampler}", f"loss={loss}"), digits[0])
 
 

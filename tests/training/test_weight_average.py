@@ -123,5 +123,5 @@ def test_a_run_without_average_can_be_resumed_with_one(tmp_path):
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, -0.5])
 def test_a_decay_that_is_no_share_is_refused(decay):
-    with pytest.raises(ValueError, match=rf"above 0 and below 1, or null for none, but is {decay}\."):
+    with pytest.raises(ValueError, match=rf"above 0 and below 1, or null.*is {decay}\."):
         WeightAverage(decay)

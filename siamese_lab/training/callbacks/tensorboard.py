@@ -58,7 +58,7 @@ def writes_events(trainer: Trainer) -> bool:
 
 
 def event_writer(trainer: Trainer) -> SummaryWriter | None:
-    """Return this process's TensorBoard writer, or None if the run writes no events or this process is not the first."""
+    """Return the TensorBoard writer, or None if the run writes no events or this is not the first process."""
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
             return logger.experiment
