@@ -239,7 +239,7 @@ MISTAKES = {
     "data.classes_per_batch=99": "P×K batches of 99 classes",
     "data.images_per_class=1": "at least 2 images per class",
     "loss.margin=0": "margin above 0",
-    "sampler=all loss=contrastive": "has no meaning with sampler=all",
+    "sampler=all loss=contrastive": "loss=contrastive .*sampler=all",
     "network.normalize=false": "network.normalize=true",
     "data=omniglot paths.data=nowhere": "no such folder",
     "data=image_folder": "data.root=FOLDER",

@@ -62,7 +62,7 @@ class SynchronizeBatchNorm(LayerSync):
 
 
 def replace_batch_norms(module: nn.Module, kinds: dict[type[BatchNorm], type[BatchNorm]]) -> nn.Module:
-    """Replace the batch norms inside a module in place. If the module is a batch norm itself, return its replacement."""
+    """Replace the batch norms inside a module in place, and return it; for a batch norm, return its replacement."""
     for name, child in module.named_children():
         module.add_module(name, replace_batch_norms(child, kinds))
     if not isinstance(module, BatchNorm) or type(module) not in kinds:

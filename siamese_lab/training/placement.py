@@ -66,7 +66,8 @@ def find_placement(config: DictConfig) -> Placement:
         if started != processes:
             raise UserError(
                 f"torchrun has started {started} processes, but trainer.devices={config.devices} and "
-                f"trainer.num_nodes={nodes} ask for {processes}. Set them to the number that torchrun starts, or start the run without torchrun."
+                f"trainer.num_nodes={nodes} ask for {processes}. Make the numbers equal, or "
+                "start without torchrun."
             )
         return (
             Placement.alone()

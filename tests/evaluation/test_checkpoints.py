@@ -114,7 +114,7 @@ def forget_the_weights(content: Any) -> None:
 
 
 WRONG = {
-    set_format: rf"choices are of format {checkpoints.CONFIG_FORMAT + 1}, but this version.*{checkpoints.CONFIG_FORMAT}",
+    set_format: rf"format {checkpoints.CONFIG_FORMAT + 1}.*{checkpoints.CONFIG_FORMAT}",
     widen: r"not of the network that its choices describe: embed.weight is 32×128 instead of 16×\d+\.",
     drop_layer: "not of the network that its choices describe: embed.weight is missing.",
     choose_another_network: r"that its choices describe: backbone\S+ is not in that network; .* and [0-9]+ more\. ",

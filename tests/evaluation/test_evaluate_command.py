@@ -196,7 +196,7 @@ MISTAKES = {
     "checkpoint=RUN distance=manhattan": "manhattan",
     "checkpoint=RUN index=approximate": "approximate",
     "checkpoint=RUN map=pca": "map must be tsne or umap, or null for none, but is 'pca'.",
-    "checkpoint=RUN accelerator=tpu": "accelerator=tpu is not on this machine, which has: ",
+    "checkpoint=RUN accelerator=tpu": "accelerator=tpu is not available on this machine, which has: ",
     "checkpoint=RUN precision=8": "precision must be auto or one of 32-true, bf16-mixed, 16-mixed, but is '8'.",
     "checkpoint=RUN folder=/dev/null/x": "The evaluation cannot be written to /dev/null/x",
 }

@@ -1,8 +1,9 @@
-"""What TensorBoard shows of a run, read back from its event files."""
+"""TensorBoard output of a run, read back from its event files."""
 
 import itertools
 import math
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from siamese_lab.batch import EveryTriplet
 from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.data import build
 from siamese_lab.data.tables.image_table import ImageTable
+from siamese_lab.errors import NonFiniteLossError
 from siamese_lab.losses.pairs import selected_distances
 from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.callbacks import Interrupted, hardest_triplets
@@ -40,6 +42,11 @@ PAIRS = 6 * 8 * 7
 
 def events_of(folder: Path) -> EventAccumulator:
     return EventAccumulator(str(folder), STORE_EVERYTHING_SIZE_GUIDANCE).Reload()
+
+
+def wait_for_next_second() -> None:
+    """Wait, because TensorBoard orders the event files of one folder by the second in their names."""
+    time.sleep(1 - time.time() % 1)
 
 
 def distance(z_CD: torch.Tensor, i: int, j: int) -> float:
@@ -143,7 +150,7 @@ def test_two_batches_give_the_hardest_of_both() -> None:
     assert torch.equal(both.d_ap_K - both.d_an_K, every.sort(descending=True).values[:SHOWN])
 
 
-def test_a_run_writes_histograms_pictures_and_choices_beside_its_curves(tmp_path: Path) -> None:
+def test_a_run_writes_histograms_pictures_and_choices_with_its_curves(tmp_path: Path) -> None:
     quick_run(tmp_path, *SHOWN_IN_BOARD, "sampler=hard", "seed=3", "loss.margin=0.3")
     events = events_of(tmp_path)
     for name in ("train/d_ap", "train/d_an"):
@@ -185,7 +192,7 @@ def test_a_run_writes_one_event_file(tmp_path: Path) -> None:
 
 
 def test_a_run_that_fails_closes_its_event_file(tmp_path: Path) -> None:
-    with pytest.raises(FloatingPointError):
+    with pytest.raises(NonFiniteLossError):
         quick_run(tmp_path, *SHOWN_IN_BOARD, "optimizer=sgd", "optimizer.lr=1e38", "trainer.max_steps=20")
     (file,) = tmp_path.rglob("*tfevents*")
     assert "train/loss" in EventAccumulator(str(file)).Reload().Tags()["scalars"]
@@ -211,7 +218,7 @@ def test_the_histogram_is_of_the_step_before_the_validation(tmp_path: Path, monk
 def test_the_picture_is_of_the_logged_steps_since_the_validation_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Six steps, of which 2, 4 and 6 are logged and 3 and 6 followed by a validation: of 2, then of 4 and 6."""
+    """Six steps: 2, 4 and 6 are logged; validations follow 3 and 6. The pictures are of 2, then of 4 and 6."""
     seen: list[float] = []
     drawn: list[list[float]] = []
     training_step = SiameseModule.training_step
@@ -336,6 +343,7 @@ def test_a_resumed_run_goes_on_showing(tmp_path: Path, monkeypatch: pytest.Monke
         with pytest.raises(Interrupted):
             train(compose(*overrides), tmp_path, overrides, Console(quiet=True))
     assert "_hparams_/session_end_info" not in events_of(tmp_path).summary_metadata
+    wait_for_next_second()
     said = with_resumed_overrides([f"resume={tmp_path / 'checkpoints/last.ckpt'}"])
     train(compose(*[each for each in said if not each.startswith("hydra.")]), tmp_path, said, Console(quiet=True))
     events = events_of(tmp_path)
@@ -346,12 +354,13 @@ def test_a_resumed_run_goes_on_showing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_was_written_after_the_checkpoint_is_not_shown_twice(tmp_path: Path) -> None:
-    """A run killed at step 9, whose checkpoint is of step 6; then one from the start, as after a failure."""
+    """A run is killed at step 9 with a checkpoint of step 6; then a run starts anew, as after a failure."""
     overrides = [*QUICK, *SHOWN_IN_BOARD]
     train(compose(*overrides), tmp_path, overrides, Console(quiet=True))
     longer = [*overrides, "trainer.max_steps=9", f"resume='{tmp_path / 'at_6.ckpt'}'"]
     (tmp_path / "checkpoints/last.ckpt").rename(tmp_path / "at_6.ckpt")
     for _ in range(2):
+        wait_for_next_second()
         train(compose(*longer), tmp_path, longer, Console(quiet=True))
     events = events_of(tmp_path)
     for shown in (
@@ -363,12 +372,13 @@ def test_what_was_written_after_the_checkpoint_is_not_shown_twice(tmp_path: Path
         assert steps == sorted(set(steps))
     assert [each.step for each in events.Histograms("train/d_ap")] == [3, 6, 9]
 
+    wait_for_next_second()
     train(compose(*overrides), tmp_path, overrides, Console(quiet=True))
     assert [each.step for each in events_of(tmp_path).Histograms("train/d_ap")] == [3, 6]
 
 
 def test_a_run_that_failed_does_not_say_that_it_ended_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(FloatingPointError):
+    with pytest.raises(NonFiniteLossError):
         quick_run(tmp_path, "logger=tensorboard", "optimizer=sgd", "optimizer.lr=1e38", "trainer.max_steps=20")
     assert "_hparams_/session_end_info" not in events_of(tmp_path).summary_metadata
 

@@ -119,12 +119,12 @@ def test_the_study_takes_the_winners(tunings: Path, command, tmp_path: Path) -> 
         assert run.test["recall@1"] > 0
 
     for further, message in {
-        "sampler=hard": "outputs/tune has no options that won for data=digits sampler=hard. "
+        "sampler=hard": "outputs/tune has no tuned options for data=digits sampler=hard. "
         "Tune it, or the rest of it: python -m siamese_lab.train -m experiment=tune name=tune data=digits "
         "sampler=hard.",
-        "optimizer.lr=0.1": "optimizer.lr is given on the command line, but was tuned as well.",
-        "loss=margin": "The options of tuned=outputs/tune were found with loss.name=triplet, but this run has margin.",
-        "tuned=nowhere": "nowhere has no options that won for data=digits sampler=random.",
+        "optimizer.lr=0.1": "optimizer.lr is set on the command line, but tuned=… sets it, too.",
+        "loss=margin": "The options of tuned=outputs/tune were found with loss.name=triplet, but this run has loss.name=margin.",
+        "tuned=nowhere": "nowhere has no tuned options for data=digits sampler=random.",
     }.items():
         ended = command(*STUDY, "sampler=random", "name=another", further)
         assert ended.status == 2

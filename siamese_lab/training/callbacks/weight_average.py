@@ -19,7 +19,7 @@ TRAINED_ON = "before_averaging"
 class WeightAverage(Callback):
     """Averages weights and batch-norm statistics after every step, and puts them into the network for validation.
 
-    In a checkpoint, `state_dict` holds the average, and `before_averaging` holds the weights that training continues with.
+    In a checkpoint, `state_dict` holds the average. `before_averaging` holds the weights that training continues with.
 
     Args:
         decay: weight of the previous average in each step, 0 < decay < 1.
