@@ -1,4 +1,4 @@
-"""Export a network for use without this package: `python -m siamese_lab.export checkpoint=PATH [format=onnx|torch] [OPTION=VALUE] …`."""
+"""Export a trained network: `python -m siamese_lab.export checkpoint=PATH [format=onnx|torch] [OPTION=VALUE] …`."""
 
 import json
 from dataclasses import asdict, dataclass

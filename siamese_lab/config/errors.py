@@ -136,8 +136,8 @@ def check_groups(arguments: Sequence[str]) -> None:
         if not isinstance(override.value(), (str, list, dict)):
             group = override.key_or_group
             raise UserError(
-                f"A group cannot be {override.get_value_string()}, as in {argument}. Set it to a name, or write ~{group} "
-                "to leave the group out."
+                f"A group cannot be {override.get_value_string()}, as in {argument}. Set it to a name, or write "
+                f"~{group} to leave the group out."
             )
 
 
@@ -150,7 +150,7 @@ def choices_of_groups(overrides: Iterable[str]) -> list[str]:
 def check_types(config: DictConfig, overrides: Sequence[str], command: str = "train") -> None:
     """Raise UserError if an option has another type than its shipped value, such as a word instead of a number.
 
-    Call it inside a Hydra job, because it composes the configuration again, without the options of the command line.
+    Call it inside a Hydra job: it composes the configuration again, without the options of the command line.
 
     Args:
         config: the configuration that was composed from the command line.

@@ -47,7 +47,8 @@ def folders() -> list[Path]:
         if spec is None or not spec.submodule_search_locations:
             named = f" of the package {entry.dist.name!r}" if entry.dist else ""
             raise UserError(
-                f"The configs {entry.name!r}{named} must be in the folder {entry.value!r} of a package, but this folder does not exist. "
+                f"The configs {entry.name!r}{named} must be in the folder {entry.value!r} of a package, "
+                "but this folder does not exist. "
                 f"For example, 'my_package.configs' names the folder my_package/configs/."
             )
         found |= dict.fromkeys(Path(place).absolute() for place in spec.submodule_search_locations)

@@ -93,7 +93,7 @@ class EvaluateConfig:
 
 
 def register_schema() -> None:
-    """Register the schemas `train_schema` and `evaluate_schema`, and the resolver `${cores_for:THREADS}`, for YAML files.
+    """Let YAML files refer to `train_schema`, `evaluate_schema` and the resolver `${cores_for:THREADS}`.
 
     Hydra then also finds the configs of installed packages.
     """

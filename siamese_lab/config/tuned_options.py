@@ -63,7 +63,7 @@ def find_tuned_options(folder: Path, data: str, sampler: str) -> Tuned:
         return tuned.read(folder / data / sampler)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
-            f"{folder} has no tuned options for data={data} sampler={sampler}. Tune the strategy, or finish its tuning: "
+            f"{folder} has no tuned options for data={data} sampler={sampler}. Tune it, or finish its tuning: "
             f"python -m siamese_lab.train -m experiment=tune name={folder.name} data={data} sampler={sampler}."
         ) from None
 

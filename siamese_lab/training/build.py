@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from siamese_lab import data, losses, networks, samplers
 from siamese_lab.config import targets
+from siamese_lab.config.schema import compose
 from siamese_lab.errors import UserError
 from siamese_lab.metrics import retrieval
 from siamese_lab.metrics.pairs import Pairs
@@ -29,6 +30,19 @@ def build_datamodule(config: DictConfig) -> data.DataModule:
         except UserError as error:
             raise UserError(f"The {use} images of data={config.data.name} cannot be evaluated: {error}") from None
     return datamodule
+
+
+def available_locally(*names: str) -> tuple[str, ...]:
+    """Return the names of the data sets that have a local copy, in the given order. Nothing is read or downloaded.
+
+    Copies are searched where `python -m siamese_lab.train data=NAME` searches: in the folder that the environment
+    variable SIAMESE_LAB_DATA names, and among earlier downloads.
+
+    Raises:
+        UserError: if the folder in SIAMESE_LAB_DATA does not exist.
+        HydraException: if a data set is unknown.
+    """
+    return tuple(name for name in names if not data.build(**compose(f"data={name}").data, seed=0).absent())
 
 
 def check_resumed(datamodule: data.DataModule, checkpoint: Path) -> None:

@@ -1,12 +1,12 @@
-"""What is at hand is found by looking where training would, and nothing is ever fetched."""
+"""`available_locally` finds the data sets that training would find, and downloads nothing."""
 
 from pathlib import Path
 
 import pytest
 
 from siamese_lab import data
-from siamese_lab.config.availability import available_locally
 from siamese_lab.data.io import sources
+from siamese_lab.training.build import available_locally
 
 ALL = ("omniglot", "lfw", "mnist", "fashion_mnist", "image_folder", "digits")
 FILES = {

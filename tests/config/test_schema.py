@@ -1,4 +1,4 @@
-"""Choices composed from Python are those of the command line."""
+"""A configuration composed from Python equals the configuration of the command line."""
 
 import pytest
 from hydra.errors import HydraException

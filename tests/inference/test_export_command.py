@@ -117,7 +117,7 @@ def test_what_is_wrong_is_said(call: Call, own_run: Path, monkeypatch: pytest.Mo
     wrong = {
         (): "Say checkpoint=…, a .ckpt file, or the folder of a run.",
         (run, "format=onxx"): "format must be one of onnx, torch, but is 'onxx'. Did you mean 'onnx'?",
-        (run, "out=net.pt2"): "format=onnx is written to a .onnx, but out is net.pt2.",
+        (run, "out=net.pt2"): "format=onnx, out must end in .onnx, but is net.pt2.",
         ("checkpoint=none",): "There is no checkpoint none.",
     }
     for arguments, message in wrong.items():

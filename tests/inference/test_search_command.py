@@ -48,7 +48,7 @@ def test_the_nearest_come_first_and_the_query_is_not_among_them(
     assert len(wanted) == 6
     assert [name for _, name in found(ended)] == [name for _, name in wanted]
     assert [d for d, _ in found(ended)] == pytest.approx([d for d, _ in wanted], abs=2e-3)
-    assert "Of 7 images. Picture: outputs/search/image_3.png" in ended.out
+    assert "Searched 7 images. Picture: outputs/search/image_3.png" in ended.out
     with Image.open(tmp_path / "outputs/search/image_3.png") as picture:
         assert len(np.unique(np.asarray(picture.convert("L")))) > 100
 
@@ -88,7 +88,7 @@ def test_what_lies_within_the_threshold_is_marked(call: Call, own_run: Path, pic
     assert "✓" not in call(search, *arguments).out
     threshold = sl.load(own_run).threshold.threshold
     marked = call(search, *arguments)
-    assert f"{threshold:.3f} the threshold of ✓" in marked.out
+    assert f"✓ marks distances up to {threshold:.3f}" in marked.out
     for line in marked.out.splitlines():
         if line[:3].strip().isdigit():
             assert ("✓" in line) == (float(line.split()[1]) <= threshold)
@@ -106,7 +106,7 @@ def test_what_is_wrong_is_said(call: Call, digits_run: Path, pictures: Path, tmp
         ("alone/one.png", run, "in=alone"): "alone holds no image but the query.",
         ("none.png", run, folder): "There is no image none.png.",
         (query, run, folder, "k=0"): "k must be at least 1, but is 0.",
-        (query, run, folder, "out=found.jpg"): "The picture is written to a .png, but out is found.jpg.",
+        (query, run, folder, "out=found.jpg"): "out must end in .png, but is found.jpg.",
         (query, run, folder, "out=there.png"): "There is a file there.png already.",
     }
     for arguments, message in wrong.items():

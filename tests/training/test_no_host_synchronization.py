@@ -1,6 +1,6 @@
 """A training step on a GPU never makes the host wait, shown without a GPU.
 
-Fake CUDA tensors (torch's FakeTensorMode) take the branches that a GPU takes and raise at every call whose result
+Fake CUDA tensors (torch's FakeTensorMode) take the branches that a GPU takes and raise at every call with a result that
 depends on data: `.item()`, `.tolist()`, `bool(tensor)`, boolean indexing, `nonzero`. Autograd's engine of a torch that
 was built with CUDA refuses fake CUDA tensors without a GPU, so the whole step, backward and optimizer included, also
 runs on `meta` tensors, which refuse the same calls and copies to the host as well.
@@ -54,7 +54,7 @@ class Event:
 
 
 class StepModule(SiameseModule):
-    """The module of a run, whose logger keeps what it gets."""
+    """Build the module of a run with a logger that keeps all metrics."""
 
     logged: dict[str, Any]
 

@@ -198,7 +198,10 @@ def test_a_failure_of_the_machine_ends_that_tuning_only_and_is_made_good_later(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (TUNE[1:], "This is many runs, so it takes -m: python -m siamese_lab.train -m experiment=tune."),
+        (
+            TUNE[1:],
+            "experiment=tune consists of many runs, so it takes -m: python -m siamese_lab.train -m experiment=tune.",
+        ),
         ((*TUNE, "tuning.trials=0"), "tuning.trials must be at least 1, but is 0."),
         ((*TUNE, "loss.margin=3", "sampler=hard"), "tuning.space.loss.triplet.margin must hold 3, but it is 0.05"),
         ((*TUNE, "sampler=hard", "seed=0,1"), "2 runs of this sweep would write into outputs/tune/digits/hard"),
