@@ -43,8 +43,8 @@ COMMAND = Command(
         "onnxruntime.InferenceSession('faces.onnx').run(None, {'images': images})",
         "torch.export.load('faces.pt2').module()(images)",
         "",
-        "The model card includes the newest evaluation (siamese_lab.evaluate) and the threshold (siamese_lab.verify) if",
-        "they exist, so run these commands first.",
+        "The model card includes the newest evaluation (siamese_lab.evaluate) and the threshold (siamese_lab.verify)",
+        "if they exist, so run these commands first.",
     ),
 )
 

@@ -1,4 +1,7 @@
-"""Find the images nearest to a query image: `python -m siamese_lab.search QUERY.jpg in=FOLDER checkpoint=PATH [OPTION=VALUE]`."""
+"""Find the images nearest to a query image.
+
+Usage: `python -m siamese_lab.search QUERY.jpg in=FOLDER checkpoint=PATH [OPTION=VALUE] …`.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

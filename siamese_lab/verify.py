@@ -1,4 +1,7 @@
-"""Decide whether two images show the same class: `python -m siamese_lab.verify A.jpg B.jpg checkpoint=PATH [OPTION=VALUE] …`."""
+"""Decide whether two images show the same class.
+
+Usage: `python -m siamese_lab.verify A.jpg B.jpg checkpoint=PATH [OPTION=VALUE] …`.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -22,16 +22,16 @@ NO_MEANING = {
 @pytest.fixture(scope="module")
 def digits():
     config = compose("data.augment=null")
-    images = build_datamodule(config)
-    batches = iter(images.train_dataloader())
-    return images, [next(batches) for _ in range(2)]
+    datamodule = build_datamodule(config)
+    batches = iter(datamodule.train_dataloader())
+    return datamodule, [next(batches) for _ in range(2)]
 
 
 @pytest.mark.parametrize(("sampler", "loss"), sorted(PAIRS - NO_MEANING))
 def test_a_step_gives_finite_gradients_everywhere(sampler, loss, digits):
-    images, batches = digits
+    datamodule, batches = digits
     is_shipped = sampler in SAMPLERS and loss in LOSSES
-    module = build_module(compose(f"sampler={sampler}", f"loss={loss}", "network.width=16"), images)
+    module = build_module(compose(f"sampler={sampler}", f"loss={loss}", "network.width=16"), datamodule)
     for images_BCHW, labels_B, _ in batches:
         z_BD = module.network(to_float(images_BCHW))
         selection = module.sampler.mine(z_BD.detach(), labels_B)

@@ -56,9 +56,9 @@ def distance(z_CD: torch.Tensor, i: int, j: int) -> float:
 def stepped(sampler: str, *overrides: str) -> StepOutput:
     """The output of the second of two steps, as callbacks get it."""
     config = compose(f"sampler={sampler}", "data.classes_per_batch=3", "data.images_per_class=4", *overrides)
-    images = build_datamodule(config)
-    module = build_module(config, images).train()
-    for batch in itertools.islice(images.batches, 2):
+    datamodule = build_datamodule(config)
+    module = build_module(config, datamodule).train()
+    for batch in itertools.islice(datamodule.batches, 2):
         with torch.no_grad():
             z_BD = module.network(batch.images_BCHW.float() / 255)
         selection = module.sampler.mine(module.network.direction(z_BD), batch.labels_B, batch.image_ids_B)
@@ -263,10 +263,10 @@ def test_the_projector_gets_the_validation_images_by_the_tested_weights(tmp_path
     z_ND = torch.from_numpy(np.loadtxt(tmp_path / embedding.tensor_path, delimiter="\t", dtype=np.float32))
     names = (tmp_path / embedding.metadata_path).read_text().splitlines()
 
-    images = build(**compose().data)
-    table = images.splits.validation
+    datamodule = build(**compose().data)
+    table = datamodule.splits.validation
     index_N = balanced_indices(table, 1000)
-    module = build_module(compose(), images)
+    module = build_module(compose(), datamodule)
     module.load_state_dict(torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["state_dict"])
     with torch.no_grad():
         wanted_ND = module.eval().network(table.images_NCHW[index_N].float() / 255)
