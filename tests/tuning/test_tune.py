@@ -123,7 +123,7 @@ def test_the_study_takes_the_winners(tunings: Path, command, tmp_path: Path) -> 
         "Tune it, or the rest of it: python -m siamese_lab.train -m experiment=tune name=tune data=digits "
         "sampler=hard.",
         "optimizer.lr=0.1": "optimizer.lr is set on the command line, but tuned=… sets it, too.",
-        "loss=margin": "The options of tuned=outputs/tune were found with loss.name=triplet, but this run has loss.name=margin.",
+        "loss=margin": "found with loss.name=triplet, but this run has loss.name=margin.",
         "tuned=nowhere": "nowhere has no tuned options for data=digits sampler=random.",
     }.items():
         ended = command(*STUDY, "sampler=random", "name=another", further)
