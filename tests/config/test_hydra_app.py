@@ -42,7 +42,7 @@ MISTAKES = {
     "loss.margin=-1": "The triplet loss needs a margin above 0, but it is -1",
     "loss.distance=cosine": "distance must be one of plain, squared, but is 'cosine'",
     "sampler.choice=hardest": "choice must be 'uniform' or 'nearest', but is 'hardest'",
-    "logger=null": "A group cannot be null, as in logger=null. Set it to a name, or write ~logger to leave the group out.",
+    "logger=null": "A group cannot be null, as in logger=null. Set it to a name, or write ~logger",
     "resume=nothing.ckpt": "There is no checkpoint nothing.ckpt to resume",
 }
 

@@ -35,14 +35,14 @@ class HParamsSummary(Callback):
             logger.log_hyperparams(values)  # they end up in the logger's hparams.yaml
         writer = event_writer(trainer)
         if writer is not None:
-            writer.file_writer.add_summary(hparams_pb(values, trial_id=self.name))
+            writer.file_writer.add_summary(hparams_pb(values, trial_id=self.name))  # type: ignore[attr-defined]
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write that training ended without an error."""
         writer = event_writer(trainer)
         if writer is not None:
             _, _, success = hparams({}, {})
-            writer.file_writer.add_summary(success)
+            writer.file_writer.add_summary(success)  # type: ignore[attr-defined]
 
 
 def comparable_options(config_values: Mapping[str, Any], protocol: str | None) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard import SummaryWriter
@@ -76,7 +76,7 @@ class PurgeLaterEvents(Callback):
         writer = event_writer(trainer)
         if writer is not None:
             restart = Event(session_log=SessionLog(status=SessionLog.START))
-            writer.file_writer.add_event(restart, trainer.global_step + 1)
+            writer.file_writer.add_event(restart, trainer.global_step + 1)  # type: ignore[attr-defined]
 
 
 class DistanceHistograms(Callback):
