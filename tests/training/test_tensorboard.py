@@ -193,7 +193,14 @@ def test_a_run_writes_one_event_file(tmp_path: Path) -> None:
 
 def test_a_run_that_fails_closes_its_event_file(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteLossError):
-        quick_run(tmp_path, *SHOWN_IN_BOARD, "optimizer=sgd", "optimizer.lr=1e38", "trainer.max_steps=20")
+        quick_run(
+            tmp_path,
+            *SHOWN_IN_BOARD,
+            "optimizer=sgd",
+            "optimizer.lr=1e38",
+            "trainer.max_steps=20",
+            "trainer.log_every_n_steps=1",
+        )
     (file,) = tmp_path.rglob("*tfevents*")
     assert "train/loss" in EventAccumulator(str(file)).Reload().Tags()["scalars"]
 
