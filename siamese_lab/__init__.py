@@ -1,8 +1,9 @@
-"""siamese_lab: what does the training-sample selection strategy do to a Siamese network?
+"""siamese_lab compares strategies that select training samples for a Siamese network.
 
-What a program needs of it: `data`, `networks`, `samplers` and `losses` build their parts by name, as in
-`siamese_lab.samplers.build("semi_hard", margin=0.2)`; `evaluation` and `metrics` measure; `load` gives a trained
-network that takes images of any kind. All of them are imported when first used, as PyTorch takes seconds to start.
+The interface for programs: `data`, `networks`, `samplers` and `losses` build parts by name, such as
+`siamese_lab.samplers.build("semi_hard", margin=0.2)`. `evaluation` and `metrics` measure. `load` returns a trained
+network that accepts images of any format. Each name is imported at its first use, because PyTorch takes seconds to
+start.
 """
 
 from importlib import import_module
@@ -39,7 +40,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for."""
+    """Import a package or a name at its first use."""
     if name in _PACKAGES:
         return import_module(f"siamese_lab.{name}")
     if name in _HOMES:

@@ -19,20 +19,20 @@ from siamese_lab.runs.display import print_plainly, short
 
 @dataclass
 class Options:
-    """Of the command."""
+    """Options of the command."""
 
     checkpoint: Annotated[Path, "a .ckpt file, or the folder of a run"]
-    images: Annotated[Path, "a folder of images of any format, size and mode, which may lie in folders of their own"]
-    out: Annotated[Path | None, "the .npz or .parquet to write; null is outputs/embeddings/FOLDER.npz"] = None
-    batch_size: Annotated[int, "images that are decoded and embedded at a time"] = BATCH
-    skip_unreadable: Annotated[bool, "leave out files that are no images instead of stopping at them"] = False
-    accelerator: Annotated[str, "cpu, cuda, mps, or auto for what there is"] = "auto"
-    force: Annotated[bool, "write over a file that exists"] = False
+    images: Annotated[Path, "a folder of images of any format, size and mode; subfolders are included"]
+    out: Annotated[Path | None, "the .npz or .parquet file to write; null writes outputs/embeddings/FOLDER.npz"] = None
+    batch_size: Annotated[int, "number of images to decode and embed at a time"] = BATCH
+    skip_unreadable: Annotated[bool, "skip files that are no images instead of stopping"] = False
+    accelerator: Annotated[str, "cpu, cuda, mps, or auto for the best available one"] = "auto"
+    force: Annotated[bool, "overwrite an existing file"] = False
 
 
 COMMAND = Command(
     "siamese_lab.embed",
-    "Embed every image in a folder with a trained network, and write the embeddings with the names of their files.",
+    "Embed every image of a folder with a trained network, and write the embeddings with their file names.",
     Options,
     examples=(
         "python -m siamese_lab.embed checkpoint=outputs/runs/… images=photographs",
@@ -44,15 +44,15 @@ COMMAND = Command(
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     COMMAND.run(job)
 
 
 def job(options: Options) -> None:
-    """Embed and write.
+    """Embed the images and write the embeddings.
 
     Raises:
-        UserError: for a checkpoint, images or a file to write that are not what they should be.
+        UserError: if the checkpoint, an image or the output file cannot be used.
     """
     console = Console()
     place = options.out or Path("outputs/embeddings") / f"{options.images.resolve().name}.npz"
@@ -71,13 +71,13 @@ def job(options: Options) -> None:
     print_plainly(
         console,
         f"{count:,} images, {dimensions} dimensions each, by {network!r}.",
-        *told_changes(embedded.changes),
+        *summarize_changes(embedded.changes),
         f"Embeddings: {short(place)}",
     )
 
 
-def told_changes(changes: Sequence[Sequence[str]]) -> list[str]:
-    """What was done to how many images, the most frequent first."""
+def summarize_changes(changes: Sequence[Sequence[str]]) -> list[str]:
+    """Return one line per kind of conversion with its number of images, most frequent first."""
     kinds = (re.sub(r"^\d+×\d+ to", "resized to", each) for of_one in changes for each in of_one)
     counted = Counter(kinds).most_common()
     return [f"Converted: {what}, {count:,} image{'s' * (count > 1)}" for what, count in counted]

@@ -27,35 +27,37 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 def main() -> None:
-    """The command."""
-    hydra_app.run(job, "evaluate", schema.EvaluationChoices, with_evaluated_data)
+    """Run the command."""
+    hydra_app.run(job, "evaluate", schema.EvaluateConfig, with_evaluated_data)
 
 
 def job(config: DictConfig) -> None:
-    """One evaluation, as Hydra starts it.
+    """Evaluate the checkpoint that the configuration names.
 
     Raises:
-        UserError: for a checkpoint or choices that cannot be evaluated, before any image is embedded.
+        UserError: if the checkpoint or the options cannot be used; raised before any image is embedded.
     """
     started = time.perf_counter()
     console = Console()
     if OmegaConf.is_missing(config, "checkpoint") or not config.checkpoint:
-        raise UserError("Say what to evaluate: checkpoint=PATH, of a .ckpt file or of the folder of a run.")
+        raise UserError(
+            "There is no checkpoint to evaluate. Set checkpoint=PATH to a .ckpt file or to the folder of a run."
+        )
     projection.check_method(config.map)
     check_folder(config.folder)
     fabric = build_fabric(config.accelerator, config.precision)
     trained = load(Path(config.checkpoint))
-    options = schema.plain(config)["data"]
-    images = data.build(**options, seed=trained.choices["seed"])
-    check_fit(trained, images)
-    images.check_unseen(trained.choices["data"])
-    seen = count_seen(trained, options, images)
-    print_plainly(console, *subject(trained, options, images, seen))
+    options = schema.to_plain(config)["data"]
+    datamodule = data.build(**options, seed=trained.choices["seed"])
+    check_fit(trained, datamodule)
+    datamodule.check_unseen(trained.choices["data"])
+    seen = count_seen(trained, options, datamodule)
+    print_plainly(console, *describe_evaluation(trained, options, datamodule, seen))
 
     with new_folder(config, trained.checkpoint) as folder:
         evaluation = evaluate(
             trained.network,
-            images,
+            datamodule,
             distance=config.distance,
             k=tuple(config.k),
             index=config.index,
@@ -66,7 +68,7 @@ def job(config: DictConfig) -> None:
             console=console,
         )
         evaluation.seconds["total"] = time.perf_counter() - started
-        record.write_evaluation(evaluation, origin(config, trained, images, seen, fabric), folder)
+        record.write_evaluation(evaluation, origin_of_results(config, trained, datamodule, seen, fabric), folder)
     print_figures(console, evaluation)
     drawn = plots.write_plots(evaluation, folder, map_by=config.map, seed=config.seed, console=console)
     print_plainly(
@@ -77,10 +79,10 @@ def job(config: DictConfig) -> None:
 
 
 def build_fabric(accelerator: str, precision: str) -> Fabric:
-    """The device and precision.
+    """Build the Fabric with the requested device and precision.
 
     Raises:
-        UserError: for an accelerator that is not there, or a precision that is not known.
+        UserError: if the accelerator is not available or the precision is unknown.
     """
     check_accelerator(accelerator, "accelerator")
     if precision not in (*PRECISIONS, "auto"):
@@ -90,31 +92,31 @@ def build_fabric(accelerator: str, precision: str) -> Fabric:
 
 
 def check_folder(folder: str | None) -> None:
-    """Raise UserError if another evaluation lies there, so that none is overwritten."""
+    """Raise UserError if the folder already holds an evaluation, so that none is overwritten."""
     if folder is not None and (Path(folder) / record.FILE_NAME).exists():
         raise UserError(
-            f"There is an evaluation in {folder} already. Name another folder, or leave folder=null for a new one."
+            f"There is an evaluation in {folder} already. Set folder to another one, or folder=null for a new one."
         )
 
 
 @contextmanager
 def new_folder(config: DictConfig, checkpoint: Path) -> Iterator[Path]:
-    """The folder to write into: the one asked for, or a new one beside the run, or else under outputs.
+    """Create the output folder: the one that `folder` names, or a new one in the run's folder or in outputs.
 
-    Where the block fails before it has written anything, the folder is taken away again.
+    If the block fails before it has written anything, the folder is removed.
 
     Raises:
-        UserError: if it cannot be made.
+        UserError: if the folder cannot be created.
     """
-    beside = checkpoints.run_of(checkpoint) or Path(config.paths.outputs)
+    parent = checkpoints.run_of(checkpoint) or Path(config.paths.outputs)
     stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.data.name}"
-    new = (beside / FOLDER / (f"{stem}-{number}" if number else stem) for number in count())
+    new = (parent / FOLDER / (f"{stem}-{number}" if number else stem) for number in count())
     folder = next(each for each in new if not each.exists()) if config.folder is None else Path(config.folder)
     try:
         folder.mkdir(parents=True, exist_ok=config.folder is not None)
     except OSError as error:
         raise UserError(
-            f"The evaluation cannot be written to {folder} ({error.strerror}). Name another folder: folder=PATH."
+            f"The evaluation cannot be written to {folder} ({error.strerror}). Set folder to another one."
         ) from error
     try:
         yield folder
@@ -124,11 +126,13 @@ def new_folder(config: DictConfig, checkpoint: Path) -> Iterator[Path]:
         raise
 
 
-def subject(trained: Trained, options: Mapping[str, Any], images: data.DataModule, seen: int) -> list[str]:
-    """What is evaluated on what, in two lines."""
-    test = images.splits.test
+def describe_evaluation(
+    trained: Trained, options: Mapping[str, Any], datamodule: data.DataModule, seen: int
+) -> list[str]:
+    """Describe the network and the data of an evaluation in two lines."""
+    test = datamodule.splits.test
     then = trained.choices
-    known = f", {seen:,} of which it was trained on" if seen else ""
+    known = f", including {seen:,} that the network was trained on" if seen else ""
     return [
         f"network  {then['network']['name']} of step {trained.step:,}, trained on {then['data']['name']} with "
         f"{then['sampler']['name']} and {then['loss']['name']}, seed {then['seed']}",
@@ -136,9 +140,11 @@ def subject(trained: Trained, options: Mapping[str, Any], images: data.DataModul
     ]
 
 
-def origin(config: DictConfig, trained: Trained, images: data.DataModule, seen: int, fabric: Fabric) -> dict[str, Any]:
-    """Where the figures come from, for evaluation.json."""
-    test = images.splits.test
+def origin_of_results(
+    config: DictConfig, trained: Trained, datamodule: data.DataModule, seen: int, fabric: Fabric
+) -> dict[str, Any]:
+    """Return the provenance of the results, for evaluation.json."""
+    test = datamodule.splits.test
     return {
         "network": {
             "checkpoint": str(trained.checkpoint.absolute()),
@@ -151,9 +157,9 @@ def origin(config: DictConfig, trained: Trained, images: data.DataModule, seen: 
             "images": len(test),
             "classes": len(test.class_names),
             "classes_trained_on": seen,
-            "files": images.provenance(),
+            "files": datamodule.provenance(),
         },
-        "choices": schema.plain(config),
+        "choices": schema.to_plain(config),
         "versions": environment.versions(),
         "commit": environment.commit(),
         "hardware": environment.hardware(fabric.device, str(fabric.strategy.precision.precision)),

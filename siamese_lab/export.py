@@ -1,4 +1,4 @@
-"""A network for use elsewhere: `python -m siamese_lab.export checkpoint=PATH [format=onnx|torch] [OPTION=VALUE] …`."""
+"""Export a trained network: `python -m siamese_lab.export checkpoint=PATH [format=onnx|torch] [OPTION=VALUE] …`."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -21,18 +21,20 @@ from siamese_lab.runs.display import print_plainly, short
 
 @dataclass
 class Options:
-    """Of the command."""
+    """Options of the command."""
 
     checkpoint: Annotated[Path, "a .ckpt file, or the folder of a run"]
-    format: Annotated[Format, "onnx, or torch for a program of torch.export"] = "onnx"
-    out: Annotated[Path | None, "the .onnx or .pt2 to write; null is a name in exported/ beside the run"] = None
-    force: Annotated[bool, "write over files that exist"] = False
+    format: Annotated[Format, "onnx, or torch for a torch.export program"] = "onnx"
+    out: Annotated[Path | None, "the .onnx or .pt2 file to write; null writes into exported/ in the run's folder"] = (
+        None
+    )
+    force: Annotated[bool, "overwrite existing files"] = False
 
 
 COMMAND = Command(
     "siamese_lab.export",
-    "Write a trained network so that it runs without this package, and a model card beside it. Before the file is\n"
-    "kept, what it computes is compared with the original on random images, to 1e-4. The size of a batch is free.",
+    "Export a trained network so that it runs without this package, and write a model card next to it. The exported\n"
+    "network must agree with the original on random images to 1e-4. It accepts batches of any size.",
     Options,
     examples=(
         "python -m siamese_lab.export checkpoint=outputs/runs/…",
@@ -41,30 +43,30 @@ COMMAND = Command(
         "onnxruntime.InferenceSession('faces.onnx').run(None, {'images': images})",
         "torch.export.load('faces.pt2').module()(images)",
         "",
-        "The card tells the newest evaluation (siamese_lab.evaluate) and the threshold (siamese_lab.verify), where",
-        "there are some: make them first.",
+        "The model card includes the newest evaluation (siamese_lab.evaluate) and the threshold (siamese_lab.verify)",
+        "if they exist, so run these commands first.",
     ),
 )
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     COMMAND.run(job)
 
 
 def job(options: Options) -> None:
-    """Export, compare, and write the card.
+    """Export the network, compare it with the original, and write the model card.
 
     Raises:
-        UserError: for a checkpoint or a file to write that is not what it should be, for packages that are missing,
-            and where the exported network computes something else.
+        UserError: if the checkpoint or the output file cannot be used, packages are missing, or the exported network
+            differs from the original.
     """
     console = Console()
     check_able(options.format)
     network = load(options.checkpoint)
     place = options.out or default_place(network, options.format)
     if place.suffix != SUFFIXES[options.format]:
-        raise UserError(f"format={options.format} is written to a {SUFFIXES[options.format]}, but out is {place}.")
+        raise UserError(f"With format={options.format}, out must end in {SUFFIXES[options.format]}, but is {place}.")
     card = place.with_name(f"{place.name}.md")
     for each in (place, card):
         check_new(each, options.force)
@@ -84,7 +86,7 @@ def job(options: Options) -> None:
 
 
 def default_place(network: TrainedNetwork, kind: Format) -> Path:
-    """Beside the run, or under outputs where the checkpoint lies in none."""
+    """Return the default output path: in the run's folder, or in outputs if the checkpoint is in no run."""
     choices = network.trained.choices
     name = "_".join(choices[part]["name"] for part in ("data", "sampler", "network"))
     run = checkpoints.run_of(network.trained.checkpoint)

@@ -1,6 +1,7 @@
-"""What the runs of a folder come to: `python -m siamese_lab.report FOLDER`.
+"""Report the results of all runs in a folder: `python -m siamese_lab.report FOLDER`.
 
-A study gives tables, figures and a page with the answer; the folds of a protocol give one line of a table.
+For a study it writes tables, figures and a page with the answer. For a cross-validation it joins the folds into one
+table row.
 """
 
 import argparse
@@ -9,7 +10,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from siamese_lab.config.errors import user_errors_as_messages, wants_tracebacks
 from siamese_lab.errors import ResourceError, UserError
@@ -26,13 +26,13 @@ from siamese_lab.study.time_to_recall import LEVELS
 
 FILE_NAME = "folds.json"
 DESCRIPTION = """\
-Say what the runs of a folder come to. Reads every results.json below it, and nothing else.
+Report the results of all runs in a folder. The command reads every results.json below the folder, and no other file.
 
-Of a study (strategies on data sets, each with several seeds) it writes into the same folder
+For a study (strategies on data sets, with several seeds each) it writes into the same folder:
   report.html   the answer, the tables, the figures and the protocol on one page
-  tables/       means with 95% intervals, differences from random sampling, ranks, times, as CSV, Markdown and LaTeX
-  figures/      recall1_comparison and the course of training, as PNG and SVG
-It joins the folds of a protocol, such as the ten of LFW's View 2, into folds.json.
+  tables/       means with 95% intervals, differences from random sampling, ranks, times; as CSV, Markdown and LaTeX
+  figures/      recall1_comparison and training curves; as PNG and SVG
+For a cross-validation, such as the ten folds of LFW's View 2, it writes folds.json.
 """
 EXAMPLES = """\
 examples:
@@ -42,49 +42,49 @@ examples:
 
 
 def main() -> None:
-    """The command: exit status 2 where there is nothing to report."""
+    """Run the command. The exit status is 2 if there is nothing to report."""
     arguments = parser().parse_args()
     with user_errors_as_messages(tracebacks=wants_tracebacks()):
         report(arguments.folder, Console(), arguments.levels, arguments.commit)
 
 
 def parser() -> argparse.ArgumentParser:
-    """Of the command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m siamese_lab.report",
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="such as outputs/study")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the runs, such as outputs/study")
     parser.add_argument(
         "--levels",
         type=float,
         nargs="+",
         default=LEVELS,
         metavar="SHARE",
-        help="validation Recall@1, each in 0…1, that strategies are timed on reaching "
+        help="validation Recall@1 in 0…1; the report shows the time until each level is reached "
         f"(default: {' '.join(map(str, LEVELS))})",
     )
-    parser.add_argument("--commit", metavar="HASH", help="count only runs of the code whose commit begins like this")
+    parser.add_argument("--commit", metavar="HASH", help="use only runs of the commit that starts with HASH")
     return parser
 
 
 def report(folder: Path, console: Console, levels: Sequence[float] = LEVELS, commit: str | None = None) -> None:
-    """Say what the runs below a folder come to, and write it there.
+    """Report the results of all runs below a folder, and write the report into this folder.
 
     Args:
-        folder: of a study, or of the folds of a protocol, or of both.
-        console: where the headline is shown.
-        levels: of validation Recall@1, whose reaching is timed.
-        commit: as `siamese_lab.study.runs.read_study`.
+        folder: folder of a study, of the folds of a cross-validation, or of both.
+        console: the console that shows the headline.
+        levels: levels of validation Recall@1; the report shows the time until each level is reached.
+        commit: first characters of a commit; other runs are ignored.
 
     Raises:
-        UserError: where there is nothing to report, for a level outside of 0…1, or a folder that cannot be written to.
+        UserError: if there is nothing to report, a level is outside of 0…1, or the folder cannot be written to.
     """
     wrong = [level for level in levels if not 0 < level <= 1]
     if wrong:
-        raise UserError(f"--levels are shares in 0…1, such as 0.9, but {wrong[0]:g} was given.")
+        raise UserError(f"--levels must be above 0 and at most 1, such as 0.9, but {wrong[0]:g} was given.")
     study = runs.read_study(folder, commit)
     if not study.finished and not study.folds:
         raise UserError(nothing_in(folder, study))
@@ -100,17 +100,19 @@ def report(folder: Path, console: Console, levels: Sequence[float] = LEVELS, com
 
 
 def nothing_in(folder: Path, study: Study) -> str:
-    """Why there is nothing to report, and what to do."""
+    """Return a message that says why there is nothing to report, and what to do."""
     if study.runs:
         last = study.runs[-1].results
         return (
-            f"{folder} holds {len(study.runs)} runs, none of which has finished (the last one: "
-            f"{last.error or last.status}). Start the same command again to go on with them."
+            f"{folder} holds {len(study.runs)} runs, but no finished one (the last one: "
+            f"{last.error or last.status}). Start the same command again to continue them."
         )
     if study.excluded:
         first = study.excluded[0]
-        return f"{folder} holds no run that can be counted. {first.folder}: {first.reason}"
-    return f"{folder} holds no results.json of a run. Make some: python -m siamese_lab.train -m experiment=study."
+        return f"{folder} holds no run that can be used. {first.folder}: {first.reason}"
+    return (
+        f"{folder} holds no results.json of a run. Start runs first: python -m siamese_lab.train -m experiment=study."
+    )
 
 
 def report_study(study: Study, folder: Path, console: Console, levels: Sequence[float]) -> None:
@@ -126,7 +128,7 @@ def report_study(study: Study, folder: Path, console: Console, levels: Sequence[
 
 
 def print_headline(console: Console, analysis: Analysis, tables: Tables) -> None:
-    """The table of Recall@1, a column for each strategy, the answer, and what to be wary of."""
+    """Print the Recall@1 table with one column per strategy, the answer, and its limitations."""
     for headline in tables.headline[:1]:
         turned = headline.shown.set_index("strategy").T
         shown = Table(title=headline.title, title_justify="left")
@@ -145,19 +147,19 @@ def print_headline(console: Console, analysis: Analysis, tables: Tables) -> None
 
 
 def report_folds(folder: Path, console: Console) -> None:
-    """Join the folds below a folder, print a table for each data set and write them."""
+    """Join the folds below a folder, print a table for each data set, and write them to folds.json."""
     joined = folds.read_folds(folder)
     for data in dict.fromkeys(each.data for each in joined):
         print_folds(console, [each for each in joined if each.data == data])
-    written = write_json(folder / FILE_NAME, [plain(each) for each in joined])
+    written = write_json(folder / FILE_NAME, [joined_as_json(each) for each in joined])
     print_plainly(console, f"Written: {written}")
 
 
 def print_folds(console: Console, joined: Sequence[JoinedFolds]) -> None:
-    """Print a row for each set of choices on one data set, with what is missing below."""
+    """Print one row per configuration on one data set, followed by the missing folds."""
     names = folds.differing(joined)
     figures = list(dict.fromkeys(figure for each in joined for figure in each.estimates)) or ["accuracy"]
-    title = f"{joined[0].data}: mean ± standard error of {joined[0].folds} folds, in per cent"
+    title = f"{joined[0].data}: mean ± standard error of {joined[0].folds} folds, in percent"
     table = Table(title=title, title_justify="left")
     for column in (*names, "folds"):
         table.add_column(column)
@@ -165,8 +167,8 @@ def print_folds(console: Console, joined: Sequence[JoinedFolds]) -> None:
         table.add_column(figure, justify="right")
     for each in joined:
         estimates = (each.estimates.get(figure) for figure in figures)
-        told = [f"{100 * one.mean:.2f} ± {100 * one.standard_error:.2f}" if one else "–" for one in estimates]
-        table.add_row(*(str(each.choices.get(name)) for name in names), str(len(each.figures_of_fold)), *told)
+        shown = [f"{100 * one.mean:.2f} ± {100 * one.standard_error:.2f}" if one else "–" for one in estimates]
+        table.add_row(*(str(each.choices.get(name)) for name in names), str(len(each.figures_of_fold)), *shown)
     console.print(table)
     for each in joined:
         label = ", ".join(f"{name}={each.choices.get(name)}" for name in names)
@@ -174,8 +176,8 @@ def print_folds(console: Console, joined: Sequence[JoinedFolds]) -> None:
             print_plainly(console, f"{label}: fold {fold} is missing ({reason}).")
 
 
-def plain(joined: JoinedFolds) -> dict[str, object]:
-    """Return the joined runs as JSON holds them."""
+def joined_as_json(joined: JoinedFolds) -> dict[str, object]:
+    """Return the joined folds as a dictionary for JSON."""
     return joined._asdict() | {"estimates": {name: each._asdict() for name, each in joined.estimates.items()}}
 
 

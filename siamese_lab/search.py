@@ -1,4 +1,7 @@
-"""Find the images nearest to one: `python -m siamese_lab.search QUERY.jpg in=FOLDER checkpoint=PATH [OPTION=VALUE]`."""
+"""Find the images nearest to a query image.
+
+Usage: `python -m siamese_lab.search QUERY.jpg in=FOLDER checkpoint=PATH [OPTION=VALUE] …`.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,22 +23,22 @@ DPI = 150
 
 @dataclass
 class Options:
-    """Of the command."""
+    """Options of the command."""
 
-    query: Annotated[Path, "an image"]
-    folder: Annotated[Path, "a folder of images, or a file of embeddings that siamese_lab.embed wrote", "in"]
+    query: Annotated[Path, "the query image"]
+    folder: Annotated[Path, "a folder of images, or a file of embeddings from siamese_lab.embed", "in"]
     checkpoint: Annotated[Path, "a .ckpt file, or the folder of a run"]
-    k: Annotated[int, "how many to find"] = 10
-    out: Annotated[Path | None, "the picture to write; null is outputs/search/QUERY.png"] = None
-    skip_unreadable: Annotated[bool, "leave out files that are no images instead of stopping at them"] = False
-    accelerator: Annotated[str, "cpu, cuda, mps, or auto for what there is"] = "auto"
-    force: Annotated[bool, "write over a picture that exists"] = False
+    k: Annotated[int, "number of images to find"] = 10
+    out: Annotated[Path | None, "the picture to write; null writes outputs/search/QUERY.png"] = None
+    skip_unreadable: Annotated[bool, "skip files that are no images instead of stopping"] = False
+    accelerator: Annotated[str, "cpu, cuda, mps, or auto for the best available one"] = "auto"
+    force: Annotated[bool, "overwrite an existing picture"] = False
 
 
 COMMAND = Command(
     "siamese_lab.search",
-    "Find the images of a folder that are nearest to one, as a list and as a picture. They are marked by whether they\n"
-    "lie within the threshold of the network, where one has been chosen (siamese_lab.verify chooses it).",
+    "Find the images of a folder that are nearest to a query image. Prints a list and draws a picture. If the network\n"
+    "has a threshold (siamese_lab.verify chooses it), each image is marked as within it (✓) or not (✗).",
     Options,
     words=("QUERY.jpg",),
     examples=(
@@ -46,20 +49,20 @@ COMMAND = Command(
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     COMMAND.run(job)
 
 
 def job(options: Options) -> None:
-    """Search, print and draw.
+    """Search, print the list and draw the picture.
 
     Raises:
-        UserError: for a checkpoint, images or a file to write that are not what they should be.
+        UserError: if the checkpoint, an image or the output file cannot be used.
     """
     console = Console()
     place = options.out or Path("outputs/search") / f"{options.query.stem}.png"
     if place.suffix != ".png":
-        raise UserError(f"The picture is written to a .png, but out is {place}.")
+        raise UserError(f"out must end in .png, but is {place}.")
     check_new(place, options.force)
     network = load(options.checkpoint, accelerator=options.accelerator)
     gallery = gallery_of(network, options.folder, skip_unreadable=options.skip_unreadable, console=console)
@@ -71,8 +74,8 @@ def job(options: Options) -> None:
         print_plainly(console, f"{rank:>3}  {hit.distance:.3f}{accepted}  {hit.name}")
     with new_file(place) as draft:
         draw_search_results(options.query, hits, threshold).savefig(draft, dpi=DPI, facecolor="white")
-    known = "" if stored is None else f", {stored.threshold:.3f} the threshold of ✓"
-    print_plainly(console, f"Of {len(gallery.names):,} images{known}. Picture: {short(place)}")
+    known = "" if stored is None else f" ✓ marks distances up to {stored.threshold:.3f}."
+    print_plainly(console, f"Searched {len(gallery.names):,} images.{known} Picture: {short(place)}")
 
 
 if __name__ == "__main__":

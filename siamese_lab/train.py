@@ -14,38 +14,37 @@ from rich.console import Console
 
 from siamese_lab import sweep, tuning
 from siamese_lab.config import hydra_app
-from siamese_lab.config.tuned_options import with_winner
+from siamese_lab.config.tuned_options import with_tuned_options
 from siamese_lab.errors import UserError
 from siamese_lab.runs import display
-from siamese_lab.training import record
 from siamese_lab.training.callbacks import Interrupted
-from siamese_lab.training.placement import Placement, place
-from siamese_lab.training.run import train
+from siamese_lab.training.placement import Placement, find_placement
+from siamese_lab.training.run import record_failure, train
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     hydra_app.run(job)
 
 
 def job(config: DictConfig) -> None:
-    """One run, as Hydra starts it."""
+    """Run the job that Hydra starts: one training, one run of a study, or the tuning of one strategy."""
     hydra = HydraConfig.get()
     console = Console()
     folder = Path(hydra.runtime.output_dir)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    config = with_winner(config, hydra)
+    config = with_tuned_options(config, hydra)
     if config.tuning is not None:
         check_multirun(hydra.mode, "tune")
-        tuning_of_a_strategy(config, folder, hydra.overrides.task, console)
+        tune_strategy(config, folder, hydra.overrides.task, console)
         return
     if config.name is not None:
         check_multirun(hydra.mode, "study")
-        run_of_a_study(config, folder, hydra.overrides.task)
+        run_job_of_study(config, folder, hydra.overrides.task)
         return
-    if place(config.trainer).is_launched:
-        console = console_of_launched(place(config.trainer), hydra)
+    if find_placement(config.trainer).is_launched:
+        console = console_of_launched(find_placement(config.trainer), hydra)
     try:
         results = train(config, folder, hydra.overrides.task, console)
     except Interrupted as interrupted:
@@ -53,8 +52,8 @@ def job(config: DictConfig) -> None:
         raise SystemExit(128 + interrupted.number) from None
     except UserError:
         raise
-    except Exception as bug:  # also in what comes before training
-        record.failure(config, folder, bug)
+    except Exception as bug:  # also before training starts, when nothing is recorded yet
+        record_failure(config, folder, bug)
         raise
     display.print_outcome(console, results, folder)
 
@@ -63,30 +62,30 @@ def console_of_launched(placement: Placement, hydra: HydraConf) -> Console:
     """Return the console of a process that torchrun or srun has started; only the first process prints.
 
     Raises:
-        UserError: for a sweep, and without a folder that all processes know.
+        UserError: for a sweep, or if the processes have no common folder.
     """
     if hydra.mode == RunMode.MULTIRUN:
-        raise UserError("A sweep starts its processes itself. Start it without torchrun and srun.")
+        raise UserError("A sweep (-m) starts its processes itself. Start it without torchrun and srun.")
     if not any(override.startswith("hydra.run.dir=") for override in hydra.overrides.hydra):
         raise UserError(
-            f"torchrun or srun has started {placement.processes} processes, which need one folder: "
-            "name it by hydra.run.dir=FOLDER."
+            f"torchrun or srun has started {placement.processes} processes, which need one common "
+            "folder. Set hydra.run.dir=FOLDER."
         )
     if placement.rank:
         warnings.simplefilter("ignore")
     return Console(quiet=placement.rank > 0)
 
 
-def run_of_a_study(config: DictConfig, folder: Path, overrides: Sequence[str]) -> None:
-    """What is left of one run among many, in silence."""
+def run_job_of_study(config: DictConfig, folder: Path, overrides: Sequence[str]) -> None:
+    """Run or resume one job of a study, without console output."""
     try:
         sweep.run(train, config, folder, overrides)
     except Interrupted as interrupted:
         raise SystemExit(128 + interrupted.number) from None
 
 
-def tuning_of_a_strategy(config: DictConfig, folder: Path, overrides: Sequence[str], console: Console) -> None:
-    """The trials of one strategy on one data set, with a line for each."""
+def tune_strategy(config: DictConfig, folder: Path, overrides: Sequence[str], console: Console) -> None:
+    """Run the trials of one strategy on one data set, and print a line for each."""
     try:
         tuning.run(partial(train, with_test=False), config, folder, overrides, console)
     except Interrupted as interrupted:
@@ -94,10 +93,10 @@ def tuning_of_a_strategy(config: DictConfig, folder: Path, overrides: Sequence[s
 
 
 def check_multirun(mode: RunMode | None, experiment: str) -> None:
-    """Raise UserError for many runs that are asked for as if they were one."""
+    """Raise UserError if an experiment of many runs was started without -m."""
     if mode != RunMode.MULTIRUN:
         command = f"python -m siamese_lab.train -m experiment={experiment}"
-        raise UserError(f"This is many runs, so it takes -m: {command}.")
+        raise UserError(f"experiment={experiment} consists of many runs, so it takes -m: {command}.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Are two images of one class? `python -m siamese_lab.verify A.jpg B.jpg checkpoint=PATH [OPTION=VALUE] …`."""
+"""Decide whether two images show the same class.
+
+Usage: `python -m siamese_lab.verify A.jpg B.jpg checkpoint=PATH [OPTION=VALUE] …`.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,44 +17,44 @@ from siamese_lab.runs.display import print_plainly
 
 @dataclass
 class Options:
-    """Of the command."""
+    """Options of the command."""
 
     left: Annotated[Path, "an image"]
-    right: Annotated[Path, "another"]
+    right: Annotated[Path, "another image"]
     checkpoint: Annotated[Path, "a .ckpt file, or the folder of a run"]
-    threshold: Annotated[float | None, "the greatest distance that is accepted; null is that of threshold.json"] = None
-    accelerator: Annotated[str, "cpu, cuda, mps, or auto for what there is"] = "auto"
+    threshold: Annotated[float | None, "the largest accepted distance; null uses threshold.json"] = None
+    accelerator: Annotated[str, "cpu, cuda, mps, or auto for the best available one"] = "auto"
 
 
 COMMAND = Command(
     "siamese_lab.verify",
-    "Say whether two images show one class (one person, one character, …): their distance, the decision, and the\n"
-    "threshold it was made by with the error rates that this has on other images.",
+    "Decide whether two images show the same class (the same person, the same character, …). Prints their distance,\n"
+    "the decision, and the threshold with its error rates on other images.",
     Options,
     words=("A.jpg", "B.jpg"),
     examples=(
         "python -m siamese_lab.verify A.jpg B.jpg checkpoint=outputs/runs/…",
         "python -m siamese_lab.verify A.jpg B.jpg checkpoint=outputs/runs/… threshold=0.9",
         "",
-        "The threshold is chosen once for a network, on pairs of validation images, and kept beside the run in",
-        "threshold.json. The data of the training is looked for where it was then, or in SIAMESE_LAB_DATA.",
+        "The threshold is chosen once per network, on pairs of validation images, and stored in the run's folder as",
+        "threshold.json. The training data must be where it was during training, or in SIAMESE_LAB_DATA.",
     ),
 )
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     COMMAND.run(job)
 
 
 def job(options: Options) -> None:
-    """Compare and decide.
+    """Compare two images and print the decision.
 
     Raises:
-        UserError: for a checkpoint or images that are not what they should be, and where no threshold can be chosen.
+        UserError: if the checkpoint or an image cannot be used, or no threshold can be chosen.
     """
     if options.threshold is not None and not 0 <= options.threshold <= 2:
-        raise UserError(f"threshold is a distance, 0…2, but is {options.threshold}.")
+        raise UserError(f"threshold must be a distance in 0…2, but is {options.threshold}.")
     network = load(options.checkpoint, accelerator=options.accelerator)
     distance = float(network.distance(options.left, options.right))
     given = options.threshold

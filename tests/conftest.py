@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 
 from siamese_lab.config import hydra_app
-from siamese_lab.config.schema import EvaluationChoices, compose
+from siamese_lab.config.schema import EvaluateConfig, compose
 from siamese_lab.data.io import download
 from siamese_lab.evaluate import job as evaluate_job
 from siamese_lab.evaluation.evaluated_data import with_evaluated_data
@@ -81,7 +81,7 @@ def command(ending: Callable[..., Callable[..., Ended]]) -> Callable[..., Ended]
 @pytest.fixture
 def evaluate(ending: Callable[..., Callable[..., Ended]]) -> Callable[..., Ended]:
     """`python -m siamese_lab.evaluate ARGUMENTS`."""
-    return ending("siamese_lab.evaluate", evaluate_job, "evaluate", EvaluationChoices, with_evaluated_data)
+    return ending("siamese_lab.evaluate", evaluate_job, "evaluate", EvaluateConfig, with_evaluated_data)
 
 
 @pytest.fixture

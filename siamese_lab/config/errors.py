@@ -32,11 +32,11 @@ BUG_STATUS = 1
 
 @contextmanager
 def user_errors_as_messages(command: str = "train", tracebacks: bool = False) -> Iterator[None]:
-    """Print a user's error as one message on stderr and exit with status 2. Every other error passes unchanged.
+    """Print a user's error as one message on stderr and exit with status 2. Other errors pass unchanged.
 
     Args:
-        command: the name of the command's configuration, from which messages list known options.
-        tracebacks: whether errors of users pass unchanged, too.
+        command: name of the command's configuration; messages list its options.
+        tracebacks: if True, errors of users also pass unchanged.
 
     Raises:
         SystemExit: in place of a user's error.
@@ -54,7 +54,7 @@ def user_errors_as_messages(command: str = "train", tracebacks: bool = False) ->
 def callback_errors_end_the_process() -> Iterator[None]:
     """End the process with status 2 and a message for a user's error, with status 1 and a traceback for a bug.
 
-    Hydra turns an exception of a callback into a warning and goes on, but lets SystemExit pass.
+    Hydra turns an exception of a callback into a warning and continues, but lets SystemExit pass.
     """
     try:
         with user_errors_as_messages():
@@ -65,9 +65,9 @@ def callback_errors_end_the_process() -> Iterator[None]:
 
 
 def is_user_error(error: BaseException) -> bool:
-    """Return whether a user can correct an error: a UserError, or Hydra's or OmegaConf's about the command line.
+    """Return whether a user can correct an error: a UserError, or an error of Hydra or OmegaConf.
 
-    Hydra's InstantiationException is not about the command line: it wraps whatever the called class raised.
+    Hydra's InstantiationException does not count, because it wraps any error that the called class raised.
     """
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return not isinstance(error, InstantiationException)
@@ -75,7 +75,7 @@ def is_user_error(error: BaseException) -> bool:
 
 
 def wants_tracebacks() -> bool:
-    """Return whether the environment asks for tracebacks of users' errors, too."""
+    """Return whether the environment variable HYDRA_FULL_ERROR asks for tracebacks of users' errors."""
     return os.environ.get(FULL_ERROR) == "1"
 
 
@@ -85,14 +85,14 @@ def print_error(message: str) -> None:
 
 
 def explain(error: BaseException, command: str = "train") -> str:
-    """Return an error's message. Messages of Hydra are replaced by ones that name the nearest known name."""
+    """Return an error's message. A message of Hydra is replaced by one that suggests the nearest known name."""
     message = str(error)
     if match := re.search(r"Could not find '(\w+)/([^']*)'\s+Available options in '\w+':\n((?:\t.*\n)*)", message):
         group, name, listed = match.groups()
         return unknown_name(group, name, listed.split())
     if match := re.search(r"Could not find 'hydra/launcher/([^']+)'", message):
         install = 'pip install "siamese_lab[launchers]"'
-        return f"Hydra has no launcher {match[1]!r} here. Those of launcher=… come by: {install}."
+        return f"Hydra has no launcher {match[1]!r} here. Install the launchers: {install}."
     if match := re.search(r"Could not override '([^']+)'", message):
         return unknown_option(match.group(1), command)
     if message.startswith("Error merging override") and error.__cause__ is not None:
@@ -101,7 +101,7 @@ def explain(error: BaseException, command: str = "train") -> str:
 
 
 def unknown_name(group: str, name: str, known: Sequence[str]) -> str:
-    """Return the message for an unknown name, such as sampler=semihard."""
+    """Return the message for an unknown name in a group, such as sampler=semihard."""
     return f"There is no {group} {name!r}.{did_you_mean(name, known)} Available: {', '.join(known)}."
 
 
@@ -114,17 +114,17 @@ def unknown_option(option: str, command: str) -> str:
 
 
 def known_options(command: str) -> list[str]:
-    """List all options of the groups chosen on the command line. Only training has groups."""
+    """List all options of the groups that the command line chooses. Only training has groups."""
     groups = choices_of_groups(sys.argv[1:]) if command == "train" else []
     chosen = [argument for argument in groups if not re.search(r"[,(*]", argument)]
-    chosen += searched_too(sys.argv[1:])
+    chosen += search_path_overrides(sys.argv[1:])
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = hydra.compose(command, overrides=chosen)
     return [name for name, _ in flattened(OmegaConf.to_container(config))]
 
 
 def check_groups(arguments: Sequence[str]) -> None:
-    """Raise UserError for a group that is given as null or a number, which Hydra refuses with a plain ValueError."""
+    """Raise UserError if a group is set to null or a number, which Hydra rejects with a plain ValueError."""
     parser = OverridesParser.create()
     for argument in choices_of_groups(arguments):
         try:
@@ -136,8 +136,8 @@ def check_groups(arguments: Sequence[str]) -> None:
         if not isinstance(override.value(), (str, list, dict)):
             group = override.key_or_group
             raise UserError(
-                f"A group cannot be {override.get_value_string()}, as in {argument}. Give a name, or write ~{group} to "
-                "leave the group out."
+                f"A group cannot be {override.get_value_string()}, as in {argument}. Set it to a name, or write "
+                f"~{group} to leave the group out."
             )
 
 
@@ -148,9 +148,9 @@ def choices_of_groups(overrides: Iterable[str]) -> list[str]:
 
 
 def check_types(config: DictConfig, overrides: Sequence[str], command: str = "train") -> None:
-    """Raise UserError for a word in place of a number, a number in place of a switch, or one value in place of a list.
+    """Raise UserError if an option has another type than its shipped value, such as a word instead of a number.
 
-    Call it in a job: it composes the configuration again, without the options of the command line.
+    Call it inside a Hydra job: it composes the configuration again, without the options of the command line.
 
     Args:
         config: the configuration that was composed from the command line.
@@ -172,7 +172,7 @@ class Expectation(NamedTuple):
 
 
 def expectation(value: Any) -> Expectation | None:
-    """Return the types that may replace a shipped value; None if the value does not tell."""
+    """Return the types that may replace a shipped value; None if its type sets no limit."""
     if isinstance(value, bool):
         return Expectation((bool,), "true or false")
     if isinstance(value, int):
@@ -184,7 +184,7 @@ def expectation(value: Any) -> Expectation | None:
     return None
 
 
-def searched_too(arguments: Sequence[str]) -> list[str]:
+def search_path_overrides(arguments: Sequence[str]) -> list[str]:
     """Translate --config-dir on the command line into a search path for `hydra.compose`."""
     return [f"hydra.searchpath=[{quoted(f'file://{own.absolute()}')}]" for own in config_dirs(arguments)]
 

@@ -1,4 +1,4 @@
-"""Run a job from the command line: Hydra composes the configuration; errors of users end with one message."""
+"""Run a job from the command line: Hydra composes the configuration, and a user's error becomes one message."""
 
 import logging
 import os
@@ -14,8 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from siamese_lab import metrics
 from siamese_lab.config.errors import FULL_ERROR, check_groups, check_types, user_errors_as_messages, wants_tracebacks
-from siamese_lab.config.resume import with_resumed_choices
-from siamese_lab.config.schema import Choices, check_keys, config_folder, register_schema
+from siamese_lab.config.resume import with_resumed_overrides
+from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, register_schema
 from siamese_lab.errors import ResourceError
 from siamese_lab.runs.disk import REFUSED
 
@@ -23,8 +23,8 @@ from siamese_lab.runs.disk import REFUSED
 def run(
     job: Callable[[DictConfig], None],
     command: str = "train",
-    schema: type = Choices,
-    complete: Callable[[Sequence[str]], list[str]] = with_resumed_choices,
+    schema: type = TrainConfig,
+    complete: Callable[[Sequence[str]], list[str]] = with_resumed_overrides,
 ) -> None:
     """Compose the configuration that the command line asks for and run the job with it, once or in a sweep.
 
@@ -32,14 +32,14 @@ def run(
     error keeps its traceback and ends with exit status 1.
 
     Args:
-        job: what to run.
-        command: the name of its configuration in `configs/`.
-        schema: of that configuration.
-        complete: makes of the arguments that were given those that Hydra gets.
+        job: the function to run with the composed configuration.
+        command: name of its configuration in `configs/`.
+        schema: the dataclass that lists the options of this configuration.
+        complete: translates the given arguments into the arguments that Hydra gets.
     """
     before, tracebacks = os.environ.get(FULL_ERROR), wants_tracebacks()
-    os.environ[FULL_ERROR] = "1"  # Hydra then raises what it would otherwise print
-    hush()
+    os.environ[FULL_ERROR] = "1"  # Hydra then raises errors instead of printing them
+    silence_lightning()
     register_schema()
     OmegaConf.register_new_resolver("extra_metrics", extra_metrics, replace=True)
 
@@ -48,18 +48,18 @@ def run(
     def checked_job(config: DictConfig) -> None:
         nonlocal jobs
         jobs += 1
-        hush()  # also in processes of their own
+        silence_lightning()  # also in the processes of a parallel sweep
         asked = HydraConfig.get()
-        # Of several jobs the others go on, and Hydra raises the error at the end, after a line of its own.
+        # When one of several jobs fails, the others continue, and Hydra raises the error at the end.
         several = asked.mode != RunMode.RUN
         with user_errors_as_messages(command, tracebacks or several):
             check_keys(config, schema)
             check_types(config, asked.overrides.task, command)
-            OmegaConf.to_container(config, resolve=True)  # errors of interpolations are still about the command line
+            OmegaConf.to_container(config, resolve=True)  # here, a failing interpolation still counts as a user's error
             try:
                 job(config)
             except OmegaConfBaseException as error:
-                raise RuntimeError(f"The code misread the configuration: {error}") from error
+                raise RuntimeError(f"The code read an option that does not exist, which is a bug: {error}") from error
 
     start = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(checked_job)
     try:
@@ -72,7 +72,7 @@ def run(
                 if jobs or error.errno not in REFUSED:
                     raise
                 raise ResourceError(  # Hydra makes the folder of a run before it starts the job
-                    f"{error.filename} cannot be written ({error.strerror}). Set paths.outputs to another folder."
+                    f"{error.filename} cannot be written ({error.strerror}). Set paths.outputs to a folder that can."
                 ) from error
     except BrokenPipeError:  # `--help | head` closes the pipe; nothing more can be printed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -85,8 +85,8 @@ def extra_metrics() -> str:
     return ", ".join(metrics.available())
 
 
-def hush() -> None:
-    """Leave out what Lightning says about itself; its warnings about training stay."""
+def silence_lightning() -> None:
+    """Silence Lightning's messages about itself. Its warnings about training stay."""
     for package in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(package).setLevel(logging.WARNING)
     for noise in (
@@ -94,8 +94,8 @@ def hush() -> None:
         "Checkpoint directory .* exists",
         "GPU available but not used",
         "LeafSpec",
-        "sync_dist=True",  # every process logs figures of the whole batch
-        r"devices=1, num_nodes=1",  # padding is never evaluated
+        "sync_dist=True",  # every process logs metrics of the whole batch
+        r"devices=1, num_nodes=1",  # the padding images are never evaluated
         r"torch\.distributed\.nn\.functional\.\w+ is deprecated",
     ):
         warnings.filterwarnings("ignore", f".*{noise}.*")

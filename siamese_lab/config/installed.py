@@ -1,7 +1,8 @@
-"""Configs of installed packages: Hydra finds them beside the lab's own, in `--help` too.
+"""Let Hydra find the configs of installed packages along with the lab's own configs.
 
 A package names its folder of configs under the entry point group `siamese_lab.configs`, such as
-`my_package = "my_package.configs"`. The folder is laid out as the lab's: `configs/sampler/farthest.yaml`.
+`my_package = "my_package.configs"`. The folder has the same structure as the lab's `configs`, such as
+`sampler/farthest.yaml`. `--help` lists these configs as well.
 """
 
 from importlib import metadata
@@ -35,7 +36,7 @@ def folders() -> list[Path]:
     """Return the folders of configs that installed packages name.
 
     Raises:
-        UserError: for an entry point that names no folder.
+        UserError: if an entry point does not name a folder inside a package.
     """
     found: dict[Path, None] = {}
     for entry in metadata.entry_points(group=GROUP):
@@ -46,8 +47,9 @@ def folders() -> list[Path]:
         if spec is None or not spec.submodule_search_locations:
             named = f" of the package {entry.dist.name!r}" if entry.dist else ""
             raise UserError(
-                f"The configs {entry.name!r}{named} should lie in a folder {entry.value!r} inside a package, such as "
-                f"my_package/configs/ for 'my_package.configs', but there is none."
+                f"The configs {entry.name!r}{named} must be in the folder {entry.value!r} of a package, "
+                "but this folder does not exist. "
+                f"For example, 'my_package.configs' names the folder my_package/configs/."
             )
         found |= dict.fromkeys(Path(place).absolute() for place in spec.submodule_search_locations)
     return list(found)

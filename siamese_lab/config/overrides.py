@@ -1,20 +1,34 @@
-"""The grammar of the command line's overrides, as far as the lab has to read and write it."""
+"""Read and write single overrides of the command line, such as `sampler.margin=0.3` or `+seed=1`."""
 
 from collections.abc import Sequence
 
 
 def option_of(override: str) -> str:
-    """What an override is about: 'seed' of '+seed=1'."""
+    """Return the name of the option that an override sets, adds or deletes.
+
+    >>> option_of("+seed=1"), option_of("~logger")
+    ('seed', 'logger')
+    """
     return override.split("=", 1)[0].lstrip("+~")
 
 
 def quoted(text: str) -> str:
-    """A value that Hydra's grammar takes as it is."""
+    """Quote a text, so that Hydra's grammar takes it literally.
+
+    >>> print(quoted("O'Hara [1]"))
+    'O\\'Hara [1]'
+    """
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def last_value(option: str, arguments: Sequence[str]) -> str | None:
-    """The value that a command line ends up giving to an option, without quotes; None for null or nothing."""
+    """Return the last value that a command line gives to an option, without quotes.
+
+    Return None if the command line does not set the option, or sets it to null or to an empty text.
+
+    >>> last_value("resume", ["seed=1", "resume='last.ckpt'"])
+    'last.ckpt'
+    """
     given = [argument.split("=", 1)[1] for argument in arguments if argument.startswith(f"{option}=")]
     value = given[-1].strip("'\"") if given else ""
     return None if value in ("", "null") else value

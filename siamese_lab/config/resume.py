@@ -1,4 +1,4 @@
-"""`resume=PATH` goes on with a run: with the choices it was started with, in its own folder."""
+"""Resume a run by `resume=PATH`: with the options that it was started with, and in its own folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,25 +9,26 @@ from siamese_lab.runs import checkpoints
 from siamese_lab.runs.checkpoints import stored_overrides
 
 
-def with_resumed_choices(arguments: Sequence[str]) -> list[str]:
-    """The command line, preceded by that of the run it resumes.
+def with_resumed_overrides(arguments: Sequence[str]) -> list[str]:
+    """Return the command line, extended by the stored overrides of the run that it resumes.
 
-    What is said now comes before what was said then. The run goes on in its own folder, if the checkpoint lies in one.
+    An override of the new command line replaces a stored one. If the checkpoint is in the folder of a run, the run
+    continues in this folder.
 
     Raises:
-        UserError: if the checkpoint is not there or not the lab's.
+        UserError: if the checkpoint does not exist or siamese_lab did not write it.
     """
-    asked = last_value("resume", arguments)
-    if asked is None:
+    path = last_value("resume", arguments)
+    if path is None:
         return list(arguments)
-    checkpoint = Path(asked).expanduser()
+    checkpoint = Path(path).expanduser()
     if not checkpoint.is_file():
         raise UserError(f"There is no checkpoint {checkpoint} to resume. A run leaves one at checkpoints/last.ckpt.")
     stored = stored_overrides(checkpoints.read_checkpoint(checkpoint))
-    said_now = {option_of(argument) for argument in arguments}
-    stored = [override for override in stored if option_of(override) not in {*said_now, "resume"}]
+    given = {option_of(argument) for argument in arguments}
+    stored = [override for override in stored if option_of(override) not in {*given, "resume"}]
     run = checkpoints.run_of(checkpoint)
-    if run is not None and "hydra.run.dir" not in said_now:
+    if run is not None and "hydra.run.dir" not in given:
         stored.append(f"hydra.run.dir={quoted(str(run))}")
     others = [argument for argument in arguments if not argument.startswith("resume=")]
     return [*others, *stored, f"resume={quoted(str(checkpoint.absolute()))}"]

@@ -1,4 +1,4 @@
-"""The schema of a run's configuration: a key that is not here does not pass, and values are checked for their type."""
+"""The schema of a configuration: unknown keys are errors, and values are checked for their types."""
 
 import os
 from dataclasses import dataclass, field, fields
@@ -17,33 +17,33 @@ from siamese_lab.registry import did_you_mean
 
 @dataclass
 class Paths:
-    """Where files are read from and written to."""
+    """Folders that files are read from and written to."""
 
     data: str | None = None
     """Folder of local copies of data sets."""
     cache: str | None = None
-    """Where decoded images are kept; null is the user's cache folder."""
+    """Folder of decoded images; null is the user's cache folder."""
     outputs: str = "outputs"
 
 
 @dataclass
 class Metrics:
-    """What is measured in validation and test."""
+    """Metrics that validation and test compute."""
 
     extra: list[str] = field(default_factory=list)
-    """Names of registered metrics to compute beside retrieval."""
+    """Names of registered metrics to compute in addition to retrieval."""
 
 
 class Tested(Enum):
-    """Whose figures a run reports."""
+    """The weights that a run reports metrics of: the last ones, or the ones that validated best."""
 
     last = "last"
     best = "best"
 
 
 @dataclass
-class Choices:
-    """Everything a run can be told. The groups hold the options of what they name."""
+class TrainConfig:
+    """All options of a training run. Each group holds the options of the part that it chooses."""
 
     data: dict[str, Any] = MISSING
     sampler: dict[str, Any] = MISSING
@@ -63,26 +63,26 @@ class Choices:
     tested: Tested = Tested.last
     resume: str | None = None
     name: str | None = None
-    """Of a study, which is its folder's."""
+    """Name of a study and of its folder; null trains a single run."""
     recipe: dict[str, Any] | None = None
     """Name of the settings that train well on the data set; none trains every data set alike."""
     budget: dict[str, Any] | None = None
     tuning: dict[str, Any] | None = None
-    """What is varied, and how often, to find the options that are best; null trains."""
+    """Options to vary and the number of trials when a strategy is tuned; null trains a run."""
     tuned: Any = None
-    """The folder of a tuning, whose winners' options the run takes; in its results, what these were."""
+    """Folder of a tuning with the best options, which the run uses. The results hold these options instead."""
     threads: int | None = None
-    """Of the processor, for a run; null leaves it to torch."""
+    """Number of CPU threads of a run; null uses torch's default."""
 
 
 @dataclass
-class EvaluationChoices:
-    """Everything an evaluation can be told."""
+class EvaluateConfig:
+    """All options of an evaluation."""
 
     checkpoint: str = MISSING
     """A .ckpt file, or the folder of a run."""
     data: dict[str, Any] | None = None
-    """As the checkpoint was trained with, unless another set is named."""
+    """Options of the evaluated data set; by default the data set that the checkpoint was trained on."""
     folder: str | None = None
     distance: str = "cosine"
     k: list[int] = MISSING
@@ -97,37 +97,37 @@ class EvaluationChoices:
 
 
 def register_schema() -> None:
-    """Let YAML files refer to the schemas as `choices` and `evaluation_choices`, and to `${cores_for:THREADS}`.
+    """Let YAML files refer to `train_schema`, `evaluate_schema` and the resolver `${cores_for:THREADS}`.
 
-    Configs of installed packages join the lab's own.
+    Hydra then also finds the configs of installed packages.
     """
     OmegaConf.register_new_resolver("cores_for", cores_for, replace=True)
     search_installed_packages()
-    ConfigStore.instance().store(name="choices", node=Choices)
-    ConfigStore.instance().store(name="evaluation_choices", node=EvaluationChoices)
+    ConfigStore.instance().store(name="train_schema", node=TrainConfig)
+    ConfigStore.instance().store(name="evaluate_schema", node=EvaluateConfig)
 
 
 def cores_for(threads: int) -> int:
-    """How many runs of so many threads this process's cores are enough for: at least one."""
+    """Return how many runs with this number of threads fit on the cores of this process: at least one."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, here // threads)
 
 
 def config_folder() -> Path:
-    """The YAML files: inside the installed package, or beside it in a checkout."""
+    """Return the folder of the YAML files: inside the installed package, or next to the package in a checkout."""
     package = Path(__file__).parents[1]
     return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
 
 
 def compose(*overrides: str) -> DictConfig:
-    """What `python -m siamese_lab.train OVERRIDES` would be told, for use from Python.
+    """Compose the configuration that `python -m siamese_lab.train OVERRIDES` would use.
 
     Args:
-        *overrides: as on the command line: `data=omniglot`, `trainer.max_steps=100`.
+        *overrides: overrides of the command line, such as `data=omniglot` or `trainer.max_steps=100`.
 
     Raises:
-        UserError: for a key, added by +, that nothing would read.
-        HydraException: for a group, a name or an option that is not there.
+        UserError: if an override adds an unknown key by +.
+        HydraException: for an unknown group, name or option.
     """
     register_schema()
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
@@ -136,10 +136,10 @@ def compose(*overrides: str) -> DictConfig:
     return config
 
 
-def check_keys(config: DictConfig, schema: type = Choices) -> None:
-    """Raise UserError for what was added by + where nothing would ever read it.
+def check_keys(config: DictConfig, schema: type = TrainConfig) -> None:
+    """Raise UserError if an override added an unknown top-level key or an unknown path by +.
 
-    Inside of a group the part that is built from it does the same.
+    Unknown keys inside a group are rejected by the part that is built from this group.
     """
     for added, allowed in ((config, schema), (config.paths, Paths)):
         known = [field.name for field in fields(allowed)]
@@ -150,8 +150,8 @@ def check_keys(config: DictConfig, schema: type = Choices) -> None:
                 )
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """The configuration as plain values, without where a run was taken up from."""
+def to_plain(config: DictConfig) -> dict[str, Any]:
+    """Return the configuration as plain values, without `resume`, which is no property of the run."""
     values = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items() if key != "resume"}

@@ -1,4 +1,4 @@
-"""Build what the configuration names by `_target_`, with errors that name the option group."""
+"""Instantiate the `_target_` of an option group, with errors that name the group."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,19 +11,19 @@ from omegaconf import DictConfig
 from siamese_lab.errors import UserError
 
 REFUSED = (TypeError, ValueError, ImportError, MisconfigurationException)
-"""Errors by which a class refuses its arguments. Every argument comes from the configuration."""
+"""Errors that a class raises for wrong arguments. All arguments come from the configuration."""
 
 
 def build(group: str, config: DictConfig, **further: Any) -> Any:
     """Instantiate the target of an option group.
 
     Args:
-        group: the name of the group, such as `trainer`.
-        config: its options, with `_target_`.
+        group: name of the group, such as `trainer`.
+        config: options of the group, with `_target_`.
         **further: arguments that are known only when a run starts.
 
     Raises:
-        UserError: if there is no such target, or it refuses its arguments.
+        UserError: if the target does not exist or rejects its arguments.
         InstantiationException: for any other error, which is a bug of the target.
     """
     try:
@@ -37,8 +37,8 @@ class Deferred:
     """A target of an option group that is called later with further arguments, such as an optimizer's parameters.
 
     Args:
-        group: the name of the group.
-        config: its options, with `_target_` and `_partial_`.
+        group: name of the group.
+        config: options of the group, with `_target_` and `_partial_`.
     """
 
     group: str
@@ -48,7 +48,7 @@ class Deferred:
         """Instantiate the target.
 
         Raises:
-            UserError: if there is no such target, or it refuses its arguments.
+            UserError: if the target does not exist or rejects its arguments.
         """
         partial = build(self.group, self.config)
         try:
@@ -63,5 +63,5 @@ def _named(group: str, config: DictConfig, error: Exception) -> Exception:
         return cause
     if cause is None or isinstance(cause, REFUSED):
         reason = str(cause or error).strip().rstrip(".")
-        return UserError(f"{group}: {config['_target_']} refuses its options: {reason}. See the options {group}.*")
+        return UserError(f"{group}: {config['_target_']} rejects its options: {reason}. Change the options {group}.*")
     return error

@@ -1,4 +1,4 @@
-"""`tuned=PATH` gives a run the options that won when its strategy was tuned on its data."""
+"""Set the best options of a tuning by `tuned=PATH`, for the run's strategy and data set."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -13,25 +13,27 @@ from siamese_lab.runs import tuned
 from siamese_lab.runs.tuned import Tuned
 
 FIXED = ("data.name", "loss.name", "network.name", "optimizer._target_")
-"""Choices that a winner goes with."""
+"""Options that must be the same in the tuning and in the run."""
 
 
-def with_winner(config: DictConfig, hydra: Any) -> DictConfig:
-    """The configuration with the winner's options, and what won in place of the path; without `tuned` as it is.
+def with_tuned_options(config: DictConfig, hydra: Any) -> DictConfig:
+    """Return the configuration with the tuned options; without `tuned` return it unchanged.
+
+    In the returned configuration, `tuned` holds a summary of the tuning instead of its path.
 
     Args:
-        config: of a run.
-        hydra: what Hydra says of it: its choices and its command line.
+        config: the configuration of a run.
+        hydra: Hydra's own configuration, with the chosen groups and the command line.
 
     Raises:
-        UserError: if there is no winner, or the run was told otherwise.
+        UserError: if there are no tuned options, or the command line contradicts them.
     """
     if config.tuned is None:
         return config
     data, sampler = hydra.runtime.choices.data, hydra.runtime.choices.sampler
-    winner = find(Path(config.tuned).expanduser(), data, sampler)
-    check_said(winner, list(hydra.overrides.task))
-    check_fits(winner, config)
+    winner = find_tuned_options(Path(config.tuned).expanduser(), data, sampler)
+    check_not_overridden(winner, list(hydra.overrides.task))
+    check_same_parts(winner, config)
     config = with_options(config, winner.options)
     config.tuned = {
         "options": winner.options,
@@ -44,44 +46,44 @@ def with_winner(config: DictConfig, hydra: Any) -> DictConfig:
 
 
 def with_options(config: DictConfig, options: Mapping[str, Any]) -> DictConfig:
-    """A copy with these options, by dotted names."""
+    """Return a copy with these options, which are given by dotted names."""
     config = deepcopy(config)
     for name, value in options.items():
         OmegaConf.update(config, name, value)
     return config
 
 
-def find(folder: Path, data: str, sampler: str) -> Tuned:
-    """The winner of a strategy on a data set.
+def find_tuned_options(folder: Path, data: str, sampler: str) -> Tuned:
+    """Return the best options of a strategy on a data set.
 
     Raises:
-        UserError: if there is none.
+        UserError: if the folder has none.
     """
     try:
         return tuned.read_tuned(folder / data / sampler)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
-            f"{folder} has no options that won for data={data} sampler={sampler}. Tune it, or the rest of it: "
+            f"{folder} has no tuned options for data={data} sampler={sampler}. Tune it, or finish its tuning: "
             f"python -m siamese_lab.train -m experiment=tune name={folder.name} data={data} sampler={sampler}."
         ) from None
 
 
-def check_said(winner: Tuned, overrides: list[str]) -> None:
-    """Raise UserError where the command line gives an option that was tuned."""
+def check_not_overridden(winner: Tuned, overrides: list[str]) -> None:
+    """Raise UserError if the command line sets an option that was tuned."""
     twice = sorted({option_of(override) for override in overrides} & winner.options.keys())
     if twice:
         raise UserError(
-            f"{twice[0]} is given on the command line, but was tuned as well. "
-            f"Leave one of them out, {twice[0]}=… or tuned=…."
+            f"{twice[0]} is set on the command line, but tuned=… sets it, too. Remove {twice[0]}=… or tuned=…."
         )
 
 
-def check_fits(winner: Tuned, config: DictConfig) -> None:
-    """Raise UserError where the winner was found with other parts than the run has."""
+def check_same_parts(winner: Tuned, config: DictConfig) -> None:
+    """Raise UserError if the tuning used another data set, loss, network or optimizer than the run."""
     then = OmegaConf.create(winner.choices)
     for name in FIXED:
         was, now = OmegaConf.select(then, name), OmegaConf.select(config, name)
         if was != now:
             raise UserError(
-                f"The options of tuned={config.tuned} were found with {name}={was}, but this run has {now}."
+                f"The options of tuned={config.tuned} were found with {name}={was}, but this run has {name}={now}. "
+                "Use the same value, or tune again."
             )

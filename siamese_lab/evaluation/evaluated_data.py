@@ -10,7 +10,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from siamese_lab import data
-from siamese_lab.config.errors import searched_too
+from siamese_lab.config.errors import search_path_overrides
 from siamese_lab.config.overrides import last_value, option_of, quoted
 from siamese_lab.config.schema import config_folder
 from siamese_lab.errors import UserError
@@ -62,7 +62,7 @@ def store_data_options(options: Mapping[str, Any] | None) -> None:
 def compose_data_options(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     """Compose the options of a data set as for training. The folders stay interpolations."""
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = hydra.compose("train", overrides=[f"data={name}", *searched_too(arguments)])
+        config = hydra.compose("train", overrides=[f"data={name}", *search_path_overrides(arguments)])
     options = OmegaConf.to_container(config.data)
     assert isinstance(options, dict)
     return {str(option): value for option, value in options.items()}

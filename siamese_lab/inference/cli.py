@@ -17,7 +17,7 @@ from types import UnionType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from siamese_lab.config.errors import user_errors_as_messages, wants_tracebacks
-from siamese_lab.config.hydra_app import hush
+from siamese_lab.config.hydra_app import silence_lightning
 from siamese_lab.errors import UserError
 from siamese_lab.registry import did_you_mean
 
@@ -71,7 +71,7 @@ class Command(Generic[Options]):
     def run(self, job: Callable[[Options], None]) -> None:
         """Read the command line and run the job. A user's error ends with one message and exit status 2."""
         given = self.parser().parse_intermixed_args().words
-        hush()
+        silence_lightning()
         with user_errors_as_messages(tracebacks=wants_tracebacks()):
             job(self.parse_options(given))
 

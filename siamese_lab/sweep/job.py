@@ -14,8 +14,8 @@ from siamese_lab.errors import UserError
 from siamese_lab.runs.disk import disk_errors
 from siamese_lab.sweep.lock import locked_run
 from siamese_lab.sweep.resume_state import remaining_work
-from siamese_lab.training import record
 from siamese_lab.training.callbacks import Interrupted
+from siamese_lab.training.run import record_failure
 
 LOG = "run.log"
 
@@ -39,7 +39,7 @@ def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str]
     """
     try:
         with disk_errors(folder, "paths.outputs"), locked_run(folder), log(folder) as console:
-            remaining = remaining_work(folder, schema.plain(config), console)
+            remaining = remaining_work(folder, schema.to_plain(config), console)
             if remaining.what != "nothing":
                 config.resume = None if remaining.checkpoint is None else str(remaining.checkpoint)
                 return attempt(train, config, folder, overrides, console)
@@ -60,7 +60,7 @@ def attempt(
         raise
     except Exception as error:
         console.print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
-        record.failure(config, folder, error)
+        record_failure(config, folder, error)
         return error
     return None
 

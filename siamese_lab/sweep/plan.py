@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from siamese_lab.config import schema as choices
-from siamese_lab.config.tuned_options import with_winner
+from siamese_lab.config.tuned_options import with_tuned_options
 from siamese_lab.errors import UserError
 
 
@@ -54,7 +54,7 @@ def planned(config: DictConfig) -> Planned:
     folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
     with open_dict(config):
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    wanted = choices.plain(with_winner(task, config.hydra))
+    wanted = choices.to_plain(with_tuned_options(task, config.hydra))
     return Planned(folder, chosen.data, chosen.sampler, config.seed, config.trainer.max_steps, wanted)
 
 

@@ -1,4 +1,4 @@
-"""One training run: the Lightning module and trainer, optimizers, schedules, callbacks and processes.
+"""One training run: the Lightning module, the trainer, schedules, callbacks, and the processes that train.
 
 Selection strategies, losses, networks and data sets live in packages of their own.
 """

@@ -1,7 +1,7 @@
 """Batch normalization over the batch of all processes (Ioffe & Szegedy 2015, arXiv:1502.03167), on any device.
 
-`torch.nn.SyncBatchNorm` needs a GPU. On a CPU, the plugin `SynchronizeBatchNorm` replaces torch's modules by those of
-this file for as long as a network is trained.
+`torch.nn.SyncBatchNorm` needs a GPU. On a CPU, the plugin `SynchronizeBatchNorm` replaces torch's modules by the
+modules of this file while a network is trained.
 
 Shapes: C channels.
 """
@@ -22,7 +22,7 @@ class SynchronizedBatchNorm1d(nn.BatchNorm1d):
     """`nn.BatchNorm1d` over the batch of all processes."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
-        """Normalize by the statistics of the whole batch in training, by the running ones otherwise."""
+        """Normalize by the statistics of the whole batch in training, otherwise by the running statistics."""
         return normalize(self, input) if is_shared(self) else super().forward(input)
 
 
@@ -30,7 +30,7 @@ class SynchronizedBatchNorm2d(nn.BatchNorm2d):
     """`nn.BatchNorm2d` over the batch of all processes."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
-        """Normalize by the statistics of the whole batch in training, by the running ones otherwise."""
+        """Normalize by the statistics of the whole batch in training, otherwise by the running statistics."""
         return normalize(self, input) if is_shared(self) else super().forward(input)
 
 
@@ -38,7 +38,7 @@ class SynchronizedBatchNorm3d(nn.BatchNorm3d):
     """`nn.BatchNorm3d` over the batch of all processes."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
-        """Normalize by the statistics of the whole batch in training, by the running ones otherwise."""
+        """Normalize by the statistics of the whole batch in training, otherwise by the running statistics."""
         return normalize(self, input) if is_shared(self) else super().forward(input)
 
 
@@ -50,21 +50,21 @@ SYNCHRONIZED: dict[type[BatchNorm], type[BatchNorm]] = {
 
 
 class SynchronizeBatchNorm(LayerSync):
-    """Synchronizes every batch norm of a model for as long as it is trained."""
+    """Synchronizes every batch norm of a model while it is trained."""
 
     def apply(self, model: nn.Module) -> nn.Module:
         """Replace torch's modules by synchronized ones that hold the same parameters and buffers."""
-        return replaced(model, SYNCHRONIZED)
+        return replace_batch_norms(model, SYNCHRONIZED)
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Put torch's modules back, with the parameters and buffers that training left."""
-        return replaced(model, {ours: theirs for theirs, ours in SYNCHRONIZED.items()})
+        """Put torch's modules back, with the trained parameters and buffers."""
+        return replace_batch_norms(model, {ours: theirs for theirs, ours in SYNCHRONIZED.items()})
 
 
-def replaced(module: nn.Module, kinds: dict[type[BatchNorm], type[BatchNorm]]) -> nn.Module:
-    """Replace the batch norms of a module in place, and return the module or, if it is one itself, its replacement."""
+def replace_batch_norms(module: nn.Module, kinds: dict[type[BatchNorm], type[BatchNorm]]) -> nn.Module:
+    """Replace the batch norms inside a module in place, and return it; for a batch norm, return its replacement."""
     for name, child in module.named_children():
-        module.add_module(name, replaced(child, kinds))
+        module.add_module(name, replace_batch_norms(child, kinds))
     if not isinstance(module, BatchNorm) or type(module) not in kinds:
         return module
     other = kinds[type(module)](
@@ -77,18 +77,18 @@ def replaced(module: nn.Module, kinds: dict[type[BatchNorm], type[BatchNorm]]) -
 
 
 def is_shared(norm: BatchNorm) -> bool:
-    """Return whether a module has to look at the batch of other processes."""
+    """Return whether a module needs the statistics of the other processes."""
     return norm.training and distributed.processes() > 1
 
 
 def normalize(norm: BatchNorm, x: Tensor) -> Tensor:
     """Center and scale each channel over the batch of all processes, and move the running statistics.
 
-    The statistics are float32 at least, also where autocast leaves x in fewer bits. One sum over the processes carries
-    the moments in float64, so that their difference loses nothing.
+    The statistics have at least float32 precision, also if autocast leaves x in fewer bits. The moments are summed over
+    the processes in float64, so that their difference loses no precision.
 
     Args:
-        norm: holds scale, shift and running statistics.
+        norm: the module with scale, shift and running statistics.
         x: features of this process, with channels in dimension 1.
     """
     norm._check_input_dim(x)
@@ -116,7 +116,7 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def move_running_statistics(norm: BatchNorm, mean_C: Tensor, variance_C: Tensor, count: Tensor) -> None:
-    """Move the running statistics, if the module keeps some, towards those of a batch of `count` values."""
+    """Move the running statistics, if the module keeps any, towards the statistics of a batch of `count` values."""
     if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
         return
     norm.num_batches_tracked.add_(1)

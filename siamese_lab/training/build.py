@@ -1,4 +1,4 @@
-"""Build the parts of a run from its configuration, and refuse combinations that have no meaning."""
+"""Build the parts of a run from its configuration, and reject combinations of parts that cannot work."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from siamese_lab import data, losses, networks, samplers
 from siamese_lab.config import targets
+from siamese_lab.config.schema import compose
 from siamese_lab.errors import UserError
 from siamese_lab.metrics import retrieval
 from siamese_lab.metrics.pairs import ImagePairs
@@ -15,49 +16,68 @@ from siamese_lab.runs import checkpoints
 from siamese_lab.training.module import SiameseModule
 
 
-def build_data(config: DictConfig) -> data.DataModule:
-    """The data of a run, loaded and checked."""
-    images = data.build(**config.data, seed=config.seed)
-    images.setup("fit")
-    for use, part in (("validation", images.splits.validation), ("test", images.splits.test)):
+def build_datamodule(config: DictConfig) -> data.DataModule:
+    """Build, load and check the data of a run.
+
+    Raises:
+        UserError: if the validation or test images cannot be evaluated.
+    """
+    datamodule = data.build(**config.data, seed=config.seed)
+    datamodule.setup("fit")
+    for use, part in (("validation", datamodule.splits.validation), ("test", datamodule.splits.test)):
         try:
             retrieval.check_labels(part.labels_N)
         except UserError as error:
             raise UserError(f"The {use} images of data={config.data.name} cannot be evaluated: {error}") from None
-    return images
+    return datamodule
 
 
-def check_resumed(images: data.DataModule, checkpoint: Path) -> None:
-    """Raise UserError where a network would go on with data that tests what it has seen."""
-    state = checkpoints.read_checkpoint(checkpoint).get(type(images).__qualname__, {})
+def available_locally(*names: str) -> tuple[str, ...]:
+    """Return the names of the data sets that have a local copy, in the given order. Nothing is read or downloaded.
+
+    Copies are searched where `python -m siamese_lab.train data=NAME` searches: in the folder that the environment
+    variable SIAMESE_LAB_DATA names, and among earlier downloads.
+
+    Raises:
+        UserError: if the folder in SIAMESE_LAB_DATA does not exist.
+        HydraException: if a data set is unknown.
+    """
+    return tuple(name for name in names if not data.build(**compose(f"data={name}").data, seed=0).absent())
+
+
+def check_resumed(datamodule: data.DataModule, checkpoint: Path) -> None:
+    """Raise UserError if the data would test a resumed network on images or classes that it was trained on."""
+    state = checkpoints.read_checkpoint(checkpoint).get(type(datamodule).__qualname__, {})
     if data.TRAINED_CLASSES in state:
-        images.check_unseen(state[data.TRAINED_CLASSES])
+        datamodule.check_unseen(state[data.TRAINED_CLASSES])
 
 
-def build_module(config: DictConfig, images: data.DataModule) -> SiameseModule:
-    """The network, whose initial weights depend on the seed alone, with what it is trained with."""
+def build_module(config: DictConfig, datamodule: data.DataModule) -> SiameseModule:
+    """Build the network with its sampler, loss, optimizer and metrics. Initial weights depend only on the seed."""
     lightning.seed_everything(config.seed, verbose=False)
-    network = networks.build(**config.network, channels=images.channels, image_size=images.image_size, seed=config.seed)
-    loss = losses.build(**config.loss, classes=len(images.splits.train.class_names))
-    sampler = samplers.build(
-        **config.sampler, seed=config.seed, images_per_class=images.images_per_class, finite_only=False
+    network = networks.build(
+        **config.network, channels=datamodule.channels, image_size=datamodule.image_size, seed=config.seed
     )
-    check_lengths(network, sampler, loss)
-    check_meaning(config, sampler, loss)
+    loss = losses.build(**config.loss, classes=len(datamodule.splits.train.class_names))
+    sampler = samplers.build(
+        **config.sampler, seed=config.seed, images_per_class=datamodule.images_per_class, finite_only=False
+    )
+    check_norms(network, sampler, loss)
+    check_accepted(config, sampler, loss)
     return SiameseModule(
         network,
         sampler,
         loss,
         targets.Deferred("optimizer", config.optimizer),
         targets.Deferred("schedule", config.schedule),
-        build_verification(images),
+        build_verification(datamodule),
         config.metrics.extra,
     )
 
 
-def build_verification(images: data.DataModule) -> VerificationMetrics | None:
-    """What decides the official pairs of the data, where it has some."""
-    official = images.official_pairs
+def build_verification(datamodule: data.DataModule) -> VerificationMetrics | None:
+    """Return the metrics of the data set's official pairs, or None if it has no official pairs."""
+    official = datamodule.official_pairs
     if official is None:
         return None
     choose, decide = (
@@ -66,32 +86,32 @@ def build_verification(images: data.DataModule) -> VerificationMetrics | None:
     return VerificationMetrics(official.name, choose, decide)
 
 
-def check_lengths(network: networks.SiameseNetwork, sampler: samplers.Sampler, loss: losses.Loss) -> None:
-    """Raise UserError where the loss wants unit-norm embeddings and the network gives others, or the reverse."""
+def check_norms(network: networks.SiameseNetwork, sampler: samplers.Sampler, loss: losses.Loss) -> None:
+    """Raise UserError if the loss needs unit vectors and the network gives other embeddings, or the reverse."""
     if sampler.uses_memory and not loss.needs_unit_norm:
         raise UserError(
-            "A memory keeps embeddings at unit norm and so does not go with loss.l2_penalty: set loss.l2_penalty=null "
-            "and network.normalize=true, or take a sampler without a memory."
+            "A memory stores unit vectors, so it cannot be combined with loss.l2_penalty. Set loss.l2_penalty=null "
+            "and network.normalize=true, or choose a sampler without a memory."
         )
     if loss.needs_unit_norm and not network.normalize:
         raise UserError(
-            "This loss compares unit vectors, but network.normalize=false leaves embeddings as long as they come. "
-            "Set network.normalize=true, or loss=n_pair with an l2_penalty."
+            "This loss needs unit vectors, but network.normalize=false leaves embeddings unnormalized. "
+            "Set network.normalize=true, or choose loss=n_pair with loss.l2_penalty."
         )
     if network.normalize and not loss.needs_unit_norm:
         raise UserError(
-            "An l2_penalty keeps short what network.normalize=true gives unit length anyway. "
+            "loss.l2_penalty limits the norm of embeddings, but network.normalize=true already gives them unit norm. "
             "Set network.normalize=false, or loss.l2_penalty=null."
         )
 
 
-def check_meaning(config: DictConfig, sampler: samplers.Sampler, loss: losses.Loss) -> None:
-    """Raise UserError where the loss cannot learn from what the strategy selects."""
+def check_accepted(config: DictConfig, sampler: samplers.Sampler, loss: losses.Loss) -> None:
+    """Raise UserError if the loss does not accept the kind of selection that the strategy returns."""
     if sampler.triplet_type not in loss.accepted_types:
         able = [
             name for name in losses.available() if sampler.triplet_type in losses.registry.classes[name].accepted_types
         ]
         raise UserError(
-            f"loss={config.loss.name} has no meaning with sampler={config.sampler.name}, which gives "
-            f"{sampler.triplet_type.__name__}. Losses that do: {', '.join(able)}."
+            f"loss={config.loss.name} does not accept sampler={config.sampler.name}, which returns "
+            f"{sampler.triplet_type.__name__}. Set loss to one that accepts it: {', '.join(able)}."
         )

@@ -1,7 +1,7 @@
 """Start several processes on this machine for one run, and wait until all of them have ended.
 
-Lightning's own launchers start the command line anew, which would repeat a whole sweep, or return without the state of
-the optimizer and the callbacks. Here every process calls one function, and reports how it ended through a pipe.
+Lightning's launchers either start the command line again, which would repeat a whole sweep, or return without the state
+of the optimizer and the callbacks. Here every process calls one function and reports through a pipe how it ended.
 """
 
 import logging
@@ -30,33 +30,33 @@ from rich.console import Console
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 HOST = "127.0.0.1"
 GRACE = 5.0
-"""Seconds in which the other processes may end by themselves after one has failed."""
+"""Seconds that the other processes get to end by themselves after one has failed."""
 TOGETHER = 0.5
-"""Seconds in which several failures count as one: a process that dies makes the others fail at once."""
+"""Seconds within which several failures count as one: when a process dies, the others fail right after it."""
 ORPHAN_GRACE = 20.0
-"""Seconds in which a process may stop in good order after the process that started it has died."""
+"""Seconds that a process gets to stop with a checkpoint after its parent process has died."""
 
 
-class ProcessDied(RuntimeError):  # noqa: N818 (says what happened)
+class ProcessDied(RuntimeError):  # noqa: N818 (the name says what happened)
     """Raised when a process of a run was killed, or ended without a report."""
 
 
-class ProcessFailed(RuntimeError):  # noqa: N818 (says what happened)
+class ProcessFailed(RuntimeError):  # noqa: N818 (the name says what happened)
     """Raised in place of an exception of another process that cannot be pickled."""
 
 
 class RemoteTraceback(Exception):  # noqa: N818 (a part of a traceback)
-    """Holds the traceback of another process, as the cause of the exception that is raised here."""
+    """Holds the traceback of another process, as the cause of an exception that is raised in this one."""
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
 
 
 class Shared:
-    """Three numbers in memory that all processes of a run see, as well as the process that started them.
+    """Three numbers in memory that all processes of a run share with their parent process.
 
     Args:
-        context: makes the processes.
+        context: the multiprocessing context that starts the processes.
     """
 
     def __init__(self, context: SpawnContext) -> None:
@@ -64,7 +64,7 @@ class Shared:
 
     @property
     def signal(self) -> int:
-        """The signal that asks the run to stop, or 0."""
+        """Return the number of the signal that asks the run to stop, or 0."""
         return int(self._numbers[0])
 
     @signal.setter
@@ -73,7 +73,7 @@ class Shared:
 
     @property
     def listens(self) -> bool:
-        """Whether the run looks at `signal` after each step."""
+        """Return whether the run checks `signal` after each step."""
         return bool(self._numbers[1])
 
     @listens.setter
@@ -82,7 +82,7 @@ class Shared:
 
     @property
     def port(self) -> int:
-        """The port at which the first process waits for the others, or 0 as long as there is none."""
+        """Return the port on which the first process waits for the others, or 0 if it has none yet."""
         return int(self._numbers[2])
 
     @port.setter
@@ -91,7 +91,7 @@ class Shared:
 
 
 class Member(NamedTuple):
-    """What a process knows of the group that it belongs to."""
+    """The position of a process in its group."""
 
     rank: int
     processes: int
@@ -99,10 +99,10 @@ class Member(NamedTuple):
 
 
 class LocalEnvironment(LightningEnvironment):
-    """Tells Lightning that the processes of this machine exist already, whatever the environment variables say.
+    """Describes processes that exist already to Lightning. Environment variables are ignored.
 
     Args:
-        member: this process.
+        member: the position of this process.
     """
 
     def __init__(self, member: Member) -> None:
@@ -111,7 +111,7 @@ class LocalEnvironment(LightningEnvironment):
 
     @property
     def creates_processes_externally(self) -> bool:
-        """Return True: Lightning has to start none."""
+        """Return True, so that Lightning starts no process."""
         return True
 
     @property
@@ -121,7 +121,7 @@ class LocalEnvironment(LightningEnvironment):
 
     @property
     def main_port(self) -> int:
-        """Return the port that the first process has found free the moment before."""
+        """Return the free port that the first process has found; other processes wait for it."""
         shared = self.member.shared
         if self.member.rank == 0 and not shared.port:
             shared.port = free_port()
@@ -130,11 +130,11 @@ class LocalEnvironment(LightningEnvironment):
         return shared.port
 
     def local_rank(self) -> int:
-        """Return the number of this process."""
+        """Return the rank of this process."""
         return self.member.rank
 
     def node_rank(self) -> int:
-        """Return 0: there is one machine."""
+        """Return 0, because there is one machine."""
         return 0
 
     def teardown(self) -> None:
@@ -142,10 +142,10 @@ class LocalEnvironment(LightningEnvironment):
 
 
 class Output(NamedTuple):
-    """Where the first process prints. The others print nowhere."""
+    """The console output of the first process. The other processes print nothing."""
 
     file: str | None
-    """A log file, which takes warnings too; None is the terminal."""
+    """A log file, which also receives warnings; None is the terminal."""
     width: int | None
     quiet: bool
     logs: tuple[str, ...]
@@ -168,7 +168,7 @@ class Output(NamedTuple):
 
     @contextmanager
     def opened(self, rank: int) -> Iterator[Console]:
-        """Send what a process says where it belongs: to this output, or nowhere for all but the first process."""
+        """Redirect what a process prints: the first process to this output, the others to nowhere."""
         with ExitStack() as stack:
             root = logging.getLogger()
             root.addHandler(logging.NullHandler())
@@ -190,18 +190,18 @@ class Output(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a process ended."""
+    """The report of a process that has ended."""
 
     error: bytes | None
-    """The exception, pickled; None if there was none or it cannot be pickled."""
+    """The pickled exception; None if there was no exception or it cannot be pickled."""
     description: str | None
-    """The exception in a line; None if there was none."""
+    """The exception in one line; None if there was no exception."""
     traceback: str = ""
     died: bool = False
-    """Whether the process ended without a report."""
+    """True if the process ended without a report."""
 
     def exception(self) -> BaseException:
-        """Return the exception that the process ended with, or one that stands for it."""
+        """Return the exception that the process raised, or a substitute if it cannot be pickled."""
         error: BaseException
         if self.error is not None:
             error = pickle.loads(self.error)
@@ -218,20 +218,21 @@ class _Worker(NamedTuple):
 
 
 def start(function: Callable[..., object], arguments: Sequence[Any], processes: int, console: Console) -> None:
-    """Call a function in several new processes, and return when all of them have.
+    """Call a function in several new processes, and return when all of them have ended.
 
-    Ctrl-C and SIGTERM ask a run that listens (`Shared.listens`) to stop after its step; otherwise, and when they come a
-    second time, they end all processes at once. No process is left behind.
+    Ctrl-C or SIGTERM asks a run that listens (`Shared.listens`) to stop after its step. A second signal, or a signal
+    to a run that does not listen, ends all processes at once. No process is left running.
 
     Args:
-        function: of a module, as it is pickled by name; called as function(*arguments, console=…, member=…).
-        arguments: of the function, to be pickled.
-        processes: how many to start.
-        console: where the first process prints.
+        function: a module-level function, because it is pickled by name; called as
+            function(*arguments, console=…, member=…).
+        arguments: positional arguments of the function; they are pickled.
+        processes: number of processes to start.
+        console: the console of the first process.
 
     Raises:
-        ProcessDied: if a process was killed, by the system or by a user.
-        BaseException: what the function raised in the process that failed first.
+        ProcessDied: if the system or a user killed a process.
+        BaseException: the exception that the function raised in the process that failed first.
     """
     context = multiprocessing.get_context("spawn")
     shared = Shared(context)
@@ -262,7 +263,7 @@ def _started(
 
 
 def _await_all(workers: Sequence[_Worker]) -> list[Outcome]:
-    """Wait until all have ended well, or some have failed; the failures in the order they came."""
+    """Wait until all processes have ended or some have failed. Return the failures in order of arrival."""
     waiting = {worker.report: worker for worker in workers}
     failures: list[Outcome] = []
     until: float | None = None
@@ -289,7 +290,7 @@ def _outcome(worker: _Worker, processes: int) -> Outcome:
 
 
 def _end(workers: Sequence[_Worker]) -> None:
-    """See to it that no process is left."""
+    """Wait for the processes for a moment, then kill the remaining ones."""
     until = time.monotonic() + GRACE
     for worker in workers:
         worker.process.join(max(0.0, until - time.monotonic()))
@@ -301,7 +302,7 @@ def _end(workers: Sequence[_Worker]) -> None:
 
 @contextmanager
 def _relayed_signals(shared: Shared, workers: Sequence[_Worker], console: Console) -> Iterator[None]:
-    """Ask the run to stop at the first signal, if it listens; otherwise end its processes, and then this one."""
+    """Ask a listening run to stop at the first signal. Otherwise kill its processes and then this one."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -309,7 +310,7 @@ def _relayed_signals(shared: Shared, workers: Sequence[_Worker], console: Consol
     def receive(number: int, frame: FrameType | None) -> None:
         if shared.listens and not shared.signal:
             shared.signal = number
-            console.print("Stopping after this step. Once more stops at once, without a checkpoint.")
+            console.print("Stopping after this step. A second signal stops at once, without a checkpoint.")
             return
         restore()
         for worker in workers:
@@ -330,7 +331,7 @@ def _relayed_signals(shared: Shared, workers: Sequence[_Worker], console: Consol
 
 @contextmanager
 def _ignored(number: signal.Signals) -> Iterator[None]:
-    """Ignore a signal here, and in the processes that are started meanwhile until they decide otherwise."""
+    """Ignore a signal in this process during the block. Processes started in the block inherit this."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -344,9 +345,9 @@ def _ignored(number: signal.Signals) -> Iterator[None]:
 def _run(
     member: Member, output: Output, function: Callable[..., object], arguments: tuple[Any, ...], report: Connection
 ) -> None:
-    """Do the part of one process, and report how it went."""
+    """Run the function in one process, and report how it ended."""
     if hasattr(os, "setpgrp"):
-        os.setpgrp()  # Ctrl-C reaches the process that started this one, which decides what it means
+        os.setpgrp()  # Ctrl-C reaches only the parent process, which decides what to do
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     rank_zero_only.rank = member.rank  # type: ignore[attr-defined]
@@ -357,23 +358,23 @@ def _run(
         report.send(_failed(error))
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(1)  # at once: the others may wait for this process, and this one for them
+        os._exit(1)  # at once, because this process and the others may wait for each other
     report.send(Outcome(None, None))
 
 
 def _failed(error: BaseException) -> Outcome:
-    told = traceback.format_exc()
+    formatted = traceback.format_exc()
     description = f"{type(error).__name__}: {error}"
     try:
         pickled = pickle.dumps(error)
         pickle.loads(pickled)
     except Exception:
-        return Outcome(None, description, told)
-    return Outcome(pickled, description, told)
+        return Outcome(None, description, formatted)
+    return Outcome(pickled, description, formatted)
 
 
 def _end_with_parent() -> None:
-    """Stop in good order when the process that started this one has died."""
+    """Stop this process with a checkpoint when its parent process has died."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -383,7 +384,7 @@ def _end_with_parent() -> None:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nothing listens to."""
+    """Return a free port of this machine."""
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         return int(listener.getsockname()[1])

@@ -1,4 +1,6 @@
-"""The training step: embed, select, learn. Wiring and logging only.
+"""The Lightning module of a run: it embeds a batch, selects triplets, computes the loss and logs.
+
+Strategies, losses and metrics are passed in; this file only connects them.
 
 Shapes: B images, D embedding dimensions.
 """
@@ -9,7 +11,7 @@ from typing import Any, NamedTuple
 import lightning
 from lightning.pytorch.plugins import Precision
 from lightning.pytorch.utilities.enums import GradClipAlgorithmType
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -22,15 +24,14 @@ from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.networks import SiameseNetwork
 from siamese_lab.samplers import Sampler
 from siamese_lab.samplers.statistics import describe
-from siamese_lab.training.optim import parameter_groups
-from siamese_lab.training.timing import Stopwatch
+from siamese_lab.training.timing import Timer
 
 
 class StepOutput(NamedTuple):
-    """The values of one training step that callbacks look at, without gradients."""
+    """The values of one training step that callbacks read, without gradients."""
 
     z_BD: Tensor
-    """Embeddings of the batch, of all processes together."""
+    """Embeddings of the whole batch, gathered from all processes."""
     labels_B: Tensor
     selection: Selection
     loss: Tensor
@@ -40,7 +41,7 @@ class StepOutput(NamedTuple):
 
     @property
     def active_share(self) -> Tensor | None:
-        """Share of triplets with a loss above 0; None if the loss does not report it."""
+        """Return the share of triplets with a loss above 0, or None if the loss does not report it."""
         return self.loss_statistics.get("active_share")
 
 
@@ -51,10 +52,10 @@ class SiameseModule(lightning.LightningModule):
         network: images → embeddings.
         sampler: embeddings, labels → selection.
         loss: selection, embeddings → scalar.
-        optimizer: makes the optimizer from groups of parameters.
-        schedule: makes the learning-rate schedule, one step of which follows each training step.
-        verification: decides the official pairs of the data, where it has some, when the network is tested.
-        extra_metrics: names of registered metrics to compute beside retrieval, in validation and test.
+        optimizer: builds the optimizer from groups of parameters.
+        schedule: builds the learning-rate schedule, which advances after each training step.
+        verification: evaluates the official pairs of the data set in the test; None if there are none.
+        extra_metrics: names of registered metrics to compute in addition to retrieval, in validation and test.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class SiameseModule(lightning.LightningModule):
         self.validation_retrieval = RetrievalMetrics(extra=extra_metrics)
         self.test_retrieval = RetrievalMetrics(extra=extra_metrics)
         self.verification = verification
-        self.mining = Stopwatch()
+        self.mining = Timer()
         self._make_optimizer = optimizer
         self._make_schedule = schedule
 
@@ -97,7 +98,7 @@ class SiameseModule(lightning.LightningModule):
         return {"loss": output.value, "step": step}
 
     def is_logged(self, step: int) -> bool:
-        """Return whether the logger wants the figures of this step, counted from 1."""
+        """Return whether the metrics of a step, counted from 1, are logged."""
         return bool(step % self.trainer.log_every_n_steps == 0)  # type: ignore[attr-defined]
 
     def _log_step(self, step: StepOutput) -> None:
@@ -112,18 +113,18 @@ class SiameseModule(lightning.LightningModule):
         self.validation_retrieval.update(self._directions(batch), batch.labels_B, batch.image_ids_B)
 
     def on_validation_epoch_end(self) -> None:
-        """Log how well all validation images are retrieved."""
+        """Compute and log the retrieval metrics of all validation images."""
         self._log_retrieval("validation", self.validation_retrieval)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Embed a chunk of the test images, or, which come after them, of the images of the official pairs."""
+        """Embed a chunk of the test images (dataloader 0) or of the images of the official pairs (dataloader 1)."""
         if dataloader_idx == 0:
             self.test_retrieval.update(self._directions(batch), batch.labels_B, batch.image_ids_B)
         elif self.verification is not None:
             self.verification.update(self._directions(batch))
 
     def on_test_epoch_end(self) -> None:
-        """Log how well all test images are retrieved, and how the official pairs were decided."""
+        """Compute and log retrieval metrics of all test images and verification metrics of the official pairs."""
         self._log_retrieval("test", self.test_retrieval)
         if self.verification is not None:
             self.log_dict({f"test/{name}": value for name, value in self.verification.compute().items()})
@@ -137,7 +138,7 @@ class SiameseModule(lightning.LightningModule):
         metric.reset()
 
     def configure_optimizers(self) -> Any:
-        """The optimizer, with a schedule that moves at every step."""
+        """Return the optimizer and its schedule, which advances at every step."""
         optimizer = self._make_optimizer(parameter_groups(self.network, self.loss, self.loss.learning_rate))
         return {
             "optimizer": optimizer,
@@ -147,9 +148,10 @@ class SiameseModule(lightning.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip a fused optimizer's gradients too, unless they are scaled, as float16's are and bfloat16's are not.
+        """Clip gradients, also those of a fused optimizer if they are not scaled.
 
-        Lightning refuses it for both.
+        Only float16 scales gradients. Lightning refuses to clip with any fused optimizer under mixed precision, also
+        with bfloat16.
         """
         precision = self.trainer.precision_plugin
         if getattr(precision, "scaler", None) is not None:
@@ -159,9 +161,30 @@ class SiameseModule(lightning.LightningModule):
             Precision.clip_gradients(precision, optimizer, gradient_clip_val, algorithm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the seconds spent in mining beside the weights."""
+        """Store the seconds spent in mining with the weights."""
         checkpoint["mining_seconds"] = self.mining.seconds()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting the seconds spent in mining."""
-        self.mining = Stopwatch(checkpoint["mining_seconds"])
+        """Continue counting the seconds spent in mining."""
+        self.mining = Timer(checkpoint["mining_seconds"])
+
+
+def parameter_groups(network: nn.Module, loss: nn.Module, loss_lr: float | None = None) -> list[dict[str, Any]]:
+    """Group parameters for an optimizer: decaying weights, other network parameters, parameters of the loss.
+
+    Only weights decay. Biases, the scale and shift of a norm, and a learnt boundary of a loss gain nothing from being
+    small (He et al. 2019, arXiv:1812.01187, §3.1). Empty groups are left out.
+
+    Args:
+        network: its parameters with at least two dimensions decay.
+        loss: its parameters do not decay.
+        loss_lr: learning rate of the loss's parameters; None uses the learning rate of the network.
+    """
+    trainable = [each for each in network.parameters() if each.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [each for each in trainable if each.ndim >= 2]},
+        {"params": [each for each in trainable if each.ndim < 2], "weight_decay": 0.0},
+    ]
+    loss_group: dict[str, Any] = {"params": list(loss.parameters()), "weight_decay": 0.0}
+    groups.append(loss_group if loss_lr is None else loss_group | {"lr": loss_lr})
+    return [group for group in groups if group["params"]]

@@ -1,4 +1,4 @@
-"""Decide where a run trains: in this process, in several that are to be started, or in several that were started."""
+"""Decide which processes train a run: this one, new ones, or ones that torchrun or srun has started."""
 
 import os
 from typing import NamedTuple
@@ -22,43 +22,43 @@ class Placement(NamedTuple):
 
     processes: int
     environment: ClusterEnvironment | None
-    """Tells Lightning of them; None if they are still to be started."""
+    """Describes the processes to Lightning; None if they have not been started yet."""
     rank: int = 0
-    """The number of this process."""
+    """Rank of this process."""
 
     @property
     def is_launched(self) -> bool:
-        """Whether torchrun or srun has started the processes, each with the whole command line."""
+        """Return whether torchrun or srun has started the processes, each with the whole command line."""
         return self.processes > 1 and isinstance(self.environment, (TorchElasticEnvironment, SLURMEnvironment))
 
     @classmethod
     def alone(cls) -> "Placement":
-        """Return the place of a process that trains alone, whatever the environment variables say."""
+        """Return the placement of a process that trains alone. Environment variables are ignored."""
         return cls(1, LightningEnvironment())
 
     @classmethod
     def of(cls, member: Member) -> "Placement":
-        """Return the place of a process that the lab has started."""
+        """Return the placement of a process that the lab has started."""
         return cls(member.processes, LocalEnvironment(member), member.rank)
 
 
-def place(config: DictConfig) -> Placement:
-    """Read from the options and from the environment where a run takes place.
+def find_placement(config: DictConfig) -> Placement:
+    """Find the processes of a run from its options and the environment.
 
-    Environment variables of a launcher count only if it has started as many processes as the options ask for. Others,
-    such as those of the SLURM job that a run of one process is a part of, are ignored.
+    Environment variables of a launcher count only if the launcher has started as many processes as the options request.
+    Other variables are ignored, for example in a SLURM job that runs a single process.
 
     Args:
-        config: the group `trainer`.
+        config: the options of the group `trainer`.
 
     Raises:
-        UserError: for a strategy that does not share out batches, and for processes that nobody has started.
+        UserError: for a strategy other than DistributedDataParallel, or if no launcher has started the processes.
     """
     strategy, nodes = config.get("strategy", "auto"), config.get("num_nodes", 1)
     if strategy not in STRATEGIES:
         raise UserError(
-            f"trainer.strategy={strategy} is not supported: several processes share out each batch by "
-            f"DistributedDataParallel. Set it to one of {', '.join(STRATEGIES)}."
+            f"trainer.strategy={strategy} is not supported: several processes train by "
+            f"DistributedDataParallel only. Set it to one of {', '.join(STRATEGIES)}."
         )
     processes = local_devices(config) * nodes
     if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
@@ -66,7 +66,8 @@ def place(config: DictConfig) -> Placement:
         if started != processes:
             raise UserError(
                 f"torchrun has started {started} processes, but trainer.devices={config.devices} and "
-                f"trainer.num_nodes={nodes} ask for {processes}. Set them to what torchrun starts, or leave it out."
+                f"trainer.num_nodes={nodes} ask for {processes}. Make the numbers equal, or "
+                "start without torchrun."
             )
         return (
             Placement.alone()
@@ -84,16 +85,16 @@ def place(config: DictConfig) -> Placement:
     if nodes > 1:
         raise UserError(
             f"trainer.num_nodes={nodes} needs torchrun or srun to start {processes} processes on {nodes} machines, but "
-            "neither has. To train on this machine alone, leave trainer.num_nodes at 1."
+            "neither has started them. To train on this machine only, set trainer.num_nodes=1."
         )
     return Placement(processes, None)
 
 
 def local_devices(config: DictConfig) -> int:
-    """Return how many devices of this machine a run uses.
+    """Return the number of devices of this machine that a run uses.
 
     Raises:
-        UserError: for devices that are not there.
+        UserError: if the devices do not exist.
     """
     if config.devices == 1:
         return 1
@@ -111,5 +112,5 @@ def local_devices(config: DictConfig) -> int:
     except (ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"trainer.devices={config.devices} cannot be used here: {error}") from error
     if trainer.num_devices > 1 and trainer.strategy.root_device.type not in ("cpu", "cuda"):
-        raise UserError(f"trainer.devices={config.devices} needs CPUs or CUDA GPUs; set it to 1.")
+        raise UserError(f"trainer.devices={config.devices} needs CPUs or CUDA GPUs. Set trainer.devices=1.")
     return int(trainer.num_devices)

@@ -1,11 +1,11 @@
-"""One training run: train, validate, test, and record what came of it; in this process or in several."""
+"""One training run: train, validate, test and record the results, in this process or in several."""
 
 import copy
 import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import lightning
@@ -16,59 +16,43 @@ from rich.console import Console
 from siamese_lab import data
 from siamese_lab.config import hydra_app, schema, targets
 from siamese_lab.data.pk_batches import check_split_between_processes
+from siamese_lab.errors import UserError
 from siamese_lab.runs import display, environment
 from siamese_lab.runs import results as stored
 from siamese_lab.runs.disk import disk_errors
 from siamese_lab.runs.results import Results
-from siamese_lab.training import launch, record
-from siamese_lab.training.build import build_data, build_module, check_resumed
-from siamese_lab.training.callbacks import (
-    BestCheckpoint,
-    ComparableChoices,
-    DistanceHistograms,
-    EmbeddingProjector,
-    ForgetLaterEvents,
-    HardestTriplets,
-    History,
-    Interrupted,
-    LastCheckpoint,
-    Progress,
-    StopOnNonFinite,
-    StopOnSignal,
-    StoredChoices,
-    TrainingClock,
-    WeightAverage,
-)
+from siamese_lab.training import launch
+from siamese_lab.training.build import build_datamodule, build_module, check_resumed
+from siamese_lab.training.callbacks import Interrupted, build_callbacks
+from siamese_lab.training.callbacks.tensorboard import close_event_files
 from siamese_lab.training.launch import Member
 from siamese_lab.training.module import SiameseModule
-from siamese_lab.training.placement import Placement, place
+from siamese_lab.training.placement import Placement, find_placement
 from siamese_lab.training.trainer import build_trainer, set_steps_of_epochs
-
-BEST_BY = "validation/recall@1"
 
 
 def train(
     config: DictConfig, folder: Path, overrides: Sequence[str], console: Console, with_test: bool = True
 ) -> Results:
-    """Train, test the weights at the end or those that validated best, and leave everything in `folder`.
+    """Train, test the last weights or the weights that validated best, and write everything into `folder`.
 
     Args:
-        config: as `siamese_lab.config.schema.Choices`.
-        folder: of the run.
-        overrides: the command line, to be stored in checkpoints.
-        console: where progress is shown.
-        with_test: whether test images are looked at in the end, or only those to choose by.
+        config: the configuration, described by `siamese_lab.config.schema.TrainConfig`.
+        folder: the folder of the run.
+        overrides: the command line, which checkpoints store.
+        console: the console that shows progress.
+        with_test: if False, only validation images are evaluated at the end and test images stay unseen.
 
     With several processes, each one trains on its part of every batch, and together they run the same experiment as
     one process.
 
     Raises:
-        UserError: for choices that do not go together, before any training starts.
-        NonFiniteLossError: for a loss that is not finite.
+        UserError: if options do not go together; raised before training starts.
+        NonFiniteLossError: if the loss is not finite.
         Interrupted: after Ctrl-C or SIGTERM, with a checkpoint stored.
         ProcessDied: if one of several processes was killed.
     """
-    placement = place(config.trainer)
+    placement = find_placement(config.trainer)
     if placement.environment is None:
         return train_in_processes(config, folder, overrides, console, with_test, placement.processes)
     return train_here(config, folder, overrides, console, with_test, placement)
@@ -77,20 +61,20 @@ def train(
 def train_in_processes(
     config: DictConfig, folder: Path, overrides: Sequence[str], console: Console, with_test: bool, processes: int
 ) -> Results:
-    """Start processes that train together, and return what they have left. See `train`."""
+    """Start processes that train together, and return the results that they wrote. See `train`."""
     check_split_between_processes(config.data.get("classes_per_batch", processes), processes)
     resolved = copy.deepcopy(config)
     OmegaConf.resolve(resolved)
-    place_of_results = folder / stored.FILE_NAME
-    before = place_of_results.stat().st_mtime_ns if place_of_results.exists() else None
+    results_path = folder / stored.FILE_NAME
+    before = results_path.stat().st_mtime_ns if results_path.exists() else None
     try:
         launch.start(train_as_member, (resolved, folder, overrides, with_test), processes, console)
     except BaseException as error:
-        if place_of_results.exists() and place_of_results.stat().st_mtime_ns != before:
-            # A process that was killed wrote nothing, and one that lost the others only knows that it lost them.
-            left = stored.read_results(folder)
-            record_end(left, error)
-            left.write(folder)
+        if results_path.exists() and results_path.stat().st_mtime_ns != before:
+            # A killed process wrote nothing, and the other processes recorded only that a process is missing.
+            results = stored.read_results(folder)
+            record_end(results, error)
+            results.write(folder)
         raise
     return stored.read_results(folder)
 
@@ -98,14 +82,14 @@ def train_in_processes(
 def train_as_member(
     config: DictConfig, folder: Path, overrides: Sequence[str], with_test: bool, console: Console, member: Member
 ) -> None:
-    """Train as one of several processes that were started for it. See `train`."""
-    hydra_app.hush()
+    """Train as one of several processes that `train_in_processes` started. See `train`."""
+    hydra_app.silence_lightning()
     schema.register_schema()
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(schema.cores_for(member.processes))
-    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # else Lightning decides anew
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # otherwise Lightning sets it
     train_here(config, folder, overrides, console, with_test, Placement.of(member), member)
 
 
@@ -120,32 +104,13 @@ def train_here(
 ) -> Results:
     """Train in this process, alone or as one of several. See `train`."""
     started = time.perf_counter()
-    images = build_data(config)
-    set_steps_of_epochs(config, len(images.batches))
-    clock = TrainingClock()
-    history = History(clock)
-    best = BestCheckpoint(folder / "checkpoints", monitor=BEST_BY)
-    last = folder / "checkpoints" / "last.ckpt"
+    datamodule = build_datamodule(config)
+    set_steps_of_epochs(config, len(datamodule.batches))
+    callbacks = build_callbacks(config, folder, overrides, console, None if member is None else member.shared)
     trainer = build_trainer(
         config.trainer,
         placement,
-        callbacks=[
-            StopOnNonFinite(),
-            clock,
-            Progress(console),
-            StoredChoices(overrides, schema.plain(config)),
-            *([] if config.ema is None else [WeightAverage(config.ema)]),
-            history,
-            ForgetLaterEvents(),
-            ComparableChoices(schema.plain(config), folder),
-            DistanceHistograms(),
-            HardestTriplets(),
-            EmbeddingProjector(folder),
-            *(targets.build("callbacks", each) for each in (config.callbacks or {}).values()),
-            best,
-            LastCheckpoint(last),
-            StopOnSignal(last, console, None if member is None else member.shared),
-        ],
+        callbacks=callbacks.ordered,
         logger=targets.build("logger", config.logger, save_dir=folder) if config.logger else False,
         default_root_dir=folder,
         enable_progress_bar=False,
@@ -153,33 +118,77 @@ def train_here(
         num_sanity_val_steps=0,
         check_val_every_n_epoch=None,
     )
-    check_split_between_processes(images.classes_per_batch, trainer.world_size)
+    check_split_between_processes(datamodule.classes_per_batch, trainer.world_size)
     if config.resume is not None:
-        check_resumed(images, Path(config.resume))
-    module = build_module(config, images)
-    results = record.begin(config)
-    results.images = images.provenance()
-    results.data_set = images.describe().recorded()
+        check_resumed(datamodule, Path(config.resume))
+    module = build_module(config, datamodule)
+    results = begin_results(config)
+    results.images = datamodule.provenance()
+    results.data_set = datamodule.describe().recorded()
     results.hardware = environment.hardware(trainer.strategy.root_device, str(trainer.precision), trainer.world_size)
-    history.keep_in(results, folder)
-    display.print_choices(console, results, images)
+    callbacks.history.keep_in(results, folder)
+    display.print_choices(console, results, datamodule)
 
-    with recorded(results, folder, trainer.is_global_zero):
+    with record_status(results, folder, trainer.is_global_zero), closing_event_files(trainer):
         try:
-            trainer.fit(module, datamodule=images, ckpt_path=config.resume, weights_only=True)
-            trainer.save_checkpoint(last)
+            trainer.fit(module, datamodule=datamodule, ckpt_path=config.resume, weights_only=True)
+            trainer.save_checkpoint(callbacks.last.path)
         finally:
             results.steps = trainer.global_step
-            results.seconds = seconds(clock.seconds(), module.mining.seconds(), results.steps)
-        reported = last if config.tested is schema.Tested.last else Path(best.best_model_path)
-        evaluate(trainer, module, images, reported, results, with_test)
+            results.seconds = timing_values(callbacks.clock.seconds(), module.mining.seconds(), results.steps)
+        reports_last = config.tested is schema.Tested.last
+        reported = callbacks.last.path if reports_last else Path(callbacks.best.best_model_path)
+        evaluate(trainer, module, datamodule, reported, results, with_test)
         results.seconds["total"] = time.perf_counter() - started
     return results
 
 
+def begin_results(config: DictConfig) -> Results:
+    """Return the record of a run that has not started, as far as the configuration determines it.
+
+    The provenance of the images and the hardware are still empty.
+    """
+    return Results(
+        data=config.data.name,
+        sampler=config.sampler.name,
+        loss=config.loss.name,
+        network=config.network.name,
+        seed=config.seed,
+        choices=schema.to_plain(config),
+        images={},
+        versions=environment.versions(),
+        commit=environment.commit(),
+        hardware={},
+    )
+
+
+def record_failure(config: DictConfig, folder: Path, error: Exception) -> None:
+    """Mark a run as failed. Everything that the run recorded before stays.
+
+    Args:
+        config: the configuration of the run.
+        folder: the folder of the run.
+        error: the error that ended the run.
+    """
+    failed = begin_results(config)
+    with suppress(OSError, UserError):
+        failed = stored.read_results(folder)
+    failed.fail(error)
+    failed.write(folder)
+
+
 @contextmanager
-def recorded(results: Results, folder: Path, writes: bool = True) -> Iterator[None]:
-    """Record the outcome of the block in results.json, in the one process that writes it."""
+def closing_event_files(trainer: lightning.Trainer) -> Iterator[None]:
+    """Close the TensorBoard event file after the block, also after an error."""
+    try:
+        yield
+    finally:
+        close_event_files(trainer)
+
+
+@contextmanager
+def record_status(results: Results, folder: Path, writes: bool = True) -> Iterator[None]:
+    """Record in results.json how the block ended. Only the process with `writes` writes the file."""
     if writes:
         with disk_errors(folder, "paths.outputs"):
             results.write(folder)
@@ -198,15 +207,15 @@ def recorded(results: Results, folder: Path, writes: bool = True) -> Iterator[No
 
 
 def record_end(results: Results, error: BaseException) -> None:
-    """Record that a run ended by an exception: interrupted by the user, or failed."""
+    """Record that an exception ended the run: the user interrupted it, or it failed."""
     if isinstance(error, (Interrupted, KeyboardInterrupt)):
         results.status = "interrupted"
     else:
         results.fail(error)
 
 
-def seconds(training: float, mining: float, steps: int) -> dict[str, float]:
-    """In total and per step, of training and of the mining in it."""
+def timing_values(training: float, mining: float, steps: int) -> dict[str, float]:
+    """Return the seconds of training and of its mining, each in total and per step."""
     each = max(1, steps)
     return {
         "training": training,
@@ -219,20 +228,20 @@ def seconds(training: float, mining: float, steps: int) -> dict[str, float]:
 def evaluate(
     trainer: lightning.Trainer,
     module: SiameseModule,
-    images: data.DataModule,
+    datamodule: data.DataModule,
     checkpoint: Path,
     results: Results,
     with_test: bool,
 ) -> None:
-    """Validate, and test if asked to, with the weights of a checkpoint."""
+    """Validate the weights of a checkpoint, and test them if `with_test`."""
     chosen = torch.load(checkpoint, map_location="cpu", weights_only=True)
     module.load_state_dict(chosen["state_dict"])
     results.tested_step = chosen["global_step"]
-    results.validation = figures_of(trainer.validate(module, datamodule=images, verbose=False)[0])
+    results.validation = metric_values(trainer.validate(module, datamodule=datamodule, verbose=False)[0])
     if with_test:
-        results.test = figures_of(trainer.test(module, datamodule=images, verbose=False)[0])
+        results.test = metric_values(trainer.test(module, datamodule=datamodule, verbose=False)[0])
 
 
-def figures_of(logged: Mapping[str, float]) -> dict[str, float | None]:
-    """The metrics without the name of their stage, and with None for those that the images cannot tell."""
+def metric_values(logged: Mapping[str, float]) -> dict[str, float | None]:
+    """Return the metrics without the name of their stage; undefined ones (NaN) become None."""
     return {name.split("/", 1)[1]: None if math.isnan(value) else value for name, value in logged.items()}

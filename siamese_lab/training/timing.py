@@ -1,4 +1,4 @@
-"""Measure the time spent in one part of a step, without making the host wait for a GPU."""
+"""Measure the time of one part of a training step, without making the host wait for a GPU."""
 
 import time
 from collections import deque
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import torch
 
 
-class Stopwatch:
-    """Adds up the seconds of the `with watch.running(device)` blocks it has seen.
+class Timer:
+    """Adds up the seconds of all `with timer.running(device)` blocks.
 
     Args:
-        seconds: to count on from.
+        seconds: initial total.
     """
 
     def __init__(self, seconds: float = 0.0) -> None:
@@ -22,7 +22,7 @@ class Stopwatch:
 
     @contextmanager
     def running(self, device: torch.device) -> Iterator[None]:
-        """Time the block: by the clock on a CPU, by events in the stream on a GPU."""
+        """Time the block: with the clock on a CPU, with events in the stream on a GPU."""
         if device.type == "cuda":
             start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
             start.record()
@@ -43,7 +43,7 @@ class Stopwatch:
         return self._seconds
 
     def latest(self) -> float:
-        """Return the seconds of the last block that has finished; on a GPU this does not wait for later ones."""
+        """Return the seconds of the last finished block; on a GPU this does not wait for blocks that still run."""
         self._count_finished()
         return self._latest
 

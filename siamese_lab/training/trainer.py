@@ -1,4 +1,4 @@
-"""The Lightning trainer of a run, with what `auto` means decided and written down."""
+"""Build the Lightning trainer of a run, and replace each option `auto` by a definite value."""
 
 from typing import Any
 
@@ -16,19 +16,20 @@ from siamese_lab.training.batch_norm import SynchronizeBatchNorm
 from siamese_lab.training.placement import Placement
 
 VALIDATIONS = 10
+"""Number of validations of a run with `trainer.val_check_interval=auto`."""
 
 
 def build_trainer(config: DictConfig, placement: Placement | None = None, **further: Any) -> lightning.Trainer:
-    """Build a trainer as configured.
+    """Build the trainer that the configuration describes.
 
     Args:
-        config: the group `trainer`. `precision: auto` is bfloat16 autocast where the device computes in it, else
-            float32; `val_check_interval: auto` validates ten times, evenly over the run.
-        placement: the processes that train; None is this process alone.
-        **further: what is known only when a run starts: callbacks, loggers, folders.
+        config: the options of the group `trainer`. `precision: auto` is bfloat16 autocast if the device supports it,
+            else float32. `val_check_interval: auto` validates ten times, evenly over the run.
+        placement: the processes that train; None is only this process.
+        **further: arguments that are known only when a run starts: callbacks, loggers, folders.
 
     Raises:
-        UserError: for an accelerator that is not there, fewer than one step, or no validation within the steps.
+        UserError: if the accelerator is not available, there is no step, or no validation within the steps.
     """
     check_accelerator(config.accelerator)
     accumulated = config.get("accumulate_grad_batches", 1)
@@ -45,11 +46,11 @@ def build_trainer(config: DictConfig, placement: Placement | None = None, **furt
         decided["val_check_interval"] = max(1, config.max_steps // VALIDATIONS)
     if decided["val_check_interval"] > config.max_steps:
         raise UserError(
-            f"trainer.val_check_interval={config.val_check_interval} is more than the {config.max_steps} steps of "
-            "trainer.max_steps, so no weights would be validated. Set a smaller one, or auto."
+            f"trainer.val_check_interval={config.val_check_interval} is more than trainer.max_steps="
+            f"{config.max_steps}, so no weights would be validated. Set a smaller interval, or auto."
         )
     if isinstance(decided["val_check_interval"], int):
-        decided["val_check_interval"] *= accumulated  # Lightning counts batches here, of which a step takes several
+        decided["val_check_interval"] *= accumulated  # Lightning counts batches here, and a step takes several batches
     arguments = placed(placement or Placement.alone(), config.accelerator) | further
     trainer = targets.build("trainer", OmegaConf.create(decided), **arguments)
     if not isinstance(trainer, lightning.Trainer):
@@ -79,10 +80,10 @@ def set_steps_of_epochs(config: DictConfig, batches: int) -> None:
 
 
 def placed(placement: Placement, accelerator: str) -> dict[str, Any]:
-    """Return the arguments of a trainer that say in which processes it trains, and synchronize batch norms."""
+    """Return the trainer's arguments for its processes and for the synchronization of batch norms."""
     assert placement.environment is not None
     if placement.processes == 1:
-        # Lightning has read it from the environment, where a job scheduler may have set it.
+        # Lightning has read the rank from the environment, where a job scheduler may have set it.
         rank_zero_only.rank = 0  # type: ignore[attr-defined]
         return {"strategy": "auto", "plugins": [placement.environment]}
     on_cpu = accelerator == "cpu" or not torch.cuda.is_available()
@@ -94,17 +95,17 @@ def placed(placement: Placement, accelerator: str) -> dict[str, Any]:
 
 
 def check_accelerator(name: str, option: str = "trainer.accelerator") -> None:
-    """Raise UserError, about an option, unless the accelerator that it names is known and there."""
+    """Raise UserError unless the accelerator that an option names is available on this machine."""
     here = sorted(each for each in AcceleratorRegistry if AcceleratorRegistry[each]["accelerator"].is_available())
     if name not in (*here, "auto") and not (name == "gpu" and {"cuda", "mps"} & set(here)):
         raise UserError(
-            f"{option}={name} is not on this machine, which has: {', '.join(here)}. "
-            f"Set {option}=auto to take the best there is."
+            f"{option}={name} is not available on this machine, which has: {', '.join(here)}. "
+            f"Set {option}=auto to use the best available one."
         )
 
 
 def best_precision(accelerator: str) -> str:
-    """The fastest precision with float32's range: bfloat16 where the device computes in it, else float32."""
+    """Return the fastest precision with float32's range: bfloat16 if the device supports it, else float32."""
     if accelerator != "cpu" and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):

@@ -87,7 +87,7 @@ def tuning_record(config: DictConfig, folder: Path, every: list[Trial]) -> Tuned
         metric=config.tuning.metric,
         trials=len(every),
         every_trial=every,
-        choices=schema.plain(config),
+        choices=schema.to_plain(config),
         versions=environment.versions(),
         commit=environment.commit(),
     )

@@ -48,7 +48,7 @@ def run_trial(
         if error is not None and fault_of(error) == "bug":
             raise error
     run_results = read_trial_results(folder)
-    check_same(folder, run_results.choices, schema.plain(run))
+    check_same(folder, run_results.choices, schema.to_plain(run))
     if not is_done(folder):
         raise UserError(
             f"{folder} has failed: {run_results.error or run_results.status}. Repeat the same command to continue."

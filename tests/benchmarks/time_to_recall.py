@@ -45,7 +45,7 @@ from siamese_lab import data
 from siamese_lab.config.schema import config_folder, register_schema
 from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.metrics.retrieval import recall_at_k
-from siamese_lab.training.build import build_data, build_module
+from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.callbacks import TrainingClock
 from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.trainer import build_trainer
@@ -252,7 +252,7 @@ def main() -> None:
     for seed in range(arguments.seeds):
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
             config = compose("train", [*CHOICES, f"seed={seed}"])
-        images = build_data(config)
+        images = build_datamodule(config)
         test = images.splits.test
         ours = here(build_module(config, images), images, config.trainer, Watch("here", test, arguments.limit))
         torch.manual_seed(seed)

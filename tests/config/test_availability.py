@@ -1,12 +1,12 @@
-"""What is at hand is found by looking where training would, and nothing is ever fetched."""
+"""`available_locally` finds the data sets that training would find, and downloads nothing."""
 
 from pathlib import Path
 
 import pytest
 
 from siamese_lab import data
-from siamese_lab.config.availability import at_hand
 from siamese_lab.data.io import sources
+from siamese_lab.training.build import available_locally
 
 ALL = ("omniglot", "lfw", "mnist", "fashion_mnist", "image_folder", "digits")
 FILES = {
@@ -36,24 +36,24 @@ def laid(folder: Path, files: list[str]) -> Path:
 
 
 def test_the_digits_always_are() -> None:
-    assert at_hand(*ALL) == ("digits",)
+    assert available_locally(*ALL) == ("digits",)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_set_is_at_hand_when_all_its_files_are(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIAMESE_LAB_DATA", str(laid(tmp_path / "whole", FILES[name])))
-    assert at_hand("digits", name, "fashion_mnist") == ("digits", name)
+    assert available_locally("digits", name, "fashion_mnist") == ("digits", name)
     for missing in FILES[name]:
         rest = [file for file in FILES[name] if file != missing]
         monkeypatch.setenv("SIAMESE_LAB_DATA", str(laid(tmp_path / missing.replace("/", "_"), rest)))
-        assert at_hand(name) == ()
+        assert available_locally(name) == ()
         [sentence] = data.build(name, root=tmp_path / missing.replace("/", "_")).absent()
         assert "is neither in paths.data" in sentence
 
 
 def test_what_was_downloaded_before_counts(tmp_path: Path) -> None:
     laid(tmp_path / "cache/siamese_lab/downloads", FILES["omniglot"])
-    assert at_hand("omniglot") == ("omniglot",)
+    assert available_locally("omniglot") == ("omniglot",)
 
 
 def test_images_of_ones_own_are_where_they_are_said_to_be(tmp_path: Path) -> None:
@@ -65,4 +65,4 @@ def test_images_of_ones_own_are_where_they_are_said_to_be(tmp_path: Path) -> Non
 def test_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIAMESE_LAB_DATA", str(tmp_path / "gone"))
     with pytest.raises(ValueError, match="there is no such folder"):
-        at_hand("omniglot")
+        available_locally("omniglot")

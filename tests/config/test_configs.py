@@ -13,7 +13,7 @@ from PIL import Image
 from shipped import BY_GROUP
 
 from siamese_lab import data, losses, networks, samplers
-from siamese_lab.config.schema import EvaluationChoices, config_folder
+from siamese_lab.config.schema import EvaluateConfig, config_folder
 from siamese_lab.registry import options_of
 from siamese_lab.training.build import build_module
 from siamese_lab.training.trainer import build_trainer
@@ -70,7 +70,7 @@ def where_its_images_are(override: str, folder: Path, request: pytest.FixtureReq
 def test_the_options_of_an_evaluation_are_those_of_its_schema() -> None:
     shipped = yaml.safe_load((FOLDER / "evaluate.yaml").read_text(encoding="utf-8"))
     shown = set(shipped) - {"defaults", "hydra"}
-    assert shown | {"data"} == {field.name for field in fields(EvaluationChoices)}
+    assert shown | {"data"} == {field.name for field in fields(EvaluateConfig)}
 
 
 @pytest.mark.parametrize("group", REGISTRIES)

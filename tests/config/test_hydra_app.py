@@ -17,7 +17,7 @@ MISTAKES = {
     "sampler=semihard": "There is no sampler 'semihard'. Did you mean 'semi_hard'? Available: all, batch_hard,",
     "data=omniglott": "There is no data 'omniglott'. Did you mean 'omniglot'? Available: digits,",
     "network=conv5": "There is no network 'conv5'. Did you mean 'conv4'? Available: conv4",
-    "hydra/launcher=joblibb": "Hydra has no launcher 'joblibb' here. Those of launcher=… come by: pip install",
+    "hydra/launcher=joblibb": "Hydra has no launcher 'joblibb' here. Install the launchers: pip install",
     "samplr=hard": "There is no option 'samplr'. Did you mean 'sampler'?",
     "data.classes_per_bach=3": "There is no option 'data.classes_per_bach'. Did you mean 'data.classes_per_batch'?",
     "optimizer.lrr=1": "There is no option 'optimizer.lrr'. Did you mean 'optimizer.lr'?",
@@ -36,13 +36,13 @@ MISTAKES = {
     "data.images_per_class=1": "P×K batches need at least 2 images per class",
     "data.repeats=false data.images_per_class=500": "P×K batches need 500 images per class, but 6 of 6 classes",
     "data.image_size=8": "Conv-4 halves its images four times and so needs at least 16×16 pixels",
-    "trainer.accelerator=tpu": "trainer.accelerator=tpu is not on this machine, which has: ",
+    "trainer.accelerator=tpu": "trainer.accelerator=tpu is not available",
     "trainer.max_steps=0": "trainer.max_steps must be at least 1, but is 0",
-    "trainer.val_check_interval=301": "trainer.val_check_interval=301 is more than the 300 steps",
+    "trainer.val_check_interval=301": "trainer.val_check_interval=301 is more than trainer.max_steps=300",
     "loss.margin=-1": "The triplet loss needs a margin above 0, but it is -1",
     "loss.distance=cosine": "distance must be one of plain, squared, but is 'cosine'",
     "sampler.choice=hardest": "choice must be 'uniform' or 'nearest', but is 'hardest'",
-    "logger=null": "A group cannot be null, as in logger=null. Give a name, or write ~logger to leave the group out.",
+    "logger=null": "A group cannot be null, as in logger=null. Set it to a name, or write ~logger",
     "resume=nothing.ckpt": "There is no checkpoint nothing.ckpt to resume",
 }
 
@@ -68,7 +68,7 @@ def test_the_traceback_is_there_for_who_wants_it(command, monkeypatch: pytest.Mo
 
 
 def test_errors_of_our_own_making_are_not_taken_for_the_users(command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("siamese_lab.training.run.build_data", lambda config: int("not a number"))
+    monkeypatch.setattr("siamese_lab.training.run.build_datamodule", lambda config: int("not a number"))
     with pytest.raises(ValueError, match="invalid literal for int"):
         command(*QUICK)
 

@@ -1,4 +1,4 @@
-"""Choices composed from Python are those of the command line."""
+"""A configuration composed from Python equals the configuration of the command line."""
 
 import pytest
 from hydra.errors import HydraException
@@ -11,7 +11,7 @@ def test_they_are_composed_as_for_the_command() -> None:
     config = compose("data=omniglot", "sampler=hard", "trainer.max_steps=7")
     assert (config.data.name, config.loss.name, config.sampler.name) == ("omniglot", "margin", "hard")
     assert config.schedule.steps == 7, "what refers to another option follows it"
-    assert schema.plain(config)["seed"] == 0
+    assert schema.to_plain(config)["seed"] == 0
 
 
 def test_what_nothing_reads_is_refused() -> None:

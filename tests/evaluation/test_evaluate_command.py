@@ -101,7 +101,7 @@ def test_no_evaluation_is_overwritten(evaluate: Callable[..., Ended], run: Path,
     before = (tmp_path / "here/evaluation.json").read_bytes()
     again = evaluate(f"checkpoint={run}", "folder=here", *QUICK)
     assert again.status == 2
-    assert "Error: There is an evaluation in here already. Name another folder, or leave folder=null" in again.err
+    assert "Error: There is an evaluation in here already. Set folder to another one, or folder=null" in again.err
     assert (tmp_path / "here/evaluation.json").read_bytes() == before
 
 
@@ -182,8 +182,8 @@ def test_a_set_of_single_images_is_refused(evaluate: Callable[..., Ended], run: 
 
 
 MISTAKES = {
-    "": "Say what to evaluate: checkpoint=PATH, of a .ckpt file or of the folder of a run.",
-    "checkpoint=": "Say what to evaluate: checkpoint=PATH",
+    "": "Set checkpoint=PATH to a .ckpt file or to the folder of a run.",
+    "checkpoint=": "Set checkpoint=PATH",
     "checkpoint=nothing.ckpt": "There is no checkpoint nothing.ckpt. A run leaves one at checkpoints/last.ckpt",
     "checkpoint=RUN data=digitz": "There is no data 'digitz'. Did you mean 'digits'? Available: digits,",
     "checkpoint=RUN data.image_sise=3": "There is no option 'data.image_sise'. Did you mean 'data.image_size'?",

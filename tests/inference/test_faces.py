@@ -105,7 +105,7 @@ def test_a_face_is_searched_among_a_thousand(call: Call, run: Path, folder: Path
     ended = call(search, query, f"in={folder}", f"checkpoint={run}")
     assert ended.status == 0, ended.err
     print(f"{query.name}:\n{ended.out}")
-    assert f"Of {FACES:,} images" in ended.out
+    assert f"Searched {FACES:,} images" in ended.out
     names = [line.split()[-1] for line in ended.out.splitlines() if line[:3].strip().isdigit()]
     assert len(names) == 10
     assert f"{query.parent.name}/{query.name}" not in names

@@ -48,7 +48,7 @@ def test_the_nearest_come_first_and_the_query_is_not_among_them(
     assert len(wanted) == 6
     assert [name for _, name in found(ended)] == [name for _, name in wanted]
     assert [d for d, _ in found(ended)] == pytest.approx([d for d, _ in wanted], abs=2e-3)
-    assert "Of 7 images. Picture: outputs/search/image_3.png" in ended.out
+    assert "Searched 7 images. Picture: outputs/search/image_3.png" in ended.out
     with Image.open(tmp_path / "outputs/search/image_3.png") as picture:
         assert len(np.unique(np.asarray(picture.convert("L")))) > 100
 
@@ -88,7 +88,7 @@ def test_what_lies_within_the_threshold_is_marked(call: Call, own_run: Path, pic
     assert "✓" not in call(search, *arguments).out
     threshold = sl.load(own_run).threshold.threshold
     marked = call(search, *arguments)
-    assert f"{threshold:.3f} the threshold of ✓" in marked.out
+    assert f"✓ marks distances up to {threshold:.3f}" in marked.out
     for line in marked.out.splitlines():
         if line[:3].strip().isdigit():
             assert ("✓" in line) == (float(line.split()[1]) <= threshold)

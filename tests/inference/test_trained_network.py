@@ -123,5 +123,5 @@ def test_a_run_that_was_moved_is_still_of_use(digits_run: Path, own_run: Path) -
 
 
 def test_an_accelerator_that_is_not_there_is_named(digits_run: Path) -> None:
-    with pytest.raises(ValueError, match="accelerator=tpu is not on this machine, which has: cpu"):
+    with pytest.raises(ValueError, match="accelerator=tpu is not available on this machine, which has: cpu"):
         sl.load(digits_run, accelerator="tpu")

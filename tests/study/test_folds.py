@@ -129,7 +129,7 @@ def test_the_command_prints_and_writes_the_table(tmp_path, monkeypatch, capsys):
     [
         (
             [],
-            "holds no results.json of a run. Make some: python -m siamese_lab.train -m",
+            "holds no results.json of a run. Start runs first: python -m siamese_lab.train -m",
         ),
         ([*ten(), run(5)], "Fold 5 of LFW, View 2 was finished twice"),
     ],

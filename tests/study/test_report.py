@@ -215,10 +215,10 @@ def test_a_study_beside_folds_of_view_2_reports_both(tmp_path, reported):
 @pytest.mark.parametrize(
     ("runs", "message"),
     [
-        ([], "holds no results.json of a run. Make some: python -m siamese_lab.train -m experiment=study."),
+        ([], "holds no results.json of a run. Start runs first: python -m siamese_lab.train -m experiment=study."),
         (
             [run(status="failed", error="ValueError: no data")],
-            "holds 1 runs, none of which has finished (the last one: ValueError: no data).",
+            "holds 1 runs, but no finished one (the last one: ValueError: no data).",
         ),
     ],
 )
@@ -232,13 +232,13 @@ def test_where_there_is_nothing_to_report_one_sentence_says_why(tmp_path, report
 def test_only_damaged_files(tmp_path, reported):
     (tmp_path / "results.json").write_text("{", encoding="utf-8")
     status, said = reported(tmp_path)
-    assert status == 2 and "holds no run that can be counted" in said.err and "is damaged" in said.err
+    assert status == 2 and "holds no run that can be used" in said.err and "is damaged" in said.err
 
 
 @pytest.mark.parametrize("level", ["90", "0", "-0.1"])
 def test_a_level_that_is_no_share_is_refused(tmp_path, reported, level):
     status, said = reported(written(tmp_path, run()), f"--levels={level}")
-    assert status == 2 and f"--levels are shares in 0…1, such as 0.9, but {level} was given." in said.err
+    assert status == 2 and f"--levels must be above 0 and at most 1, such as 0.9, but {level} was given." in said.err
 
 
 def test_levels_are_those_asked_for(tmp_path, reported):

@@ -40,7 +40,7 @@ def change_results(folder: Path, **changed: object) -> None:
 
 def left(folder: Path, *overrides: str) -> tuple[str, Path | None, str]:
     output = io.StringIO()
-    wanted = schema.plain(compose(*QUICK, *FURTHER, *overrides))
+    wanted = schema.to_plain(compose(*QUICK, *FURTHER, *overrides))
     what, checkpoint = remaining_work(folder, wanted, Console(file=output, width=300))
     return what, checkpoint, output.getvalue()
 

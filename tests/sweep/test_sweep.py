@@ -97,7 +97,10 @@ def test_mistakes_end_the_sweep_before_it_starts(sweep, tmp_path: Path) -> None:
 def test_a_study_takes_m(command) -> None:
     ended = command("experiment=study")
     assert ended.status == 2
-    assert "This is many runs, so it takes -m: python -m siamese_lab.train -m experiment=study." in ended.err
+    assert (
+        "experiment=study consists of many runs, so it takes -m: python -m siamese_lab.train -m experiment=study."
+        in ended.err
+    )
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root writes anywhere")

@@ -16,7 +16,7 @@ from conftest import Ended, compose
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from siamese_lab.errors import UserError
-from siamese_lab.training.placement import place
+from siamese_lab.training.placement import find_placement
 
 TRAIN = (sys.executable, "-m", "siamese_lab.train")
 ON_CPU = ("threads=1", "trainer.accelerator=cpu")
@@ -113,14 +113,14 @@ def test_classes_that_cannot_be_shared_out_are_refused_before_processes_start(co
 
 def test_other_strategies_and_unstarted_nodes_are_refused() -> None:
     with pytest.raises(UserError, match=r"trainer\.strategy=fsdp.*auto, ddp, ddp_spawn"):
-        place(compose("trainer.devices=2", "trainer.strategy=fsdp").trainer)
+        find_placement(compose("trainer.devices=2", "trainer.strategy=fsdp").trainer)
     with pytest.raises(UserError, match=r"trainer\.num_nodes=2.*torchrun or srun.*4 processes"):
-        place(compose("trainer.devices=2", "trainer.num_nodes=2", "trainer.accelerator=cpu").trainer)
+        find_placement(compose("trainer.devices=2", "trainer.num_nodes=2", "trainer.accelerator=cpu").trainer)
 
 
 def test_devices_that_are_not_there_are_refused() -> None:
     with pytest.raises(UserError, match=r"trainer\.devices=-1"):
-        place(compose("trainer.devices=-1", "trainer.accelerator=cpu").trainer)
+        find_placement(compose("trainer.devices=-1", "trainer.accelerator=cpu").trainer)
 
 
 def test_processes_of_a_launcher_are_recognized(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,16 +128,16 @@ def test_processes_of_a_launcher_are_recognized(monkeypatch: pytest.MonkeyPatch)
     for name, value in {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_NTASKS": "2"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="ntasks-per-node=2"):
-        place(config)
+        find_placement(config)
     monkeypatch.setenv("SLURM_NTASKS_PER_NODE", "2")
-    assert (place(config).is_launched, place(config).rank) == (True, 1)
-    assert not place(compose("trainer.devices=3", "trainer.accelerator=cpu").trainer).is_launched
-    assert not place(compose().trainer).is_launched
+    assert (find_placement(config).is_launched, find_placement(config).rank) == (True, 1)
+    assert not find_placement(compose("trainer.devices=3", "trainer.accelerator=cpu").trainer).is_launched
+    assert not find_placement(compose().trainer).is_launched
     for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
         monkeypatch.setenv(name, value)
-    assert (place(config).is_launched, place(config).rank) == (True, 1)
+    assert (find_placement(config).is_launched, find_placement(config).rank) == (True, 1)
     with pytest.raises(UserError, match=r"torchrun has started 2 processes.*ask for 1"):
-        place(compose().trainer)
+        find_placement(compose().trainer)
 
 
 @pytest.mark.slow

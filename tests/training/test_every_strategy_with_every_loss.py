@@ -9,7 +9,7 @@ from shipped import LOSSES, SAMPLERS
 
 from siamese_lab import losses, samplers
 from siamese_lab.data.augment.pipeline import to_float
-from siamese_lab.training.build import build_data, build_module
+from siamese_lab.training.build import build_datamodule, build_module
 
 PAIRS = set(product(samplers.available(), losses.available()))
 NO_MEANING = {
@@ -22,16 +22,16 @@ NO_MEANING = {
 @pytest.fixture(scope="module")
 def digits():
     config = compose("data.augment=null")
-    images = build_data(config)
-    batches = iter(images.train_dataloader())
-    return images, [next(batches) for _ in range(2)]
+    datamodule = build_datamodule(config)
+    batches = iter(datamodule.train_dataloader())
+    return datamodule, [next(batches) for _ in range(2)]
 
 
 @pytest.mark.parametrize(("sampler", "loss"), sorted(PAIRS - NO_MEANING))
 def test_a_step_gives_finite_gradients_everywhere(sampler, loss, digits):
-    images, batches = digits
+    datamodule, batches = digits
     is_shipped = sampler in SAMPLERS and loss in LOSSES
-    module = build_module(compose(f"sampler={sampler}", f"loss={loss}", "network.width=16"), images)
+    module = build_module(compose(f"sampler={sampler}", f"loss={loss}", "network.width=16"), datamodule)
     for images_BCHW, labels_B, _ in batches:
         z_BD = module.network(to_float(images_BCHW))
         selection = module.sampler.mine(z_BD.detach(), labels_B)
@@ -52,7 +52,7 @@ def test_of_the_shipped_losses_triplet_alone_takes_every_triplet():
 
 @pytest.mark.parametrize(("sampler", "loss"), sorted(NO_MEANING))
 def test_what_has_no_meaning_is_refused_before_training(sampler, loss, digits):
-    with pytest.raises(ValueError, match=rf"loss={loss} has no meaning with sampler={sampler}, .* do: .*triplet"):
+    with pytest.raises(ValueError, match=rf"loss={loss} .*sampler={sampler}.*: .*triplet"):
         build_module(compose(f"sampler={sampler}", f"loss={loss}"), digits[0])
 
 

@@ -8,7 +8,7 @@ from conftest import compose, quick_run
 
 from siamese_lab import samplers
 from siamese_lab.batch import Batch
-from siamese_lab.training.build import build_data, build_module
+from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.module import SiameseModule
 
 STEPS = 6
@@ -17,7 +17,7 @@ STEPS = 6
 def seen_by(strategy: str, tmp_path, monkeypatch: pytest.MonkeyPatch, seed: int = 0):
     """The initial weights and the batches, augmented, of a short training."""
     config = compose(f"sampler={strategy}", f"seed={seed}")
-    weights = build_module(config, build_data(config)).network.state_dict()
+    weights = build_module(config, build_datamodule(config)).network.state_dict()
     batches: list[Batch] = []
     step = SiameseModule.training_step
 

@@ -1,4 +1,4 @@
-"""Processes that are started together: how they end, and what is told of it."""
+"""Processes that are started together: how they end, and what their parent reports."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("what", "error", "told"),
+    ("what", "error", "message"),
     [
         ("mistake", UserError, r"data\.classes_per_batch is odd"),
         ("unpicklable", ProcessFailed, r"CannotBePickled: 7 in "),
@@ -53,10 +53,10 @@ def is_alive(pid: int) -> bool:
     ],
 )
 def test_the_failure_of_one_ends_all_and_is_raised_here(
-    what: str, error: type[BaseException], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    what: str, error: type[BaseException], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch, "GRACE", 0.5)
-    with pytest.raises(error, match=told) as raised:
+    with pytest.raises(error, match=message) as raised:
         launch.start(part, (what, tmp_path), 2, Console(quiet=True))
     if what != "killed":
         assert "in part" in str(raised.value.__cause__)  # the traceback of the other process

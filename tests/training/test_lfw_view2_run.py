@@ -1,4 +1,4 @@
-"""`-m experiment=lfw_view2` on a small LFW: ten trainings, each of which decides its fold, joined by the report."""
+"""`-m experiment=lfw_view2` on a small LFW: ten trainings, one per fold, joined by the report."""
 
 import json
 import statistics
@@ -31,7 +31,7 @@ SMALL = (
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two people of each fold, whose faces are blocks of colour in some noise, and six pairs of each kind."""
+    """Create two people per fold, with blocks of color and noise as faces, and six pairs of each kind."""
     monkeypatch.setattr(lfw, "people", lambda: PEOPLE)
     draw = np.random.default_rng(0)
     folder = tmp_path / "root/lfw-py"

@@ -1,6 +1,6 @@
 """A training step on a GPU never makes the host wait, shown without a GPU.
 
-Fake CUDA tensors (torch's FakeTensorMode) take the branches that a GPU takes and raise at every call whose result
+Fake CUDA tensors (torch's FakeTensorMode) take the branches that a GPU takes and raise at every call with a result that
 depends on data: `.item()`, `.tolist()`, `bool(tensor)`, boolean indexing, `nonzero`. Autograd's engine of a torch that
 was built with CUDA refuses fake CUDA tensors without a GPU, so the whole step, backward and optimizer included, also
 runs on `meta` tensors, which refuse the same calls and copies to the host as well.
@@ -22,7 +22,7 @@ from siamese_lab import distances, losses, samplers
 from siamese_lab.batch import Batch
 from siamese_lab.data.augment.pipeline import Augmentation
 from siamese_lab.training import timing
-from siamese_lab.training.build import build_data, build_module
+from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.module import SiameseModule
 
 PAIRS = sorted(
@@ -54,7 +54,7 @@ class Event:
 
 
 class StepModule(SiameseModule):
-    """The module of a run, whose logger keeps what it gets."""
+    """Build the module of a run with a logger that keeps all metrics."""
 
     logged: dict[str, Any]
 
@@ -78,7 +78,7 @@ class StepModule(SiameseModule):
 
 @pytest.fixture(scope="module")
 def datamodule() -> Any:
-    return build_data(compose("data.classes_per_batch=4", "data.images_per_class=4"))
+    return build_datamodule(compose("data.classes_per_batch=4", "data.images_per_class=4"))
 
 
 @pytest.fixture(autouse=True)
@@ -186,7 +186,7 @@ def test_the_latest_time_of_a_gpu_is_that_of_a_block_that_has_finished() -> None
         def query(self) -> bool:
             return False
 
-    watch = timing.Stopwatch()
+    watch = timing.Timer()
     with watch.running(torch.device("cuda")):
         pass
     assert watch.latest() == pytest.approx(0.001)

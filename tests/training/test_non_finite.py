@@ -27,14 +27,14 @@ def test_it_says_which_step_and_which_triplets_and_keeps_the_last_good_checkpoin
     monkeypatch.setattr(SiameseModule, "training_step", one_bad_image)
     with pytest.raises(
         NonFiniteLossError, match=f"The loss of step {STEP} is nan: 1 of 48 embeddings are not finite"
-    ) as told:
+    ) as raised:
         quick_run(tmp_path, "trainer.val_check_interval=2", "sampler=random")
 
-    assert "(anchor, positive, negative) = (" in str(told.value)
-    assert "7" in str(told.value).split("such as")[1]
+    assert "(anchor, positive, negative) = (" in str(raised.value)
+    assert "7" in str(raised.value).split("such as")[1]
     left = results.read_results(tmp_path)
     assert (left.status, left.steps) == ("failed", STEP)
-    assert left.error == f"NonFiniteLossError: {told.value}"
+    assert left.error == f"NonFiniteLossError: {raised.value}"
     kept = torch.load(tmp_path / "checkpoints/best.ckpt", weights_only=True)
     assert kept["global_step"] in (2, 4)
     assert all(tensor.isfinite().all() for tensor in kept["state_dict"].values() if isinstance(tensor, torch.Tensor))

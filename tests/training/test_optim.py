@@ -6,8 +6,8 @@ from conftest import compose, quick_run
 from torch import nn
 
 from siamese_lab import losses, networks
-from siamese_lab.training.build import build_data, build_module
-from siamese_lab.training.optim import parameter_groups
+from siamese_lab.training.build import build_datamodule, build_module
+from siamese_lab.training.module import parameter_groups
 
 
 @pytest.mark.parametrize("name", networks.available())
@@ -32,7 +32,7 @@ def test_a_loss_that_learns_nothing_has_no_group_and_a_frozen_weight_is_left_out
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd", "adagrad"])
 def test_beta_moves_at_its_own_rate_without_decay(name):
     config = compose("loss=margin", "loss.beta_lr=0.25", f"optimizer={name}", "schedule=constant")
-    module = build_module(config, build_data(config))
+    module = build_module(config, build_datamodule(config))
     optimizer = module.configure_optimizers()["optimizer"]
     assert [group["lr"] for group in optimizer.param_groups] == [config.optimizer.lr, config.optimizer.lr, 0.25]
     module.loss.beta.grad = torch.ones(())

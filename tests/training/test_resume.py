@@ -11,7 +11,7 @@ from conftest import QUICK, compose, last_weights
 from rich.console import Console
 
 from siamese_lab import samplers
-from siamese_lab.config.resume import with_resumed_choices
+from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.training.callbacks import Interrupted
 from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.run import train
@@ -52,7 +52,7 @@ def test_resumed_equals_uninterrupted(
     left = json.loads((parts / "results.json").read_text())
     assert (left["status"], left["steps"]) == ("interrupted", step)
 
-    said = with_resumed_choices([f"resume={parts / 'checkpoints/last.ckpt'}"])
+    said = with_resumed_overrides([f"resume={parts / 'checkpoints/last.ckpt'}"])
     resumed = train(compose(*[each for each in said if not each.startswith("hydra.")]), parts, said, SILENT)
 
     resumed_weights = last_weights(parts)
@@ -85,7 +85,7 @@ def test_what_is_said_now_comes_before_what_was_said_then(tmp_path: Path) -> Non
     overrides = [*QUICK, "sampler=hard", "seed=5"]
     train(compose(*overrides), tmp_path, overrides, SILENT)
     checkpoint = tmp_path / "checkpoints/last.ckpt"
-    said = with_resumed_choices([f"resume={checkpoint}", "trainer.max_steps=12"])
+    said = with_resumed_overrides([f"resume={checkpoint}", "trainer.max_steps=12"])
     config = compose(*[each for each in said if not each.startswith("hydra.")])
     assert (config.sampler.name, config.seed, config.trainer.max_steps) == ("hard", 5, 12)
     assert config.resume == str(checkpoint)
@@ -95,9 +95,9 @@ def test_what_is_said_now_comes_before_what_was_said_then(tmp_path: Path) -> Non
 def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(ValueError, match="was not written by a run of siamese_lab"):
-        with_resumed_choices([f"resume={tmp_path / 'other.ckpt'}"])
+        with_resumed_overrides([f"resume={tmp_path / 'other.ckpt'}"])
     (tmp_path / "text.ckpt").write_text("no checkpoint")
     with pytest.raises(ValueError, match="is not a readable checkpoint"):
-        with_resumed_choices([f"resume={tmp_path / 'text.ckpt'}"])
+        with_resumed_overrides([f"resume={tmp_path / 'text.ckpt'}"])
     with pytest.raises(ValueError, match="There is no checkpoint"):
-        with_resumed_choices([f"resume={tmp_path / 'none.ckpt'}"])
+        with_resumed_overrides([f"resume={tmp_path / 'none.ckpt'}"])

@@ -1,8 +1,9 @@
-"""What TensorBoard shows of a run, read back from its event files."""
+"""TensorBoard output of a run, read back from its event files."""
 
 import itertools
 import math
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +20,18 @@ from test_resume import interrupt_after
 
 from siamese_lab import samplers
 from siamese_lab.batch import AllTriplets
-from siamese_lab.config.resume import with_resumed_choices
+from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.data import build
 from siamese_lab.data.tables.image_table import ImageTable
+from siamese_lab.errors import NonFiniteLossError
 from siamese_lab.losses.pairs import selected_distances
-from siamese_lab.training.build import build_data, build_module
+from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.callbacks import Interrupted, hardest_triplets
-from siamese_lab.training.callbacks.comparable_choices import comparable
-from siamese_lab.training.callbacks.embedding_projector import evenly, sheet, thumbnails
+from siamese_lab.training.callbacks.embedding_projector import balanced_indices, thumbnail_sheet, thumbnails
 from siamese_lab.training.callbacks.hardest_triplets import SHOWN, hardest_of, of_batch
+from siamese_lab.training.callbacks.hparams import comparable_options
 from siamese_lab.training.callbacks.selected import hardest_negatives, step_distances
-from siamese_lab.training.callbacks.triplet_sheet import draw
+from siamese_lab.training.callbacks.triplet_sheet import draw_triplets
 from siamese_lab.training.module import SiameseModule, StepOutput
 from siamese_lab.training.run import train
 
@@ -42,6 +44,11 @@ def events_of(folder: Path) -> EventAccumulator:
     return EventAccumulator(str(folder), STORE_EVERYTHING_SIZE_GUIDANCE).Reload()
 
 
+def wait_for_next_second() -> None:
+    """Wait, because TensorBoard orders the event files of one folder by the second in their names."""
+    time.sleep(1 - time.time() % 1)
+
+
 def distance(z_CD: torch.Tensor, i: int, j: int) -> float:
     return math.dist(z_CD[i].double().tolist(), z_CD[j].double().tolist())
 
@@ -49,9 +56,9 @@ def distance(z_CD: torch.Tensor, i: int, j: int) -> float:
 def stepped(sampler: str, *overrides: str) -> StepOutput:
     """The output of the second of two steps, as callbacks get it."""
     config = compose(f"sampler={sampler}", "data.classes_per_batch=3", "data.images_per_class=4", *overrides)
-    images = build_data(config)
-    module = build_module(config, images).train()
-    for batch in itertools.islice(images.batches, 2):
+    datamodule = build_datamodule(config)
+    module = build_module(config, datamodule).train()
+    for batch in itertools.islice(datamodule.batches, 2):
         with torch.no_grad():
             z_BD = module.network(batch.images_BCHW.float() / 255)
         selection = module.sampler.mine(module.network.unit_vectors(z_BD), batch.labels_B, batch.image_ids_B)
@@ -143,14 +150,14 @@ def test_two_batches_give_the_hardest_of_both() -> None:
     assert torch.equal(both.d_ap_K - both.d_an_K, every.sort(descending=True).values[:SHOWN])
 
 
-def test_a_run_writes_histograms_pictures_and_choices_beside_its_curves(tmp_path: Path) -> None:
+def test_a_run_writes_histograms_pictures_and_choices_with_its_curves(tmp_path: Path) -> None:
     quick_run(tmp_path, *SHOWN_IN_BOARD, "sampler=hard", "seed=3", "loss.margin=0.3")
     events = events_of(tmp_path)
     for name in ("train/d_ap", "train/d_an"):
-        told = events.Histograms(name)
-        assert [each.step for each in told] == [3, 6]
-        assert all(each.histogram_value.num == PAIRS for each in told)
-        assert all(0 <= each.histogram_value.min < each.histogram_value.max <= 2 for each in told)
+        found = events.Histograms(name)
+        assert [each.step for each in found] == [3, 6]
+        assert all(each.histogram_value.num == PAIRS for each in found)
+        assert all(0 <= each.histogram_value.min < each.histogram_value.max <= 2 for each in found)
     pictures = events.Images("hardest triplets")
     assert [each.step for each in pictures] == [3, 6]
     assert all(each.encoded_image_string.startswith(b"\x89PNG") for each in pictures)
@@ -175,6 +182,29 @@ def test_a_run_writes_histograms_pictures_and_choices_beside_its_curves(tmp_path
     assert plugin_data_pb2.HParamsPluginData.FromString(content).session_end_info.status == 1  # success
 
 
+def test_a_run_writes_one_event_file(tmp_path: Path) -> None:
+    """Training, validation of the reported weights and test share one file, which is closed at the end."""
+    quick_run(tmp_path, *SHOWN_IN_BOARD)
+    (file,) = tmp_path.rglob("*tfevents*")
+    tags = EventAccumulator(str(file)).Reload().Tags()["scalars"]
+    assert {"train/loss", "validation/recall@1", "test/recall@1"} <= set(tags)
+    assert (tmp_path / "hparams.yaml").is_file()
+
+
+def test_a_run_that_fails_closes_its_event_file(tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteLossError):
+        quick_run(
+            tmp_path,
+            *SHOWN_IN_BOARD,
+            "optimizer=sgd",
+            "optimizer.lr=1e38",
+            "trainer.max_steps=20",
+            "trainer.log_every_n_steps=1",
+        )
+    (file,) = tmp_path.rglob("*tfevents*")
+    assert "train/loss" in EventAccumulator(str(file)).Reload().Tags()["scalars"]
+
+
 def test_the_histogram_is_of_the_step_before_the_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[float, float]] = []
     training_step = SiameseModule.training_step
@@ -195,7 +225,7 @@ def test_the_histogram_is_of_the_step_before_the_validation(tmp_path: Path, monk
 def test_the_picture_is_of_the_logged_steps_since_the_validation_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Six steps, of which 2, 4 and 6 are logged and 3 and 6 followed by a validation: of 2, then of 4 and 6."""
+    """Six steps: 2, 4 and 6 are logged; validations follow 3 and 6. The pictures are of 2, then of 4 and 6."""
     seen: list[float] = []
     drawn: list[list[float]] = []
     training_step = SiameseModule.training_step
@@ -208,10 +238,10 @@ def test_the_picture_is_of_the_logged_steps_since_the_validation_before(
 
     def watched_draw(d_ap_K, d_an_K, images_K3CHW):
         drawn.append((d_ap_K - d_an_K).tolist())
-        return draw(d_ap_K, d_an_K, images_K3CHW)
+        return draw_triplets(d_ap_K, d_an_K, images_K3CHW)
 
     monkeypatch.setattr(SiameseModule, "training_step", watched)
-    monkeypatch.setattr(hardest_triplets, "draw", watched_draw)
+    monkeypatch.setattr(hardest_triplets, "draw_triplets", watched_draw)
     quick_run(tmp_path, *SHOWN_IN_BOARD)
     assert [len(each) for each in drawn] == [SHOWN, SHOWN]
     assert [max(each) for each in drawn] == pytest.approx([seen[1], max(seen[3], seen[5])], abs=1e-3)
@@ -222,7 +252,7 @@ def test_the_picture_is_of_the_logged_steps_since_the_validation_before(
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_picture_shows_every_image_of_a_triplet_in_its_place(channels: int, size: int) -> None:
     grey_K3 = torch.tensor([[0.0, 0.2, 0.4], [0.6, 0.8, 1.0]])
-    picture = draw(torch.tensor([0.5, 0.25]), torch.tensor([1.0, 1.5]), grey_K3[..., None, None, None].expand(
+    picture = draw_triplets(torch.tensor([0.5, 0.25]), torch.tensor([1.0, 1.5]), grey_K3[..., None, None, None].expand(
         -1, -1, channels, size, size
     ))  # fmt: skip
     for column, row in itertools.product(range(2), range(3)):
@@ -240,10 +270,10 @@ def test_the_projector_gets_the_validation_images_by_the_tested_weights(tmp_path
     z_ND = torch.from_numpy(np.loadtxt(tmp_path / embedding.tensor_path, delimiter="\t", dtype=np.float32))
     names = (tmp_path / embedding.metadata_path).read_text().splitlines()
 
-    images = build(**compose().data)
-    table = images.splits.validation
-    index_N = evenly(table, 1000)
-    module = build_module(compose(), images)
+    datamodule = build(**compose().data)
+    table = datamodule.splits.validation
+    index_N = balanced_indices(table, 1000)
+    module = build_module(compose(), datamodule)
     module.load_state_dict(torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["state_dict"])
     with torch.no_grad():
         wanted_ND = module.eval().network(table.images_NCHW[index_N].float() / 255)
@@ -281,23 +311,23 @@ def table_of(sizes: list[int]) -> ImageTable:
 )
 def test_all_classes_are_shown_evenly(sizes: list[int], most: int, shown: list[int]) -> None:
     table = table_of(sizes)
-    index_N = evenly(table, most)
+    index_N = balanced_indices(table, most)
     assert len(set(index_N.tolist())) == len(index_N)
     assert table.labels_N[index_N].bincount(minlength=len(sizes)).tolist() == shown
 
 
 def test_large_images_become_thumbnails_that_a_browser_takes() -> None:
     images_NCHW = torch.full((1000, 1, 105, 105), 51, dtype=torch.uint8)
-    sprite = sheet(thumbnails(images_NCHW))
+    sprite = thumbnail_sheet(thumbnails(images_NCHW))
     assert sprite.size == (32 * 64, 32 * 64)
     assert sprite.getpixel((0, 0)) == (51, 51, 51)
     assert sprite.getpixel((2047, 2047)) == (0, 0, 0)
 
 
 def test_names_with_tabs_and_line_breaks_stay_a_line_each(tmp_path: Path) -> None:
-    from siamese_lab.training.callbacks.embedding_projector import write
+    from siamese_lab.training.callbacks.embedding_projector import write_projector_files
 
-    write(tmp_path, torch.eye(2), ["one\ttwo\nthree", "ß"], torch.zeros(2, 1, 2, 2, dtype=torch.uint8))
+    write_projector_files(tmp_path, torch.eye(2), ["one\ttwo\nthree", "ß"], torch.zeros(2, 1, 2, 2, dtype=torch.uint8))
     assert (tmp_path / "projector/classes.tsv").read_text(encoding="utf-8") == "one two three\nß\n"
 
 
@@ -320,7 +350,8 @@ def test_a_resumed_run_goes_on_showing(tmp_path: Path, monkeypatch: pytest.Monke
         with pytest.raises(Interrupted):
             train(compose(*overrides), tmp_path, overrides, Console(quiet=True))
     assert "_hparams_/session_end_info" not in events_of(tmp_path).summary_metadata
-    said = with_resumed_choices([f"resume={tmp_path / 'checkpoints/last.ckpt'}"])
+    wait_for_next_second()
+    said = with_resumed_overrides([f"resume={tmp_path / 'checkpoints/last.ckpt'}"])
     train(compose(*[each for each in said if not each.startswith("hydra.")]), tmp_path, said, Console(quiet=True))
     events = events_of(tmp_path)
     assert [each.step for each in events.Histograms("train/d_ap")] == [3, 6, 9]
@@ -330,12 +361,13 @@ def test_a_resumed_run_goes_on_showing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_was_written_after_the_checkpoint_is_not_shown_twice(tmp_path: Path) -> None:
-    """A run killed at step 9, whose checkpoint is of step 6; then one from the start, as after a failure."""
+    """A run is killed at step 9 with a checkpoint of step 6; then a run starts anew, as after a failure."""
     overrides = [*QUICK, *SHOWN_IN_BOARD]
     train(compose(*overrides), tmp_path, overrides, Console(quiet=True))
     longer = [*overrides, "trainer.max_steps=9", f"resume='{tmp_path / 'at_6.ckpt'}'"]
     (tmp_path / "checkpoints/last.ckpt").rename(tmp_path / "at_6.ckpt")
     for _ in range(2):
+        wait_for_next_second()
         train(compose(*longer), tmp_path, longer, Console(quiet=True))
     events = events_of(tmp_path)
     for shown in (
@@ -347,12 +379,13 @@ def test_what_was_written_after_the_checkpoint_is_not_shown_twice(tmp_path: Path
         assert steps == sorted(set(steps))
     assert [each.step for each in events.Histograms("train/d_ap")] == [3, 6, 9]
 
+    wait_for_next_second()
     train(compose(*overrides), tmp_path, overrides, Console(quiet=True))
     assert [each.step for each in events_of(tmp_path).Histograms("train/d_ap")] == [3, 6]
 
 
 def test_a_run_that_failed_does_not_say_that_it_ended_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(FloatingPointError):
+    with pytest.raises(NonFiniteLossError):
         quick_run(tmp_path, "logger=tensorboard", "optimizer=sgd", "optimizer.lr=1e38", "trainer.max_steps=20")
     assert "_hparams_/session_end_info" not in events_of(tmp_path).summary_metadata
 
@@ -361,12 +394,12 @@ def choices_of(*overrides: str) -> dict:
     from siamese_lab.config import schema
 
     config = compose(*overrides)
-    return comparable(schema.plain(config), build(**config.data).protocol)
+    return comparable_options(schema.to_plain(config), build(**config.data).protocol)
 
 
 def test_runs_are_compared_by_the_options_of_their_strategies_too() -> None:
-    told = choices_of("sampler=distance_weighted", "sampler.cutoff=1.3")
-    assert {name: value for name, value in told.items() if "." in name} == {
+    found = choices_of("sampler=distance_weighted", "sampler.cutoff=1.3")
+    assert {name: value for name, value in found.items() if "." in name} == {
         "sampler.nearest": 0.5,
         "sampler.cutoff": 1.3,
     }

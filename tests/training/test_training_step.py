@@ -14,7 +14,7 @@ from rich.console import Console
 from siamese_lab import distances, losses
 from siamese_lab.errors import UserError
 from siamese_lab.losses.triplet import TripletLoss
-from siamese_lab.training.build import build_data, build_module
+from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.run import train
 from siamese_lab.training.trainer import build_trainer, set_steps_of_epochs
 
@@ -35,7 +35,7 @@ def test_gradients_are_clipped_to_the_norm_that_is_asked_for(limit, precision, f
     step = (*plain, "optimizer.weight_decay=0", f"optimizer.fused={fused}", "schedule=constant", "trainer.max_steps=1")
     quick_run(tmp_path, *step, f"trainer.precision={precision}", f"trainer.gradient_clip_val={limit}")
     config = compose()
-    initial = dict(build_module(config, build_data(config)).named_parameters())
+    initial = dict(build_module(config, build_datamodule(config)).named_parameters())
     moved = [last_weights(tmp_path)[name] - each.detach() for name, each in initial.items()]
     assert math.sqrt(sum(float(each.double().square().sum()) for each in moved)) == pytest.approx(limit, rel=0.02)
     assert all(torch.isfinite(each).all() for each in moved)
@@ -109,7 +109,7 @@ def test_a_run_of_epochs_ends_after_them_and_calls_the_users_callbacks(tmp_path:
     mine = "+callbacks.mine={_target_: lightning.pytorch.callbacks.Timer, duration: '00:01:00:00'}"
     overrides = ("trainer.accelerator=cpu", "trainer.max_epochs=1", *stop, mine)
     results = train(compose(*overrides), tmp_path, overrides, Console(quiet=True))
-    batches = len(build_data(compose()).batches)
+    batches = len(build_datamodule(compose()).batches)
     assert (results.status, results.steps) == ("finished", batches)
     stored = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["callbacks"]
     assert any(key.startswith("EarlyStopping") for key in stored)

@@ -69,9 +69,9 @@ def test_the_figures_of_a_run_are_those_of_its_weights(tmp_path: Path) -> None:
     assert list(figures) == NAMES
     assert [name for name, each in figures.items() if each is None] == ["tar@far=0.01", "tar@far=0.001"]
     assert 0.5 < figures["accuracy"] <= 1 and figures["negatives"] == PAIRS / 2
-    told = {name: each for name, each in expected.items() if not math.isnan(each)}
-    assert {name: figures[name] for name in told} == pytest.approx(told, abs=2e-2)
-    assert figures["threshold"] == pytest.approx(told["threshold"], abs=1e-4)
+    defined = {name: each for name, each in expected.items() if not math.isnan(each)}
+    assert {name: figures[name] for name in defined} == pytest.approx(defined, abs=2e-2)
+    assert figures["threshold"] == pytest.approx(defined["threshold"], abs=1e-4)
     assert "recall@1" in left.test and "digits/accuracy" not in left.validation
     assert json.loads((tmp_path / "results.json").read_text())["test"]["digits/tar@far=0.001"] is None
 
@@ -80,10 +80,10 @@ def test_the_summary_says_what_the_pairs_cannot_tell(tmp_path: Path) -> None:
     left = quick_run(tmp_path, "trainer.max_steps=2", "trainer.val_check_interval=2")
     shown = io.StringIO()
     display.print_outcome(Console(width=120, file=shown), left, tmp_path)
-    told = shown.getvalue()
-    assert f"digits: {PAIRS} pairs, accepted up to distance {left.test['digits/threshold']:.3f}" in told
-    assert f"{left.test['digits/accuracy']:.2%}" in told
-    assert "60 negative pairs are too few for such a low false accept rate." in told
+    printed = shown.getvalue()
+    assert f"digits: {PAIRS} pairs, accepted up to distance {left.test['digits/threshold']:.3f}" in printed
+    assert f"{left.test['digits/accuracy']:.2%}" in printed
+    assert "60 pairs of two classes tell no false accept rate that fine." in printed
 
 
 def test_two_processes_decide_as_one(tmp_path: Path) -> None:

@@ -119,12 +119,12 @@ def test_the_study_takes_the_winners(tunings: Path, command, tmp_path: Path) -> 
         assert run.test["recall@1"] > 0
 
     for further, message in {
-        "sampler=hard": "outputs/tune has no options that won for data=digits sampler=hard. "
+        "sampler=hard": "outputs/tune has no tuned options for data=digits sampler=hard. "
         "Tune it, or the rest of it: python -m siamese_lab.train -m experiment=tune name=tune data=digits "
         "sampler=hard.",
-        "optimizer.lr=0.1": "optimizer.lr is given on the command line, but was tuned as well.",
-        "loss=margin": "The options of tuned=outputs/tune were found with loss.name=triplet, but this run has margin.",
-        "tuned=nowhere": "nowhere has no options that won for data=digits sampler=random.",
+        "optimizer.lr=0.1": "optimizer.lr is set on the command line, but tuned=… sets it, too.",
+        "loss=margin": "found with loss.name=triplet, but this run has loss.name=margin.",
+        "tuned=nowhere": "nowhere has no tuned options for data=digits sampler=random.",
     }.items():
         ended = command(*STUDY, "sampler=random", "name=another", further)
         assert ended.status == 2
@@ -175,16 +175,16 @@ def test_a_failure_of_the_machine_ends_that_tuning_only_and_is_made_good_later(
 ) -> None:
     from siamese_lab.training import run as trained
 
-    build_data, built = trained.build_data, []
+    build_datamodule, built = trained.build_datamodule, []
 
     def build_but_once(config):
         built.append(config)
         if len(built) == 2:
             raise OSError(28, "No space left on device")
-        return build_data(config)
+        return build_datamodule(config)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trained, "build_data", build_but_once)
+        patch.setattr(trained, "build_datamodule", build_but_once)
         ended = command(*TUNE, "sampler=random,hard", "tuning.trials=2")
     assert ended.status == 1
     assert "digits/random was not tuned: " in ended.err
@@ -198,7 +198,10 @@ def test_a_failure_of_the_machine_ends_that_tuning_only_and_is_made_good_later(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (TUNE[1:], "This is many runs, so it takes -m: python -m siamese_lab.train -m experiment=tune."),
+        (
+            TUNE[1:],
+            "experiment=tune consists of many runs, so it takes -m: python -m siamese_lab.train -m experiment=tune.",
+        ),
         ((*TUNE, "tuning.trials=0"), "tuning.trials must be at least 1, but is 0."),
         ((*TUNE, "loss.margin=3", "sampler=hard"), "tuning.space.loss.triplet.margin must contain 3, but it is 0.05"),
         ((*TUNE, "sampler=hard", "seed=0,1"), "2 runs of this sweep would write into outputs/tune/digits/hard"),

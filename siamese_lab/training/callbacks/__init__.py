@@ -1,37 +1,99 @@
-"""What watches over training: progress and its record, best and last weights, interruption, non-finite losses.
+"""Callbacks of training, and the one list of all callbacks that every run uses.
 
-And what TensorBoard shows beside curves: distances, the hardest triplets, choices to compare, the embedding.
+They show and record progress, keep checkpoints, stop a run on a signal or a non-finite loss, average weights, and write
+distances, the hardest triplets, hyperparameters and embeddings for TensorBoard. Metrics and the training step live in
+other modules.
 """
 
-from siamese_lab.training.callbacks.best_checkpoint import BestCheckpoint
-from siamese_lab.training.callbacks.comparable_choices import ComparableChoices
-from siamese_lab.training.callbacks.distance_histograms import DistanceHistograms
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from lightning import Callback
+from omegaconf import DictConfig
+from rich.console import Console
+
+from siamese_lab.config import schema, targets
+from siamese_lab.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, StoredConfig
 from siamese_lab.training.callbacks.embedding_projector import EmbeddingProjector
-from siamese_lab.training.callbacks.forget_later_events import ForgetLaterEvents
 from siamese_lab.training.callbacks.hardest_triplets import HardestTriplets
 from siamese_lab.training.callbacks.history import History
-from siamese_lab.training.callbacks.last_checkpoint import LastCheckpoint
+from siamese_lab.training.callbacks.hparams import HParamsSummary
 from siamese_lab.training.callbacks.non_finite import StopOnNonFinite
 from siamese_lab.training.callbacks.progress import Progress
 from siamese_lab.training.callbacks.signals import Interrupted, StopOnSignal
-from siamese_lab.training.callbacks.stored_choices import StoredChoices
+from siamese_lab.training.callbacks.tensorboard import DistanceHistograms, PurgeLaterEvents
 from siamese_lab.training.callbacks.training_clock import TrainingClock
 from siamese_lab.training.callbacks.weight_average import WeightAverage
+from siamese_lab.training.launch import Shared
+
+BEST_BY = "validation/recall@1"
+
+
+class RunCallbacks(NamedTuple):
+    """The callbacks of one run."""
+
+    ordered: list[Callback]
+    """All callbacks, in the order in which Lightning gets them."""
+    clock: TrainingClock
+    history: History
+    best: BestCheckpoint
+    last: LastCheckpoint
+
+
+def build_callbacks(
+    config: DictConfig, folder: Path, overrides: Sequence[str], console: Console, shared: Shared | None = None
+) -> RunCallbacks:
+    """Build the callbacks of one run: the lab's own, and those of the option group `callbacks`.
+
+    Args:
+        config: the whole configuration of the run.
+        folder: the folder of the run.
+        overrides: the command line, which checkpoints store.
+        console: the console that shows progress.
+        shared: memory through which the parent process, if there is one, asks for a stop.
+    """
+    config_values = schema.to_plain(config)
+    clock = TrainingClock()
+    history = History(clock)
+    best = BestCheckpoint(folder / "checkpoints", monitor=BEST_BY)
+    last = LastCheckpoint(folder / "checkpoints" / "last.ckpt")
+    ordered = [
+        StopOnNonFinite(),
+        clock,
+        Progress(console),
+        StoredConfig(overrides, config_values),
+        *([] if config.ema is None else [WeightAverage(config.ema)]),
+        history,
+        PurgeLaterEvents(),
+        HParamsSummary(config_values, folder),
+        DistanceHistograms(),
+        HardestTriplets(),
+        EmbeddingProjector(folder),
+        *(targets.build("callbacks", each) for each in (config.callbacks or {}).values()),
+        best,
+        last,
+        StopOnSignal(last.path, console, shared),
+    ]
+    return RunCallbacks(ordered, clock, history, best, last)
+
 
 __all__ = [
     "BestCheckpoint",
-    "ComparableChoices",
     "DistanceHistograms",
     "EmbeddingProjector",
-    "ForgetLaterEvents",
+    "HParamsSummary",
     "HardestTriplets",
     "History",
     "Interrupted",
     "LastCheckpoint",
     "Progress",
+    "PurgeLaterEvents",
+    "RunCallbacks",
     "StopOnNonFinite",
     "StopOnSignal",
-    "StoredChoices",
+    "StoredConfig",
     "TrainingClock",
     "WeightAverage",
+    "build_callbacks",
 ]

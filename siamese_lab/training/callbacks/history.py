@@ -1,4 +1,4 @@
-"""The course of a run: a point for each validation, with means of what was logged of training since the one before."""
+"""The history of a run: one point per validation, with means of the training metrics since the previous one."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,16 +16,16 @@ from siamese_lab.training.module import SiameseModule
 
 TRAIN, VALIDATION = "train/", "validation/"
 TIMED = "mining_ms"
-"""Left out, as points of equal runs are to be equal."""
+"""A metric that the history omits, because equal runs must have equal points."""
 
 
 class History(Callback):
-    """Adds a point to the results of a run at every validation, and writes them.
+    """Adds a point to the results of a run at every validation, and writes the results.
 
-    It travels in checkpoints, so a resumed run leaves what an uninterrupted one does.
+    Checkpoints store the history, so a resumed run records the same history as an uninterrupted run.
 
     Args:
-        clock: of the seconds spent in training.
+        clock: counts the seconds spent in training.
     """
 
     def __init__(self, clock: TrainingClock) -> None:
@@ -38,11 +38,11 @@ class History(Callback):
 
     @property
     def points(self) -> list[Point]:
-        """So far, one for each validation."""
+        """Return the points so far, one for each validation."""
         return self._points
 
     def keep_in(self, results: Results, folder: Path) -> None:
-        """Show the points in these results from now on, which are written into the folder of their run."""
+        """Add all points to these results, which are written into the folder of their run at every validation."""
         results.history, results.seconds_of_history = self._points, self._seconds
 
         def record(step: int) -> None:
@@ -52,21 +52,21 @@ class History(Callback):
         self._record = record
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
-        """Count the triplets, and keep what is logged on the device."""
+        """Count the triplets, and keep the logged metrics on the device."""
         assert isinstance(pl_module, SiameseModule)
         triplets = outputs["step"].selection.triplets
         self._triplets = self._triplets + (
             triplets.negative_TM.numel() if isinstance(triplets, Triplets) else triplets.number()
         )
         if pl_module.is_logged(trainer.global_step):
-            self._logged.append(named(trainer, TRAIN))
+            self._logged.append(logged_metrics(trainer, TRAIN))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add a point."""
+        """Add a point, if the validation belongs to training."""
         if trainer.state.fn != "fit":
             return
         self._triplets = int(self._triplets)
-        validation = {name: float(value) for name, value in named(trainer, VALIDATION).items()}
+        validation = {name: float(value) for name, value in logged_metrics(trainer, VALIDATION).items()}
         self._points.append(Point(trainer.global_step, self._triplets, self._means(), validation))
         self._seconds.append(self.clock.seconds())
         self._logged = []
@@ -78,7 +78,7 @@ class History(Callback):
         return {name: float(torch.stack([each[name] for each in self._logged]).mean()) for name in names}
 
     def state_dict(self) -> dict[str, Any]:
-        """The points so far, and what the next one will be of."""
+        """Return the points so far, and the metrics for the next point."""
         return {
             "points": [asdict(point) for point in self._points],
             "seconds": list(self._seconds),
@@ -87,15 +87,15 @@ class History(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from the stored points."""
         self._points[:] = [Point(**point) for point in state_dict["points"]]
         self._seconds[:] = state_dict["seconds"]
         self._triplets = state_dict["triplets"]
         self._logged = list(state_dict["logged"])
 
 
-def named(trainer: Trainer, prefix: str) -> dict[str, Tensor]:
-    """What was last logged under a prefix, without it."""
+def logged_metrics(trainer: Trainer, prefix: str) -> dict[str, Tensor]:
+    """Return the latest logged metrics with a prefix, without the prefix."""
     logged = trainer.callback_metrics
     found = {name.removeprefix(prefix): value.detach() for name, value in logged.items() if name.startswith(prefix)}
     return {name: value for name, value in found.items() if name != TIMED}

@@ -1,4 +1,4 @@
-"""A loss that is NaN or infinite stops the run, before it reaches a checkpoint."""
+"""Stop a run when its loss is NaN or infinite, before a checkpoint stores the broken weights."""
 
 from typing import Any
 
@@ -11,33 +11,34 @@ from siamese_lab.errors import NonFiniteLossError
 from siamese_lab.training.module import SiameseModule, StepOutput
 
 SHOWN = 3
+"""Maximum number of triplets in a message."""
 
 
 class StopOnNonFinite(Callback):
-    """Checks the loss of every step on a CPU, and of logged steps on a GPU, where the check makes the host wait."""
+    """Checks the loss of every step on a CPU. On a GPU it checks logged steps only, as a check makes the host wait."""
 
     def __init__(self) -> None:
         self._step: StepOutput | None = None
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
-        """Check the loss, if it is time to."""
+        """Check the loss on a CPU, or on a GPU if the step is logged."""
         assert isinstance(pl_module, SiameseModule)
         self._step = outputs["step"]
         if pl_module.device.type == "cpu" or pl_module.is_logged(trainer.global_step):
             self._check(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Check before the weights can be kept as the best."""
+        """Check before the weights can be stored as the best ones."""
         if trainer.state.fn == "fit":
             self._check(trainer)
 
     def _check(self, trainer: Trainer) -> None:
         if self._step is not None and not self._step.loss.isfinite():
-            raise NonFiniteLossError(describe(self._step, trainer.global_step))
+            raise NonFiniteLossError(describe_non_finite_loss(self._step, trainer.global_step))
 
 
-def describe(step: StepOutput, number: int) -> str:
-    """Say which step and which triplets a non-finite loss came from."""
+def describe_non_finite_loss(step: StepOutput, number: int) -> str:
+    """Return a message with the step and the triplets that a non-finite loss came from."""
     broken_B = ~step.z_BD.isfinite().all(1)
     cause = (
         f"{int(broken_B.sum())} of {len(broken_B)} embeddings are not finite{_triplets_of(step, broken_B)}"
@@ -46,12 +47,12 @@ def describe(step: StepOutput, number: int) -> str:
     )
     return (
         f"The loss of step {number} is {float(step.loss)}: {cause}. Checkpoints of earlier steps are kept. "
-        "A smaller optimizer.lr or trainer.gradient_clip_val=1 may help, and so may trainer.precision=32-true."
+        "Try a smaller optimizer.lr, trainer.gradient_clip_val=1 or trainer.precision=32-true."
     )
 
 
 def _triplets_of(step: StepOutput, broken_B: Tensor) -> str:
-    """How many of the listed triplets hold a broken embedding, and the first few of them."""
+    """Return the number of listed triplets with a non-finite embedding, and the first few of them, as text."""
     if not isinstance(step.selection.triplets, Triplets):
         return ""
     anchor_T, positive_T, negative_TM = step.selection.triplets

@@ -1,4 +1,4 @@
-"""One progress bar over all steps, and a line for each validation."""
+"""Show one progress bar over all steps, and print one line for each validation."""
 
 import time
 from typing import Any
@@ -11,14 +11,14 @@ from rich.progress import Progress as Bar
 from siamese_lab.training.module import StepOutput
 
 REFRESH_SECONDS = 0.2
-"""Reading the loss makes a GPU wait, so it is read seldom."""
+"""Seconds between two updates. Reading the loss makes the host wait for the GPU, so it is read rarely."""
 
 
 class Progress(Callback):
     """Shows the step, the loss, the share of active triplets and the last validation Recall@1.
 
     Args:
-        console: where to draw.
+        console: the console to draw on.
     """
 
     def __init__(self, console: Console) -> None:
@@ -31,7 +31,7 @@ class Progress(Callback):
         self._step: StepOutput | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Start to draw."""
+        """Start the progress bar in the first process."""
         if self._bar is None and trainer.is_global_zero:
             self._bar = Bar(
                 TextColumn("{task.description}"),
@@ -46,19 +46,19 @@ class Progress(Callback):
             self._bar.start()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Stop drawing, also after an error."""
+        """Stop the progress bar, also after an error."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the bar of all steps."""
+        """Add the bar of all training steps."""
         if self._bar is not None:
             done = trainer.global_step
             self._training = self._bar.add_task("Training", total=trainer.max_steps, completed=done, figures="")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
-        """Move the bar."""
+        """Update the bar, at most every REFRESH_SECONDS."""
         self._step = outputs["step"]
         if self._bar is None or self._training is None or time.monotonic() - self._drawn < REFRESH_SECONDS:
             return
@@ -76,7 +76,7 @@ class Progress(Callback):
         return "  ".join(figures)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print a line, which also stays in a log file."""
+        """Print a line, which also appears in a log file."""
         self._end_evaluation()
         if self._bar is not None and trainer.state.fn == "fit":
             self.recall = float(trainer.callback_metrics["validation/recall@1"])
@@ -85,23 +85,23 @@ class Progress(Callback):
             self._bar.console.print(f"{step}  {self._figures()}", highlight=False)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the evaluation's bar away."""
+        """Remove the bar of the evaluation."""
         self._end_evaluation()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw a bar for validation."""
+        """Add a bar for validation."""
         self._start_evaluation("Validation", sum(trainer.num_val_batches))
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw a bar for the test."""
+        """Add a bar for the test."""
         self._start_evaluation("Test", sum(trainer.num_test_batches))
 
     def on_validation_batch_end(self, *_: Any) -> None:
-        """Move the validation's bar."""
+        """Advance the bar of the validation."""
         self._advance_evaluation()
 
     def on_test_batch_end(self, *_: Any) -> None:
-        """Move the test's bar."""
+        """Advance the bar of the test."""
         self._advance_evaluation()
 
     def _start_evaluation(self, name: str, batches: float) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run between two steps, with a checkpoint to go on from."""
+"""End a run between two steps after Ctrl-C or SIGTERM, with a checkpoint to resume from."""
 
 import signal
 import threading
@@ -15,11 +15,11 @@ from siamese_lab.training.launch import SIGNALS, Shared
 
 
 class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
-    """The run was asked to stop, and has stored where it stood.
+    """Raised when a run was asked to stop and has stored a checkpoint.
 
     Args:
-        number: of the signal.
-        checkpoint: to resume from.
+        number: number of the signal.
+        checkpoint: path of the checkpoint to resume from.
     """
 
     def __init__(self, number: int, checkpoint: Path) -> None:
@@ -28,21 +28,22 @@ class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
         self.checkpoint = checkpoint
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Tell pickle to build it from its own arguments, as it travels between processes."""
+        """Return how pickle rebuilds the exception, which is sent between processes."""
         return type(self), (self.number, self.checkpoint)
 
 
 class StopOnSignal(Checkpoint):
-    """Finishes the step, saves a checkpoint and raises `Interrupted`; a second signal stops at once.
+    """After a signal, finishes the step, saves a checkpoint and raises `Interrupted`. A second signal stops at once.
 
-    Several processes decide after each step together whether one of them was asked to stop.
+    Several processes decide together after each step whether one of them was asked to stop.
 
-    Lightning calls a `Checkpoint` after all other callbacks and in their order, so put it behind `BestCheckpoint`.
+    Lightning calls every `Checkpoint` after all other callbacks, in list order, so list this one after
+    `BestCheckpoint`.
 
     Args:
-        checkpoint: where to save.
-        console: where to say so.
-        shared: where the process that started this one, if any, asks for a stop.
+        checkpoint: path of the checkpoint.
+        console: the console that confirms a signal.
+        shared: memory through which the parent process, if there is one, asks for a stop.
     """
 
     def __init__(self, checkpoint: Path, console: Console, shared: Shared | None = None) -> None:
@@ -55,7 +56,7 @@ class StopOnSignal(Checkpoint):
         self._step = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to listen."""
+        """Start to listen for signals."""
         self._group = distributed.host_group()
         self._step = trainer.global_step
         if threading.current_thread() is threading.main_thread():
@@ -66,16 +67,16 @@ class StopOnSignal(Checkpoint):
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received = number
         self._restore()
-        self.console.print("Stopping after this step. Once more stops at once, without a checkpoint.")
+        self.console.print("Stopping after this step. A second signal stops at once, without a checkpoint.")
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Stop here if asked to, unless gradients are still accumulated or the validation of this step is to come."""
+        """Stop if asked to, unless gradients still accumulate or a validation follows this step."""
         stepped, self._step = trainer.global_step > self._step, trainer.global_step
         if stepped and (trainer.fit_loop.total_batch_idx + 1) % trainer.val_check_interval != 0:
             self._stop_if_asked(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop here if asked to."""
+        """Stop if asked to, if the validation belongs to training."""
         if trainer.state.fn == "fit":
             self._stop_if_asked(trainer)
 
@@ -87,7 +88,7 @@ class StopOnSignal(Checkpoint):
             raise Interrupted(number, self.checkpoint)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Listen no longer."""
+        """Stop listening, and restore the previous signal handlers."""
         if self.shared is not None:
             self.shared.listens = False
         self._restore()

@@ -1,4 +1,4 @@
-"""The seconds of training alone: validation and what comes before and after are left out."""
+"""Count the seconds of training steps, without validation and without the work before and after training."""
 
 import time
 from typing import Any
@@ -7,43 +7,43 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class TrainingClock(Callback):
-    """Runs while training steps do; what it shows travels in checkpoints, so a resumed run counts on."""
+    """Runs while training steps run. Checkpoints store its seconds, so a resumed run continues to count."""
 
     def __init__(self) -> None:
         self._before = 0.0
         self._since: float | None = None
 
     def seconds(self) -> float:
-        """Shown now."""
+        """Return the seconds so far."""
         return self._before + (time.perf_counter() - self._since if self._since is not None else 0.0)
 
-    def _go(self) -> None:
+    def _start(self) -> None:
         self._since = time.perf_counter()
 
-    def _halt(self) -> None:
+    def _stop(self) -> None:
         self._before, self._since = self.seconds(), None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go."""
-        self._go()
+        """Start the clock."""
+        self._start()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Halt for validation."""
-        self._halt()
+        """Stop the clock for validation."""
+        self._stop()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go on, if this was within training."""
+        """Start the clock again, if the validation belongs to training."""
         if trainer.state.fn == "fit":
-            self._go()
+            self._start()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Halt for good, also after an error."""
-        self._halt()
+        """Stop the clock, also after an error."""
+        self._stop()
 
     def state_dict(self) -> dict[str, Any]:
-        """The seconds so far."""
+        """Return the seconds so far, for a checkpoint."""
         return {"seconds": self.seconds()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Count on from there."""
+        """Continue from the stored seconds."""
         self._before = state_dict["seconds"]

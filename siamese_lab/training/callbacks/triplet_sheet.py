@@ -1,6 +1,6 @@
-"""A picture of triplets: a column each, anchor, positive and negative below one another, with their distances.
+"""Draw triplets with their distances: one column per triplet, with anchor, positive and negative in three rows.
 
-Drawn without matplotlib, which would take longer than the steps between two validations of a small run.
+Pillow draws the picture, because matplotlib would take longer than the steps between two validations of a small run.
 
 Shapes: K triplets, 3 images of each, C channels, H × W pixels.
 """
@@ -16,22 +16,22 @@ from torch import Tensor
 from siamese_lab.data.preview import rgb
 
 SIDE = 64
-"""Pixels of an image; small, as TensorBoard shrinks pictures to the width of its cards."""
+"""Side of an image in pixels; small, because TensorBoard shrinks pictures to the width of its cards."""
 GAP = 6
 LINE = 18
-"""Height of a line of text, below images."""
+"""Height of the line of text below an image."""
 LABELS = 80
-"""Width of the names of rows and lines."""
+"""Width of the column of row names."""
 FONT = 16
 ROWS = ("anchor", "positive", "negative")
 
 
-def draw(d_ap_K: Tensor, d_an_K: Tensor, images_K3CHW: Tensor) -> NDArray[np.uint8]:
-    """The picture, (height, width, 3).
+def draw_triplets(d_ap_K: Tensor, d_an_K: Tensor, images_K3CHW: Tensor) -> NDArray[np.uint8]:
+    """Return the picture as an array (height, width, 3).
 
     Args:
-        d_ap_K: plain distances, written below the positives.
-        d_an_K: below the negatives.
+        d_ap_K: plain distances between anchor and positive, written below the positives.
+        d_an_K: plain distances between anchor and negative, written below the negatives.
         images_K3CHW: float32 0…1, on the CPU.
     """
     across, down = SIDE + GAP, SIDE + LINE + GAP
@@ -58,6 +58,6 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _resized(images_3CHW: Tensor) -> Tensor:
-    """To SIDE × SIDE pixels; larger ones keep their squares."""
+    """Resize images to SIDE × SIDE pixels: repeat pixels of smaller images, average areas of larger ones."""
     mode = "nearest" if images_3CHW.shape[-1] < SIDE else "area"
     return F.interpolate(images_3CHW.float(), (SIDE, SIDE), mode=mode)

@@ -1,7 +1,7 @@
-"""An exponential moving average of the network's weights, which is what is validated, kept and tested.
+"""An exponential moving average of the network's weights, which is validated, stored and tested instead of them.
 
-In its first steps the average forgets faster, so that it does not drag the initial weights along: after n of them it
-keeps min(decay, (1 + n) / (10 + n)) of itself. It waits for no GPU, unlike torch's `AveragedModel`.
+The decay starts small, so that the initial weights lose their influence quickly: after n steps it is
+min(decay, (1 + n) / (10 + n)). Unlike torch's `AveragedModel`, the update does not wait for the GPU.
 """
 
 from typing import Any
@@ -17,23 +17,23 @@ TRAINED_ON = "before_averaging"
 
 
 class WeightAverage(Callback):
-    """Averages weights and batch-norm statistics after every step, and lends them to the network while it validates.
+    """Averages weights and batch-norm statistics after every step, and puts them into the network for validation.
 
-    In a checkpoint `state_dict` holds the average, and `before_averaging` the weights that training goes on with.
+    In a checkpoint, `state_dict` holds the average. `before_averaging` holds the weights that training continues with.
 
     Args:
-        decay: share of the average that a step leaves, 0 < decay < 1.
+        decay: weight of the previous average in each step, 0 < decay < 1.
     """
 
     def __init__(self, decay: float) -> None:
         if not 0 < decay < 1:
-            raise UserError(f"ema is the decay of the average, above 0 and below 1, or null for none, but is {decay}.")
+            raise UserError(f"ema must be a decay above 0 and below 1, or null for no average, but is {decay}.")
         self.decay = decay
         self.steps = 0
         self.average: dict[str, Tensor] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin from the initial weights, unless a checkpoint told the average."""
+        """Start from the initial weights, unless a checkpoint stored an average."""
         current = tensors_of(pl_module)
         known = self.average or current
         self.average = {
@@ -41,7 +41,7 @@ class WeightAverage(Callback):
         }
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Move the average towards the new weights; what only counts is taken as it is."""
+        """Move the average towards the new weights. Integer buffers, which are counters, are copied."""
         share_of_new = 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
         for name, tensor in tensors_of(pl_module).items():
@@ -51,23 +51,23 @@ class WeightAverage(Callback):
                 self.average[name].copy_(tensor)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Lend the average."""
+        """Put the average into the network, if the validation belongs to training."""
         if trainer.state.fn == "fit":
             self._swap(pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take it back, before checkpoints are written."""
+        """Put the trained weights back, before checkpoints are written."""
         if trainer.state.fn == "fit":
             self._swap(pl_module)
 
     def _swap(self, pl_module: LightningModule) -> None:
         for name, tensor in tensors_of(pl_module).items():
-            lent = self.average[name].clone()
+            averaged = self.average[name].clone()
             self.average[name].copy_(tensor)
-            tensor.copy_(lent)
+            tensor.copy_(averaged)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Put the average where weights are looked for, and the weights beside it."""
+        """Store the average as the weights of the checkpoint, and the trained weights under their own key."""
         checkpoint[TRAINED_ON] = {"steps": self.steps, "weights": tensors_of(pl_module)}
         checkpoint["state_dict"] = {
             **checkpoint["state_dict"],
@@ -75,7 +75,7 @@ class WeightAverage(Callback):
         }
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take the weights and the average apart again; one that was written without an average begins one here."""
+        """Restore the weights and the average. A checkpoint without an average starts a new one."""
         if TRAINED_ON in checkpoint:
             self.steps = checkpoint[TRAINED_ON]["steps"]
             current = tensors_of(pl_module)
@@ -85,6 +85,6 @@ class WeightAverage(Callback):
 
 
 def tensors_of(pl_module: LightningModule) -> dict[str, Tensor]:
-    """The network's weights and persistent buffers, themselves and not copies."""
+    """Return the network's weights and persistent buffers, without copying them."""
     assert isinstance(pl_module, SiameseModule)
     return {name: each for name, each in pl_module.network.state_dict().items() if isinstance(each, Tensor)}

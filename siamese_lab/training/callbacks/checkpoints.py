@@ -1,0 +1,74 @@
+"""The checkpoints of a run: the best weights, the last weights, and the configuration that both store."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from torch import Tensor
+
+from siamese_lab.runs.checkpoints import CONFIG_FORMAT, CONFIG_KEY
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Keeps the weights with the highest validation metric in best.ckpt.
+
+    Of several equally good weights it keeps the latest: when validation saturates, longer training is preferred.
+
+    Args:
+        folder: the folder of the checkpoints.
+        monitor: the metric to maximize.
+    """
+
+    def __init__(self, folder: Path, monitor: str) -> None:
+        super().__init__(folder, "best", monitor, mode="max", enable_version_counter=False)
+
+    def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
+        """Return True if the new weights are better than the best ones, or equally good."""
+        equal = current is not None and self.best_model_score is not None and bool(current == self.best_model_score)
+        # super() waits for all processes, so all processes have to agree on whether to call it.
+        return trainer.strategy.reduce_boolean_decision(equal) or super().check_monitor_top_k(trainer, current)
+
+
+class LastCheckpoint(Checkpoint):
+    """Replaces last.ckpt at every validation, so that a killed run loses only the steps after its last validation.
+
+    The file is replaced atomically. Lightning calls every `Checkpoint` after all other callbacks, in list order, so
+    list this one after `BestCheckpoint`.
+
+    Args:
+        path: path of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the checkpoint, if the validation belongs to training."""
+        if trainer.state.fn == "fit":
+            trainer.save_checkpoint(self.path)
+
+
+class StoredConfig(Callback):
+    """Stores the command line and the composed configuration in every checkpoint.
+
+    They are all that `resume=PATH` and `siamese_lab.evaluate` need to rebuild the run.
+
+    Args:
+        overrides: the overrides of the command line, such as ["sampler=hard", "seed=1"].
+        config_values: the whole configuration, as plain values.
+    """
+
+    def __init__(self, overrides: Sequence[str], config_values: Mapping[str, Any]) -> None:
+        self.overrides = list(overrides)
+        self.config_values = dict(config_values)
+
+    @property
+    def state_key(self) -> str:
+        """Return the key of this state among the callbacks of a checkpoint."""
+        return CONFIG_KEY
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the stored configuration, which Lightning writes into the checkpoint."""
+        return {"format": CONFIG_FORMAT, "overrides": self.overrides, "choices": self.config_values}

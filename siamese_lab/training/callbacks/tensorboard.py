@@ -1,0 +1,103 @@
+"""TensorBoard: the logger that writes one event file per run, and callbacks that add to this file or clean it."""
+
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from torch.utils.tensorboard import SummaryWriter
+
+from siamese_lab.training.callbacks.selected import step_distances
+from siamese_lab.training.module import StepOutput
+
+
+class RunTensorBoardLogger(TensorBoardLogger):
+    """Writes all events of a run into one file.
+
+    Lightning finalizes its loggers after fit, validate and test. `TensorBoardLogger` closes its event file each time
+    and opens another one for the next stage. This logger only flushes the file, until `close` is called.
+    """
+
+    _writer: SummaryWriter | None = None
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> SummaryWriter:
+        """Return the writer. The first call opens the event file."""
+        self._writer = super().experiment
+        return self._writer
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Flush the events of the stage that has ended; after a success also write hparams.yaml."""
+        if self._writer is None:
+            return
+        self._writer.flush()
+        if status == "success":
+            self.save()
+
+    @rank_zero_only
+    def close(self) -> None:
+        """Write the remaining events and close the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def close_event_files(trainer: Trainer) -> None:
+    """Close the event file of a run that trained, evaluated or failed."""
+    for logger in trainer.loggers:
+        if isinstance(logger, RunTensorBoardLogger):
+            logger.close()
+
+
+def writes_events(trainer: Trainer) -> bool:
+    """Return whether the run writes TensorBoard events; the answer is the same in all processes."""
+    return any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
+
+
+def event_writer(trainer: Trainer) -> SummaryWriter | None:
+    """Return the TensorBoard writer, or None if the run writes no events or this is not the first process."""
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
+            return logger.experiment
+    return None
+
+
+class PurgeLaterEvents(Callback):
+    """Makes TensorBoard discard the events that a resumed run writes again.
+
+    Those are the events after the checkpoint. A run that starts at step 0 discards all earlier events in its folder.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the event that makes TensorBoard discard all events of later steps."""
+        writer = event_writer(trainer)
+        if writer is not None:
+            restart = Event(session_log=SessionLog(status=SessionLog.START))
+            writer.file_writer.add_event(restart, trainer.global_step + 1)  # type: ignore[attr-defined]
+
+
+class DistanceHistograms(Callback):
+    """Writes `train/d_ap` and `train/d_an` at every validation.
+
+    They are histograms of the plain distances within the triplets of the last training step.
+    """
+
+    def __init__(self) -> None:
+        self._step: StepOutput | None = None
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """Keep the step for a validation that may follow it."""
+        self._step = outputs["step"]
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the histograms, if the validation belongs to training."""
+        writer = event_writer(trainer)
+        if writer is None or trainer.state.fn != "fit" or self._step is None:
+            return
+        d_ap, d_an = step_distances(self._step)
+        writer.add_histogram("train/d_ap", d_ap, trainer.global_step)
+        writer.add_histogram("train/d_an", d_an, trainer.global_step)
+        writer.flush()
