@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from siamese_lab.config.errors import user_errors_as_messages, wants_tracebacks
 from siamese_lab.errors import ResourceError, UserError
