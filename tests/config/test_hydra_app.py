@@ -32,7 +32,7 @@ MISTAKES = {
     "optimizer.lr=null": "optimizer.lr must be a number, like 0.003, but is None",
     "data.augment.mirror=1": "data.augment.mirror must be true or false, like False, but is 1",
     "seed=abc": "Value 'abc' of type 'str' could not be converted to Integer",
-    "data.classes_per_batch=9": "P×K batches of 9 classes need as many to train on, but there are 6.",
+    "data.classes_per_batch=9": "P×K batches of 9 classes need at least as many training classes, but there are 6.",
     "data.images_per_class=1": "P×K batches need at least 2 images per class",
     "data.repeats=false data.images_per_class=500": "P×K batches need 500 images per class, but 6 of 6 classes",
     "data.image_size=8": "Conv-4 halves its images four times and so needs at least 16×16 pixels",
@@ -41,7 +41,7 @@ MISTAKES = {
     "trainer.val_check_interval=301": "trainer.val_check_interval=301 is more than trainer.max_steps=300",
     "loss.margin=-1": "The triplet loss needs a margin above 0, but it is -1",
     "loss.distance=cosine": "distance must be one of plain, squared, but is 'cosine'",
-    "sampler.choice=hardest": "choice must be 'uniform' or 'nearest', but is 'hardest'",
+    "sampler.choice=hardest": "sampler.choice must be 'uniform' or 'nearest', but got 'hardest'",
     "logger=null": "A group cannot be null, as in logger=null. Set it to a name, or write ~logger",
     "resume=nothing.ckpt": "There is no checkpoint nothing.ckpt to resume",
 }
@@ -133,7 +133,7 @@ def test_a_signal_leaves_an_interrupted_run_that_resumes(number: signal.Signals,
     (left,) = tmp_path.rglob("results.json")
     stopped = results.read_results(left.parent)
     assert stopped.status == "interrupted"
-    assert "To go on: python -m siamese_lab.train" in shown
+    assert "To resume: python -m siamese_lab.train" in shown
 
     checkpoint = left.parent / "checkpoints/last.ckpt"
     more = [*module, f"resume={checkpoint.relative_to(tmp_path)}", f"trainer.max_steps={stopped.steps + 3}"]

@@ -180,7 +180,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_checkpoints_are_explained(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"There is no checkpoint .*none.ckpt. A run leaves one at checkpoints/last"):
+    with pytest.raises(ValueError, match=r"There is no checkpoint .*none.ckpt. A run writes checkpoints/last"):
         checkpoints.find_checkpoint(tmp_path / "none.ckpt")
     with pytest.raises(ValueError, match=r"holds no checkpoints/\*.ckpt, so it is not the folder of a run"):
         checkpoints.find_checkpoint(tmp_path)

@@ -184,7 +184,7 @@ def test_a_set_of_single_images_is_refused(evaluate: Callable[..., Ended], run: 
 MISTAKES = {
     "": "Set checkpoint=PATH to a .ckpt file or to the folder of a run.",
     "checkpoint=": "Set checkpoint=PATH",
-    "checkpoint=nothing.ckpt": "There is no checkpoint nothing.ckpt. A run leaves one at checkpoints/last.ckpt",
+    "checkpoint=nothing.ckpt": "There is no checkpoint nothing.ckpt. A run writes checkpoints/last.ckpt",
     "checkpoint=RUN data=digitz": "There is no data 'digitz'. Did you mean 'digits'? Available: digits,",
     "checkpoint=RUN data.image_sise=3": "There is no option 'data.image_sise'. Did you mean 'data.image_size'?",
     "checkpoint=RUN data.image_size=large": "data.image_size must be a whole number, like 16, but is 'large'.",
@@ -199,7 +199,7 @@ MISTAKES = {
     "checkpoint=RUN distance=manhattan": "manhattan",
     "checkpoint=RUN index=approximate": "approximate",
     "checkpoint=RUN map=pca": "map must be tsne or umap, or null for no map, but is 'pca'.",
-    "checkpoint=RUN accelerator=tpu": "accelerator=tpu is not on this machine, which has: ",
+    "checkpoint=RUN accelerator=tpu": "accelerator=tpu is not available on this machine, which has: ",
     "checkpoint=RUN precision=8": "precision must be auto or one of 32-true, bf16-mixed, 16-mixed, but is '8'.",
     "checkpoint=RUN folder=/dev/null/x": "The evaluation cannot be written to /dev/null/x",
 }

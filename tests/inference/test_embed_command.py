@@ -121,7 +121,7 @@ def test_invalid_arguments_are_explained(call: Call, digits_run: Path, pictures:
         (run, images, "out=e.csv"): "Embeddings are written to a .npz or a .parquet file, but out is e.csv.",
         (run, images, "out=file/e.npz"): "file/e.npz cannot be written (",
         (run, images, "batch_size=0"): "batch_size must be at least 1, but is 0.",
-        (run, images, "accelerator=tpu"): "accelerator=tpu is not on this machine, which has: cpu",
+        (run, images, "accelerator=tpu"): "accelerator=tpu is not available on this machine, which has: cpu",
         (images, "checkpoint=mine.ckpt"): "mine.ckpt is not a readable checkpoint",
         (images, "checkpoint=none.ckpt"): "There is no checkpoint none.ckpt.",
         (images, "checkpoint=texts"): "texts holds no checkpoints/*.ckpt, so it is not the folder of a run",

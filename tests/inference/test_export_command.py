@@ -117,7 +117,7 @@ def test_mistakes_are_explained(call: Call, own_run: Path, monkeypatch: pytest.M
     wrong = {
         (): "The option checkpoint=… is required",
         (run, "format=onxx"): "format must be one of onnx, torch, but is 'onxx'. Did you mean 'onnx'?",
-        (run, "out=net.pt2"): "format=onnx, out must end in .onnx, but is net.pt2.",
+        (run, "out=net.pt2"): "With format=onnx, out must end in .onnx, but is net.pt2.",
         ("checkpoint=none",): "There is no checkpoint none.",
     }
     for arguments, message in wrong.items():

@@ -106,7 +106,7 @@ def test_mistakes_are_explained(call: Call, digits_run: Path, pictures: Path, tm
         ("alone/one.png", run, "in=alone"): "alone holds only the query, but a search needs at least 1 other image.",
         ("none.png", run, folder): "There is no image none.png.",
         (query, run, folder, "k=0"): "k must be at least 1, but is 0.",
-        (query, run, folder, "out=found.jpg"): "The picture is written to a .png, but out is found.jpg.",
+        (query, run, folder, "out=found.jpg"): "out must end in .png, but is found.jpg.",
         (query, run, folder, "out=there.png"): "The file there.png exists already.",
     }
     for arguments, message in wrong.items():

@@ -52,7 +52,7 @@ def test_mistakes_are_explained(call: Call, digits_run: Path, pair: tuple[Path, 
         (pair[0], "none.png", run): "There is no image none.png.",
         (pair[0], run): f"siamese_lab.verify expects A.jpg B.jpg, but got {pair[0]}.",
         pair: "The option checkpoint=… is required (a .ckpt file",
-        (*pair, run, "threshold=3"): "threshold is a distance, 0…2, but is 3.0.",
+        (*pair, run, "threshold=3"): "threshold must be a distance in 0…2, but is 3.0.",
         (*pair, run, "treshold=3"): "There is no option 'treshold'. Did you mean 'threshold'?",
     }
     for arguments, message in wrong.items():

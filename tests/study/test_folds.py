@@ -94,7 +94,7 @@ def test_runs_of_other_choices_seeds_code_or_images_are_not_mixed(tmp_path):
 
 def test_a_fold_that_is_there_twice_is_refused(tmp_path):
     with pytest.raises(
-        ValueError, match=r"Fold 2 .* was finished twice with the same choices, in .*sweep/10 and .*sweep/2\."
+        ValueError, match=r"Fold 2 .* was finished twice with the same configuration, in .*sweep/10 and .*sweep/2\."
     ):
         folds.read_folds(written(tmp_path, [*ten(), run(2)]))
 

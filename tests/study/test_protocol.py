@@ -98,9 +98,7 @@ def test_tuning_by_unequal_budgets_gives_a_caveat(tmp_path):
         each.choices["tuned"] = {"trials": trials, "steps": 100, "options": {}}
         written(tmp_path, each)
     assert "different budgets" in describe_comparison(analyze(runs.read_study(tmp_path), [0.5]))
-    assert "On Omniglot strategies were not tuned by equal budgets, but by 20 trials of 100 steps and 30" in reserved(
-        tmp_path
-    )
+    assert "budgets on Omniglot differ (20 trials of 100 steps and 30 trials of 100 steps)" in reserved(tmp_path)
 
 
 def test_data_sets_may_be_tuned_by_budgets_of_their_own(tmp_path):

@@ -115,7 +115,7 @@ def test_bars_join_the_longest_runs_that_are_not_parted():
     names = list("abcdef")
     found = rank(values(table, names))
     assert 3 < found.critical_difference < 4
-    assert found.alike == [list("abcd"), list("bcde"), list("cdef")]
+    assert found.indistinguishable == [list("abcd"), list("bcde"), list("cdef")]
     assert found.significant_pairs == [("a", "e"), ("a", "f"), ("b", "f")]
 
 
