@@ -115,7 +115,7 @@ def test_a_network_of_a_package_is_evaluated_and_exported(package: Path, tmp_pat
 def test_the_strategy_of_the_readme_in_a_package_of_its_own(tmp_path: Path) -> None:
     files = files_of("README.md")
     of_package = {
-        "pyproject.toml": files["pyproject.toml"],
+        "pyproject.toml": files_of(PAGES["samplers"])["project/pyproject.toml"],
         "my_package/farthest.py": files[MODULE],
         "my_package/configs/sampler/farthest.yaml": files[YAML],
     }
