@@ -25,6 +25,7 @@ def print_choices(console: Console, results: Results, datamodule: "DataModule") 
             f"{use} on {len(part):,} images of {len(part.class_names):,} classes"
             for use, part in zip(("train", "validate", "test"), datamodule.splits, strict=True)
         ),
+        **_recipe(choices.get("recipe")),
         "sampler": _describe_part(results.sampler, choices["sampler"]),
         "loss": _describe_part(results.loss, choices["loss"]),
         "network": _describe_part(results.network, choices["network"]),
@@ -37,6 +38,15 @@ def print_choices(console: Console, results: Results, datamodule: "DataModule") 
     }.items():
         table.add_row(f"[cyan]{name}[/]", what)
     console.print(table, highlight=False)
+
+
+def _recipe(recipe: Mapping[str, str] | None) -> dict[str, str]:
+    if recipe is None:
+        return {}
+    if recipe["name"] == "none":
+        return {"recipe": "[bold]none[/]  every data set is trained with the same settings"}
+    name = recipe["name"]
+    return {"recipe": f"[bold]{name}[/]  configs/recipe/{name}.yaml; recipe=none trains all sets alike"}
 
 
 def _accumulation(batches: int) -> dict[str, str]:

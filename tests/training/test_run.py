@@ -1,13 +1,15 @@
 """What a run leaves behind, and that it learns."""
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import compose, last_weights, quick_run
+from conftest import QUICK, compose, last_weights, quick_run
+from rich.console import Console
 from shipped import SAMPLERS
 
 from siamese_lab import samplers
@@ -15,6 +17,7 @@ from siamese_lab.data import build
 from siamese_lab.metrics.retrieval import retrieve
 from siamese_lab.runs import results
 from siamese_lab.training.build import build_module
+from siamese_lab.training.run import train
 
 STUDIED = ("random", "hard", "semi_hard", "distance_weighted")
 LOGGED = {
@@ -149,3 +152,14 @@ def test_other_schemas_are_refused(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"schema_version": 99}', encoding="utf-8")
     with pytest.raises(ValueError, match="has schema version 99, but this version of siamese_lab reads 1"):
         results.read_results(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [("recipe=digits", "recipe    digits  configs/recipe/digits.yaml"), ("recipe=none", "recipe    none")],
+)
+def test_the_printed_configuration_says_which_recipe_is_in_force(override: str, line: str, tmp_path: Path) -> None:
+    shown = io.StringIO()
+    overrides = (*QUICK, override, "trainer.max_steps=2", "trainer.val_check_interval=2")
+    train(compose(*overrides), tmp_path, overrides, Console(file=shown, width=120))
+    assert line in shown.getvalue()
