@@ -120,7 +120,7 @@ def test_the_study_takes_the_winners(tunings: Path, command, tmp_path: Path) -> 
 
     for further, message in {
         "sampler=hard": "outputs/tune has no tuned options for data=digits sampler=hard. "
-        "Tune it, or the rest of it: python -m siamese_lab.train -m experiment=tune name=tune data=digits "
+        "Tune it, or finish its tuning: python -m siamese_lab.train -m experiment=tune name=tune data=digits "
         "sampler=hard.",
         "optimizer.lr=0.1": "optimizer.lr is set on the command line, but tuned=… sets it, too.",
         "loss=margin": "found with loss.name=triplet, but this run has loss.name=margin.",
