@@ -212,6 +212,9 @@ def test_links_lead_to_files_and_headings(page: str) -> None:
         if not target.startswith("https://"):
             path, _, heading = target.partition("#")
             file = (ROOT / page).parent / path if path else ROOT / page
+            top = file.resolve().relative_to(ROOT.resolve()).parts[0]
+            if top in ("outputs", "notebooks") and not (ROOT / top).exists():
+                continue  # an sdist has neither
             assert file.exists(), target
             if heading:
                 titles = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
