@@ -38,7 +38,7 @@ def find_checkpoint(place: Path) -> Path:
     reported = _reported(folder.parent)
     if reported not in there:
         raise UserError(
-            f"The run in {place} reports {reported}{SUFFIX}, but only has {', '.join(there)}.  "
+            f"The run in {place} reports {reported}{SUFFIX}, but only has {', '.join(there)}. "
             f"Name the file, such as {folder / there[0]}{SUFFIX}."
         )
     return folder / f"{reported}{SUFFIX}"
