@@ -29,16 +29,16 @@ def check_kind(kind: str) -> None:
 
 @contextmanager
 def full_float32(device: torch.device) -> Iterator[None]:
-    """Switch autocast off on `device`, and on a GPU also TF32.
+    """Switch autocast off on `device`, and products in fewer bits: TF32 on a GPU, bfloat16 on a CPU.
 
-    A compiled step cannot switch TF32. It multiplies with the precision that `torch.set_float32_matmul_precision` sets;
+    A compiled step cannot switch these. It multiplies with the precision that `torch.set_float32_matmul_precision` sets;
     the default is "highest".
     """
-    if torch.compiler.is_compiling() or device.type == "cpu":
+    if torch.compiler.is_compiling():
         with torch.autocast(device.type, enabled=False):
             yield
         return
-    matmul = torch.backends.cuda.matmul
+    matmul = torch.backends.mkldnn.matmul if device.type == "cpu" else torch.backends.cuda.matmul
     before = matmul.fp32_precision
     with torch.autocast(device.type, enabled=False):
         matmul.fp32_precision = "ieee"
