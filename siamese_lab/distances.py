@@ -8,7 +8,7 @@ Shapes: B embeddings of D dimensions, … any leading shape.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -31,14 +31,15 @@ def check_kind(kind: str) -> None:
 def full_float32(device: torch.device) -> Iterator[None]:
     """Switch autocast off on `device`, and products in fewer bits: TF32 on a GPU, bfloat16 on a CPU.
 
-    A compiled step cannot switch these. It multiplies with the precision that `torch.set_float32_matmul_precision` sets;
-    the default is "highest".
+    A compiled step cannot switch these. It multiplies with the precision of `torch.set_float32_matmul_precision`; the
+    default is "highest".
     """
     if torch.compiler.is_compiling():
         with torch.autocast(device.type, enabled=False):
             yield
         return
-    matmul = torch.backends.mkldnn.matmul if device.type == "cpu" else torch.backends.cuda.matmul
+    backend: Any = torch.backends.mkldnn if device.type == "cpu" else torch.backends.cuda
+    matmul = backend.matmul
     before = matmul.fp32_precision
     with torch.autocast(device.type, enabled=False):
         matmul.fp32_precision = "ieee"
