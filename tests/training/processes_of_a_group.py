@@ -25,5 +25,8 @@ def run_in_group(function: Callable[..., Any], ranks: int, folder: Path, *argume
 def _call(rank: int, function: Callable[..., Any], ranks: int, folder: Path, arguments: tuple[Any, ...]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'rendezvous'}", rank=rank, world_size=ranks)
+    # A rank that leaves while another still connects closes that connection: all arrive, all compute, all leave.
+    dist.barrier()
     torch.save(function(*arguments), folder / f"{rank}.pt")
+    dist.barrier()
     dist.destroy_process_group()
