@@ -39,7 +39,7 @@ def job(config: DictConfig) -> None:
         check_multirun(hydra.mode, "tune")
         tune_strategy(config, folder, hydra.overrides.task, console)
         return
-    if config.name is not None:
+    if config.study_name is not None:
         check_multirun(hydra.mode, "study")
         run_job_of_study(config, folder, hydra.overrides.task)
         return

@@ -146,7 +146,7 @@ def test_a_broken_contract_between_parts_is_a_bug() -> None:
 # --- sweeps and tunings
 
 
-STUDY = ("-m", "experiment=study", "name=study", "data=digits", "budget.steps.digits=4", "seed=0", "logger=csv")
+STUDY = ("-m", "experiment=study", "study_name=study", "data=digits", "budget.steps.digits=4", "seed=0", "logger=csv")
 TUNE = ("-m", "experiment=tune", "budget.steps.digits=4", "trainer.accelerator=cpu", "logger=csv", "data=digits")
 
 
@@ -212,7 +212,7 @@ def test_options_without_meaning_are_failed_trials_but_not_the_shipped_ones(comm
         assert trial.status == "failed"
         assert "margin above 0" in trial.error
 
-    ended = command(*TUNE, "sampler=random", "name=other", "data.classes_per_batch=99")
+    ended = command(*TUNE, "sampler=random", "study_name=other", "data.classes_per_batch=99")
     assert ended.status == 1
     assert "P×K batches of 99 classes" in ended.err
     assert not (tmp_path / "outputs/other/digits/random/trial=1").exists()
@@ -251,7 +251,7 @@ MISTAKES = {
     "trainer.val_check_interval=301": "trainer.val_check_interval=301",
     "optimizer.lr=-1.0": "optimizer: .*-1",
     "optimizer._target_=torch.optim.Nothing": "torch.optim.Nothing",
-    "schedule.warm_up=2.0": "schedule.warm_up",
+    "schedule.warmup_fraction=2.0": "schedule.warmup_fraction",
     "logger._target_=nowhere.Logger": "nowhere",
     "ema=2": "ema",
     "resume=nothing.ckpt": "no checkpoint nothing.ckpt",

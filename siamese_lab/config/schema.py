@@ -34,7 +34,7 @@ class Metrics:
     """Names of registered metrics to compute in addition to retrieval."""
 
 
-class Tested(Enum):
+class ReportCheckpoint(Enum):
     """The weights that a run reports metrics of: the last ones, or the ones that validated best."""
 
     last = "last"
@@ -60,9 +60,9 @@ class TrainConfig:
     """Decay of the moving average of the weights that is evaluated; null evaluates the weights themselves."""
     paths: Paths = field(default_factory=Paths)
     seed: int = 0
-    tested: Tested = Tested.last
+    report_checkpoint: ReportCheckpoint = ReportCheckpoint.last
     resume: str | None = None
-    name: str | None = None
+    study_name: str | None = None
     """Name of a study and of its folder; null trains a single run."""
     recipe: dict[str, Any] | None = None
     """Name of the settings that train well on the data set; none trains every data set alike."""

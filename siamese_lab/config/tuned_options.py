@@ -64,7 +64,7 @@ def find_tuned_options(folder: Path, data: str, sampler: str) -> Tuned:
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{folder} has no tuned options for data={data} sampler={sampler}. Tune it, or finish its tuning: "
-            f"python -m siamese_lab.train -m experiment=tune name={folder.name} data={data} sampler={sampler}."
+            f"python -m siamese_lab.train -m experiment=tune study_name={folder.name} data={data} sampler={sampler}."
         ) from None
 
 

@@ -37,7 +37,7 @@ def a_selection(loss: losses.Loss, remembered: int = 0, dtype: torch.dtype = tor
     unit_CD = F.normalize(x_CD, dim=1)
     z_BD = (unit_CD if loss.needs_unit_norm else x_CD)[: len(labels_B)].clone().requires_grad_()
     kind = "random" if Triplets in loss.accepted_types else "all"
-    selection = samplers.build(kind, negatives=2 if kind == "random" else 1).mine(
+    selection = samplers.build(kind, num_negatives=2 if kind == "random" else 1).mine(
         unit_CD[: len(labels_B)].float(), labels_B
     )
     if remembered:

@@ -74,14 +74,14 @@ def test_its_config_chooses_it_by_name(name: str) -> None:
 
 @every_strategy
 def test_it_takes_the_options_that_a_run_sets(name: str) -> None:
-    build(name, seed=1, images_per_class=4, negatives=2, finite_only=False)
+    build(name, seed=1, images_per_class=4, num_negatives=2, finite_only=False)
 
 
 @every_listing_strategy
 @pytest.mark.parametrize("negatives", [1, 3])
 @pytest.mark.parametrize("sizes", [(2, 2, 2, 2, 2), (4, 4, 4, 4), (5, 3, 1, 2, 4)])
 def test_triplets_are_valid(name: str, sizes: tuple[int, ...], negatives: int) -> None:
-    sampler, (z_BD, labels_B) = build(name, negatives=negatives), a_batch(sizes)
+    sampler, (z_BD, labels_B) = build(name, num_negatives=negatives), a_batch(sizes)
     for _ in range(2):
         selection = mined(sampler, z_BD, labels_B)
         check_valid(selection, labels_B, negatives)

@@ -1,5 +1,6 @@
 """Rules that hold out validation data. The result is the same for every seed and strategy."""
 
+from fractions import Fraction
 from typing import NamedTuple
 
 import torch
@@ -7,6 +8,9 @@ from torch import Tensor
 
 from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.errors import UserError
+
+DENOMINATOR = 1_000_000
+"""Largest denominator of a validation fraction: the float 1/3 is exactly one third."""
 
 
 class ClassSplit(NamedTuple):
@@ -16,47 +20,79 @@ class ClassSplit(NamedTuple):
     held: list[int]
 
 
-def hold_out_images(table: ImageTable, nth: int) -> tuple[ImageTable, ImageTable]:
-    """Split a table into two tables of the same classes. The second holds every `nth` image of each class.
+def hold_out_images(table: ImageTable, fraction: float) -> tuple[ImageTable, ImageTable]:
+    """Split a table into two tables of the same classes. The second holds a fraction of the images of each class.
+
+    Args:
+        table: the images to split.
+        fraction: above 0 and below 1: see `is_held_out`.
 
     Raises:
-        UserError: if `nth` leaves one of the tables without images.
+        UserError: if the fraction is out of range or holds out no image.
     """
-    check_nth(nth)
     order_N = table.labels_N.argsort(stable=True)
     size_C = table.labels_N.bincount(minlength=len(table.class_names))
     start_C = size_C.cumsum(0) - size_C
     rank_N = torch.empty_like(order_N)
     rank_N[order_N] = torch.arange(len(table)) - start_C[table.labels_N[order_N]]
-    held_N = rank_N % nth == nth - 1
+    held_N = is_held_out(rank_N, fraction)
     if not held_N.any():
         raise UserError(
-            f"data.hold_out={nth} holds out one image in {nth} of each class, but the largest class has only "
-            f"{int(size_C.max())} images. Lower data.hold_out."
+            f"data.validation_fraction={fraction} holds out no image, because the largest class has only "
+            f"{int(size_C.max())} images. Raise data.validation_fraction."
         )
     return table.rows((~held_N).nonzero().squeeze(1)), table.rows(held_N.nonzero().squeeze(1))
 
 
-def hold_out_classes(size_C: Tensor, nth: int) -> ClassSplit:
-    """Split classes into two lists. The second holds every `nth` class, counted from the largest to the smallest.
+def hold_out_classes(size_C: Tensor, fraction: float) -> ClassSplit:
+    """Split classes into two lists. The second holds a fraction of the classes, large and small ones alike.
 
-    Both lists therefore have the same proportion of large and small classes. Classes of equal size keep their order.
+    The classes are ordered from the largest to the smallest, and `is_held_out` selects evenly from this order. Both
+    lists therefore have the same proportion of large and small classes. Classes of equal size keep their order.
 
     Raises:
-        UserError: if `nth` leaves one of the lists without classes.
+        UserError: if the fraction is out of range or holds out no class.
     """
-    check_nth(nth)
-    if len(size_C) < nth:
+    order_C = size_C.argsort(descending=True, stable=True)
+    held_C = is_held_out(torch.arange(len(size_C)), fraction)
+    if not held_C.any():
         raise UserError(
-            f"data.hold_out={nth} holds out one class in {nth}, but there are only {len(size_C)} classes. "
-            "Lower data.hold_out."
+            f"data.validation_fraction={fraction} holds out no class, because there are only {len(size_C)} classes. "
+            "Raise data.validation_fraction."
         )
-    order_C = size_C.argsort(descending=True, stable=True).tolist()
-    held = order_C[nth - 1 :: nth]
-    return ClassSplit(sorted(set(order_C) - set(held)), sorted(held))
+    return ClassSplit(sorted(order_C[~held_C].tolist()), sorted(order_C[held_C].tolist()))
 
 
-def check_nth(nth: int) -> None:
-    """Raise UserError if `nth` would hold out everything or nothing."""
-    if nth < 2:
-        raise UserError(f"data.hold_out=N holds out one in N for validation and must be at least 2, but is {nth}.")
+def is_held_out(rank_N: Tensor, fraction: float) -> Tensor:
+    """Return which positions of an order are held out: evenly spaced ones, at the given fraction.
+
+    The number of held-out items among the first n is n × fraction, rounded down. A fraction of 1/n therefore holds out
+    every nth item: 0.1 holds out the 10th, the 20th, and so on.
+
+    Args:
+        rank_N: int64 positions, from 0.
+        fraction: above 0 and below 1.
+
+    Returns:
+        Booleans (N,).
+
+    Raises:
+        UserError: if the fraction is not above 0 and below 1.
+
+    >>> is_held_out(torch.arange(10), 0.3).nonzero().flatten().tolist()
+    [3, 6, 9]
+    """
+    held, of = checked_ratio(fraction).as_integer_ratio()
+    return (rank_N + 1) * held // of > rank_N * held // of
+
+
+def checked_ratio(fraction: float) -> Fraction:
+    """Return a validation fraction as the nearest ratio of integers with a denominator of at most a million.
+
+    Raises:
+        UserError: if the fraction is not above 0 and below 1.
+    """
+    ratio = Fraction(fraction).limit_denominator(DENOMINATOR) if 0 < fraction < 1 else Fraction(0)
+    if not 0 < ratio < 1:
+        raise UserError(f"data.validation_fraction must be above 0 and below 1, but is {fraction}. One in ten is 0.1.")
+    return ratio

@@ -100,10 +100,10 @@ def check_fit(trained: Trained, datamodule: data.DataModule) -> None:
     options = []
     if datamodule.image_size != wanted.image_size and "image_size" in known:
         options.append(f"data.image_size={wanted.image_size}")
-    if datamodule.channels != wanted.channels and "colour" in known:
-        options.append(f"data.colour={str(wanted.channels == 3).lower()}")
+    if datamodule.channels != wanted.channels and "color" in known:
+        options.append(f"data.color={str(wanted.channels == 3).lower()}")
     fits = (datamodule.image_size == wanted.image_size or "image_size" in known) and (
-        datamodule.channels == wanted.channels or "colour" in known
+        datamodule.channels == wanted.channels or "color" in known
     )
     advice = f"Add {' '.join(options)}." if fits else "Train a network for images of that form."
     raise UserError(

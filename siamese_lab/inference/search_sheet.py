@@ -48,7 +48,7 @@ def draw_search_results(query: Path, hits: Sequence[Hit], threshold: float | Non
 
 def _shown(path: Path) -> Tensor:
     """Return an image in color. Of an image that is not square, the center is shown."""
-    image = read_image(path, PhotoConverter(SIDE, colour=True).converted).image
+    image = read_image(path, PhotoConverter(SIDE, color=True).converted).image
     return to_float(torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(SIDE, SIDE, 3)).permute(
         2, 0, 1
     )

@@ -22,13 +22,19 @@ class Conv4(Backbone):
         channels: number of channels of the input images.
         image_size: height and width of the input images; at least 16, as each block halves it.
         width: feature maps of the first block.
-        doubling: give each block twice the maps of the block before it, instead of an equal number. The first block has
-            the largest images and takes most of the time, so 32, 64, 128, 256 maps take less time than four times 64.
-        round_up: round halves of odd sides up, which keeps the border of the image.
+        double_width: give each block twice the maps of the block before it, instead of an equal number. The first block
+            has the largest images and takes most of the time, so 32, 64, 128, 256 maps take less time than four times
+            64.
+        ceil_mode: round halves of odd sides up, which keeps the border of the image.
     """
 
     def __init__(
-        self, channels: int = 1, image_size: int = 28, width: int = 64, doubling: bool = False, round_up: bool = True
+        self,
+        channels: int = 1,
+        image_size: int = 28,
+        width: int = 64,
+        double_width: bool = False,
+        ceil_mode: bool = True,
     ) -> None:
         super().__init__()
         if image_size < 2**BLOCKS:
@@ -36,20 +42,20 @@ class Conv4(Backbone):
                 f"Conv-4 halves its images four times and so needs at least {2**BLOCKS}×{2**BLOCKS} pixels, "
                 f"but they are {image_size}×{image_size}. Set data.image_size={2**BLOCKS} or more."
             )
-        side = -(-image_size // 2**BLOCKS) if round_up else image_size // 2**BLOCKS
-        widths = [width * 2**block if doubling else width for block in range(BLOCKS)]
+        side = -(-image_size // 2**BLOCKS) if ceil_mode else image_size // 2**BLOCKS
+        widths = [width * 2**block if double_width else width for block in range(BLOCKS)]
         self.features = widths[-1] * side * side
-        self.blocks = nn.Sequential(*(_block(*ends, round_up) for ends in pairwise([channels, *widths])))
+        self.blocks = nn.Sequential(*(_block(*ends, ceil_mode) for ends in pairwise([channels, *widths])))
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return features (B, `features`)."""
         return self.blocks(images_BCHW).flatten(1)
 
 
-def _block(channels: int, width: int, round_up: bool) -> nn.Sequential:
+def _block(channels: int, width: int, ceil_mode: bool) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(channels, width, 3, padding=1, bias=False),
         nn.BatchNorm2d(width),
-        nn.MaxPool2d(2, ceil_mode=round_up),
+        nn.MaxPool2d(2, ceil_mode=ceil_mode),
         nn.ReLU(),
     )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from siamese_lab import distances
 from siamese_lab.errors import UserError
 from siamese_lab.networks.dropout import Dropout
-from siamese_lab.networks.views import VIEWS, check_views
+from siamese_lab.networks.views import VIEWS, check_tta
 from siamese_lab.registry import Registry
 
 
@@ -40,8 +40,8 @@ class SiameseNetwork(nn.Module):
         batch_norm: center and scale the dimensions of the embeddings over the batch, before normalization (the last
             part of the head of Deng et al. 2019, arXiv:1801.07698, §3.1). Without it all embeddings of an untrained
             network have nearly the same direction, and training must first separate them.
-        views: names of views (see `views.VIEWS`). Outside training, the embedding of an image is the mean over the
-            image and these views. Each view adds the time of one embedding.
+        tta: test-time augmentation: names of views (see `views.VIEWS`). Outside training, the embedding of an image is
+            the mean over the image and these views. Each view adds the time of one embedding.
         seed: seed of dropout.
     """
 
@@ -52,7 +52,7 @@ class SiameseNetwork(nn.Module):
         normalize: bool = True,
         dropout: float = 0.0,
         batch_norm: bool = False,
-        views: Sequence[str] = (),
+        tta: Sequence[str] = (),
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class SiameseNetwork(nn.Module):
             raise UserError(f"embedding_dim must be at least 2, but is {embedding_dim}.")
         self.embedding_dim = embedding_dim
         self.normalize = normalize
-        self.views = check_views(views)
+        self.tta = check_tta(tta)
         self.backbone = backbone
         self.dropout = Dropout(dropout, seed) if dropout else nn.Identity()
         self.embed = nn.Linear(backbone.features, embedding_dim)
@@ -70,11 +70,11 @@ class SiameseNetwork(nn.Module):
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return embeddings z_BD of images (float, 0…1): float32 also under autocast, of unit norm if `normalize`."""
         z_BD = self._embed(images_BCHW)
-        if self.training or not self.views:
+        if self.training or not self.tta:
             return z_BD
-        for view in self.views:
+        for view in self.tta:
             z_BD = z_BD + self._embed(VIEWS[view](images_BCHW))
-        return self._of_wanted_norm(z_BD / (1 + len(self.views)))
+        return self._of_wanted_norm(z_BD / (1 + len(self.tta)))
 
     def _embed(self, images_BCHW: Tensor) -> Tensor:
         images_BCHW = images_BCHW.to(self.embed.weight.dtype)  # trainer.precision=64-true has weights in float64

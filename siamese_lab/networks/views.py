@@ -36,14 +36,16 @@ def smaller(images_BCHW: Tensor) -> Tensor:
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {view.__name__: view for view in (mirrored, larger, smaller)}
 
 
-def check_views(names: Iterable[str]) -> list[str]:
+def check_tta(names: Iterable[str]) -> list[str]:
     """Return the names as a list. Raise UserError if a name is unknown or occurs twice."""
     names = list(names)
     for name in names:
         if name not in VIEWS:
-            raise UserError(f"There is no view {name!r}.{did_you_mean(name, VIEWS)} Available: {', '.join(VIEWS)}.")
+            raise UserError(
+                f"network.tta has no view {name!r}.{did_you_mean(name, VIEWS)} Available: {', '.join(VIEWS)}."
+            )
     if len(set(names)) < len(names):
-        raise UserError(f"Each view counts once, but views are {', '.join(names)}.")
+        raise UserError(f"network.tta may name each view once, but is {', '.join(names)}.")
     return names
 
 

@@ -45,7 +45,9 @@ def find_checkpoint(place: Path) -> Path:
 
 
 def _reported(run: Path) -> str:
-    return str(results.read_results(run).choices["tested"]) if (run / results.FILE_NAME).is_file() else "last"
+    return (
+        str(results.read_results(run).choices["report_checkpoint"]) if (run / results.FILE_NAME).is_file() else "last"
+    )
 
 
 def run_of(checkpoint: Path) -> Path | None:

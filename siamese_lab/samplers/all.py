@@ -16,7 +16,7 @@ class AllSampler(Sampler):
         semi_hard: take only triplets with d_ap < d_an < d_ap + margin, in the loss's own margin and distance.
         seed: has no effect, because nothing is drawn.
         images_per_class: see `Sampler`.
-        negatives: has no effect, because all negatives are taken.
+        num_negatives: has no effect, because all negatives are taken.
         finite_only: see `Sampler`.
 
     >>> import torch
@@ -33,7 +33,7 @@ class AllSampler(Sampler):
         semi_hard: bool = False,
         seed: int = 0,
         images_per_class: int | None = None,
-        negatives: int = 1,
+        num_negatives: int = 1,
         finite_only: bool = True,
     ) -> None:
         super().__init__(seed, images_per_class, finite_only=finite_only)

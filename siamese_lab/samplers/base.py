@@ -67,7 +67,7 @@ class Sampler(nn.Module, ABC):
     Args:
         seed: seed of the sampler's own random numbers. Checkpoints hold their state.
         images_per_class: K, if batches are exactly P×K (see `class_index`); None counts the labels.
-        negatives: M, the number of different negatives for each pair: the M with the highest scores.
+        num_negatives: M, the number of different negatives for each pair: the M with the highest scores.
         finite_only: reject embeddings that are not finite. A training run accepts them: its own message says more.
     """
 
@@ -80,7 +80,7 @@ class Sampler(nn.Module, ABC):
         self,
         seed: int = 0,
         images_per_class: int | None = None,
-        negatives: int = 1,
+        num_negatives: int = 1,
         finite_only: bool = True,
     ) -> None:
         super().__init__()
@@ -88,10 +88,10 @@ class Sampler(nn.Module, ABC):
             raise UserError(
                 f"images_per_class must be at least 2 for an anchor to have a positive, but got {images_per_class}."
             )
-        if negatives < 1:
-            raise UserError(f"sampler.negatives must be at least 1, but got {negatives}.")
+        if num_negatives < 1:
+            raise UserError(f"sampler.num_negatives must be at least 1, but got {num_negatives}.")
         self.images_per_class = images_per_class
-        self.negatives = negatives
+        self.num_negatives = num_negatives
         self.finite_only = finite_only
         self.noise = Noise(seed)
         self._tile_buffer = TileBuffer()
@@ -155,14 +155,14 @@ class Sampler(nn.Module, ABC):
 
     def choose(self, inputs: MiningInputs) -> Choice:
         """Choose the pairs and negatives of all anchors, tile by tile."""
-        if self.negatives > 1:
-            check_negatives(inputs.classes, self.negatives)
+        if self.num_negatives > 1:
+            check_negatives(inputs.classes, self.num_negatives)
         batch, choice = len(inputs.classes.own_BK), None
         for tile in tiles(inputs, self._tile_buffer):
             slot_AR = self.positives(tile)
             if slot_AR is not None:
                 tile = tile.with_positives(slot_AR)
-            chosen = self.choose_one(tile) if self.negatives == 1 else self.choose_best(tile)
+            chosen = self.choose_one(tile) if self.num_negatives == 1 else self.choose_best(tile)
             if len(tile.s_AN) == batch:
                 choice = chosen
                 break
@@ -191,7 +191,7 @@ class Sampler(nn.Module, ABC):
             negative_TM, fell_back_TM = _best(
                 self.score(candidates).masked_fill(other_TC, -torch.inf),
                 self.fallback(candidates).masked_fill(other_TC, -torch.inf),
-                self.negatives,
+                self.num_negatives,
             )
             negatives.append(negative_TM.view(*d_ap_AG.shape, -1))
             fell_back.append(fell_back_TM.view(*d_ap_AG.shape, -1))
@@ -243,6 +243,7 @@ def check_negatives(classes: ClassIndex, count: int) -> None:
     fewest = batch - largest_class
     if fewest < count:
         raise UserError(
-            f"sampler.negatives={count} needs {count} different negatives per pair, but some anchors of this batch of "
-            f"{batch} images have only {fewest}. Set sampler.negatives={fewest} or a larger data.classes_per_batch."
+            f"sampler.num_negatives={count} needs {count} different negatives per pair, but some anchors of this batch "
+            f"of {batch} images have only {fewest}. Set sampler.num_negatives={fewest} or a larger "
+            "data.classes_per_batch."
         )

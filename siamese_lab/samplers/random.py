@@ -24,7 +24,7 @@ class RandomSampler(Sampler):
 
     def choose(self, inputs: MiningInputs) -> Choice:
         """Draw one negative by its position among the images of other classes, which needs no similarities."""
-        if self.negatives > 1:
+        if self.num_negatives > 1:
             return super().choose(inputs)
         positive_BR = inputs.classes.positive_BR
         u_BR = self.uniform_noise(positive_BR)

@@ -13,7 +13,7 @@ IGNORED = (
     "launcher",
     "threads",
     "resume",
-    "name",
+    "study_name",
     "budget",
     "recipe",
     "tuned",

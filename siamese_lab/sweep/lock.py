@@ -24,7 +24,7 @@ def lock_sweep(folder: Path) -> FileLock:
     except Timeout:
         raise ResourceError(
             f"Another sweep is using {folder}. Wait until it has ended and repeat the command to do the remaining "
-            "work, or choose another folder: name=ANOTHER."
+            "work, or choose another folder: study_name=ANOTHER."
         ) from None
     except OSError as error:
         raise ResourceError(

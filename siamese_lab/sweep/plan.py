@@ -65,5 +65,6 @@ def check_folders(runs: Sequence[Planned]) -> None:
         if folders.count(folder) > 1:
             raise UserError(
                 f"{folders.count(folder)} runs of this sweep would write into {folder}, because they differ in more "
-                "than data, sampler and seed. Start a separate study for each value of a further option: name=ANOTHER."
+                "than data, sampler and seed. Start a separate study for each value of a further option: "
+                "study_name=ANOTHER."
             )

@@ -12,7 +12,7 @@ from siamese_lab.runs import checkpoints, results
 from siamese_lab.runs.checkpoints import stored_choices
 from siamese_lab.runs.results import Results
 
-IGNORED = ("paths", "logger", "resume", "threads", "name")
+IGNORED = ("paths", "logger", "resume", "threads", "study_name")
 """Options that do not change the results of a run: file locations and scheduling."""
 PROCESSES = ("trainer.devices", "trainer.strategy", "trainer.num_nodes")
 """Options for the number of processes, which change results only by rounding."""
@@ -89,7 +89,7 @@ def check_same(folder: Path, existing: Mapping[str, Any], requested: Mapping[str
         more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
         raise UserError(
             f"{folder} holds a run with another configuration: {'; '.join(differing[:SHOWN])}{more}. "
-            "Choose another folder for this study with name=ANOTHER, or delete that run."
+            "Choose another folder for this study with study_name=ANOTHER, or delete that run."
         )
 
 

@@ -136,7 +136,7 @@ def train_here(
         finally:
             results.steps = trainer.global_step
             results.seconds = timing_values(callbacks.clock.seconds(), module.mining.seconds(), results.steps)
-        reports_last = config.tested is schema.Tested.last
+        reports_last = config.report_checkpoint is schema.ReportCheckpoint.last
         reported = callbacks.last.path if reports_last else Path(callbacks.best.best_model_path)
         evaluate(trainer, module, datamodule, reported, results, with_test)
         results.seconds["total"] = time.perf_counter() - started

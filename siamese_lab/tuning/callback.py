@@ -64,7 +64,7 @@ class Tuning(Callback):
             raise SystemExit(FAILED)
         folder = short(Path(config.hydra.sweep.dir).absolute())
         print_plainly(
-            console, f"Study:  python -m siamese_lab.train -m experiment=study tuned={folder} name=tuned_study"
+            console, f"Study:  python -m siamese_lab.train -m experiment=study tuned={folder} study_name=tuned_study"
         )
 
 

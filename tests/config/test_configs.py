@@ -140,7 +140,7 @@ def test_without_a_recipe_every_data_set_is_trained_alike() -> None:
 def test_the_command_line_wins_over_the_recipe() -> None:
     config = compose("data=lfw", "loss=triplet", "network.dropout=0", "trainer.max_steps=7")
     assert (config.loss.name, config.network.name, config.network.dropout) == ("triplet", "resnet10", 0)
-    assert (config.trainer.max_steps, config.sampler.negatives, config.optimizer.weight_decay) == (7, 64, 0.05)
+    assert (config.trainer.max_steps, config.sampler.num_negatives, config.optimizer.weight_decay) == (7, 64, 0.05)
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist", "omniglot", "lfw"])

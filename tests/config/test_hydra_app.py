@@ -101,7 +101,11 @@ def test_configs_of_the_users_own_are_added(command, tmp_path: Path) -> None:
     ended = command("--config-dir", str(tmp_path / "mine"), "sampler=narrow", *QUICK)
     assert ended.status == 0
     (left,) = tmp_path.rglob("results.json")
-    assert results.read_results(left.parent).choices["sampler"] == {"name": "semi_hard", "margin": 0.05, "negatives": 1}
+    assert results.read_results(left.parent).choices["sampler"] == {
+        "name": "semi_hard",
+        "margin": 0.05,
+        "num_negatives": 1,
+    }
 
     mine = ("--config-dir", str(tmp_path / "mine"))
     assert "Did you mean 'narrow'? Available: all, " in command(*mine, "sampler=narow").err

@@ -143,12 +143,12 @@ def test_a_drawing_that_is_no_square_is_padded_with_its_paper() -> None:
     assert converted.changes == ("16×28 to 28×28 pixels", "inverted")
 
 
-@pytest.mark.parametrize("colour", [True, False])
-def test_what_turning_and_modes_change_is_told(colour: bool) -> None:
+@pytest.mark.parametrize("color", [True, False])
+def test_what_turning_and_modes_change_is_told(color: bool) -> None:
     exif = Image.Exif()
     exif[274] = 6
     photograph = stored(Image.new("CMYK", (60, 40)), "JPEG", exif=exif)
-    converted = PhotoConverter(16, colour).converted(photograph)
-    mode = "RGB" if colour else "L"
+    converted = PhotoConverter(16, color).converted(photograph)
+    mode = "RGB" if color else "L"
     assert converted.changes == ("turned upright", f"CMYK to {mode}", "60×40 to 16×16 pixels")
     assert (converted.image.mode, converted.image.size) == (mode, (16, 16))

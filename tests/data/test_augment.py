@@ -192,7 +192,7 @@ def test_light_agrees_with_torchvision(bright, contrast):
     torch.testing.assert_close(RandomLight(0.4, 0.4)(grey.clone(), draws_2B), expected, atol=1e-5, rtol=0)
 
 
-def test_erasing_puts_a_rectangle_of_the_mean_colour_into_its_share_of_images():
+def test_erasing_puts_a_rectangle_of_the_mean_color_into_its_share_of_images():
     count, side = 600, 30
     before = to_float(images(count, 3, side))
     draws_5B = torch.rand(5, count, generator=torch.Generator().manual_seed(0)) * 2 - 1

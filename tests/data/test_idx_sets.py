@@ -62,7 +62,7 @@ def small(monkeypatch):
 def test_closed_trains_and_tests_on_all_ten_classes(small, tmp_path, suffix):
     root = small.write(tmp_path / "root", suffix)
     before = tree(root)
-    train, validation, test = Mnist(root, tmp_path / "cache", protocol="closed", hold_out=4).load()
+    train, validation, test = Mnist(root, tmp_path / "cache", protocol="closed", validation_fraction=0.25).load()
     assert tree(root) == before
     assert [len(part) for part in (train, validation, test)] == [150, 50, 60]
     assert train.class_names == validation.class_names == test.class_names == tuple("0123456789")
@@ -74,7 +74,7 @@ def test_closed_trains_and_tests_on_all_ten_classes(small, tmp_path, suffix):
 
 
 def test_disjoint_trains_on_the_first_five_and_tests_on_the_others(small, tmp_path):
-    train, validation, test = Mnist(small.write(tmp_path / "root"), tmp_path / "cache", hold_out=4).load()
+    train, validation, test = Mnist(small.write(tmp_path / "root"), tmp_path / "cache", validation_fraction=0.25).load()
     assert train.class_names == validation.class_names == tuple("01234")
     assert test.class_names == tuple("56789")
     assert [len(part) for part in (train, validation, test)] == [75, 25, 30]

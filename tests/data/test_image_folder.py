@@ -60,7 +60,7 @@ def test_shares_are_those_of_the_classes(tmp_path):
             path = tmp_path / "many" / str(label) / f"{rank}.bmp"
             path.parent.mkdir(parents=True, exist_ok=True)
             picture(label, (3, 3)).save(path)
-    parts = build(tmp_path / "many", validation_share=0.25, test_share=0.3).splits
+    parts = build(tmp_path / "many", validation_fraction=0.25, test_fraction=0.3).splits
     assert [len(part.class_names) for part in parts] == [18, 10, 12]
 
 
@@ -150,8 +150,8 @@ def through_file(image, suffix, **options):
     return Image.open(io.BytesIO(file.getvalue()))
 
 
-def plain(image, size=4, colour=True):
-    return np.asarray(PhotoConverter(size, colour)(image))
+def plain(image, size=4, color=True):
+    return np.asarray(PhotoConverter(size, color)(image))
 
 
 QUARTERS = np.zeros((8, 8, 3), dtype=np.uint8)
@@ -166,14 +166,14 @@ AS_THEY_ARE = [[0, 0, 0], [255, 0, 0], [0, 255, 0], [40, 80, 160]]
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "ppm"])
-def test_plain_colour_stays_as_it_is(suffix):
+def test_plain_color_stays_as_it_is(suffix):
     assert corners(plain(through_file(Image.fromarray(QUARTERS), suffix))) == AS_THEY_ARE
 
 
 @pytest.mark.parametrize(
     ("suffix", "options"), [("jpeg", {"quality": 98, "subsampling": 0}), ("webp", {"quality": 98})]
 )
-def test_lossy_colour_stays_nearly_as_it_is(suffix, options):
+def test_lossy_color_stays_nearly_as_it_is(suffix, options):
     large = Image.fromarray(QUARTERS).resize((64, 64), Image.Resampling.NEAREST)
     pixels = plain(through_file(large, suffix, **options), 8)
     assert np.abs(np.array(corners(pixels)) - AS_THEY_ARE).max() <= 8
@@ -191,10 +191,10 @@ def test_what_is_transparent_is_black():
     image.putalpha(Image.fromarray(np.repeat([[255] * 8, [0] * 8], 4, 0).astype(np.uint8)))
     assert corners(plain(through_file(image, "png"))) == [*AS_THEY_ARE[:2], [0, 0, 0], [0, 0, 0]]
     half = Image.new("LA", (8, 8), (200, 128))
-    assert abs(int(plain(through_file(half, "png"), colour=False)[0, 0]) - 100) <= 1
+    assert abs(int(plain(through_file(half, "png"), color=False)[0, 0]) - 100) <= 1
 
 
-def test_a_transparent_colour_of_a_palette_is_black():
+def test_a_transparent_color_of_a_palette_is_black():
     image = Image.fromarray(QUARTERS).quantize(4)
     red = image.getpixel((7, 0))
     assert corners(plain(through_file(image, "png", transparency=red)))[:2] == [[0, 0, 0], [0, 0, 0]]
@@ -204,15 +204,15 @@ def test_sixteen_bits_keep_the_upper_eight():
     values = np.repeat(np.arange(0, 65536, 8192, dtype=np.uint16)[None], 8, 0)
     image = through_file(Image.fromarray(values), "png")
     assert image.mode.startswith("I")
-    assert plain(image, 8, colour=False)[0].tolist() == [0, 32, 64, 96, 128, 160, 192, 224]
+    assert plain(image, 8, color=False)[0].tolist() == [0, 32, 64, 96, 128, 160, 192, 224]
     assert plain(image, 8)[0, :, 2].tolist() == [0, 32, 64, 96, 128, 160, 192, 224]
 
 
 def test_floating_point_is_0_to_1_or_0_to_255():
     ramp = np.repeat(np.linspace(0, 1, 8, dtype=np.float32)[None], 8, 0)
     expected = np.round(np.linspace(0, 255, 8))
-    assert np.abs(plain(through_file(Image.fromarray(ramp), "tiff"), 8, colour=False)[0] - expected).max() <= 1
-    assert np.abs(plain(through_file(Image.fromarray(ramp * 255), "tiff"), 8, colour=False)[0] - expected).max() <= 1
+    assert np.abs(plain(through_file(Image.fromarray(ramp), "tiff"), 8, color=False)[0] - expected).max() <= 1
+    assert np.abs(plain(through_file(Image.fromarray(ramp * 255), "tiff"), 8, color=False)[0] - expected).max() <= 1
 
 
 def test_inks_become_light():
@@ -223,7 +223,7 @@ def test_inks_become_light():
 
 def test_one_bit_becomes_black_and_white():
     image = Image.fromarray(np.where(QUARTERS[:, :, 0] > 99, 255, 0).astype(np.uint8)).convert("1")
-    assert corners(plain(through_file(image, "png"), colour=False)) == [0, 255, 0, 0]
+    assert corners(plain(through_file(image, "png"), color=False)) == [0, 255, 0, 0]
 
 
 def test_photographs_stand_upright_whatever_the_camera_noted():
@@ -237,12 +237,12 @@ def test_photographs_stand_upright_whatever_the_camera_noted():
 def test_the_middle_is_kept_and_its_proportions(turned):
     wide = np.zeros((20, 60), dtype=np.uint8)
     wide[:, 18:42] = 255  # resizing looks a little beyond
-    pixels = plain(Image.fromarray(wide.T if turned else wide), 10, colour=False)
+    pixels = plain(Image.fromarray(wide.T if turned else wide), 10, color=False)
     assert (pixels == 255).all()
 
 
-def test_grey_is_one_channel_and_colour_three(folder):
-    assert build(folder, colour=False).splits.train.images_NCHW.shape[1:] == (1, 8, 8)
+def test_grey_is_one_channel_and_color_three(folder):
+    assert build(folder, color=False).splits.train.images_NCHW.shape[1:] == (1, 8, 8)
     assert build(folder).splits.train.images_NCHW.shape[1:] == (3, 8, 8)
 
 
@@ -338,8 +338,8 @@ def test_images_beside_the_classes_are_left_out_and_alone_refused(tmp_path, caps
 
 
 def test_shares_that_leave_nothing_to_train_on_are_refused(folder):
-    with pytest.raises(ValueError, match=r"Of the 5 classes .* 1 would remain for training, .*data\.test_share"):
-        build(folder, test_share=0.6).setup("fit")
+    with pytest.raises(ValueError, match=r"Of the 5 classes .* 1 would remain for training, .*data\.test_fraction"):
+        build(folder, test_fraction=0.6).setup("fit")
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_shares_that_leave_nothing_to_train_on_are_refused(folder):
         ({"root": None}, r"set data\.root=FOLDER .* one folder of images for each class"),
         ({"root": "nowhere"}, r"data\.root is nowhere, but there is no such folder"),
         ({"image_size": 0}, r"data\.image_size must be at least 1 pixel, but is 0"),
-        ({"test_share": 0.95}, r"sum below 1, but they are 0\.1 and 0\.95"),
+        ({"test_fraction": 0.95}, r"sum below 1, but they are 0\.1 and 0\.95"),
         ({"in_memory": "maybe"}, r"data\.in_memory must be one of auto, true, false, but is 'maybe'"),
         ({"workers": -1}, r"data\.workers must be 0 or more, but is -1"),
     ],

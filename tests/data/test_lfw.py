@@ -51,7 +51,7 @@ def levels(table):
 
 
 def test_view_1_is_split_by_people(copy, tmp_path):
-    train, validation, test = Lfw(copy, tmp_path / "cache", hold_out=3).load()
+    train, validation, test = Lfw(copy, tmp_path / "cache", validation_fraction=1 / 3).load()
     assert test.class_names == ("Bo", "Di")
     assert validation.class_names == ("Al_A-B",), "third from Ed with 5, Al_A with 3, Al_A-B with 2 images"
     assert train.class_names == ("Al_A", "Al_B", "Cy", "Ed")
@@ -61,7 +61,7 @@ def test_view_1_is_split_by_people(copy, tmp_path):
 
 @pytest.mark.parametrize("fold", [0, 1, 2])
 def test_view_2_tests_one_fold_and_trains_on_the_others(copy, tmp_path, fold):
-    train, validation, test = Lfw(copy, tmp_path / "cache", view=2, fold=fold, hold_out=4).load()
+    train, validation, test = Lfw(copy, tmp_path / "cache", view=2, fold=fold, validation_fraction=0.25).load()
     assert test.class_names == tuple(person.name for person in SMALL if person.fold == fold)
     names = [*train.class_names, *validation.class_names, *test.class_names]
     assert sorted(names) == [person.name for person in SMALL]
@@ -69,30 +69,30 @@ def test_view_2_tests_one_fold_and_trains_on_the_others(copy, tmp_path, fold):
 
 
 def test_both_views_and_all_folds_share_one_cached_table(copy, tmp_path):
-    for options in ({}, {"view": 2, "fold": 0}, {"view": 2, "fold": 2}, {"hold_out": 2}):
-        Lfw(copy, tmp_path / "cache", **{"hold_out": 3} | options).load()
+    for options in ({}, {"view": 2, "fold": 0}, {"view": 2, "fold": 2}, {"validation_fraction": 0.5}):
+        Lfw(copy, tmp_path / "cache", **{"validation_fraction": 1 / 3} | options).load()
     assert len(files_of(tmp_path / "cache")) == 3
-    Lfw(copy, tmp_path / "cache", hold_out=3, colour=False).load()
+    Lfw(copy, tmp_path / "cache", validation_fraction=1 / 3, color=False).load()
     assert len(files_of(tmp_path / "cache")) == 6
 
 
 def test_people_of_one_image_are_not_trained_on(copy, tmp_path):
-    module = Lfw(copy, tmp_path / "cache", hold_out=3, min_images_per_class=2)
+    module = Lfw(copy, tmp_path / "cache", validation_fraction=1 / 3, min_images_per_class=2)
     assert module.splits.train.class_names == ("Al_A", "Cy", "Ed")
     assert module.splits.test.class_names == ("Bo", "Di"), "where they are distractors"
 
 
 @pytest.mark.parametrize("image_size", [32, 64, 200])
-@pytest.mark.parametrize("colour", [True, False])
-def test_the_middle_is_cropped_resized_and_made_grey(copy, tmp_path, image_size, colour):
-    module = Lfw(copy, tmp_path / "cache", image_size=image_size, colour=colour)
+@pytest.mark.parametrize("color", [True, False])
+def test_the_middle_is_cropped_resized_and_made_grey(copy, tmp_path, image_size, color):
+    module = Lfw(copy, tmp_path / "cache", image_size=image_size, color=color)
     images = module.everyone.images_NCHW
     assert images.shape == (TOTAL, module.channels, image_size, image_size)
     expected = torch.arange(TOTAL)[:, None, None, None] * 10
     assert (images.int() - expected).abs().max() <= 8, "nothing of the red frame but JPEG's noise"
-    whole = Lfw(copy, tmp_path / "cache", crop=250, image_size=image_size, colour=colour).everyone.images_NCHW
+    whole = Lfw(copy, tmp_path / "cache", crop=250, image_size=image_size, color=color).everyone.images_NCHW
     corner = whole[:, :, 0, 0].float().mean(0)
-    torch.testing.assert_close(corner, torch.tensor([254.0, 0, 0] if colour else [76.0]), atol=3, rtol=0)
+    torch.testing.assert_close(corner, torch.tensor([254.0, 0, 0] if color else [76.0]), atol=3, rtol=0)
 
 
 def test_an_archive_of_any_packaging_gives_the_table_of_the_folder(copy, tmp_path):
@@ -114,7 +114,7 @@ def test_funneled_is_used_where_there_is_no_deep_funneled_copy(copy, tmp_path):
     with pytest.raises(
         ValueError, match=r"neither in paths\.data .*can no longer be downloaded: put that archive, or a"
     ):
-        Lfw(copy, tmp_path / "cache", alignment="deepfunneled", hold_out=3).load()
+        Lfw(copy, tmp_path / "cache", alignment="deepfunneled", validation_fraction=1 / 3).load()
 
 
 def test_deep_funneled_goes_first(copy, tmp_path):
@@ -153,7 +153,7 @@ def test_a_missing_and_a_strange_photograph_are_named(copy, tmp_path):
         r"should hold the 18 photographs of 7 people, but holds 18 \(1 missing, such as Cy/Cy_0002\.jpg; 1 unknown,"
     )
     with pytest.raises(ValueError, match=message):
-        Lfw(copy, tmp_path / "cache", hold_out=3).load()
+        Lfw(copy, tmp_path / "cache", validation_fraction=1 / 3).load()
     assert files_of(tmp_path / "cache") == []
     found = Lfw(copy, tmp_path / "cache").verify()
     assert len(found) == 4 and "Cy_0002" in found[0]
@@ -169,7 +169,7 @@ def test_a_photograph_that_is_none_is_named(copy, tmp_path, broken):
         Image.new("RGB", (64, 64)).save(file)
     reason = {"cut": ".*truncated.*", "small": "it has 64×64 pixels, not 250×250"}[broken]
     with pytest.raises(ValueError, match=rf"holds Di/Di_0003\.jpg, which cannot be read as an image \({reason}\)"):
-        Lfw(copy, tmp_path / "cache", hold_out=3).load()
+        Lfw(copy, tmp_path / "cache", validation_fraction=1 / 3).load()
     assert files_of(tmp_path / "cache") == []
 
 
@@ -223,7 +223,7 @@ def named(official, pairs):
 
 
 def test_view_1_chooses_on_its_training_pairs_and_decides_its_test_pairs(with_pairs, tmp_path):
-    official = Lfw(with_pairs, tmp_path / "cache", hold_out=3).official_pairs
+    official = Lfw(with_pairs, tmp_path / "cache", validation_fraction=1 / 3).official_pairs
     assert official.name == "view_1"
     assert named(official, official.choose) == [(0, 2, True), (1, 7, False)]
     assert named(official, official.decide) == [(10, 12, True), (6, 10, False)]
@@ -233,7 +233,7 @@ def test_view_1_chooses_on_its_training_pairs_and_decides_its_test_pairs(with_pa
 @pytest.mark.parametrize("fold", [0, 1, 2])
 def test_view_2_chooses_on_the_other_folds(with_pairs, tmp_path, fold):
     pairs = [[(0, 1, True), (2, 6, False)], [(9, 12, True), (4, 7, False)], [(17, 13, True), (5, 13, False)]]
-    official = Lfw(with_pairs, tmp_path / "cache", view=2, fold=fold, hold_out=4).official_pairs
+    official = Lfw(with_pairs, tmp_path / "cache", view=2, fold=fold, validation_fraction=0.25).official_pairs
     assert official.name == "view_2"
     assert named(official, official.decide) == pairs.pop(fold)
     assert named(official, official.choose) == [each for others in pairs for each in others]
@@ -243,13 +243,13 @@ def test_missing_pairs_are_told_before_anything_is_trained(with_pairs, tmp_path,
     (with_pairs / "lfw-py/pairsDevTest.txt").unlink()
     server.answers = {}
     monkeypatch.setitem(lfw.PAIRS, "view_1_test", server.remote("pairsDevTest.txt", b"", "/nothing"))
-    module = Lfw(with_pairs, tmp_path / "cache", hold_out=3, classes_per_batch=2, images_per_class=2)
+    module = Lfw(with_pairs, tmp_path / "cache", validation_fraction=1 / 3, classes_per_batch=2, images_per_class=2)
     with pytest.raises(ValueError, match=r"pairsDevTest\.txt"):
         module.setup("fit")
 
 
 def test_the_images_of_the_pairs_are_tested_after_the_others(with_pairs, tmp_path):
-    module = Lfw(with_pairs, tmp_path / "cache", hold_out=3, eval_batch_size=2)
+    module = Lfw(with_pairs, tmp_path / "cache", validation_fraction=1 / 3, eval_batch_size=2)
     others, of_pairs = module.test_dataloader()
     assert torch.cat([batch.images_BCHW for batch in of_pairs]).equal(module.official_pairs.table.images_NCHW)
     assert sum(len(batch.labels_B) for batch in others) == len(module.splits.test)
@@ -285,7 +285,7 @@ def test_what_other_sets_taught_is_no_matter():
 
 def test_the_state_says_whom_a_network_has_learnt_from(with_pairs, tmp_path):
     def module(**options):
-        options = {"hold_out": 3, "classes_per_batch": 2, "images_per_class": 2} | options
+        options = {"validation_fraction": 1 / 3, "classes_per_batch": 2, "images_per_class": 2} | options
         return Lfw(with_pairs, tmp_path / "cache", **options)
 
     learnt = module().state_dict()[data.TRAINED_CLASSES]
@@ -304,7 +304,7 @@ def test_the_state_says_whom_a_network_has_learnt_from(with_pairs, tmp_path):
         ({"fold": 0}, r"View 1 of LFW has no folds, but data\.fold is 0\."),
         ({"crop": 251}, r"250×250 pixels; data\.crop must be 1…250, not 251\."),
         ({"image_size": 0}, r"data\.image_size must be at least 1 pixel"),
-        ({"hold_out": 1}, r"data\.hold_out=N .* at least 2"),
+        ({"validation_fraction": 1}, r"data\.validation_fraction must be above 0 and below 1, but is 1\."),
     ],
 )
 def test_options_that_do_not_go_together(options, message):

@@ -128,7 +128,7 @@ FOLDER = ("data=image_folder", "data.root=images", "paths.cache=cache")
 
 def test_another_set_than_it_was_trained_on(evaluate: Callable[..., Ended], run: Path, tmp_path: Path) -> None:
     make_images(tmp_path / "images", 24, 5)
-    fitting = ("data.image_size=16", "data.colour=false", "data.test_share=0.5")
+    fitting = ("data.image_size=16", "data.color=false", "data.test_fraction=0.5")
     ended = evaluate(f"checkpoint={run}", *FOLDER, *fitting, "folder=to", *QUICK)
     assert ended.status == 0, ended.err
     left = json.loads((tmp_path / "to/evaluation.json").read_text())
@@ -144,7 +144,7 @@ def test_a_set_that_does_not_fit_the_network_is_refused_with_what_would(
     assert ended.status == 2
     for fact in (
         "Error: This network takes images of 16×16 pixels in grayscale (Digits)",
-        "Image folder has images of 64×64 pixels in color. Add data.image_size=16 data.colour=false.",
+        "Image folder has images of 64×64 pixels in color. Add data.image_size=16 data.color=false.",
     ):
         assert fact in ended.err
     ended = evaluate(f"checkpoint={run}", "data=mnist", *QUICK)
@@ -175,7 +175,7 @@ def test_another_folder_of_images_is_another_set(evaluate: Callable[..., Ended],
 
 def test_a_set_of_single_images_is_refused(evaluate: Callable[..., Ended], run: Path, tmp_path: Path) -> None:
     make_images(tmp_path / "images", 24, 1)
-    fitting = ("data.image_size=16", "data.colour=false", "data.min_images_per_class=1")
+    fitting = ("data.image_size=16", "data.color=false", "data.min_images_per_class=1")
     ended = evaluate(f"checkpoint={run}", *FOLDER, *fitting, *QUICK)
     assert ended.status == 2
     assert "A query needs another image of its class" in ended.err

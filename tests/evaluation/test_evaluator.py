@@ -174,8 +174,8 @@ def test_few_shot_episodes_where_classes_suffice(tmp_path: Path) -> None:
         root=tmp_path / "images",
         cache=tmp_path / "cache",
         image_size=16,
-        colour=False,
-        test_share=0.6,
+        color=False,
+        test_fraction=0.6,
     )
     found = evaluate(untrained(images), images, pairs=200, episodes=50)
     assert {name for name in found.protocols if name.startswith("episodes")} == {

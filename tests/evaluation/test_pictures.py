@@ -41,7 +41,7 @@ def with_curve(evaluation: Evaluation) -> Evaluation:
 
 SETS = {
     "many classes": evaluation_of([label for label in range(30) for _ in range(4)]),
-    "colour": evaluation_of([0, 0, 1, 1, 2, 2], channels=3),
+    "color": evaluation_of([0, 0, 1, 1, 2, 2], channels=3),
     "one class": evaluation_of([0] * 8),
     "two images": evaluation_of([0, 0]),
     "mostly single images": evaluation_of([*range(40), 0, 1]),

@@ -72,14 +72,20 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_parts_of_a_package_train_together(package: Path, tmp_path: Path) -> None:
     chosen = ("data=stripes", "sampler=beyond", "loss=logistic", "network=one_layer", "metrics.extra=[centroid]")
-    own = ("sampler.radius=0.7", "loss.scale=5", "network.width=32", "network.embedding_dim=16", "sampler.negatives=2")
+    own = (
+        "sampler.radius=0.7",
+        "loss.scale=5",
+        "network.width=32",
+        "network.embedding_dim=16",
+        "sampler.num_negatives=2",
+    )
     shown = python("-m", "siamese_lab.train", *chosen, *own, *SHORT, at=tmp_path, path=(package, ROOT))
     left = results(tmp_path)
     assert left["status"] == "finished"
     assert [left[part] for part in ("data", "sampler", "loss", "network")] == [
         each.split("=")[1] for each in chosen[:4]
     ]
-    assert left["choices"]["sampler"] == {"name": "beyond", "radius": 0.7, "negatives": 2}
+    assert left["choices"]["sampler"] == {"name": "beyond", "radius": 0.7, "num_negatives": 2}
     assert left["data_set"]["title"] == "Stripes" and left["data_set"]["notes"] == ["Stripes are synthetic."]
     assert "active_share" not in left["history"][-1]["train"]
     assert 0 < left["test"]["nearest_centroid"] <= 1

@@ -59,7 +59,7 @@ def test_every_kind_of_network_can_be_exported(network: str, call: Call, tmp_pat
     if "normalised" in network:
         overrides = ["network=conv4", "network.normalize=false", "loss=n_pair", "loss.l2_penalty=0.02"]
     elif "views" in network:
-        overrides = ["network=conv4", "network.views=[mirrored,larger,smaller]"]
+        overrides = ["network=conv4", "network.tta=[mirrored,larger,smaller]"]
     else:
         overrides = [f"network={network}", "data.image_size=32"]
     quick_run(tmp_path / "run", *overrides, "trainer.max_steps=1", "trainer.log_every_n_steps=1")
@@ -139,7 +139,7 @@ def test_the_card_shows_the_results_of_the_run_without_intervals(own_run: Path) 
     text = card(own_run)
     recall = json.loads((own_run / "results.json").read_text())["test"]["recall@1"]
     for line in (
-        "| strategy | **semi_hard**, negatives=1, margin=0.2,",
+        "| strategy | **semi_hard**, num_negatives=1, margin=0.2,",
         "| steps | 6 |",
         "There are no intervals, because the run folder has no evaluation of these weights",
         f"| Recall@1 | {recall:.4f} |",

@@ -43,7 +43,7 @@ def test_density_is_that_of_random_points(dimensions: int) -> None:
 
 def test_distances_are_those_of_the_chosen_triplets() -> None:
     z_BD, labels_B = points(12, 5).float(), torch.arange(4).repeat_interleave(3)
-    found = chosen_distances(samplers.build("hard", negatives=2), z_BD, labels_B, draws=3)
+    found = chosen_distances(samplers.build("hard", num_negatives=2), z_BD, labels_B, draws=3)
     expected = []
     for anchor in range(12):
         d = sorted(math.dist(z_BD[anchor], z_BD[other]) for other in range(12) if labels_B[other] != labels_B[anchor])

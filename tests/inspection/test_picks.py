@@ -65,7 +65,7 @@ def test_shares_are_those_of_the_definitions() -> None:
 def test_several_negatives_of_a_pair_share_it() -> None:
     z_BD, labels_B = batch()
     share_N = pick(
-        {"hard": samplers.build("hard", negatives=3)}, z_BD, labels_B, informative_pair(z_BD, labels_B), draws=2
+        {"hard": samplers.build("hard", num_negatives=3)}, z_BD, labels_B, informative_pair(z_BD, labels_B), draws=2
     ).share["hard"]
     assert share_N[:3].tolist() == pytest.approx([1 / 3] * 3)
     assert share_N[3:].sum() == 0
@@ -113,7 +113,7 @@ def test_invalid_arguments_are_explained() -> None:
         informative_pair(z_BD, torch.arange(24))
 
 
-@pytest.mark.parametrize(("classes", "channels"), [(2, 1), (6, 3), (14, 1)], ids=["few", "colour", "many"])
+@pytest.mark.parametrize(("classes", "channels"), [(2, 1), (6, 3), (14, 1)], ids=["few", "color", "many"])
 def test_discs_are_as_large_as_shares_and_nothing_is_cut(classes: int, channels: int, tmp_path) -> None:
     z_BD, labels_B = batch(classes=classes)
     picks = pick(built("random", "hard", "semi_hard"), z_BD, labels_B, informative_pair(z_BD, labels_B), draws=50)

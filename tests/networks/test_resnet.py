@@ -77,7 +77,7 @@ def test_pretrained_weights_see_what_they_learnt_from(channels, image_size, weig
     assert "standardize" not in "".join(backbone.state_dict()), "what is constant need not be stored"
 
 
-def test_pretrained_weights_are_for_grey_and_colour(weights_at_hand):
+def test_pretrained_weights_are_for_grey_and_color(weights_at_hand):
     with pytest.raises(
         ValueError, match=r"images of 1 or 3 channels, but these have 4\. Set network\.pretrained=false"
     ):

@@ -76,17 +76,17 @@ def test_every_weight_learns(name):
 
 
 @pytest.mark.parametrize(
-    ("image_size", "round_up", "features"),
+    ("image_size", "ceil_mode", "features"),
     [(16, True, 64), (28, True, 256), (28, False, 64), (32, True, 256), (105, True, 3136), (105, False, 2304)],
 )
-def test_conv4_states_the_features_it_gives(image_size, round_up, features):
-    backbone = networks.build("conv4", channels=3, image_size=image_size, round_up=round_up).backbone
+def test_conv4_states_the_features_it_gives(image_size, ceil_mode, features):
+    backbone = networks.build("conv4", channels=3, image_size=image_size, ceil_mode=ceil_mode).backbone
     assert backbone.features == features
     assert backbone(images(2, channels=3, size=image_size)).shape == (2, features)
 
 
 def test_conv4_doubles_its_maps_from_block_to_block():
-    backbone = networks.build("conv4", width=8, doubling=True).backbone
+    backbone = networks.build("conv4", width=8, double_width=True).backbone
     convolutions = [module for module in backbone.modules() if isinstance(module, torch.nn.Conv2d)]
     assert [each.out_channels for each in convolutions] == [8, 16, 32, 64]
     assert backbone(torch.rand(2, 1, 28, 28)).shape == (2, backbone.features) == (2, 64 * 2 * 2)
@@ -174,8 +174,7 @@ def test_batch_norm_takes_an_image_by_itself_once_trained():
 
 @pytest.mark.parametrize("normalize", [True, False])
 def test_an_image_and_its_views_are_embedded_as_one_outside_training(normalize):
-    views = ["mirrored", "smaller"]
-    network, plain = (seeded("conv4", normalize=normalize, views=which).eval() for which in (views, []))
+    network, plain = (seeded("conv4", normalize=normalize, tta=tta).eval() for tta in (["mirrored", "smaller"], []))
     seen = images(size=28)
     mean = (plain(seen) + plain(seen.flip(3)) + plain(smaller(seen))) / 3
     expected = mean / mean.norm(dim=1, keepdim=True) if normalize else mean
@@ -184,21 +183,21 @@ def test_an_image_and_its_views_are_embedded_as_one_outside_training(normalize):
 
 
 def test_a_mirror_image_is_embedded_as_the_image():
-    network = seeded("conv4", views=["mirrored"]).eval()
+    network = seeded("conv4", tta=["mirrored"]).eval()
     torch.testing.assert_close(network(images(size=28).flip(3)), network(images(size=28)))
 
 
 @pytest.mark.parametrize(
-    ("views", "message"), [(["larg"], r"no view 'larg'\. Did you mean 'larger'"), (["a"], r"'a'\. Available: mirrored")]
+    ("tta", "message"), [(["larg"], r"no view 'larg'\. Did you mean 'larger'"), (["a"], r"'a'\. Available: mirrored")]
 )
-def test_views_that_are_none_are_refused(views, message):
+def test_views_that_are_none_are_refused(tta, message):
     with pytest.raises(ValueError, match=message):
-        networks.build("conv4", views=views)
+        networks.build("conv4", tta=tta)
 
 
 def test_a_view_that_comes_twice_is_refused():
-    with pytest.raises(ValueError, match=r"Each view counts once, but views are larger, larger\."):
-        networks.build("conv4", views=["larger", "larger"])
+    with pytest.raises(ValueError, match=r"network\.tta .* each view once, but is larger, larger\."):
+        networks.build("conv4", tta=["larger", "larger"])
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0])

@@ -42,7 +42,7 @@ def test_before_any_progress_is_told_it_is_the_first_stage():
 
 
 def test_options_of_the_base_reach_every_stage():
-    curriculum = samplers.build("curriculum", stages=STAGES, negatives=2, images_per_class=3)
+    curriculum = samplers.build("curriculum", stages=STAGES, num_negatives=2, images_per_class=3)
     for progress in (0.0, 0.3, 0.6):
         assert curriculum.mine(*batch(), progress=progress).triplets.negative_TM.shape[1] == 2
         assert curriculum.strategies[curriculum.stage(progress)].images_per_class == 3

@@ -96,7 +96,7 @@ def test_several_negatives_are_the_nearest_ones_in_order(seed):
     labels_B = pk_labels(5, 3, seed)
     z_BD = random_embeddings(15, 16, seed)
     oracle = Oracle(z_BD, labels_B)
-    for anchor, _, negatives in rows(samplers.build("hard", negatives=4)(z_BD, labels_B)):
+    for anchor, _, negatives in rows(samplers.build("hard", num_negatives=4)(z_BD, labels_B)):
         assert list(negatives) == sorted(oracle.negatives(anchor), key=lambda n: oracle.d[anchor][n])[:4]
 
 
@@ -105,7 +105,7 @@ def test_several_semi_hard_negatives_are_those_of_the_window_then_those_beyond_t
     labels_B = pk_labels(5, 3, seed)
     z_BD = clustered_embeddings(labels_B, 16, 2.0, seed)
     oracle = Oracle(z_BD, labels_B)
-    sampler = samplers.build("semi_hard", choice="nearest", negatives=6)
+    sampler = samplers.build("semi_hard", choice="nearest", num_negatives=6)
     for anchor, positive, negatives in rows(sampler(z_BD, labels_B)):
         d = oracle.d[anchor]
         ordered = sorted(oracle.negatives(anchor), key=lambda n: d[n])

@@ -30,9 +30,9 @@ DRAWING = [
     ("distance_weighted", {}),
     ("curriculum", {}),
     ("memory", {"strategy": "random"}),
-    ("random", {"negatives": 2}),
-    ("semi_hard", {"margin": 2.0, "negatives": 2}),
-    ("distance_weighted", {"negatives": 2}),
+    ("random", {"num_negatives": 2}),
+    ("semi_hard", {"margin": 2.0, "num_negatives": 2}),
+    ("distance_weighted", {"num_negatives": 2}),
 ]
 BATCH_HARD = samplers.registry.classes["batch_hard"]
 every_strategy = pytest.mark.parametrize(("name", "options"), VARIANTS)
@@ -88,12 +88,12 @@ def test_every_pair_gets_one_valid_negative(name, options, batch):
 @given(batch=batches(), negatives=st.integers(2, 4))
 def test_every_pair_gets_as_many_different_negatives_as_asked_for_or_a_clear_refusal(name, options, batch, negatives):
     z_BD, labels_B = batch
-    sampler = samplers.build(name, negatives=negatives, **options)
+    sampler = samplers.build(name, num_negatives=negatives, **options)
     fewest = len(labels_B) - int(labels_B.unique(return_counts=True)[1].max())
     if fewest >= negatives:
         assert_valid(sampler(z_BD, labels_B), labels_B, sampler, negatives)
     elif "memory" not in name:
-        with pytest.raises(ValueError, match=rf"negatives={negatives} .* have only {fewest}\."):
+        with pytest.raises(ValueError, match=rf"num_negatives={negatives} .* have only {fewest}\."):
             sampler(z_BD, labels_B)
 
 
@@ -329,7 +329,7 @@ def test_shapes_that_do_not_match_are_refused():
             r"0 < nearest < cutoff ≤ 2, but got nearest=0\.0 and cutoff=1\.4\.",
         ),
         ("distance_weighted", {"weight_limit": 0.0}, r"weight_limit \(λ\) must be above 0, .* got 0\.0\."),
-        ("random", {"negatives": 0}, r"negatives must be at least 1, but got 0\."),
+        ("random", {"num_negatives": 0}, r"num_negatives must be at least 1, but got 0\."),
         ("multi_similarity", {"epsilon": -0.1}, r"epsilon must be at least 0 .* got -0\.1\."),
         ("memory", {"size": 0}, r"size.* must be at least 1, but got 0\."),
         ("memory", {"strategy": "al"}, r"There is no sampler 'al'\. Did you mean 'all'\?"),
@@ -452,7 +452,7 @@ def tensors_of(selection):
 
 @pytest.mark.parametrize("entries", [None, 100])
 @pytest.mark.parametrize("images_per_class", [None, 4])
-@pytest.mark.parametrize(("name", "options"), [*VARIANTS, ("all", {}), ("random", {"negatives": 2})])
+@pytest.mark.parametrize(("name", "options"), [*VARIANTS, ("all", {}), ("random", {"num_negatives": 2})])
 def test_a_selection_stays_as_it_is_when_the_sampler_is_called_again(
     name, options, images_per_class, entries, monkeypatch
 ):

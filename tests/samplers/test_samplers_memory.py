@@ -67,7 +67,7 @@ def test_random_reaches_all_negatives_of_both_and_never_an_empty_place():
 @pytest.mark.parametrize("strategy", ["distance_weighted", "multi_similarity", "easy_positive", "batch_hard"])
 @pytest.mark.parametrize("negatives", [1, 3])
 def test_no_strategy_takes_an_image_of_the_anchors_class_from_the_memory(strategy, negatives):
-    sampler = samplers.build("memory", strategy=strategy, size=SIZE, negatives=negatives)
+    sampler = samplers.build("memory", strategy=strategy, size=SIZE, num_negatives=negatives)
     before = [batch(seed) for seed in range(3)]
     for each in before:
         sampler(*each)

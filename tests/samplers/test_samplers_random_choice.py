@@ -189,7 +189,7 @@ def test_several_draws_are_without_replacement_and_the_first_is_the_single_one(n
     probabilities = {
         "distance_weighted": oracle.distance_weighted(0),
     }.get(name, {n: 1 / len(d_an) for n in oracle.negatives(0)})
-    sampler = samplers.build(name, negatives=3, seed=6, **options)
+    sampler = samplers.build(name, num_negatives=3, seed=6, **options)
     first, pairs = Counter(), Counter()
     for _ in range(60):
         for anchor, _, (one, two, three) in rows(sampler(z_BD, labels_B)):

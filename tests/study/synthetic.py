@@ -16,10 +16,10 @@ CONSTANT = {
         "_target_": "siamese_lab.training.schedules.cosine",
         "_partial_": True,
         "steps": 1000,
-        "warm_up": 0.05,
+        "warmup_fraction": 0.05,
     },
     "ema": None,
-    "tested": "last",
+    "report_checkpoint": "last",
     "tuned": None,
 }
 METRICS = {"recall@1": 0.0, "recall@2": 0.05, "recall@4": 0.08, "recall@8": 0.1, "r_precision": -0.3, "map@r": -0.35}
@@ -48,7 +48,7 @@ def run(data="omniglot", strategy="random", seed=0, *, recall=None, effect=None,
         "seed": seed,
         "choices": {
             "data": options,
-            "sampler": {"name": strategy, "negatives": 1},
+            "sampler": {"name": strategy, "num_negatives": 1},
             "loss": {"name": "triplet", "margin": 0.2},
             "trainer": {"max_steps": steps},
             "paths": {"outputs": f"outputs/{seed}"},

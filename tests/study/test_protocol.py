@@ -27,17 +27,17 @@ def test_a_fair_study_has_nothing_that_differs(tmp_path):
     assert found.fixed["loss.margin"]["Omniglot"] == "0.2"
     assert found.fixed["optimizer"]["Omniglot"] == "AdamW"
     assert found.fixed["data.view"] == {"LFW, View 1": "1"}
-    assert found.of_strategies["Omniglot", "hard"] == {"sampler.negatives": "1"}
+    assert found.of_strategies["Omniglot", "hard"] == {"sampler.num_negatives": "1"}
     assert not {name for name in found.fixed if name.startswith(("paths", "seed", "data.root"))}
     assert reserved(tmp_path) == ""
 
 
 def test_options_of_a_strategy_are_its_own(tmp_path):
-    written(tmp_path, run(), changed(run(strategy="semi_hard"), "sampler", choice="nearest", negatives=4))
+    written(tmp_path, run(), changed(run(strategy="semi_hard"), "sampler", choice="nearest", num_negatives=4))
     found = protocol(runs.read_study(tmp_path))
     assert found.differing == []
-    assert found.of_strategies["Omniglot", "semi_hard"] == {"sampler.negatives": "4", "sampler.choice": "nearest"}
-    assert found.of_strategies["Omniglot", "random"] == {"sampler.negatives": "1"}
+    assert found.of_strategies["Omniglot", "semi_hard"] == {"sampler.num_negatives": "4", "sampler.choice": "nearest"}
+    assert found.of_strategies["Omniglot", "random"] == {"sampler.num_negatives": "1"}
 
 
 def test_what_differs_besides_is_named_with_its_runs(tmp_path):
@@ -55,8 +55,8 @@ def test_what_differs_besides_is_named_with_its_runs(tmp_path):
 
 
 def test_a_strategys_options_that_differ_between_its_seeds_are_no_strategys(tmp_path):
-    written(tmp_path, run(strategy="hard"), changed(run(strategy="hard", seed=1), "sampler", negatives=2), run())
-    assert [each.option for each in protocol(runs.read_study(tmp_path)).differing] == ["sampler.negatives"]
+    written(tmp_path, run(strategy="hard"), changed(run(strategy="hard", seed=1), "sampler", num_negatives=2), run())
+    assert [each.option for each in protocol(runs.read_study(tmp_path)).differing] == ["sampler.num_negatives"]
 
 
 def test_data_sets_may_have_options_of_their_own(tmp_path):

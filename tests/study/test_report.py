@@ -104,7 +104,7 @@ def test_the_page_says_all_that_is_known(whole):
         "Seconds of training to reach a validation Recall@1",
         "Test MAP@R, in percent",
         "trainer.max_steps 1000 1000",
-        "sampler.negatives=1",
+        "sampler.num_negatives=1",
         "a" * 40,
         "torch 2.14.1 24",
         "A processor, bf16-mixed, cores 2, threads 1 24",

@@ -13,7 +13,7 @@ from conftest import last_weights
 SWEEP = (
     "-m",
     "experiment=study",
-    "name=study",
+    "study_name=study",
     "data=digits",
     "seed=0",
     "sampler=random,semi_hard",

@@ -13,7 +13,7 @@ from conftest import Ended
 STUDY = (
     "-m",
     "experiment=study",
-    "name=study",
+    "study_name=study",
     "data=digits",
     "sampler=random",
     "budget.steps.digits=4",
@@ -61,7 +61,7 @@ def test_other_choices_and_other_code_in_the_folder(sweep, tmp_path: Path) -> No
     ended = sweep("seed=0", "optimizer.lr=0.1")
     assert ended.status == 2
     assert f"{RUN} holds a run with another configuration: optimizer.lr was 0.003 and is now 0.1. " in ended.err
-    assert "Choose another folder for this study with name=ANOTHER, or delete that run." in ended.err
+    assert "Choose another folder for this study with study_name=ANOTHER, or delete that run." in ended.err
 
     place = tmp_path / RUN / "results.json"
     place.write_text(json.dumps(results(tmp_path) | {"commit": "abc"}))
@@ -149,7 +149,7 @@ def test_side_by_side_as_one_after_another(launcher: str, sweep, tmp_path: Path)
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher")
     outcomes = {}
     for how in ("one_by_one", launcher):
-        ended = sweep("seed=0,1", f"launcher={how}", f"name={how}", "threads=1", "trainer.accelerator=cpu")
+        ended = sweep("seed=0,1", f"launcher={how}", f"study_name={how}", "threads=1", "trainer.accelerator=cpu")
         assert ended.status == 0, ended.out + ended.err
         runs = [results(tmp_path, Path(f"outputs/{how}/digits/random/seed={seed}")) for seed in (0, 1)]
         outcomes[how] = [(run["history"], run["test"], run["hardware"]["threads"]) for run in runs]

@@ -283,7 +283,7 @@ def test_the_processes_end_with_the_one_that_started_them(tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_a_study_and_a_tuning_of_runs_of_two_processes(tmp_path: Path) -> None:
     short = "~logger", "data=digits", "sampler=random", "trainer.devices=2", "trainer.max_steps=4", "paths.outputs=out"
-    study = run("-m", "experiment=study", "name=s", "seed=0,1", *short, cwd=tmp_path)
+    study = run("-m", "experiment=study", "study_name=s", "seed=0,1", *short, cwd=tmp_path)
     assert study.status == 0, study.out + study.err
     for seed in (0, 1):
         folder = tmp_path / f"out/s/digits/random/seed={seed}"

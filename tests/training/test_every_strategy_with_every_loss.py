@@ -59,7 +59,7 @@ def test_what_has_no_meaning_is_refused_before_training(sampler, loss, digits):
 def test_free_lengths_are_mined_and_compared_by_direction(digits):
     images, [batch, _] = digits
     free = ["loss=n_pair", "loss.l2_penalty=0.001", "loss.temperature=1", "network.normalize=false"]
-    module = build_module(compose(*free, "sampler.negatives=5"), images)
+    module = build_module(compose(*free, "sampler.num_negatives=5"), images)
     z_BD = module.network(to_float(batch.images_BCHW))
     assert (z_BD.norm(dim=1) - 1).abs().max() > 0.01
     selection = module.sampler.mine(module.network.unit_vectors(z_BD.detach()), batch.labels_B)

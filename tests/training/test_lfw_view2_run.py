@@ -23,8 +23,8 @@ SMALL = (
     "data.image_size=28",
     "data.classes_per_batch=4",
     "data.images_per_class=2",
-    "data.hold_out=4",
-    "sampler.negatives=1",
+    "data.validation_fraction=0.25",
+    "sampler.num_negatives=1",
     "trainer.max_steps=2",
 )
 

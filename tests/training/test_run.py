@@ -86,13 +86,15 @@ def test_results_say_what_was_chosen_where_it_ran_and_what_came_of_it(tmp_path: 
         assert 0 < metrics["map@r"] < metrics["r_precision"] < metrics["recall@1"] < metrics["mrr"] < 1
 
 
-@pytest.mark.parametrize("tested", ["last", "best"])
-def test_the_reported_figures_are_those_of_the_asked_checkpoint(tested: str, tmp_path: Path) -> None:
-    left = quick_run(tmp_path, "trainer.precision=32-true", "trainer.val_check_interval=2", f"tested={tested}")
+@pytest.mark.parametrize("report_checkpoint", ["last", "best"])
+def test_the_reported_figures_are_those_of_the_asked_checkpoint(report_checkpoint: str, tmp_path: Path) -> None:
+    left = quick_run(
+        tmp_path, "trainer.precision=32-true", "trainer.val_check_interval=2", f"report_checkpoint={report_checkpoint}"
+    )
     config = compose()
     images = build(**config.data)
     module = build_module(config, images)
-    stored = torch.load(tmp_path / f"checkpoints/{tested}.ckpt", weights_only=True)
+    stored = torch.load(tmp_path / f"checkpoints/{report_checkpoint}.ckpt", weights_only=True)
     assert left.tested_step == stored["global_step"]
     module.load_state_dict(stored["state_dict"])
     module.eval()

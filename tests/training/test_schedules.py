@@ -37,14 +37,14 @@ def torchs(after, warm):
         ("step", lambda of: MultiStepLR(of, [20 - 10, 30 - 10], 0.1)),
     ],
 )
-def test_warm_up_and_schedule_are_torchs(name, after):
+def test_warmup_and_schedule_are_torchs(name, after):
     of = optimizer(LR)
-    rates = rates_of(getattr(schedules, name)(of, STEPS, warm_up=0.25), of)
+    rates = rates_of(getattr(schedules, name)(of, STEPS, warmup_fraction=0.25), of)
     assert rates == [[pytest.approx(rate)] for (rate,) in torchs(after, 10)]
     assert max(rates) == [LR]
 
 
-def test_without_warm_up_cosine_is_torchs():
+def test_without_warmup_cosine_is_torchs():
     ours, theirs = optimizer(LR), optimizer(LR)
     expected = rates_of(CosineAnnealingLR(theirs, STEPS), theirs)
     assert rates_of(schedules.cosine(ours, STEPS), ours) == [pytest.approx(rate) for rate in expected]
@@ -70,17 +70,17 @@ def test_a_resumed_schedule_goes_on_where_it_stood(name):
     assert before + rates_of(again, resumed, STEPS - 13) == expected
 
 
-@pytest.mark.parametrize("warm_up", [0.0, 0.05, 0.99])
+@pytest.mark.parametrize("warmup_fraction", [0.0, 0.05, 0.99])
 @pytest.mark.parametrize("steps", [1, 2, 7])
 @pytest.mark.parametrize("name", ["constant", "cosine", "step"])
-def test_runs_of_a_few_steps_learn_in_each_of_them(name, steps, warm_up):
+def test_runs_of_a_few_steps_learn_in_each_of_them(name, steps, warmup_fraction):
     of = optimizer(LR)
-    rates = rates_of(getattr(schedules, name)(of, steps, warm_up), of, steps)
+    rates = rates_of(getattr(schedules, name)(of, steps, warmup_fraction), of, steps)
     assert all(0 < rate <= LR for (rate,) in rates)
 
 
 def test_shares_that_are_none_are_refused():
-    with pytest.raises(ValueError, match=r"schedule\.warm_up.*below 1.*1\.5"):
-        schedules.cosine(optimizer(LR), STEPS, warm_up=1.5)
-    with pytest.raises(ValueError, match=r"schedule\.drops.*below 1.*\[0\.5, 30\]"):
-        schedules.step(optimizer(LR), STEPS, drops=[0.5, 30])
+    with pytest.raises(ValueError, match=r"schedule\.warmup_fraction.*below 1.*1\.5"):
+        schedules.cosine(optimizer(LR), STEPS, warmup_fraction=1.5)
+    with pytest.raises(ValueError, match=r"schedule\.milestones.*below 1.*\[0\.5, 30\]"):
+        schedules.step(optimizer(LR), STEPS, milestones=[0.5, 30])

@@ -113,7 +113,7 @@ def test_embeddings_of_any_length_are_compared_by_direction() -> None:
     assert d_an.tolist() == pytest.approx([distance(unit_BD, a, n) for a, _, n in listed(step)], abs=1e-3)
 
 
-@pytest.mark.parametrize("strategy", [*samplers.available(), "random sampler.negatives=3"])
+@pytest.mark.parametrize("strategy", [*samplers.available(), "random sampler.num_negatives=3"])
 def test_the_hardest_of_a_batch_are_those_that_loops_find(strategy: str) -> None:
     step = stepped(*strategy.split())
     batch = len(step.labels_B)

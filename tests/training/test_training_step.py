@@ -50,7 +50,7 @@ LOGGED = ("logger=tensorboard", "trainer.log_every_n_steps=1", "trainer.val_chec
         *((f"loss={loss}",) for loss in losses.available()),
         ("loss.distance=squared",),
         ("sampler=memory",),
-        ("sampler=curriculum", "sampler.negatives=3"),
+        ("sampler=curriculum", "sampler.num_negatives=3"),
     ],
     ids=" ".join,
 )
@@ -67,7 +67,7 @@ def test_distances_of_the_triplets_are_computed_once_a_step(parts, tmp_path, mon
     quick_run(tmp_path, *LOGGED, *parts)
     assert list(tmp_path.glob("events.out.tfevents.*"))
     assert len(computed) == 6 * 2  # of each anchor to its positive, and of each anchor to its negatives
-    assert {right[1] for _, right in computed} == {1, 3 if "sampler.negatives=3" in parts else 1}
+    assert {right[1] for _, right in computed} == {1, 3 if "sampler.num_negatives=3" in parts else 1}
 
 
 class ValueAlone(TripletLoss):

@@ -69,7 +69,7 @@ def test_training_goes_on_as_it_would_without(tmp_path):
 
 
 def test_the_reported_figures_are_those_of_the_average(seen, tmp_path):
-    results = quick_run(tmp_path, f"ema={DECAY}", "trainer.val_check_interval=3", "tested=best")
+    results = quick_run(tmp_path, f"ema={DECAY}", "trainer.val_check_interval=3", "report_checkpoint=best")
     assert results.tested_step in (3, 6)
     best = checkpoint_of(tmp_path, "best")["state_dict"]
     validated = seen["validation"][results.tested_step // 3 - 1]

@@ -144,10 +144,13 @@ def test_nearest_and_cutoff_of_any_trial_go_together() -> None:
     ("override", "message"),
     [
         ("+tuning.space.sampler.hard.cutof=[1]", "sampler=hard has no option 'cutof'"),
-        ("+tuning.space.sampler.hard.negatives=3", "tuning.space.sampler.hard.negatives must be a list of values, or"),
-        ("+tuning.space.sampler.hard.negatives={low: 1}", "must be a list of values, or"),
-        ("+tuning.space.sampler.hard.negatives=[]", "needs at least one"),
-        ("+tuning.space.sampler.hard.negatives=[2, 3]", "must contain 1, but it is 2, 3"),
+        (
+            "+tuning.space.sampler.hard.num_negatives=3",
+            "tuning.space.sampler.hard.num_negatives must be a list of values, or",
+        ),
+        ("+tuning.space.sampler.hard.num_negatives={low: 1}", "must be a list of values, or"),
+        ("+tuning.space.sampler.hard.num_negatives=[]", "needs at least one"),
+        ("+tuning.space.sampler.hard.num_negatives=[2, 3]", "must contain 1, but it is 2, 3"),
         ("+tuning.space.samplers={}", "tuning.space has no option 'samplers'. Did you mean 'sampler'?"),
         ("tuning.space.optimizer.adamw.lr.high=1e-4", "needs a low above 0 that is below its high, but got 0.001 …"),
         ("loss.margin=1.5", "tuning.space.loss.triplet.margin must contain 1.5, but it is 0.05 … 0.8"),

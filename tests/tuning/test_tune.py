@@ -15,7 +15,7 @@ from siamese_lab.runs import results, tuned
 
 STEPS = ("budget.steps.digits=6", "trainer.accelerator=cpu", "logger=csv", "data=digits")
 TUNE = ("-m", "experiment=tune", "tuning.trials=3", *STEPS)
-STUDY = ("-m", "experiment=study", "seed=1", "name=tuned_study", "tuned=outputs/tune", *STEPS)
+STUDY = ("-m", "experiment=study", "seed=1", "study_name=tuned_study", "tuned=outputs/tune", *STEPS)
 STRATEGIES = ("random", "semi_hard")
 
 
@@ -120,13 +120,13 @@ def test_the_study_takes_the_winners(tunings: Path, command, tmp_path: Path) -> 
 
     for further, message in {
         "sampler=hard": "outputs/tune has no tuned options for data=digits sampler=hard. "
-        "Tune it, or finish its tuning: python -m siamese_lab.train -m experiment=tune name=tune data=digits "
+        "Tune it, or finish its tuning: python -m siamese_lab.train -m experiment=tune study_name=tune data=digits "
         "sampler=hard.",
         "optimizer.lr=0.1": "optimizer.lr is set on the command line, but tuned=… sets it, too.",
         "loss=margin": "found with loss.name=triplet, but this run has loss.name=margin.",
         "tuned=nowhere": "nowhere has no tuned options for data=digits sampler=random.",
     }.items():
-        ended = command(*STUDY, "sampler=random", "name=another", further)
+        ended = command(*STUDY, "sampler=random", "study_name=another", further)
         assert ended.status == 2
         assert message in ended.err
         assert not (tmp_path / "outputs/another/digits").exists()

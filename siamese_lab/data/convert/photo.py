@@ -16,12 +16,12 @@ class PhotoConverter:
 
     size: int
     """Height and width, in pixels."""
-    colour: bool
+    color: bool
 
     @property
     def mode(self) -> str:
         """Pillow's mode: "L" for gray, "RGB" for color."""
-        return "RGB" if self.colour else "L"
+        return "RGB" if self.color else "L"
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Return the converted square."""

@@ -73,8 +73,8 @@ def check_protocol(protocol: str) -> str:
     return protocol
 
 
-def load_splits(idx: IdxSet, sources: Sources, cache: Path, protocol: str, hold_out: int) -> Splits:
-    """Split the images by a protocol, and hold out every `hold_out`th image of each training class for validation.
+def load_splits(idx: IdxSet, sources: Sources, cache: Path, protocol: str, validation_fraction: float) -> Splits:
+    """Split the images by a protocol, and hold out a fraction of the images of each training class for validation.
 
     `closed` trains and tests on all ten classes. `disjoint` trains on the classes 0–4 of the training file and tests on
     the unseen classes 5–9 of the test file.
@@ -82,7 +82,7 @@ def load_splits(idx: IdxSet, sources: Sources, cache: Path, protocol: str, hold_
     train, test = (load_part(idx, part, sources, cache) for part in PARTS)
     if protocol == "disjoint":
         train, test = train.classes(SEEN), test.classes(UNSEEN)
-    return Splits(*hold_out_images(train, hold_out), test)
+    return Splits(*hold_out_images(train, validation_fraction), test)
 
 
 def load_part(idx: IdxSet, part: Part, sources: Sources, cache: Path) -> ImageTable:

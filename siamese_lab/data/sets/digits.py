@@ -20,7 +20,7 @@ from siamese_lab.data.splits import hold_out_images
 from siamese_lab.data.tables.image_table import ImageTable
 
 SEEN, UNSEEN = range(6), range(6, 10)
-HOLD_OUT = 5
+VALIDATION_FRACTION = 0.2
 SIDE = 8
 BRIGHTEST = 16
 """Largest pixel value. A value counts the inked dots of a finer drawing."""
@@ -50,7 +50,7 @@ class Digits(DataModule):
         images_N1HW = self._enlarged(torch.from_numpy(bunch.images))
         names = tuple(str(name) for name in bunch.target_names)
         table = ImageTable(images_N1HW, torch.from_numpy(bunch.target).long(), names)
-        train, validation = hold_out_images(table.classes(SEEN), HOLD_OUT)
+        train, validation = hold_out_images(table.classes(SEEN), VALIDATION_FRACTION)
         return Splits(train, validation, table.classes(UNSEEN))
 
     def converted(self, image: Image.Image) -> Converted:

@@ -10,6 +10,7 @@ from siamese_lab.data.convert.drawing import convert_drawing
 from siamese_lab.data.datamodule import DataModule, Splits
 from siamese_lab.data.io import idx_files
 from siamese_lab.data.io.sources import Sources
+from siamese_lab.data.splits import checked_ratio
 from siamese_lab.data.tables.image_table import default_cache
 
 
@@ -21,7 +22,8 @@ class IdxDataModule(DataModule):
         cache: folder for downloads and decoded images; None is the user's cache folder.
         protocol: `disjoint` trains on the first five classes and tests on the others; `closed` trains and tests on all
             ten.
-        hold_out: one in `hold_out` training images of each class is held out for validation.
+        validation_fraction: fraction of the training images of each class that are held out for validation (see
+            `hold_out_images`).
         **common: see `DataModule`.
     """
 
@@ -34,18 +36,19 @@ class IdxDataModule(DataModule):
         root: str | Path | None = None,
         cache: str | Path | None = None,
         protocol: str = "disjoint",
-        hold_out: int = 10,
+        validation_fraction: float = 0.1,
         **common: Any,
     ) -> None:
         super().__init__(**common)
+        checked_ratio(validation_fraction)
         self.cache = Path(cache) if cache is not None else default_cache()
         self.sources = Sources(self.official.folder, root, self.cache)
         self.protocol: str = idx_files.check_protocol(protocol)
-        self.hold_out = hold_out
+        self.validation_fraction = validation_fraction
 
     def load(self) -> Splits:
         """Load the tables from the four files or from their cache."""
-        return idx_files.load_splits(self.official, self.sources, self.cache, self.protocol, self.hold_out)
+        return idx_files.load_splits(self.official, self.sources, self.cache, self.protocol, self.validation_fraction)
 
     def converted(self, image: Image.Image) -> Converted:
         """Convert to white on black, like the files. The drawing is not centered, although MNIST's digits are."""

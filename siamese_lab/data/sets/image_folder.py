@@ -38,8 +38,8 @@ class ImageFolder(DataModule):
         root: folder that contains one folder per class. A class folder may have subfolders. It is only read.
         cache: folder for decoded images; None is the user's cache folder.
         image_size: height and width in pixels; the shorter side is resized to it, and the middle square is kept.
-        colour: True for RGB, False for gray.
-        validation_share, test_share: fractions of the classes.
+        color: True for RGB, False for gray.
+        validation_fraction, test_fraction: fractions of the classes.
         split_seed: seed of the class split. It is separate from the run's seed, so that runs are comparable.
         skip_unreadable: skip images that cannot be read, instead of raising an error.
         in_memory: `true` decodes all images once, `false` decodes them on request, `auto` decides by `memory_limit`.
@@ -60,9 +60,9 @@ class ImageFolder(DataModule):
         root: str | Path | None = None,
         cache: str | Path | None = None,
         image_size: int = 64,
-        colour: bool = True,
-        validation_share: float = 0.1,
-        test_share: float = 0.2,
+        color: bool = True,
+        validation_fraction: float = 0.1,
+        test_fraction: float = 0.2,
         split_seed: int = 0,
         skip_unreadable: bool = False,
         in_memory: bool | str = "auto",
@@ -71,14 +71,14 @@ class ImageFolder(DataModule):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        _check_options(image_size, validation_share, test_share, in_memory, workers)
+        _check_options(image_size, validation_fraction, test_fraction, in_memory, workers)
         self.root = Path(root).expanduser() if root is not None else None
         self.cache = Path(cache) if cache is not None else default_cache()
         self.image_size = image_size
-        self.colour = colour
-        self.channels = 3 if colour else 1
-        self.validation_share = validation_share
-        self.test_share = test_share
+        self.color = color
+        self.channels = 3 if color else 1
+        self.validation_fraction = validation_fraction
+        self.test_fraction = test_fraction
         self.split_seed = split_seed
         self.skip_unreadable = skip_unreadable
         self.in_memory = str(in_memory).lower()
@@ -88,7 +88,7 @@ class ImageFolder(DataModule):
     @property
     def convert(self) -> PhotoConverter:
         """Converts any image to an image of the set."""
-        return PhotoConverter(self.image_size, self.colour)
+        return PhotoConverter(self.image_size, self.color)
 
     @cached_property
     def files(self) -> ImageFiles:
@@ -156,7 +156,7 @@ class ImageFolder(DataModule):
 
     def _key(self, files: ImageFiles) -> str:
         left_out = hashlib.sha256(repr(sorted(files.left_out)).encode()).hexdigest()[:8]
-        form = f"{self.image_size}px-{'colour' if self.colour else 'grey'}"
+        form = f"{self.image_size}px-{'color' if self.color else 'gray'}"
         return f"image_folder-{form}-{files.key}-{left_out}-v{FORMAT}"
 
     def _fits(self, count: int) -> bool:
@@ -191,8 +191,8 @@ class ImageFolder(DataModule):
         return tuple(sorted(some + others) for some, others in parts)
 
     def _cut(self, classes: list[int], at_least: int) -> tuple[list[int], list[int], list[int]]:
-        held = max(at_least, round(len(classes) * self.validation_share))
-        end = held + max(at_least, round(len(classes) * self.test_share))
+        held = max(at_least, round(len(classes) * self.validation_fraction))
+        end = held + max(at_least, round(len(classes) * self.test_fraction))
         return classes[end:], classes[:held], classes[held:end]
 
     def _check_classes(self, count: int, several: int) -> None:
@@ -210,7 +210,7 @@ class ImageFolder(DataModule):
         if left < 2:
             raise UserError(
                 f"Of the {several} classes of two images or more in {path}, {left} would remain for training, but 2 "
-                "are needed. Lower data.validation_share or data.test_share."
+                "are needed. Lower data.validation_fraction or data.test_fraction."
             )
 
 
@@ -241,14 +241,14 @@ def _folder(root: Path | None) -> Path:
 
 
 def _check_options(
-    image_size: int, validation_share: float, test_share: float, in_memory: bool | str, workers: int | None
+    image_size: int, validation_fraction: float, test_fraction: float, in_memory: bool | str, workers: int | None
 ) -> None:
     if image_size < 1:
         raise UserError(f"data.image_size must be at least 1 pixel, but is {image_size}.")
-    if not (0 < validation_share < 1 and 0 < test_share < 1 and validation_share + test_share < 1):
+    if not (0 < validation_fraction < 1 and 0 < test_fraction < 1 and validation_fraction + test_fraction < 1):
         raise UserError(
-            "data.validation_share and data.test_share must be above 0, and their sum below 1, but they "
-            f"are {validation_share} and {test_share}."
+            "data.validation_fraction and data.test_fraction must be above 0, and their sum below 1, but they "
+            f"are {validation_fraction} and {test_fraction}."
         )
     if str(in_memory).lower() not in IN_MEMORY:
         raise UserError(f"data.in_memory must be one of {', '.join(IN_MEMORY)}, but is {in_memory!r}.")

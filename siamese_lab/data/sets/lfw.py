@@ -23,7 +23,7 @@ from siamese_lab.data.io.sources import Sources, packed
 from siamese_lab.data.official_protocols import OfficialPairs, RowPairs, official_pairs
 from siamese_lab.data.sets.lfw_pairs import LfwPairs, read_pairs
 from siamese_lab.data.sets.lfw_people import FOLDS, people
-from siamese_lab.data.splits import check_nth, hold_out_classes
+from siamese_lab.data.splits import checked_ratio, hold_out_classes
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
 from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.registry import did_you_mean
@@ -95,11 +95,11 @@ class Lfw(DataModule):
             and funneled images otherwise. Deep-funneled images cannot be downloaded.
         view: 1 or 2.
         fold: the fold of View 2 that is tested, 0…9; None for View 1.
-        hold_out: one in `hold_out` training people is held out for validation, counted from the people with the most
-            images to the people with one.
+        validation_fraction: fraction of the training people that are held out for validation, evenly spaced from the
+            people with the most images to the people with one (see `hold_out_classes`).
         crop: side of the middle square that is kept, in pixels of the original 250.
         image_size: height and width in pixels that the square is resized to.
-        colour: True for RGB, False for gray.
+        color: True for RGB, False for gray.
         **common: see `DataModule`.
     """
 
@@ -115,15 +115,15 @@ class Lfw(DataModule):
         alignment: str | None = None,
         view: int = 1,
         fold: int | None = None,
-        hold_out: int = 10,
+        validation_fraction: float = 0.1,
         crop: int = 150,
         image_size: int = 64,
-        colour: bool = True,
+        color: bool = True,
         **common: Any,
     ) -> None:
         super().__init__(**common)
         check_options(alignment, view, fold, crop, image_size)
-        check_nth(hold_out)
+        checked_ratio(validation_fraction)
         self.cache = Path(cache) if cache is not None else default_cache()
         self.sources = Sources(FOLDER, root, self.cache)
         self.asked_alignment = alignment
@@ -131,17 +131,17 @@ class Lfw(DataModule):
         self.fold = fold
         self.protocol = f"View {view}"
         self.cross_validation = None if fold is None else CrossValidation(fold, FOLDS, "fold", f"view_{view}/")
-        self.hold_out = hold_out
+        self.validation_fraction = validation_fraction
         self.crop = crop
         self.image_size = image_size
-        self.colour = colour
-        self.channels = 3 if colour else 1
+        self.color = color
+        self.channels = 3 if color else 1
 
     def load(self) -> Splits:
         """Decode all images, or load them from the cache, and split them by people."""
         trained, tested = self._split_people()
         size_C = torch.tensor([people()[label].images for label in trained])
-        kept, held = hold_out_classes(size_C, self.hold_out)
+        kept, held = hold_out_classes(size_C, self.validation_fraction)
         train, validation = ([trained[index] for index in part] for part in (kept, held))
         return Splits(*(self.everyone.classes(part) for part in (train, validation, tested)))
 
@@ -276,7 +276,7 @@ class Lfw(DataModule):
 
     def _key(self, files: ImageFiles) -> str:
         """Return the cache key. It is equal for both views and all folds."""
-        return f"lfw-{'colour' if self.colour else 'grey'}-{self.crop}to{self.image_size}px-{files.key}-v{FORMAT}"
+        return f"lfw-{'color' if self.color else 'gray'}-{self.crop}to{self.image_size}px-{files.key}-v{FORMAT}"
 
     def _decode(self, files: ImageFiles) -> ImageTable:
         check_files(files)
@@ -301,7 +301,7 @@ class Lfw(DataModule):
 
     @property
     def _mode(self) -> str:
-        return "RGB" if self.colour else "L"
+        return "RGB" if self.color else "L"
 
     def _middle(self, image: Image.Image) -> Image.Image:
         """Crop the middle square and resize it with anti-aliasing."""

@@ -10,7 +10,7 @@ from torch.utils.tensorboard.summary import hparams
 
 from siamese_lab.training.callbacks.tensorboard import event_writer
 
-SHARED_OPTIONS = {"name", "margin", "distance", "negatives"}
+SHARED_OPTIONS = {"name", "margin", "distance", "num_negatives"}
 """Sampler options that follow the loss, or that every strategy has. They are not listed per strategy."""
 
 
