@@ -304,7 +304,7 @@ def test_every_option_is_in_a_table_with_its_default(path: Path) -> None:
     group, content = path.parent.name, yaml.safe_load(path.read_text(encoding="utf-8"))
     options = content["data"] if group == "data" else content
     for option, value in options.items():
-        if option in ("name", "_target_", "_partial_"):
+        if option in ("name", "defaults", "_target_", "_partial_"):
             continue
         if isinstance(value, (dict, list)):
             assert f"{option}`" in CONFIGS or f".{option}." in CONFIGS

@@ -110,7 +110,8 @@ def unknown_option(option: str, command: str) -> str:
     known = known_options(command)
     siblings = [each for each in known if each.rpartition(".")[0] == option.rpartition(".")[0]]
     listed = f" Options there: {', '.join(siblings)}." if siblings else ""
-    return f"There is no option {option!r}.{did_you_mean(option, known)}{listed} See --help."
+    suggestion = did_you_mean(option, siblings) or did_you_mean(option, known)
+    return f"There is no option {option!r}.{suggestion}{listed} See --help."
 
 
 def known_options(command: str) -> list[str]:

@@ -16,7 +16,7 @@ from siamese_lab.runs import results
 FOLDER, SUFFIX = "checkpoints", ".ckpt"
 CONFIG_KEY = "StoredChoices"
 """Key of the configuration among the callbacks of a checkpoint."""
-CONFIG_FORMAT = 1
+CONFIG_FORMAT = 2
 """Version of the stored configuration. Increase it when an older one can no longer be understood."""
 
 
