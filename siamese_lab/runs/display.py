@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # the report prints without loading torch
 def print_choices(console: Console, results: Results, datamodule: "DataModule") -> None:
     """Print the composed configuration in a few lines."""
     choices, trainer = results.choices, results.choices["trainer"]
-    optimizer, schedule = (choices[group]["_target_"].rsplit(".", 1)[1] for group in ("optimizer", "schedule"))
+    optimizer, schedule = (choices[group]["name"] for group in ("optimizer", "schedule"))
     table = Table.grid(padding=(0, 2))
     for name, what in {
         "data": f"[bold]{results.data}[/]  "
