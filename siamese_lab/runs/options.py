@@ -27,7 +27,6 @@ WITHOUT_EFFECT = (
     "budget",
     "data.cache",
     "data.root",
-    "launcher",
     "logger",
     "name",
     "paths",

@@ -26,7 +26,7 @@ class MetricsListener(Protocol):
     """Describes a callback that gets the metrics of every validation and test."""
 
     def on_metrics(self, trainer: Trainer, metrics: StageMetrics) -> None:
-        """Receive the metrics before `on_validation_end` or `on_test_end`; `trainer.state.fn` names the running loop."""
+        """Receive the metrics before `on_validation_end` or `on_test_end`; `trainer.state.fn` is the loop."""
 
 
 def stage_metrics(stage: Stage, values: Mapping[str, Tensor | float]) -> StageMetrics:

@@ -34,9 +34,9 @@ def learn(one, seed, progress=0.0):
 
 @pytest.fixture(autouse=True)
 def afresh():
-    torch._dynamo.reset()
+    torch.compiler.reset()
     yield
-    torch._dynamo.reset()
+    torch.compiler.reset()
 
 
 @pytest.mark.parametrize("name", samplers.available())
