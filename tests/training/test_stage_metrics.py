@@ -64,7 +64,7 @@ def test_every_batch_of_a_logged_step_counts_if_gradients_are_accumulated(
 
     def recording_step(module: SiameseModule, *batch: Any) -> dict[str, Any]:
         output = training_step(module, *batch)
-        losses.append(float(output["loss"]))
+        losses.append(float(output["loss"].detach()))
         return output
 
     monkeypatch.setattr(SiameseModule, "training_step", recording_step)
