@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,17 @@ def test_everything_it_names_is_there() -> None:
         assert name in dir(sl)
     with pytest.raises(AttributeError, match="has no attribute 'loda'"):
         _ = sl.loda
+
+
+PRIVATE = re.compile(r"\b(torch|hydra|omegaconf|lightning|torchmetrics)(\.\w+)*\._\w|_check_input_dim")
+
+
+def test_private_names_of_libraries_are_used_only_where_there_is_no_public_one() -> None:
+    """Each such line says so."""
+    lines = [line for path in SOURCE.rglob("*.py") for line in path.read_text(encoding="utf-8").splitlines()]
+    private = [line.strip() for line in lines if PRIVATE.search(line)]
+    assert [line for line in private if "has no public" not in line] == []
+    assert len(private) == 1, "torch._assert_async"
 
 
 def test_importing_it_imports_no_pytorch() -> None:

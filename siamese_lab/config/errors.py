@@ -21,6 +21,7 @@ from siamese_lab.config.overrides import option_of, quoted
 from siamese_lab.config.schema import config_folder
 from siamese_lab.errors import UserError
 from siamese_lab.registry import did_you_mean
+from siamese_lab.runs.options import flatten
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """The environment variable that asks for tracebacks."""
@@ -121,7 +122,7 @@ def known_options(command: str) -> list[str]:
     chosen += search_path_overrides(sys.argv[1:])
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = hydra.compose(command, overrides=chosen)
-    return [name for name, _ in flattened(OmegaConf.to_container(config))]
+    return list(flatten(container_of(config), branches=True))
 
 
 def check_groups(arguments: Sequence[str]) -> None:
@@ -158,8 +159,8 @@ def check_types(config: DictConfig, overrides: Sequence[str], command: str = "tr
         overrides: the command line.
         command: the name of the command's configuration.
     """
-    shipped = dict(flattened(OmegaConf.to_container(hydra.compose(command, overrides=choices_of_groups(overrides)))))
-    for option, value in flattened(OmegaConf.to_container(config)):
+    shipped = flatten(container_of(hydra.compose(command, overrides=choices_of_groups(overrides))), branches=True)
+    for option, value in flatten(container_of(config), branches=True).items():
         expected = expectation(shipped.get(option))
         if expected is not None and value != "auto" and not isinstance(value, expected.types):
             raise UserError(f"{option} must be {expected.words}, like {shipped[option]}, but is {value!r}. See --help.")
@@ -198,9 +199,8 @@ def config_dirs(arguments: Sequence[str]) -> list[Path]:
     return folders
 
 
-def flattened(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted names and values of a nested dictionary, including its branches."""
-    for key, value in tree.items():
-        yield f"{prefix}{key}", value
-        if isinstance(value, dict):
-            yield from flattened(value, f"{prefix}{key}.")
+def container_of(config: DictConfig) -> dict[Any, Any]:
+    """Return a configuration as a plain dictionary, with unresolved interpolations."""
+    container = OmegaConf.to_container(config)
+    assert isinstance(container, dict)
+    return container

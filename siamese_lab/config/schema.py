@@ -13,6 +13,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from siamese_lab.config.installed import search_installed_packages
 from siamese_lab.errors import UserError
 from siamese_lab.registry import did_you_mean
+from siamese_lab.runs.options import recorded
 
 
 @dataclass
@@ -151,7 +152,10 @@ def check_keys(config: DictConfig, schema: type = TrainConfig) -> None:
 
 
 def to_plain(config: DictConfig) -> dict[str, Any]:
-    """Return the configuration as plain values, without `resume`, which is no property of the run."""
+    """Return the configuration as plain values in the form that a record holds, with names in place of class paths.
+
+    It lacks `resume`, which is no property of the run.
+    """
     values = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
     assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items() if key != "resume"}
+    return {str(key): value for key, value in recorded(values).items() if key != "resume"}

@@ -8,11 +8,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from siamese_lab.config.overrides import option_of
+from siamese_lab.config.schema import to_plain
 from siamese_lab.errors import UserError
 from siamese_lab.runs import tuned
+from siamese_lab.runs.options import flatten
 from siamese_lab.runs.tuned import Tuned
 
-FIXED = ("data.name", "loss.name", "network.name", "optimizer._target_")
+FIXED = ("data.name", "loss.name", "network.name", "optimizer.name")
 """Options that must be the same in the tuning and in the run."""
 
 
@@ -79,9 +81,9 @@ def check_not_overridden(winner: Tuned, overrides: list[str]) -> None:
 
 def check_same_parts(winner: Tuned, config: DictConfig) -> None:
     """Raise UserError if the tuning used another data set, loss, network or optimizer than the run."""
-    then = OmegaConf.create(winner.choices)
+    then, here = flatten(winner.choices), flatten(to_plain(config))
     for name in FIXED:
-        was, now = OmegaConf.select(then, name), OmegaConf.select(config, name)
+        was, now = then.get(name), here.get(name)
         if was != now:
             raise UserError(
                 f"The options of tuned={config.tuned} were found with {name}={was}, but this run has {name}={now}. "

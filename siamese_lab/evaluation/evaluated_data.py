@@ -17,11 +17,10 @@ from siamese_lab.errors import UserError
 from siamese_lab.evaluation.trained import Trained, choices_of
 from siamese_lab.registry import options_of
 from siamese_lab.runs import checkpoints
+from siamese_lab.runs.options import DATA_FOLDERS
 
 NODE = "evaluated_data"
 """Name of the data options in configs/evaluate.yaml."""
-FOLDERS = ("root", "cache")
-"""Data options that hold folders. They say where the data is, not which data it is."""
 
 
 def with_evaluated_data(arguments: Sequence[str]) -> list[str]:
@@ -133,8 +132,8 @@ def count_seen(trained: Trained, options: Mapping[str, Any], datamodule: data.Da
     then = trained.choices["data"]
     if options["name"] != then["name"] or is_other_folder(trained, options):
         return 0
-    changed = [name for name in options if name not in FOLDERS and options[name] != then.get(name)]
-    here = {name: options[name] for name in FOLDERS if name in options}
+    changed = [name for name in options if name not in DATA_FOLDERS and options[name] != then.get(name)]
+    here = {name: options[name] for name in DATA_FOLDERS if name in options}
     at_training = data.build(**{**then, **here}, seed=trained.choices["seed"]) if changed else datamodule
     learned, tested = set(at_training.splits.train.class_names), set(datamodule.splits.test.class_names)
     leaked = learned & tested - set(at_training.splits.test.class_names)

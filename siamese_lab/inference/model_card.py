@@ -11,6 +11,7 @@ from siamese_lab.inference.model import TrainedNetwork
 from siamese_lab.inference.threshold import Threshold
 from siamese_lab.runs import checkpoints, results
 from siamese_lab.runs.display_names import metric_name
+from siamese_lab.runs.options import DATA_FOLDERS
 
 EVALUATIONS = "evaluations"
 
@@ -58,7 +59,7 @@ def training_section(network: TrainedNetwork) -> Iterator[str]:
     trained = network.trained
     choices = trained.choices
     rows = [
-        ("data", describe_options(choices["data"], leave_out=("root", "cache"))),
+        ("data", describe_options(choices["data"], leave_out=DATA_FOLDERS)),
         ("strategy", describe_options(choices["sampler"])),
         ("loss", describe_options(choices["loss"])),
         ("network", describe_options(choices["network"])),

@@ -12,6 +12,7 @@ import torch
 
 from siamese_lab.errors import UserError
 from siamese_lab.runs import results
+from siamese_lab.runs.options import recorded
 
 FOLDER, SUFFIX = "checkpoints", ".ckpt"
 CONFIG_KEY = "StoredChoices"
@@ -109,7 +110,7 @@ def stored_choices(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
         UserError: if siamese_lab or this version of it did not write the checkpoint.
     """
     choices = _stored(checkpoint).get("choices")
-    return None if choices is None else dict(choices)
+    return None if choices is None else dict(recorded(choices))
 
 
 def _stored(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from siamese_lab.runs.display_names import metric_name
+from siamese_lab.runs.display_names import metric_name, split_key
 from siamese_lab.runs.results import FILE_NAME, Results
 
 if TYPE_CHECKING:  # the report prints without loading torch
@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # the report prints without loading torch
 def print_choices(console: Console, results: Results, datamodule: "DataModule") -> None:
     """Print the composed configuration in a few lines."""
     choices, trainer = results.choices, results.choices["trainer"]
-    optimizer, schedule = (choices[group]["_target_"].rsplit(".", 1)[1] for group in ("optimizer", "schedule"))
+    optimizer, schedule = (choices[group]["name"] for group in ("optimizer", "schedule"))
     table = Table.grid(padding=(0, 2))
     for name, what in {
         "data": f"[bold]{results.data}[/]  "
@@ -88,9 +88,12 @@ def print_outcome(console: Console, results: Results, folder: Path) -> None:
 
 def print_verification(console: Console, test: Mapping[str, float | None]) -> None:
     """Print the results of verification on official pairs, one table for each protocol; print nothing without pairs."""
-    protocols = {name.split("/")[0] for name in test if "/" in name}
-    for protocol in sorted(protocols):
-        figures = {name.split("/")[1]: value for name, value in test.items() if name.startswith(f"{protocol}/")}
+    figures_of: dict[str, dict[str, float | None]] = {}
+    for key, value in test.items():
+        protocol, metric = split_key(key)
+        if protocol is not None:
+            figures_of.setdefault(protocol, {})[metric] = value
+    for protocol, figures in sorted(figures_of.items()):
         positives, negatives, threshold = (figures.pop(name) or 0 for name in ("positives", "negatives", "threshold"))
         title = f"{protocol}: {positives + negatives:,.0f} pairs, accepted up to distance {threshold:.3f}"
         table = Table(title=title, title_justify="left")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 METRICS = {"r_precision": "R-Precision", "map@r": "MAP@R"} | {
     name: name.upper() for name in ("mrr", "auc", "eer", "nmi", "ami")
@@ -14,11 +15,29 @@ COUNTS = ("threshold", "positives", "negatives")
 LOWER_IS_BETTER = ("eer",)
 
 
-def metric_name(metric: str) -> str:
+class MetricKey(NamedTuple):
+    """The key of a metric in results.json, taken apart."""
+
+    protocol: str | None
+    """Name of the official pairs that the metric belongs to, such as `view_1`; None for retrieval."""
+    metric: str
+
+
+def split_key(key: str) -> MetricKey:
+    """Take the key of a metric apart.
+
+    >>> split_key("view_1/auc"), split_key("recall@1")
+    (MetricKey(protocol='view_1', metric='auc'), MetricKey(protocol=None, metric='recall@1'))
+    """
+    protocol, _, metric = key.rpartition("/")
+    return MetricKey(protocol or None, metric)
+
+
+def metric_name(key: str) -> str:
     """Return the display name of a metric: "Recall@1" for `recall@1`, "AUC, View 1" for `view_1/auc`."""
-    *protocol, name = metric.split("/")
-    shown = METRICS.get(name) or (name.upper() if "@far" in name else name.capitalize().replace("_", " "))
-    return ", ".join([shown, *(each.capitalize().replace("_", " ") for each in protocol)])
+    protocol, metric = split_key(key)
+    shown = METRICS.get(metric) or (metric.upper() if "@far" in metric else metric.capitalize().replace("_", " "))
+    return shown if protocol is None else f"{shown}, {protocol.capitalize().replace('_', ' ')}"
 
 
 def sort_strategies(names: Iterable[str]) -> list[str]:
@@ -33,12 +52,12 @@ def unique(names: Iterable[str]) -> list[str]:
 
 def is_figure(metric: str) -> bool:
     """Return whether the value is a metric, not a count or a threshold."""
-    return metric.split("/")[-1] not in COUNTS
+    return split_key(metric).metric not in COUNTS
 
 
 def higher_is_better(metric: str) -> bool:
     """Return whether a higher value of the metric is better."""
-    return metric.split("/")[-1] not in LOWER_IS_BETTER
+    return split_key(metric).metric not in LOWER_IS_BETTER
 
 
 def file_name(metric: str) -> str:

@@ -3,10 +3,11 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from siamese_lab.errors import Fault, UserError, fault_of
 from siamese_lab.runs.files import write_json
+from siamese_lab.runs.options import recorded
 
 SCHEMA_VERSION = 1
 FILE_NAME = "results.json"
@@ -36,7 +37,7 @@ class Results:
     network: str
     seed: int
     choices: dict[str, Any]
-    """The whole configuration."""
+    """The whole configuration, with names in place of the paths of classes: see `runs.options.recorded`."""
     images: dict[str, str]
     """Origin of the images, as returned by `DataModule.provenance`."""
     versions: dict[str, str]
@@ -70,8 +71,26 @@ class Results:
         return write_json(folder / FILE_NAME, asdict(self))
 
 
+TYPES: dict[str, Any] = {
+    "data": str,
+    "sampler": str,
+    "seed": int,
+    "commit": (str, type(None)),
+    "choices": dict,
+    "images": dict,
+    "versions": dict,
+    "hardware": dict,
+    "validation": dict,
+    "test": dict,
+    "history": list,
+    "seconds_of_history": list,
+    "data_set": (dict, type(None)),
+}
+"""The expected type of each field."""
+
+
 def read_results(folder: Path) -> Results:
-    """Read results.json from the folder of a run.
+    """Read results.json from the folder of a run. A field of the returned results has the expected type.
 
     Raises:
         UserError: if the file is damaged or another version of the schema wrote it.
@@ -93,6 +112,38 @@ def read_results(folder: Path) -> Results:
             f"but this version of siamese_lab reads {SCHEMA_VERSION}."
         )
     try:
-        return Results(**content | {"history": [Point(**point) for point in content.get("history", ())]})
+        run = Results(**content | {"history": [Point(**point) for point in content.get("history", ())]})
     except TypeError as error:
         raise UserError(f"{folder / FILE_NAME} was written by another version of siamese_lab: {error}.") from error
+    problem = _find_problem(run)
+    if problem is not None:
+        raise UserError(
+            f"{folder / FILE_NAME} is damaged, or siamese_lab did not write it: {problem}. "
+            "Delete the file and run that job again."
+        )
+    run.choices = recorded(run.choices)
+    return run
+
+
+def _find_problem(run: Results) -> str | None:
+    for name, expected in TYPES.items():
+        if not isinstance(getattr(run, name), expected):
+            return f"{name} is {getattr(run, name)!r}"
+    if run.status not in get_args(Status):
+        return f"status is {run.status!r}, expected one of {', '.join(get_args(Status))}"
+    if not isinstance(run.choices.get("data"), dict):
+        return "choices has no data"
+    tuned = run.choices.get("tuned")
+    if tuned is not None and not (isinstance(tuned, dict) and {"trials", "steps"} <= tuned.keys()):
+        return f"choices has tuned={tuned!r}, expected a dictionary with trials and steps"
+    for point in run.history:
+        if not isinstance(point.train, dict) or not isinstance(point.validation, dict):
+            return f"history has {point!r}, expected dictionaries of numbers"
+    numbers = [*run.test.values(), *run.validation.values(), *run.seconds_of_history]
+    numbers += [value for point in run.history for value in (*point.train.values(), *point.validation.values())]
+    for number in numbers:
+        if not isinstance(number, (int, float, type(None))):
+            return f"expected a number, but got {number!r}"
+    if len(run.history) != len(run.seconds_of_history):
+        return f"history has {len(run.history)} points, but seconds_of_history has {len(run.seconds_of_history)}"
+    return None

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from siamese_lab.errors import UserError
 from siamese_lab.runs.files import write_json
+from siamese_lab.runs.options import recorded
 
 SCHEMA_VERSION = 1
 FILE_NAME = "tuned.json"
@@ -41,7 +42,7 @@ class Tuned:
     trials: int
     every_trial: list[Trial]
     choices: dict[str, Any]
-    """Whole configuration that the trials vary."""
+    """Whole configuration that the trials vary, as in `Results`."""
     versions: dict[str, str]
     commit: str | None
     schema_version: int = SCHEMA_VERSION
@@ -68,6 +69,7 @@ def read_tuned(folder: Path) -> Tuned:
     if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
         raise UserError(f"{path} was written by another version of siamese_lab. Tune again in another folder.")
     try:
-        return Tuned(**content | {"every_trial": [Trial(**trial) for trial in content["every_trial"]]})
+        every_trial = [Trial(**trial) for trial in content["every_trial"]]
+        return Tuned(**content | {"every_trial": every_trial, "choices": recorded(content["choices"])})
     except (KeyError, TypeError) as error:
         raise UserError(f"{path} was written by another version of siamese_lab: {error}.") from error

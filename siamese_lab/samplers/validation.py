@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab.errors import NonFiniteLossError
-from siamese_lab.samplers.kernels import on_eager_cpu
+from siamese_lab.samplers.kernels import assert_on_device, on_eager_cpu
 
 TOLERANCE = 0.005
 """Tolerance of the norm: the norms of bfloat16 embeddings differ from 1 by 0.002 at most."""
@@ -53,7 +53,7 @@ def check_embeddings(z_BD: Tensor, finite_only: bool) -> None:
     norm_B = torch.linalg.vector_norm(z_BD, dim=1)
     if not on_eager_cpu(z_BD.device):
         off_B = norm_B - 1
-        torch._assert_async(((off_B.abs() <= TOLERANCE) | off_B.isnan()).all(), "Embeddings do not have unit norm.")
+        assert_on_device(((off_B.abs() <= TOLERANCE) | off_B.isnan()).all(), "Embeddings do not have unit norm.")
         return
     least, most = map(float, norm_B.aminmax())
     if (least >= 1 - TOLERANCE and most <= 1 + TOLERANCE) or (least != least and not finite_only):

@@ -124,8 +124,8 @@ def caveats(analysis: Analysis) -> list[str]:
         found.append(f"On {each.data} more than the strategy differs: {each.option} is {values}.")
     if len(machines(study)) > 1:
         found.append(
-            "The runs used different machines or numbers of threads (see “Versions and machine”), so their seconds "
-            "cannot be compared."
+            "The runs used different machines or numbers of threads or processes (see “Versions and machine”), so "
+            "their seconds cannot be compared."
         )
     unfinished = [run for run in study.runs if not run.finished]
     if unfinished or study.missing or study.excluded:
@@ -156,7 +156,7 @@ def _version_of(package: str) -> Callable[[Run], str]:
 
 
 def machines(study: Study) -> dict[str, list[str]]:
-    """Return the folders of the runs for each machine; a different number of threads counts as another machine."""
+    """Return the folders of the runs for each machine; other numbers of threads or processes are another machine."""
     return _group_folders(study.runs, _machine)
 
 
@@ -168,6 +168,8 @@ def _machine(run: Run) -> str:
     for name, prefix in (("precision", ""), ("cores", "cores "), ("threads", "threads ")):
         if name in hardware:
             facts.append(f"{prefix}{hardware[name]}")
+    if hardware.get("processes", 1) > 1:
+        facts.append(f"processes {hardware['processes']}")
     return ", ".join(facts)
 
 

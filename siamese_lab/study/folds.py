@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from siamese_lab.errors import UserError
 from siamese_lab.runs import results
 from siamese_lab.runs.display_names import is_figure
+from siamese_lab.runs.options import OUTSIDE_A_STUDY, compared_options
 from siamese_lab.runs.results import Results
-from siamese_lab.study.compared_options import compared_options
 from siamese_lab.study.data_set import DataSet, Fold, data_set
 
 
@@ -99,7 +99,7 @@ def differing(joined: Sequence[JoinedFolds]) -> list[str]:
 
 def _shared(each: _OfFold) -> dict[str, Any]:
     return (
-        compared_options(each.run, without=(each.fold.option,))
+        compared_options(each.run.choices, without=(*OUTSIDE_A_STUDY, each.fold.option))
         | dict(each.data_set.compared)
         | {"commit": each.run.commit}
     )

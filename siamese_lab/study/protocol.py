@@ -3,13 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from siamese_lab.study.compared_options import compared_options
+from siamese_lab.runs.options import OUTSIDE_A_STUDY, compared_options
 from siamese_lab.study.runs import Run, Study
 
 JOB_KEYS = ("seed", "sampler.name", "data.name")
 """Options that identify a job of a study."""
-TARGET_KEY = "_target_"
-"""Name of the option that holds the class of a part."""
 
 
 class Differing(NamedTuple):
@@ -80,14 +78,8 @@ def _options(run: Run) -> dict[str, str]:
     results = run.results
     images = {f"images.{name}": value for name, value in run.data_set.compared.items()}
     precision = {"hardware.precision": results.hardware.get("precision")} if results.hardware else {}
-    options = compared_options(results, JOB_KEYS) | images | precision
-    return {
-        name.removesuffix(f".{TARGET_KEY}"): str(value).rsplit(".", 1)[-1]
-        if name.endswith(TARGET_KEY)
-        else as_override(value)
-        for name, value in options.items()
-        if not name.endswith("._partial_")
-    }
+    options = compared_options(results.choices, (*OUTSIDE_A_STUDY, *JOB_KEYS)) | images | precision
+    return {name: as_override(value) for name, value in options.items()}
 
 
 def as_override(value: Any) -> str:

@@ -13,7 +13,6 @@ from siamese_lab.runs import results
 from siamese_lab.runs.display_names import is_figure, sort_strategies, unique
 from siamese_lab.runs.results import Results
 from siamese_lab.study.data_set import DataSet, data_set
-from siamese_lab.study.validation import validate_results
 
 VALIDATION_METRIC = "recall@1"
 DISTANCES = tuple(f"{kind}_q{share}" for kind in ("d_ap", "d_an") for share in (10, 50, 90))
@@ -153,7 +152,6 @@ def read_study(folder: Path, commit: str | None = None) -> Study:
 def _read_run(folder: Path, below: str) -> Run:
     try:
         run = results.read_results(folder)
-        validate_results(run)
         described = data_set(run)
     except OSError as error:
         raise UserError(f"The file cannot be read: {error.strerror}.") from error

@@ -1,12 +1,13 @@
 """Plan the runs of a sweep before the first run starts."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from siamese_lab.config import schema as choices
@@ -39,13 +40,30 @@ def plan(config: DictConfig) -> list[Planned]:
     params = [f"{name}={values}" for name, values in (config.hydra.sweeper.params or {}).items()]
     parser = OverridesParser.create(loader)
     overrides = parser.parse_overrides([*params, *config.hydra.overrides.task])
-    runs = [
-        planned(loader.load_sweep_config(config, list(each)))
-        for batch in BasicSweeper.split_arguments(overrides, None)
-        for each in batch
-    ]
+    runs = [planned(loader.load_sweep_config(config, each)) for each in combinations(overrides)]
     check_folders(runs)
     return runs
+
+
+def combinations(overrides: Sequence[Override]) -> list[list[str]]:
+    """Return the command line of each run of a sweep: every combination of the listed values, the last option fastest.
+
+    If an option is set twice, the later values count, as in Hydra's own sweeper.
+
+    Raises:
+        UserError: if an option is an interval, from which only a search can choose values.
+    """
+    values_of_option: dict[str, list[str]] = {}
+    for override in overrides:
+        key = override.get_key_element()
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            raise UserError(
+                f"{override.input_line} is an interval, but a sweep runs listed values. List them, as in {key}=0.1,0.2."
+            )
+        listed = override.is_sweep_override()
+        values = override.sweep_string_iterator() if listed else [override.get_value_element_as_str()]
+        values_of_option[key] = [f"{key}={value}" for value in values]
+    return [list(each) for each in product(*values_of_option.values())]
 
 
 def planned(config: DictConfig) -> Planned:

@@ -10,16 +10,9 @@ from rich.console import Console
 from siamese_lab.errors import UserError
 from siamese_lab.runs import checkpoints, results
 from siamese_lab.runs.checkpoints import stored_choices
+from siamese_lab.runs.options import compared_options
 from siamese_lab.runs.results import Results
 
-IGNORED = ("paths", "logger", "resume", "threads", "study_name")
-"""Options that do not change the results of a run: file locations and scheduling."""
-PROCESSES = ("trainer.devices", "trainer.strategy", "trainer.num_nodes")
-"""Options for the number of processes, which change results only by rounding."""
-DEFAULTS_OF_OLD_RUNS = {"trainer.accumulate_grad_batches": 1}
-"""Options that are missing in older runs, with the value that these runs used."""
-DATA_FOLDERS = ("root", "cache")
-"""Options of `data` that are file locations and do not change results."""
 SHOWN = 3
 """Maximum number of differences in a message."""
 
@@ -84,29 +77,13 @@ def quarantine(path: Path, reason: str, console: Console) -> None:
 
 def check_same(folder: Path, existing: Mapping[str, Any], requested: Mapping[str, Any]) -> None:
     """Raise UserError if an existing run has another configuration than the requested run."""
-    differing = list(differences(meaningful(existing), meaningful(requested)))
+    differing = list(differences(compared_options(existing), compared_options(requested)))
     if differing:
         more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
         raise UserError(
             f"{folder} holds a run with another configuration: {'; '.join(differing[:SHOWN])}{more}. "
             "Choose another folder for this study with study_name=ANOTHER, or delete that run."
         )
-
-
-def meaningful(choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that the results of a run depend on, by dotted names."""
-    named = dict(leaves({key: value for key, value in choices.items() if key not in IGNORED}))
-    left_out = *(f"data.{folder}" for folder in DATA_FOLDERS), *PROCESSES
-    return DEFAULTS_OF_OLD_RUNS | {name: value for name, value in named.items() if name not in left_out}
-
-
-def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted names and values of a nested dictionary."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def differences(existing: Mapping[str, Any], requested: Mapping[str, Any]) -> Iterator[str]:

@@ -49,6 +49,14 @@ SYNCHRONIZED: dict[type[BatchNorm], type[BatchNorm]] = {
 }
 
 
+DIMENSIONS: dict[type[BatchNorm], tuple[int, ...]] = {
+    nn.BatchNorm1d: (2, 3),
+    nn.BatchNorm2d: (4,),
+    nn.BatchNorm3d: (5,),
+}
+"""Numbers of dimensions that torch's modules accept."""
+
+
 class SynchronizeBatchNorm(LayerSync):
     """Synchronizes every batch norm of a model while it is trained."""
 
@@ -91,7 +99,7 @@ def normalize(norm: BatchNorm, x: Tensor) -> Tensor:
         norm: the module with scale, shift and running statistics.
         x: features of this process, with channels in dimension 1.
     """
-    norm._check_input_dim(x)
+    check_dimensions(norm, x)
     wide = x if x.dtype.itemsize >= 4 else x.float()
     mean_C, variance_C, count = moments(wide)
     move_running_statistics(norm, mean_C.detach(), variance_C.detach(), count)
@@ -102,6 +110,14 @@ def normalize(norm: BatchNorm, x: Tensor) -> Tensor:
         return (centered * scale_C.to(wide.dtype).view(shape)).to(x.dtype)
     scale_C = scale_C * norm.weight
     return torch.addcmul(norm.bias.to(wide.dtype).view(shape), centered, scale_C.to(wide.dtype).view(shape)).to(x.dtype)
+
+
+def check_dimensions(norm: BatchNorm, x: Tensor) -> None:
+    """Raise ValueError if features have another number of dimensions than torch's module accepts."""
+    accepted = next(numbers for kind, numbers in DIMENSIONS.items() if isinstance(norm, kind))
+    if x.ndim not in accepted:
+        expected = " or ".join(map(str, accepted))
+        raise ValueError(f"{type(norm).__name__} expects features with {expected} dimensions, but got {x.ndim}.")
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -24,6 +24,7 @@ from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.networks import SiameseNetwork
 from siamese_lab.samplers import Sampler
 from siamese_lab.samplers.statistics import describe
+from siamese_lab.training.stage_metrics import MetricsListener, StageMetrics, stage_metrics
 from siamese_lab.training.timing import Timer
 
 
@@ -38,6 +39,8 @@ class StepOutput(NamedTuple):
     loss_statistics: Mapping[str, Tensor]
     distances: PairDistances | None
     """Plain distances of the listed triplets; None if they are unlisted."""
+    logged: Mapping[str, Tensor] | None = None
+    """Logged values by name, except durations, so that equal runs have equal values; None if the step is not logged."""
 
     @property
     def active_share(self) -> Tensor | None:
@@ -94,6 +97,7 @@ class SiameseModule(lightning.LightningModule):
         distances = output.distances or selected_distances(selection)
         step = StepOutput(z_BD.detach(), labels_B, selection, output.value.detach(), output.statistics, distances)
         if self.is_logged(self.global_step + 1):
+            step = step._replace(logged=self._values_to_log(step))
             self._log_step(step)
         return {"loss": output.value, "step": step}
 
@@ -101,11 +105,18 @@ class SiameseModule(lightning.LightningModule):
         """Return whether the metrics of a step, counted from 1, are logged."""
         return bool(step % self.trainer.log_every_n_steps == 0)  # type: ignore[attr-defined]
 
+    def _values_to_log(self, step: StepOutput) -> dict[str, Tensor]:
+        learning_rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+        values = {
+            **describe(step.selection, step.distances),
+            **step.loss_statistics,
+            "loss": step.loss,
+            "learning_rate": step.loss.new_full((), learning_rate),
+        }
+        return {name: value.detach() for name, value in values.items()}
+
     def _log_step(self, step: StepOutput) -> None:
-        statistics = {**describe(step.selection, step.distances), **step.loss_statistics}
-        self.log_dict({f"train/{name}": value for name, value in statistics.items()})
-        self.log("train/loss", step.loss)
-        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        self.log_dict({f"train/{name}": value for name, value in (step.logged or {}).items()})
         self.log("train/mining_ms", 1000 * self.mining.latest())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -113,8 +124,8 @@ class SiameseModule(lightning.LightningModule):
         self.validation_retrieval.update(self._directions(batch), batch.labels_B, batch.image_ids_B)
 
     def on_validation_epoch_end(self) -> None:
-        """Compute and log the retrieval metrics of all validation images."""
-        self._log_retrieval("validation", self.validation_retrieval)
+        """Compute and log the retrieval metrics of all validation images, and pass them to the callbacks."""
+        self._report(stage_metrics("validation", self._retrieval(self.validation_retrieval)))
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Embed a chunk of the test images (dataloader 0) or of the images of the official pairs (dataloader 1)."""
@@ -124,18 +135,29 @@ class SiameseModule(lightning.LightningModule):
             self.verification.update(self._directions(batch))
 
     def on_test_epoch_end(self) -> None:
-        """Compute and log retrieval metrics of all test images and verification metrics of the official pairs."""
-        self._log_retrieval("test", self.test_retrieval)
+        """Compute retrieval metrics of all test images and verification metrics of the official pairs.
+
+        They are logged and passed to the callbacks.
+        """
+        values: dict[str, Tensor | float] = {**self._retrieval(self.test_retrieval)}
         if self.verification is not None:
-            self.log_dict({f"test/{name}": value for name, value in self.verification.compute().items()})
+            values |= self.verification.compute()
             self.verification.reset()
+        self._report(stage_metrics("test", values))
 
     def _directions(self, batch: Batch) -> Tensor:
         return self.network.unit_vectors(self.network(batch.images_BCHW))
 
-    def _log_retrieval(self, stage: str, metric: RetrievalMetrics) -> None:
-        self.log_dict({f"{stage}/{name}": value for name, value in metric.compute().items()})
+    def _retrieval(self, metric: RetrievalMetrics) -> dict[str, Tensor]:
+        values: dict[str, Tensor] = metric.compute()
         metric.reset()
+        return values
+
+    def _report(self, metrics: StageMetrics) -> None:
+        self.log_dict({f"{metrics.stage}/{name}": value for name, value in metrics.values.items()})
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, MetricsListener):
+                callback.on_metrics(self.trainer, metrics)
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer and its schedule, which advances at every step."""

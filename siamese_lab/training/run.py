@@ -23,7 +23,7 @@ from siamese_lab.runs.disk import disk_errors
 from siamese_lab.runs.results import Results
 from siamese_lab.training import launch
 from siamese_lab.training.build import build_datamodule, build_module, check_resumed
-from siamese_lab.training.callbacks import Interrupted, build_callbacks
+from siamese_lab.training.callbacks import Interrupted, LatestMetrics, build_callbacks
 from siamese_lab.training.callbacks.tensorboard import close_event_files
 from siamese_lab.training.launch import Member
 from siamese_lab.training.module import SiameseModule
@@ -138,7 +138,7 @@ def train_here(
             results.seconds = timing_values(callbacks.clock.seconds(), module.mining.seconds(), results.steps)
         reports_last = config.report_checkpoint is schema.ReportCheckpoint.last
         reported = callbacks.last.path if reports_last else Path(callbacks.best.best_model_path)
-        evaluate(trainer, module, datamodule, reported, results, with_test)
+        evaluate(trainer, module, datamodule, callbacks.metrics, reported, results, with_test)
         results.seconds["total"] = time.perf_counter() - started
     return results
 
@@ -229,6 +229,7 @@ def evaluate(
     trainer: lightning.Trainer,
     module: SiameseModule,
     datamodule: data.DataModule,
+    metrics: LatestMetrics,
     checkpoint: Path,
     results: Results,
     with_test: bool,
@@ -237,11 +238,13 @@ def evaluate(
     chosen = torch.load(checkpoint, map_location="cpu", weights_only=True)
     module.load_state_dict(chosen["state_dict"])
     results.tested_step = chosen["global_step"]
-    results.validation = metric_values(trainer.validate(module, datamodule=datamodule, verbose=False)[0])
+    trainer.validate(module, datamodule=datamodule, verbose=False)
+    results.validation = nan_as_none(metrics.values["validation"])
     if with_test:
-        results.test = metric_values(trainer.test(module, datamodule=datamodule, verbose=False)[0])
+        trainer.test(module, datamodule=datamodule, verbose=False)
+        results.test = nan_as_none(metrics.values["test"])
 
 
-def metric_values(logged: Mapping[str, float]) -> dict[str, float | None]:
-    """Return the metrics without the name of their stage; undefined ones (NaN) become None."""
-    return {name.split("/", 1)[1]: None if math.isnan(value) else value for name, value in logged.items()}
+def nan_as_none(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Return the metrics of a stage as results.json stores them: undefined ones (NaN) become None."""
+    return {name: None if math.isnan(value) else value for name, value in values.items()}

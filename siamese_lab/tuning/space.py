@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from siamese_lab.errors import UserError
 from siamese_lab.registry import check_options
+from siamese_lab.runs.options import recorded
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def space_of(config: DictConfig) -> Space:
 
 def parts(config: DictConfig) -> dict[str, str]:
     """Return the chosen part of each group that can be tuned."""
-    optimizer = config.optimizer["_target_"].rsplit(".", 1)[-1].lower()
+    optimizer = recorded(OmegaConf.to_container(config.optimizer))["name"].lower()
     return {"optimizer": optimizer, **{group: config[group].name for group in ("loss", "network", "sampler")}}
 
 

@@ -155,7 +155,7 @@ def test_a_full_budget_is_the_recipes_own_steps_and_the_others_are_less(name: st
 def test_automatic_precision_and_validation_are_decided_and_kept(tmp_path: Path) -> None:
     config = compose("trainer.max_steps=250", "trainer.accelerator=cpu")
     trainer = build_trainer(config.trainer, default_root_dir=tmp_path, logger=False)
-    processor = "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
+    processor = "bf16-mixed" if torch.cpu.get_capabilities()["avx512_bf16"] else "32-true"
     assert trainer.precision == processor
     assert trainer.val_check_interval == 25
     assert build_trainer(compose("trainer.precision=32-true").trainer, logger=False).precision == "32-true"

@@ -1,6 +1,7 @@
 """What was held fixed, what strategies have of their own, and what makes a comparison unfair."""
 
 import copy
+import json
 
 from synthetic import run, study, written
 
@@ -9,6 +10,7 @@ from siamese_lab.study.analysis import analyze
 from siamese_lab.study.conclusions import caveats
 from siamese_lab.study.page import describe_comparison
 from siamese_lab.study.protocol import protocol
+from siamese_lab.sweep.resume_state import check_same
 
 
 def changed(each, group, **options):
@@ -25,7 +27,7 @@ def test_a_fair_study_has_nothing_that_differs(tmp_path):
     found = protocol(runs.read_study(study(tmp_path, seeds=2)))
     assert found.differing == []
     assert found.fixed["loss.margin"]["Omniglot"] == "0.2"
-    assert found.fixed["optimizer"]["Omniglot"] == "AdamW"
+    assert found.fixed["optimizer.name"]["Omniglot"] == "adamw"
     assert found.fixed["data.view"] == {"LFW, View 1": "1"}
     assert found.of_strategies["Omniglot", "hard"] == {"sampler.num_negatives": "1"}
     assert not {name for name in found.fixed if name.startswith(("paths", "seed", "data.root"))}
@@ -122,3 +124,47 @@ def test_other_code_other_machines_and_uncommitted_changes_give_caveats(tmp_path
     assert "2 versions of the code" in found
     assert "1 runs used code with uncommitted changes" in found
     assert "their seconds cannot be compared" in found
+
+
+def test_several_processes_are_another_machine(tmp_path):
+    hardware = {"device": "A processor", "precision": "bf16-mixed", "cores": 2, "threads": 1}
+    written(tmp_path, run(hardware=hardware), run(seed=1, hardware=hardware | {"processes": 1}))
+    assert reserved(tmp_path) == ""
+    written(tmp_path, run(seed=2, hardware=hardware | {"processes": 2}))
+    assert "their seconds cannot be compared" in reserved(tmp_path)
+
+
+OPTIMIZERS = [
+    {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": 0.003},
+    {"_target_": "torch.optim.adamw.AdamW", "_partial_": True, "lr": 0.003},
+    {"name": "adamw", "lr": 0.003},
+]
+SCHEDULES = [
+    {"_target_": "siamese_lab.schedules.cosine", "_partial_": True, "steps": 1000},
+    {"_target_": "siamese_lab.training.schedules.cosine", "_partial_": True, "steps": 1000},
+    {"name": "cosine", "steps": 1000},
+]
+
+
+def test_runs_that_differ_only_in_the_module_of_a_class_are_comparable(tmp_path):
+    """In a study, and for the question whether a folder holds the requested run."""
+    for seed, (optimizer, schedule) in enumerate(zip(OPTIMIZERS, SCHEDULES, strict=True)):
+        each = run(seed=seed)
+        each.choices |= {"optimizer": optimizer, "schedule": schedule}
+        written(tmp_path, each)
+    study = runs.read_study(tmp_path)
+    assert len(study.runs) == 3
+    assert protocol(study).differing == []
+    first, second, third = (each.results.choices for each in study.runs)
+    for other in (second, third):
+        check_same(tmp_path, first, {**other, "seed": 0})
+    stored = json.loads((tmp_path / study.runs[0].folder / "results.json").read_text(encoding="utf-8"))
+    check_same(tmp_path, stored["choices"], {**third, "seed": 0})
+
+
+def test_runs_with_another_class_differ(tmp_path):
+    written(tmp_path, run(), run(strategy="hard"))
+    place = tmp_path / "omniglot/hard/seed=0/results.json"
+    place.write_text(place.read_text(encoding="utf-8").replace("torch.optim.AdamW", "torch.optim.Adam"))
+    (differing,) = protocol(runs.read_study(tmp_path)).differing
+    assert (differing.option, set(differing.folders)) == ("optimizer.name", {"adamw", "adam"})

@@ -5,10 +5,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import QUICK, compose, quick_run
 from rich.console import Console
 
 from siamese_lab.config import schema
+from siamese_lab.runs.checkpoints import CONFIG_KEY
 from siamese_lab.sweep.resume_state import remaining_work
 
 FURTHER = ("trainer.val_check_interval=3",)
@@ -100,3 +102,23 @@ def test_a_run_of_other_choices_is_refused(status: str, folder: Path) -> None:
     (folder / "results.json").unlink()
     with pytest.raises(ValueError, match=r"seed was 0 and is now 1"):
         left(folder, "seed=1")
+
+
+def test_a_run_holds_no_path_of_a_class_in_its_results_and_checkpoints(folder: Path) -> None:
+    assert "_target_" not in (folder / "results.json").read_text()
+    checkpoint = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    assert "_target_" not in str(checkpoint["callbacks"][CONFIG_KEY])
+
+
+@pytest.mark.parametrize("status", ["finished", "running"])
+def test_a_run_from_before_a_class_moved_is_the_same_run(status: str, folder: Path) -> None:
+    """Earlier results and checkpoints hold the path that the class had."""
+    place = folder / "checkpoints/last.ckpt"
+    checkpoint = torch.load(place, weights_only=True)
+    choices = checkpoint["callbacks"][CONFIG_KEY]["choices"]
+    for group, path in (("optimizer", "elsewhere.AdamW"), ("schedule", "siamese_lab.schedules.cosine")):
+        choices[group] = {"_target_": path, "_partial_": True, **choices[group]}
+        del choices[group]["name"]
+    change_results(folder, status=status, choices=choices)
+    torch.save(checkpoint, place)
+    assert left(folder)[0] == ("nothing" if status == "finished" else "rest")

@@ -10,7 +10,7 @@ from torch import nn
 
 from siamese_lab import distributed
 from siamese_lab.networks.dropout import Dropout
-from siamese_lab.training.batch_norm import SynchronizeBatchNorm
+from siamese_lab.training.batch_norm import SynchronizeBatchNorm, check_dimensions
 
 SHAPES = {"1d": (12, 5), "sequence": (12, 5, 3), "2d": (12, 5, 4, 3), "far from 0": (12, 5, 4, 3)}
 STEPS = 3
@@ -101,3 +101,16 @@ def dropped(steps: int) -> torch.Tensor:
 @pytest.mark.slow
 def test_dropout_of_two_processes_drops_what_one_drops(tmp_path: Path) -> None:
     assert torch.equal(torch.cat(run_in_group(dropped, 2, tmp_path, 4), 1), dropped(4))
+
+
+@pytest.mark.parametrize("kind", [nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d])
+@pytest.mark.parametrize("dimensions", range(1, 7))
+def test_dimensions_are_refused_as_torch_refuses_them(kind: type[nn.Module], dimensions: int) -> None:
+    norm, features = kind(2), torch.zeros(2, *[2] * (dimensions - 1))
+    try:
+        norm(features)
+    except ValueError:
+        with pytest.raises(ValueError, match=rf"{kind.__name__}.*{dimensions}"):
+            check_dimensions(norm, features)
+    else:
+        check_dimensions(norm, features)

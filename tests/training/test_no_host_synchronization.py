@@ -16,7 +16,7 @@ import pytest
 import torch
 from conftest import compose
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode  # has no public name
 
 from siamese_lab import distances, losses, samplers
 from siamese_lab.batch import Batch

@@ -172,7 +172,7 @@ def test_a_run_writes_histograms_pictures_and_choices_with_its_curves(tmp_path: 
         "loss": "triplet",
         "margin": 0.3,
         "network": "conv4",
-        "optimizer": "AdamW",
+        "optimizer": "adamw",
         "lr": 0.003,
         "steps": 6,
         "seed": 3,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab.errors import UserError
-from siamese_lab.samplers.kernels import on_eager_cpu
+from siamese_lab.samplers.kernels import assert_on_device, on_eager_cpu
 
 
 class ClassRuns(NamedTuple):
@@ -179,7 +179,7 @@ def _check_table(sorted_B: Tensor, images_per_class: int, begins_B: Tensor) -> N
     if len(sorted_B) > images_per_class and len(sorted_B) % images_per_class == 0:
         differs_B = sorted_B[1:] != sorted_B[:-1]
         if not waits:
-            torch._assert_async((differs_B == begins_B).all(), f"A batch does not consist of {expected}.")
+            assert_on_device((differs_B == begins_B).all(), f"A batch does not consist of {expected}.")
         if not waits or torch.equal(differs_B, begins_B):
             return
     if not waits:
@@ -208,7 +208,7 @@ def _check_counts(count_B: Tensor, images_per_class: int | None) -> None:
 
 def _check_different(different_B1: Tensor, labels_B: Tensor, images_per_class: int | None) -> None:
     if images_per_class is not None and not on_eager_cpu(labels_B.device):
-        torch._assert_async(different_B1.all(), "A class of a batch consists of repetitions of one image.")
+        assert_on_device(different_B1.all(), "A class of a batch consists of repetitions of one image.")
         return
     if not (different_B1.all() if images_per_class is not None else different_B1.any()):
         label = int(labels_B[~different_B1[:, 0]][0])

@@ -19,6 +19,7 @@ from siamese_lab.training.callbacks.embedding_projector import EmbeddingProjecto
 from siamese_lab.training.callbacks.hardest_triplets import HardestTriplets
 from siamese_lab.training.callbacks.history import History
 from siamese_lab.training.callbacks.hparams import HParamsSummary
+from siamese_lab.training.callbacks.latest_metrics import LatestMetrics
 from siamese_lab.training.callbacks.non_finite import StopOnNonFinite
 from siamese_lab.training.callbacks.progress import Progress
 from siamese_lab.training.callbacks.signals import Interrupted, StopOnSignal
@@ -37,6 +38,7 @@ class RunCallbacks(NamedTuple):
     """All callbacks, in the order in which Lightning gets them."""
     clock: TrainingClock
     history: History
+    metrics: LatestMetrics
     best: BestCheckpoint
     last: LastCheckpoint
 
@@ -56,6 +58,7 @@ def build_callbacks(
     config_values = schema.to_plain(config)
     clock = TrainingClock()
     history = History(clock)
+    metrics = LatestMetrics()
     best = BestCheckpoint(folder / "checkpoints", monitor=BEST_BY)
     last = LastCheckpoint(folder / "checkpoints" / "last.ckpt")
     ordered = [
@@ -65,6 +68,7 @@ def build_callbacks(
         StoredConfig(overrides, config_values),
         *([] if config.ema is None else [WeightAverage(config.ema)]),
         history,
+        metrics,
         PurgeLaterEvents(),
         HParamsSummary(config_values, folder),
         DistanceHistograms(),
@@ -75,7 +79,7 @@ def build_callbacks(
         last,
         StopOnSignal(last.path, console, shared),
     ]
-    return RunCallbacks(ordered, clock, history, best, last)
+    return RunCallbacks(ordered, clock, history, metrics, best, last)
 
 
 __all__ = [
@@ -87,6 +91,7 @@ __all__ = [
     "History",
     "Interrupted",
     "LastCheckpoint",
+    "LatestMetrics",
     "Progress",
     "PurgeLaterEvents",
     "RunCallbacks",

@@ -1,6 +1,6 @@
 """The history of a run: one point per validation, with means of the training metrics since the previous one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,8 @@ from torch import Tensor
 from siamese_lab.batch import Triplets
 from siamese_lab.runs.results import Point, Results
 from siamese_lab.training.callbacks.training_clock import TrainingClock
-from siamese_lab.training.module import SiameseModule
-
-TRAIN, VALIDATION = "train/", "validation/"
-TIMED = "mining_ms"
-"""A metric that the history omits, because equal runs must have equal points."""
+from siamese_lab.training.module import StepOutput
+from siamese_lab.training.stage_metrics import StageMetrics
 
 
 class History(Callback):
@@ -34,7 +31,7 @@ class History(Callback):
         self._seconds: list[float] = []
         self._record: Callable[[int], object] = lambda step: None
         self._triplets: int | Tensor = 0
-        self._logged: list[dict[str, Tensor]] = []
+        self._logged: list[Mapping[str, Tensor]] = []
 
     @property
     def points(self) -> list[Point]:
@@ -52,22 +49,21 @@ class History(Callback):
         self._record = record
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
-        """Count the triplets, and keep the logged metrics on the device."""
-        assert isinstance(pl_module, SiameseModule)
-        triplets = outputs["step"].selection.triplets
+        """Count the triplets, and keep the logged values on the device."""
+        step: StepOutput = outputs["step"]
+        triplets = step.selection.triplets
         self._triplets = self._triplets + (
             triplets.negative_TM.numel() if isinstance(triplets, Triplets) else triplets.number()
         )
-        if pl_module.is_logged(trainer.global_step):
-            self._logged.append(logged_metrics(trainer, TRAIN))
+        if step.logged is not None:
+            self._logged.append(step.logged)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add a point, if the validation belongs to training."""
-        if trainer.state.fn != "fit":
+    def on_metrics(self, trainer: Trainer, metrics: StageMetrics) -> None:
+        """Add a point, if the metrics are those of a validation that belongs to training."""
+        if metrics.stage != "validation" or trainer.state.fn != "fit":
             return
         self._triplets = int(self._triplets)
-        validation = {name: float(value) for name, value in logged_metrics(trainer, VALIDATION).items()}
-        self._points.append(Point(trainer.global_step, self._triplets, self._means(), validation))
+        self._points.append(Point(trainer.global_step, self._triplets, self._means(), dict(metrics.values)))
         self._seconds.append(self.clock.seconds())
         self._logged = []
         if trainer.is_global_zero:
@@ -92,10 +88,3 @@ class History(Callback):
         self._seconds[:] = state_dict["seconds"]
         self._triplets = state_dict["triplets"]
         self._logged = list(state_dict["logged"])
-
-
-def logged_metrics(trainer: Trainer, prefix: str) -> dict[str, Tensor]:
-    """Return the latest logged metrics with a prefix, without the prefix."""
-    logged = trainer.callback_metrics
-    found = {name.removeprefix(prefix): value.detach() for name, value in logged.items() if name.startswith(prefix)}
-    return {name: value for name, value in found.items() if name != TIMED}

@@ -60,7 +60,7 @@ def comparable_options(config_values: Mapping[str, Any], protocol: str | None) -
         "loss": config_values["loss"]["name"],
         "margin": config_values["loss"].get("margin"),
         "network": config_values["network"]["name"],
-        "optimizer": config_values["optimizer"]["_target_"].rsplit(".", 1)[-1],
+        "optimizer": config_values["optimizer"]["name"],
         "lr": config_values["optimizer"].get("lr"),
         "steps": config_values["trainer"]["max_steps"],
         "seed": config_values["seed"],

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bar
 
 from siamese_lab.training.module import StepOutput
+from siamese_lab.training.stage_metrics import StageMetrics
 
 REFRESH_SECONDS = 0.2
 """Seconds between two updates. Reading the loss makes the host wait for the GPU, so it is read rarely."""
@@ -75,17 +76,20 @@ class Progress(Callback):
             figures.append(f"Recall@1 {self.recall:.1%}")
         return "  ".join(figures)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print a line, which also appears in a log file."""
-        self._end_evaluation()
-        if self._bar is not None and trainer.state.fn == "fit":
-            self.recall = float(trainer.callback_metrics["validation/recall@1"])
+    def on_metrics(self, trainer: Trainer, metrics: StageMetrics) -> None:
+        """Print a line for a validation that belongs to training; the line also appears in a log file."""
+        if self._bar is not None and metrics.stage == "validation" and trainer.state.fn == "fit":
+            self.recall = metrics.values["recall@1"]
             width = len(str(trainer.max_steps))
             step = f"step {trainer.global_step:>{width}}/{trainer.max_steps}"
             self._bar.console.print(f"{step}  {self._figures()}", highlight=False)
 
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remove the bar of the validation."""
+        self._end_evaluation()
+
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remove the bar of the evaluation."""
+        """Remove the bar of the test."""
         self._end_evaluation()
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

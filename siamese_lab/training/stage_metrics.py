@@ -1,0 +1,35 @@
+"""The metrics of a validation or test, as values that the module passes to callbacks when it has computed them.
+
+Names with a stage, such as `validation/recall@1`, exist only for loggers and for Lightning's `monitor`.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from lightning import Trainer
+from torch import Tensor
+
+Stage = Literal["validation", "test"]
+
+
+class StageMetrics(NamedTuple):
+    """The metrics of one validation or of one test."""
+
+    stage: Stage
+    values: Mapping[str, float]
+    """Values with float32 precision by the name of the metric, such as `recall@1`; NaN if undefined."""
+
+
+@runtime_checkable
+class MetricsListener(Protocol):
+    """Describes a callback that gets the metrics of every validation and test."""
+
+    def on_metrics(self, trainer: Trainer, metrics: StageMetrics) -> None:
+        """Receive the metrics before `on_validation_end` or `on_test_end`; `trainer.state.fn` is the loop."""
+
+
+def stage_metrics(stage: Stage, values: Mapping[str, Tensor | float]) -> StageMetrics:
+    """Return the metrics of a stage as numbers, rounded to float32 as loggers get them."""
+    numbers = {name: float(torch.as_tensor(value, dtype=torch.float32)) for name, value in values.items()}
+    return StageMetrics(stage, numbers)
