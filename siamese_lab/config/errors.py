@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from siamese_lab.config.arguments import optional_groups
 from siamese_lab.config.overrides import option_of, quoted
 from siamese_lab.config.schema import config_folder
 from siamese_lab.errors import UserError
@@ -134,10 +135,12 @@ def check_groups(arguments: Sequence[str]) -> None:
         if override.is_delete() or override.is_sweep_override():
             continue
         if not isinstance(override.value(), (str, list, dict)):
-            group = override.key_or_group
+            group = str(override.key_or_group)
+            names = ", ".join(sorted(path.stem for path in (config_folder() / group).glob("*.yaml")))
+            nothing = f", or write {group}=null to leave the group out" if group in optional_groups() else ""
             raise UserError(
-                f"A group cannot be {override.get_value_string()}, as in {argument}. Set it to a name, or write "
-                f"~{group} to leave the group out."
+                f"A group cannot be {override.get_value_string()}, as in {argument}. Set it to a name{nothing}. "
+                f"Names: {names}."
             )
 
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from siamese_lab import metrics
+from siamese_lab.config.arguments import for_hydra
 from siamese_lab.config.errors import FULL_ERROR, check_groups, check_types, user_errors_as_messages, wants_tracebacks
 from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, register_schema
@@ -64,7 +65,7 @@ def run(
     start = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(checked_job)
     try:
         with user_errors_as_messages(command, tracebacks):
-            sys.argv[1:] = complete(sys.argv[1:])
+            sys.argv[1:] = for_hydra(complete(sys.argv[1:]), command)
             check_groups(sys.argv[1:])
             try:
                 start()

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from siamese_lab import data
+from siamese_lab.config.arguments import train_overrides
 from siamese_lab.config.errors import check_types, user_errors_as_messages, wants_tracebacks
 from siamese_lab.config.schema import check_keys, config_folder, register_schema
 from siamese_lab.data.preview import write_sheets
@@ -62,7 +63,7 @@ def run(console: Console, name: str, options: Sequence[str], only_verify: bool, 
 
 def compose(name: str, options: Sequence[str]) -> DictConfig:
     """Return the configuration of `siamese_lab.train data=NAME OPTION=VALUE …`."""
-    overrides = [f"data={name}", *options]
+    overrides = train_overrides([f"data={name}", *options])
     sys.argv[1:] = overrides  # error messages read the overrides from here
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = hydra.compose("train", overrides=overrides)
