@@ -1,5 +1,13 @@
 """Evaluate a trained network: `python -m siamese_lab.evaluate checkpoint=PATH [data=NAME] [OPTION=VALUE] …`."""
 
+import sys
+
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+    from siamese_lab.__main__ import start
+
+    sys.exit(start("evaluate", sys.argv[1:]))
+
+
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -164,7 +172,3 @@ def origin_of_results(
         "commit": environment.commit(),
         "hardware": environment.hardware(fabric.device, str(fabric.strategy.precision.precision)),
     }
-
-
-if __name__ == "__main__":
-    main()

@@ -4,7 +4,14 @@ For a study it writes tables, figures and a page with the answer. For a cross-va
 table row.
 """
 
-import argparse
+import sys
+
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+    from siamese_lab.__main__ import start
+
+    sys.exit(start("report", sys.argv[1:]))
+
+
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from siamese_lab.config.errors import user_errors_as_messages, wants_tracebacks
+from siamese_lab.config.help_layout import HelpParser, example_lines, two_columns
 from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.runs.disk import FULL, REFUSED
 from siamese_lab.runs.display import print_plainly, short
@@ -27,19 +35,36 @@ from siamese_lab.study.time_to_recall import LEVELS
 
 FILE_NAME = "folds.json"
 DESCRIPTION = """\
-Report the results of all runs in a folder. The command reads every results.json below the folder, and no other file.
+Report the results of all runs in a folder. The command reads every results.json
+below the folder, and no other file.
 
-For a study (strategies on data sets, with several seeds each) it writes into the same folder:
+  python -m siamese_lab.report FOLDER [--levels SHARE …] [--commit HASH]
+
+For a study (strategies on data sets, with several seeds each) it writes into
+the same folder:
   report.html   the answer, the tables, the figures and the protocol on one page
-  tables/       means with 95% intervals, differences from random sampling, ranks, times; as CSV, Markdown and LaTeX
+  tables/       means with 95% intervals, differences from random sampling,
+                ranks, times; as CSV, Markdown and LaTeX
   figures/      recall1_comparison and training curves; as PNG and SVG
-For a cross-validation, such as the ten folds of LFW's View 2, it writes folds.json.
-"""
-EXAMPLES = """\
-examples:
-  python -m siamese_lab.report outputs/study
-  python -m siamese_lab.report outputs/sweeps/2026-01-31/12-00-00 --levels 0.8 0.9
-"""
+For a cross-validation, such as the ten folds of LFW's View 2, it writes
+folds.json."""
+OPTIONS = (
+    ("FOLDER", "folder of the runs, such as outputs/study"),
+    (
+        "--levels SHARE …",
+        "levels of validation Recall@1 in 0…1; the report shows the time until each is reached (default: "
+        f"{' '.join(map(str, LEVELS))})",
+    ),
+    ("--commit HASH", "use only runs of the commit that starts with HASH (default: all)"),
+)
+EXAMPLES = (
+    ("Report a study", "python -m siamese_lab.report outputs/my_study"),
+    (
+        "Report a sweep, with the time until Recall@1 reaches 80% and 90%",
+        "python -m siamese_lab.report outputs/sweeps/DATE/TIME --levels 0.8 0.9",
+    ),
+    ("Report only the runs of one commit", "python -m siamese_lab.report outputs/my_study --commit 1a2b3c"),
+)
 
 
 def main() -> None:
@@ -49,25 +74,13 @@ def main() -> None:
         report(arguments.folder, Console(), arguments.levels, arguments.commit)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> HelpParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m siamese_lab.report",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the runs, such as outputs/study")
-    parser.add_argument(
-        "--levels",
-        type=float,
-        nargs="+",
-        default=LEVELS,
-        metavar="SHARE",
-        help="validation Recall@1 in 0…1; the report shows the time until each level is reached "
-        f"(default: {' '.join(map(str, LEVELS))})",
-    )
-    parser.add_argument("--commit", metavar="HASH", help="use only runs of the commit that starts with HASH")
+    lines = [DESCRIPTION, "", "Options:", "", *two_columns(OPTIONS), "", *example_lines(EXAMPLES)]
+    parser = HelpParser(lines, prog="python -m siamese_lab.report")
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--levels", type=float, nargs="+", default=LEVELS, metavar="SHARE")
+    parser.add_argument("--commit", metavar="HASH")
     return parser
 
 
@@ -180,7 +193,3 @@ def print_folds(console: Console, joined: Sequence[JoinedFolds]) -> None:
 def joined_as_json(joined: JoinedFolds) -> dict[str, object]:
     """Return the joined folds as a dictionary for JSON."""
     return joined._asdict() | {"estimates": {name: each._asdict() for name, each in joined.estimates.items()}}
-
-
-if __name__ == "__main__":
-    main()

@@ -1,5 +1,13 @@
 """Train a Siamese network with one strategy: `python -m siamese_lab.train [GROUP=NAME] [OPTION=VALUE] …`."""
 
+import sys
+
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+    from siamese_lab.__main__ import start
+
+    sys.exit(start("train", sys.argv[1:]))
+
+
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -97,7 +105,3 @@ def check_multirun(mode: RunMode | None, experiment: str) -> None:
     if mode != RunMode.MULTIRUN:
         command = f"python -m siamese_lab.train -m experiment={experiment}"
         raise UserError(f"experiment={experiment} consists of many runs, so it takes -m: {command}.")
-
-
-if __name__ == "__main__":
-    main()

@@ -27,6 +27,8 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 """The environment variable that asks for tracebacks."""
 USER_ERROR_STATUS = 2
 """Exit status after an error that the user can correct."""
+INTERRUPTED_STATUS = 130
+"""Exit status after Ctrl-C, as shells report it."""
 BUG_STATUS = 1
 """Exit status after any other error."""
 
@@ -35,12 +37,14 @@ BUG_STATUS = 1
 def user_errors_as_messages(command: str = "train", tracebacks: bool = False) -> Iterator[None]:
     """Print a user's error as one message on stderr and exit with status 2. Other errors pass unchanged.
 
+    Ctrl-C ends with one line and status 130.
+
     Args:
         command: name of the command's configuration; messages list its options.
         tracebacks: if True, errors of users also pass unchanged.
 
     Raises:
-        SystemExit: in place of a user's error.
+        SystemExit: in place of a user's error or KeyboardInterrupt.
     """
     try:
         yield
@@ -49,6 +53,9 @@ def user_errors_as_messages(command: str = "train", tracebacks: bool = False) ->
             raise
         print_error(explain(error, command))
         raise SystemExit(USER_ERROR_STATUS) from None
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        raise SystemExit(INTERRUPTED_STATUS) from None
 
 
 @contextmanager

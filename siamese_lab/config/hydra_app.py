@@ -12,9 +12,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from siamese_lab import metrics
 from siamese_lab.config.arguments import for_hydra
 from siamese_lab.config.errors import FULL_ERROR, check_groups, check_types, user_errors_as_messages, wants_tracebacks
+from siamese_lab.config.help_page import register_help_page
 from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, register_schema
 from siamese_lab.errors import ResourceError
@@ -42,7 +42,7 @@ def run(
     os.environ[FULL_ERROR] = "1"  # Hydra then raises errors instead of printing them
     silence_lightning()
     register_schema()
-    OmegaConf.register_new_resolver("extra_metrics", extra_metrics, replace=True)
+    register_help_page()
 
     jobs = 0
 
@@ -79,11 +79,6 @@ def run(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         os.environ.pop(FULL_ERROR) if before is None else os.environ.update({FULL_ERROR: before})
-
-
-def extra_metrics() -> str:
-    """Return the names of all registered metrics, which `--help` shows."""
-    return ", ".join(metrics.available())
 
 
 def silence_lightning() -> None:

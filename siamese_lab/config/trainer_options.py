@@ -20,7 +20,7 @@ DECIDED: Mapping[str, str] = {
     "enable_progress_bar": "The lab draws its own progress bar, on a terminal only.",
     "limit_predict_batches": "No command predicts with the Trainer. To embed images: python -m siamese_lab.embed.",
     "logger": "Choose a logger with the group: logger=NAME, or logger=null for none.",
-    "num_sanity_val_steps": "The lab validates only at trainer.val_check_interval. trainer.fast_dev_run=true tries a run.",
+    "num_sanity_val_steps": "To try a run: trainer.fast_dev_run=true. The lab validates at trainer.val_check_interval.",
     "plugins": "The lab starts the processes: trainer.devices, trainer.num_nodes and trainer.precision describe them.",
     "use_distributed_sampler": "The lab divides P×K batches between processes itself: trainer.devices=N.",
 }
