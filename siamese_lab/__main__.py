@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def start(name: str, arguments: list[str]) -> int:
-    """Import and run a command, and return its exit status. Ctrl-C during the import ends with one line, as it does in the command."""
+    """Import and run a command, and return its exit status. Ctrl-C ends with one line, also during the import."""
     sys.argv[1:] = arguments
     try:
         import_module(COMMANDS[name].module).main()

@@ -22,7 +22,7 @@ from siamese_lab.inference.cli import Command
 from siamese_lab.inference.folder import embed_folder
 from siamese_lab.inference.model import BATCH, load
 from siamese_lab.inference.new_file import check_new
-from siamese_lab.runs.display import print_plainly, short
+from siamese_lab.runs.display import counted, print_plainly, short
 
 
 @dataclass
@@ -91,7 +91,7 @@ def job(options: Options) -> None:
     count, dimensions = embedded.z_ND.shape
     print_plainly(
         console,
-        f"{count:,} images, {dimensions} dimensions each, by {network!r}.",
+        f"{counted(count, 'image')}, {dimensions} dimensions each, by {network!r}.",
         *summarize_changes(embedded.changes),
         f"Embeddings: {short(place)}",
     )
@@ -100,5 +100,5 @@ def job(options: Options) -> None:
 def summarize_changes(changes: Sequence[Sequence[str]]) -> list[str]:
     """Return one line per kind of conversion with its number of images, most frequent first."""
     kinds = (re.sub(r"^\d+×\d+ to", "resized to", each) for of_one in changes for each in of_one)
-    counted = Counter(kinds).most_common()
-    return [f"Converted: {what}, {count:,} image{'s' * (count > 1)}" for what, count in counted]
+    frequencies = Counter(kinds).most_common()
+    return [f"Converted: {what}, {counted(count, 'image')}" for what, count in frequencies]

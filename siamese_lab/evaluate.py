@@ -27,7 +27,7 @@ from siamese_lab.evaluation import Trained, evaluate, load, plots, projection, r
 from siamese_lab.evaluation.evaluated_data import check_fit, count_seen, with_evaluated_data
 from siamese_lab.evaluation.table import print_figures
 from siamese_lab.runs import checkpoints, environment
-from siamese_lab.runs.display import print_plainly, short
+from siamese_lab.runs.display import counted, print_plainly, short
 from siamese_lab.training.trainer import best_precision, check_accelerator
 
 FOLDER = "evaluations"
@@ -144,7 +144,8 @@ def describe_evaluation(
     return [
         f"network  {then['network']['name']} of step {trained.step:,}, trained on {then['data']['name']} with "
         f"{then['sampler']['name']} and {then['loss']['name']}, seed {then['seed']}",
-        f"data     {options['name']}: {len(test):,} test images of {len(test.class_names):,} classes{known}",
+        f"data     {options['name']}: {counted(len(test), 'test image')} of "
+        f"{counted(len(test.class_names), 'class', 'classes')}{known}",
     ]
 
 

@@ -15,6 +15,7 @@ if __name__ == "__main__":  # before PyTorch is imported, which takes seconds th
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -23,7 +24,7 @@ from siamese_lab.config.errors import user_errors_as_messages, wants_tracebacks
 from siamese_lab.config.help_layout import HelpParser, example_lines, two_columns
 from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.runs.disk import FULL, REFUSED
-from siamese_lab.runs.display import print_plainly, short
+from siamese_lab.runs.display import counted, in_blocks, print_plainly, print_titled, short
 from siamese_lab.runs.files import write_json
 from siamese_lab.study import figures, folds, page, runs
 from siamese_lab.study.analysis import Analysis, analyze
@@ -118,7 +119,7 @@ def nothing_in(folder: Path, study: Study) -> str:
     if study.runs:
         last = study.runs[-1].results
         return (
-            f"{folder} holds {len(study.runs)} runs, but no finished one (the last one: "
+            f"{folder} holds {counted(len(study.runs), 'run')}, but no finished one (the last one: "
             f"{last.error or last.status}). Start the same command again to continue them."
         )
     if study.excluded:
@@ -145,14 +146,18 @@ def print_headline(console: Console, analysis: Analysis, tables: Tables) -> None
     """Print the Recall@1 table with one column per strategy, the answer, and its limitations."""
     for headline in tables.headline[:1]:
         turned = headline.shown.set_index("strategy").T
-        shown = Table(title=headline.title, title_justify="left")
-        shown.add_column("", no_wrap=True)
-        for strategy in turned.columns:
-            widest = max(len(text.split(" [")[0]) for text in turned[strategy])
-            shown.add_column(strategy.replace("_", "_\n"), justify="right", min_width=widest)
-        for data, *row in turned.itertuples(name=None):
-            shown.add_row(data, *map(escape, row))
-        console.print(shown)
+
+        def with_strategies(indices: Sequence[int], turned: pd.DataFrame = turned) -> Table:
+            shown, block = Table(), turned.iloc[:, list(indices)]
+            shown.add_column("", no_wrap=True)
+            for strategy in block.columns:
+                widest = max(len(text.split(" [")[0]) for text in block[strategy])
+                shown.add_column(strategy.replace("_", "_\n"), justify="right", min_width=widest)
+            for data, *row in block.itertuples(name=None):
+                shown.add_row(data, *map(escape, row))
+            return shown
+
+        print_titled(console, headline.title, *in_blocks(console, len(turned.columns), with_strategies))
         console.print(headline.note, highlight=False, markup=False)
     for sentence in answer(analysis):
         console.print(sentence, highlight=False, markup=False)
@@ -174,7 +179,7 @@ def print_folds(console: Console, joined: Sequence[JoinedFolds]) -> None:
     names = folds.differing(joined)
     figures = list(dict.fromkeys(figure for each in joined for figure in each.estimates)) or ["accuracy"]
     title = f"{joined[0].data}: mean ± standard error of {joined[0].folds} folds, in percent"
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for column in (*names, "folds"):
         table.add_column(column)
     for figure in figures:
@@ -183,7 +188,7 @@ def print_folds(console: Console, joined: Sequence[JoinedFolds]) -> None:
         estimates = (each.estimates.get(figure) for figure in figures)
         shown = [f"{100 * one.mean:.2f} ± {100 * one.standard_error:.2f}" if one else "–" for one in estimates]
         table.add_row(*(str(each.choices.get(name)) for name in names), str(len(each.figures_of_fold)), *shown)
-    console.print(table)
+    print_titled(console, title, table)
     for each in joined:
         label = ", ".join(f"{name}={each.choices.get(name)}" for name in names)
         for fold, reason in each.missing.items():

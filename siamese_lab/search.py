@@ -24,7 +24,7 @@ from siamese_lab.inference.new_file import check_new, new_file
 from siamese_lab.inference.search import gallery_of, search
 from siamese_lab.inference.search_sheet import draw_search_results
 from siamese_lab.inference.threshold import stored_threshold
-from siamese_lab.runs.display import print_plainly, short
+from siamese_lab.runs.display import counted, print_plainly, short
 
 DPI = 150
 
@@ -93,4 +93,4 @@ def job(options: Options) -> None:
     with new_file(place) as draft:
         draw_search_results(options.query, hits, threshold).savefig(draft, dpi=DPI, facecolor="white")
     known = "" if stored is None else f" ✓ marks distances up to {stored.threshold:.3f}."
-    print_plainly(console, f"Searched {len(gallery.names):,} images.{known} Picture: {short(place)}")
+    print_plainly(console, f"Searched {counted(len(gallery.names), 'image')}.{known} Picture: {short(place)}")

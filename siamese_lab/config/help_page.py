@@ -79,8 +79,8 @@ def closing(command: str) -> str:
         return f"data.OPTION=VALUE sets an option of the data set. {general}"
     return (
         "Every other option of Lightning's Trainer is set in the same way: trainer.fast_dev_run=true. +OPTION=VALUE "
-        "adds an option that is not listed, such as +callbacks.mine={_target_: my_package.Mine}. GROUP=null leaves out an "
-        f"optional group. {general}"
+        "adds an option that is not listed, such as +callbacks.mine={_target_: my_package.Mine}. GROUP=null leaves out "
+        f"an optional group. {general}"
     )
 
 

@@ -25,7 +25,7 @@ from siamese_lab.config.help_texts import TRAIN
 from siamese_lab.config.overrides import in_grammar
 from siamese_lab.config.schema import Paths, check_keys, config_folder, register_schema
 from siamese_lab.data.preview import write_sheets
-from siamese_lab.runs.display import print_plainly
+from siamese_lab.runs.display import print_plainly, print_titled
 
 BAD_COPY = 1
 ALL = "all"
@@ -134,7 +134,7 @@ def prepare(console: Console, name: str, datamodule: data.DataModule) -> None:
     started = time.perf_counter()
     splits = datamodule.splits
     seconds = time.perf_counter() - started
-    table = Table(title=f"{name}, in {seconds:.1f} s", title_justify="left", title_style="bold")
+    table = Table()
     table.add_column("")
     for column in ("images", "classes", "images per class"):
         table.add_column(column, justify="right")
@@ -143,7 +143,7 @@ def prepare(console: Console, name: str, datamodule: data.DataModule) -> None:
         smallest, largest = int(size_C.min()), int(size_C.max())
         each = f"{smallest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"
         table.add_row(part, f"{len(rows):,}", f"{len(rows.class_names):,}", each)
-    console.print(table)
+    print_titled(console, f"{name}, in {seconds:.1f} s", table)
     for what, where in datamodule.provenance().items():
         console.print(f"{what:<10}{where}", markup=False, highlight=False, soft_wrap=True)
 
