@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from typing import NamedTuple
 
@@ -31,6 +32,11 @@ COMMANDS: Mapping[str, Command] = {
 }
 
 
+SHELL_COMPLETION = {"--shell-completion", "-sc"}
+COMPLETED = ("train", "evaluate")
+"""Commands of Hydra, which complete their options in a shell."""
+
+
 def main() -> None:
     """Start the command that the first argument names; without one, list the commands.
 
@@ -51,15 +57,23 @@ def main() -> None:
         raise SystemExit(USER_ERROR_STATUS)
 
 
-def start(name: str, arguments: list[str]) -> int:
+def start(name: str, arguments: list[str] | None = None) -> int:
     """Import and run a command, and return its exit status. Ctrl-C ends with one line, also during the import."""
-    sys.argv[1:] = arguments
+    if arguments is not None:
+        sys.argv[1:] = arguments
     try:
-        import_module(COMMANDS[name].module).main()
+        if SHELL_COMPLETION & {*sys.argv[1:]} and name in COMPLETED:
+            import_module("siamese_lab.config.completion").answer(name)
+        else:
+            import_module(COMMANDS[name].module).main()
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED_STATUS
     return 0
+
+
+train, evaluate, report, embed, verify, search, export, data = (partial(start, name) for name in COMMANDS)
+"""The commands siamese-lab-train, …, which an installed package starts here."""
 
 
 def help_lines() -> Iterator[str]:

@@ -65,8 +65,8 @@ def run(
         jobs += 1
         silence_lightning()  # also in the processes of a parallel sweep
         asked = HydraConfig.get()
-        # When one of several jobs fails, the others continue. Hydra raises the first error at the end, below a line that
-        # it adds, so it gets only errors that nothing else reports.
+        # When one of several jobs fails, the others continue. Hydra raises the first error at the end, below a line of
+        # its own, so it gets only errors that nothing else reports.
         several = asked.mode != RunMode.RUN
         try:
             with user_errors_as_messages(command, tracebacks or several):

@@ -93,7 +93,8 @@ def check_runs(runs: list[Planned], console: Console) -> None:
         print_plainly(
             console,
             f"{counted(len(others), 'finished run')} used other code than this ({commit}), such as {first} "
-            f"({other_commit}). They are kept, and the report lists their commits. To run them again, delete their folders.",
+            f"({other_commit}). They are kept, and the report lists their commits. To run them again, delete their "
+            "folders.",
         )
 
 
