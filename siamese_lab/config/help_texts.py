@@ -69,7 +69,6 @@ TRAIN: Mapping[str, str] = {
     "data.protocol": "disjoint tests on classes that training does not see, closed on the classes of training",
     "data.hold_out": "one in hold_out validates (images of each class; lfw: people)",
     "data.colour": "true for RGB, false for gray",
-    "data.color": "true for RGB, false for gray",
     "data.validation_share": "share of the classes that validate",
     "data.test_share": "share of the classes that test",
     "data.split_seed": "seed of the split of the classes",
