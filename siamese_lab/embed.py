@@ -1,5 +1,13 @@
 """Embed a folder of images: `python -m siamese_lab.embed checkpoint=PATH images=FOLDER [out=FILE] [OPTION=VALUE] …`."""
 
+import sys
+
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+    from siamese_lab.__main__ import start
+
+    sys.exit(start("embed", sys.argv[1:]))
+
+
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +22,7 @@ from siamese_lab.inference.cli import Command
 from siamese_lab.inference.folder import embed_folder
 from siamese_lab.inference.model import BATCH, load
 from siamese_lab.inference.new_file import check_new
-from siamese_lab.runs.display import print_plainly, short
+from siamese_lab.runs.display import counted, print_plainly, short
 
 
 @dataclass
@@ -34,11 +42,24 @@ COMMAND = Command(
     "siamese_lab.embed",
     "Embed every image of a folder with a trained network, and write the embeddings with their file names.",
     Options,
+    notes=(
+        "In Python:",
+        "  stored = numpy.load('photographs.npz')",
+        "  stored['names'], stored['embeddings'], stored['changes']",
+    ),
     examples=(
-        "python -m siamese_lab.embed checkpoint=outputs/runs/… images=photographs",
-        "python -m siamese_lab.embed checkpoint=outputs/runs/… images=photographs out=faces.parquet",
-        "",
-        "In Python: stored = numpy.load('faces.npz'); stored['names'], stored['embeddings'], stored['changes']",
+        (
+            "Embed the images of a folder",
+            "python -m siamese_lab.embed checkpoint=RUN images=photographs",
+        ),
+        (
+            "Choose the file and its format",
+            "python -m siamese_lab.embed checkpoint=RUN images=photographs out=faces.parquet",
+        ),
+        (
+            "Continue at files that are no images",
+            "python -m siamese_lab.embed checkpoint=RUN images=photographs skip_unreadable=true",
+        ),
     ),
 )
 
@@ -70,7 +91,7 @@ def job(options: Options) -> None:
     count, dimensions = embedded.z_ND.shape
     print_plainly(
         console,
-        f"{count:,} images, {dimensions} dimensions each, by {network!r}.",
+        f"{counted(count, 'image')}, {dimensions} dimensions each, by {network!r}.",
         *summarize_changes(embedded.changes),
         f"Embeddings: {short(place)}",
     )
@@ -79,9 +100,5 @@ def job(options: Options) -> None:
 def summarize_changes(changes: Sequence[Sequence[str]]) -> list[str]:
     """Return one line per kind of conversion with its number of images, most frequent first."""
     kinds = (re.sub(r"^\d+×\d+ to", "resized to", each) for of_one in changes for each in of_one)
-    counted = Counter(kinds).most_common()
-    return [f"Converted: {what}, {count:,} image{'s' * (count > 1)}" for what, count in counted]
-
-
-if __name__ == "__main__":
-    main()
+    frequencies = Counter(kinds).most_common()
+    return [f"Converted: {what}, {counted(count, 'image')}" for what, count in frequencies]

@@ -1,5 +1,13 @@
 """Evaluate a trained network: `python -m siamese_lab.evaluate checkpoint=PATH [data=NAME] [OPTION=VALUE] …`."""
 
+import sys
+
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+    from siamese_lab.__main__ import start
+
+    sys.exit(start("evaluate", sys.argv[1:]))
+
+
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,7 +27,7 @@ from siamese_lab.evaluation import Trained, evaluate, load, plots, projection, r
 from siamese_lab.evaluation.evaluated_data import check_fit, count_seen, with_evaluated_data
 from siamese_lab.evaluation.table import print_figures
 from siamese_lab.runs import checkpoints, environment
-from siamese_lab.runs.display import print_plainly, short
+from siamese_lab.runs.display import counted, print_plainly, short
 from siamese_lab.training.trainer import best_precision, check_accelerator
 
 FOLDER = "evaluations"
@@ -136,7 +144,8 @@ def describe_evaluation(
     return [
         f"network  {then['network']['name']} of step {trained.step:,}, trained on {then['data']['name']} with "
         f"{then['sampler']['name']} and {then['loss']['name']}, seed {then['seed']}",
-        f"data     {options['name']}: {len(test):,} test images of {len(test.class_names):,} classes{known}",
+        f"data     {options['name']}: {counted(len(test), 'test image')} of "
+        f"{counted(len(test.class_names), 'class', 'classes')}{known}",
     ]
 
 
@@ -164,7 +173,3 @@ def origin_of_results(
         "commit": environment.commit(),
         "hardware": environment.hardware(fabric.device, str(fabric.strategy.precision.precision)),
     }
-
-
-if __name__ == "__main__":
-    main()

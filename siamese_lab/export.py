@@ -1,5 +1,13 @@
 """Export a trained network: `python -m siamese_lab.export checkpoint=PATH [format=onnx|torch] [OPTION=VALUE] …`."""
 
+import sys
+
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+    from siamese_lab.__main__ import start
+
+    sys.exit(start("export", sys.argv[1:]))
+
+
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,18 +41,29 @@ class Options:
 
 COMMAND = Command(
     "siamese_lab.export",
-    "Export a trained network so that it runs without this package, and write a model card next to it. The exported\n"
+    "Export a trained network so that it runs without this package, and write a model card next to it. The exported "
     "network must agree with the original on random images to 1e-4. It accepts batches of any size.",
     Options,
+    notes=(
+        "The model card includes the newest evaluation (siamese_lab.evaluate) and the",
+        "threshold (siamese_lab.verify) if they exist, so run these commands first.",
+        "In Python:",
+        "  onnxruntime.InferenceSession('faces.onnx').run(None, {'images': images})",
+        "  torch.export.load('faces.pt2').module()(images)",
+    ),
     examples=(
-        "python -m siamese_lab.export checkpoint=outputs/runs/…",
-        "python -m siamese_lab.export checkpoint=outputs/runs/… format=torch out=faces.pt2",
-        "",
-        "onnxruntime.InferenceSession('faces.onnx').run(None, {'images': images})",
-        "torch.export.load('faces.pt2').module()(images)",
-        "",
-        "The model card includes the newest evaluation (siamese_lab.evaluate) and the threshold (siamese_lab.verify)",
-        "if they exist, so run these commands first.",
+        (
+            "Export to ONNX, into the folder of the run",
+            "python -m siamese_lab.export checkpoint=RUN",
+        ),
+        (
+            "Export a torch.export program, and choose the file",
+            "python -m siamese_lab.export checkpoint=RUN format=torch out=faces.pt2",
+        ),
+        (
+            "Overwrite an earlier export",
+            "python -m siamese_lab.export checkpoint=RUN force=true",
+        ),
     ),
 )
 
@@ -91,7 +110,3 @@ def default_place(network: TrainedNetwork, kind: Format) -> Path:
     name = "_".join(choices[part]["name"] for part in ("data", "sampler", "network"))
     run = checkpoints.run_of(network.trained.checkpoint)
     return (Path("outputs") if run is None else run) / "exported" / f"{name}{SUFFIXES[kind]}"
-
-
-if __name__ == "__main__":
-    main()

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import logging
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
@@ -10,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from siamese_lab.errors import UserError
 
+LOG = logging.getLogger(__name__)
 Part = TypeVar("Part")
 Registered = TypeVar("Registered", bound=type)
 
@@ -48,8 +50,8 @@ def import_parts(kind: str, package: str, path: Iterable[str]) -> None:
     An installed package declares modules in the entry point group with the name of this package, such as
     `siamese_lab.samplers`. Every module registers its parts when it is imported.
 
-    Raises:
-        UserError: if an entry point cannot be imported.
+    A module of another package that cannot be imported is left out with a warning, which names the package. Its parts
+    are then unknown, and everything else works.
     """
     for module in pkgutil.walk_packages(path, f"{package}."):
         if not module.name.endswith(".__main__"):
@@ -57,11 +59,12 @@ def import_parts(kind: str, package: str, path: Iterable[str]) -> None:
     for entry in metadata.entry_points(group=package):
         try:
             entry.load()
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # whatever the code of another package raises
             named = f" of the package {entry.dist.name!r}" if entry.dist else ""
-            raise UserError(
-                f"The {kind} {entry.name!r}{named} cannot be loaded from {entry.value!r}: {error}."
-            ) from error
+            LOG.warning(
+                f"The {kind} {entry.name!r}{named} cannot be loaded from {entry.value!r} and is left out: "
+                f"{type(error).__name__}: {error}"
+            )
 
 
 class Registry(Generic[Part]):

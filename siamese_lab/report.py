@@ -4,18 +4,27 @@ For a study it writes tables, figures and a page with the answer. For a cross-va
 table row.
 """
 
-import argparse
+import sys
+
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+    from siamese_lab.__main__ import start
+
+    sys.exit(start("report", sys.argv[1:]))
+
+
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from siamese_lab.config.errors import user_errors_as_messages, wants_tracebacks
+from siamese_lab.config.help_layout import HelpParser, example_lines, two_columns
 from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.runs.disk import FULL, REFUSED
-from siamese_lab.runs.display import print_plainly, short
+from siamese_lab.runs.display import counted, in_blocks, print_plainly, print_titled, short
 from siamese_lab.runs.files import write_json
 from siamese_lab.study import figures, folds, page, runs
 from siamese_lab.study.analysis import Analysis, analyze
@@ -27,19 +36,36 @@ from siamese_lab.study.time_to_recall import LEVELS
 
 FILE_NAME = "folds.json"
 DESCRIPTION = """\
-Report the results of all runs in a folder. The command reads every results.json below the folder, and no other file.
+Report the results of all runs in a folder. The command reads every results.json
+below the folder, and no other file.
 
-For a study (strategies on data sets, with several seeds each) it writes into the same folder:
+  python -m siamese_lab.report FOLDER [--levels SHARE …] [--commit HASH]
+
+For a study (strategies on data sets, with several seeds each) it writes into
+the same folder:
   report.html   the answer, the tables, the figures and the protocol on one page
-  tables/       means with 95% intervals, differences from random sampling, ranks, times; as CSV, Markdown and LaTeX
+  tables/       means with 95% intervals, differences from random sampling,
+                ranks, times; as CSV, Markdown and LaTeX
   figures/      recall1_comparison and training curves; as PNG and SVG
-For a cross-validation, such as the ten folds of LFW's View 2, it writes folds.json.
-"""
-EXAMPLES = """\
-examples:
-  python -m siamese_lab.report outputs/study
-  python -m siamese_lab.report outputs/sweeps/2026-01-31/12-00-00 --levels 0.8 0.9
-"""
+For a cross-validation, such as the ten folds of LFW's View 2, it writes
+folds.json."""
+OPTIONS = (
+    ("FOLDER", "folder of the runs, such as outputs/study"),
+    (
+        "--levels SHARE …",
+        "levels of validation Recall@1 in 0…1; the report shows the time until each is reached (default: "
+        f"{' '.join(map(str, LEVELS))})",
+    ),
+    ("--commit HASH", "use only runs of the commit that starts with HASH (default: all)"),
+)
+EXAMPLES = (
+    ("Report a study", "python -m siamese_lab.report outputs/my_study"),
+    (
+        "Report a sweep, with the time until Recall@1 reaches 80% and 90%",
+        "python -m siamese_lab.report outputs/sweeps/DATE/TIME --levels 0.8 0.9",
+    ),
+    ("Report only the runs of one commit", "python -m siamese_lab.report outputs/my_study --commit 1a2b3c"),
+)
 
 
 def main() -> None:
@@ -49,25 +75,13 @@ def main() -> None:
         report(arguments.folder, Console(), arguments.levels, arguments.commit)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> HelpParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m siamese_lab.report",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the runs, such as outputs/study")
-    parser.add_argument(
-        "--levels",
-        type=float,
-        nargs="+",
-        default=LEVELS,
-        metavar="SHARE",
-        help="validation Recall@1 in 0…1; the report shows the time until each level is reached "
-        f"(default: {' '.join(map(str, LEVELS))})",
-    )
-    parser.add_argument("--commit", metavar="HASH", help="use only runs of the commit that starts with HASH")
+    lines = [DESCRIPTION, "", "Options:", "", *two_columns(OPTIONS), "", *example_lines(EXAMPLES)]
+    parser = HelpParser(lines, prog="python -m siamese_lab.report")
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    parser.add_argument("--levels", type=float, nargs="+", default=LEVELS, metavar="SHARE")
+    parser.add_argument("--commit", metavar="HASH")
     return parser
 
 
@@ -105,7 +119,7 @@ def nothing_in(folder: Path, study: Study) -> str:
     if study.runs:
         last = study.runs[-1].results
         return (
-            f"{folder} holds {len(study.runs)} runs, but no finished one (the last one: "
+            f"{folder} holds {counted(len(study.runs), 'run')}, but no finished one (the last one: "
             f"{last.error or last.status}). Start the same command again to continue them."
         )
     if study.excluded:
@@ -132,14 +146,18 @@ def print_headline(console: Console, analysis: Analysis, tables: Tables) -> None
     """Print the Recall@1 table with one column per strategy, the answer, and its limitations."""
     for headline in tables.headline[:1]:
         turned = headline.shown.set_index("strategy").T
-        shown = Table(title=headline.title, title_justify="left")
-        shown.add_column("", no_wrap=True)
-        for strategy in turned.columns:
-            widest = max(len(text.split(" [")[0]) for text in turned[strategy])
-            shown.add_column(strategy.replace("_", "_\n"), justify="right", min_width=widest)
-        for data, *row in turned.itertuples(name=None):
-            shown.add_row(data, *map(escape, row))
-        console.print(shown)
+
+        def with_strategies(indices: Sequence[int], turned: pd.DataFrame = turned) -> Table:
+            shown, block = Table(), turned.iloc[:, list(indices)]
+            shown.add_column("", no_wrap=True)
+            for strategy in block.columns:
+                widest = max(len(text.split(" [")[0]) for text in block[strategy])
+                shown.add_column(strategy.replace("_", "_\n"), justify="right", min_width=widest)
+            for data, *row in block.itertuples(name=None):
+                shown.add_row(data, *map(escape, row))
+            return shown
+
+        print_titled(console, headline.title, *in_blocks(console, len(turned.columns), with_strategies))
         console.print(headline.note, highlight=False, markup=False)
     for sentence in answer(analysis):
         console.print(sentence, highlight=False, markup=False)
@@ -161,7 +179,7 @@ def print_folds(console: Console, joined: Sequence[JoinedFolds]) -> None:
     names = folds.differing(joined)
     figures = list(dict.fromkeys(figure for each in joined for figure in each.estimates)) or ["accuracy"]
     title = f"{joined[0].data}: mean ± standard error of {joined[0].folds} folds, in percent"
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for column in (*names, "folds"):
         table.add_column(column)
     for figure in figures:
@@ -170,7 +188,7 @@ def print_folds(console: Console, joined: Sequence[JoinedFolds]) -> None:
         estimates = (each.estimates.get(figure) for figure in figures)
         shown = [f"{100 * one.mean:.2f} ± {100 * one.standard_error:.2f}" if one else "–" for one in estimates]
         table.add_row(*(str(each.choices.get(name)) for name in names), str(len(each.figures_of_fold)), *shown)
-    console.print(table)
+    print_titled(console, title, table)
     for each in joined:
         label = ", ".join(f"{name}={each.choices.get(name)}" for name in names)
         for fold, reason in each.missing.items():
@@ -180,7 +198,3 @@ def print_folds(console: Console, joined: Sequence[JoinedFolds]) -> None:
 def joined_as_json(joined: JoinedFolds) -> dict[str, object]:
     """Return the joined folds as a dictionary for JSON."""
     return joined._asdict() | {"estimates": {name: each._asdict() for name, each in joined.estimates.items()}}
-
-
-if __name__ == "__main__":
-    main()

@@ -3,6 +3,14 @@
 Usage: `python -m siamese_lab.search QUERY.jpg in=FOLDER checkpoint=PATH [OPTION=VALUE] …`.
 """
 
+import sys
+
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+    from siamese_lab.__main__ import start
+
+    sys.exit(start("search", sys.argv[1:]))
+
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +24,7 @@ from siamese_lab.inference.new_file import check_new, new_file
 from siamese_lab.inference.search import gallery_of, search
 from siamese_lab.inference.search_sheet import draw_search_results
 from siamese_lab.inference.threshold import stored_threshold
-from siamese_lab.runs.display import print_plainly, short
+from siamese_lab.runs.display import counted, print_plainly, short
 
 DPI = 150
 
@@ -37,13 +45,23 @@ class Options:
 
 COMMAND = Command(
     "siamese_lab.search",
-    "Find the images of a folder that are nearest to a query image. Prints a list and draws a picture. If the network\n"
+    "Find the images of a folder that are nearest to a query image. Prints a list and draws a picture. If the network "
     "has a threshold (siamese_lab.verify chooses it), each image is marked as within it (✓) or not (✗).",
     Options,
     words=("QUERY.jpg",),
     examples=(
-        "python -m siamese_lab.search QUERY.jpg in=photographs checkpoint=outputs/runs/…",
-        "python -m siamese_lab.search QUERY.jpg in=outputs/embeddings/photographs.npz checkpoint=outputs/runs/… k=20",
+        (
+            "Search a folder of images",
+            "python -m siamese_lab.search QUERY.jpg in=photographs checkpoint=RUN",
+        ),
+        (
+            "Search embeddings that siamese_lab.embed has written, which is faster",
+            "python -m siamese_lab.search QUERY.jpg in=outputs/embeddings/photographs.npz checkpoint=RUN",
+        ),
+        (
+            "Find 20 images, and choose the picture to write",
+            "python -m siamese_lab.search QUERY.jpg in=photographs checkpoint=RUN k=20 out=nearest.png",
+        ),
     ),
 )
 
@@ -75,8 +93,4 @@ def job(options: Options) -> None:
     with new_file(place) as draft:
         draw_search_results(options.query, hits, threshold).savefig(draft, dpi=DPI, facecolor="white")
     known = "" if stored is None else f" ✓ marks distances up to {stored.threshold:.3f}."
-    print_plainly(console, f"Searched {len(gallery.names):,} images.{known} Picture: {short(place)}")
-
-
-if __name__ == "__main__":
-    main()
+    print_plainly(console, f"Searched {counted(len(gallery.names), 'image')}.{known} Picture: {short(place)}")

@@ -1,5 +1,13 @@
 """Train a Siamese network with one strategy: `python -m siamese_lab.train [GROUP=NAME] [OPTION=VALUE] …`."""
 
+import sys
+
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+    from siamese_lab.__main__ import start
+
+    sys.exit(start("train", sys.argv[1:]))
+
+
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -24,7 +32,12 @@ from siamese_lab.training.run import record_failure, train
 
 def main() -> None:
     """Run the command."""
-    hydra_app.run(job)
+    hydra_app.run(job, keeps_failures=is_plain)
+
+
+def is_plain(config: DictConfig) -> bool:
+    """Return whether a run belongs to no study and no tuning, which handle the failures of their runs themselves."""
+    return config.name is None and config.tuning is None
 
 
 def job(config: DictConfig) -> None:
@@ -50,10 +63,10 @@ def job(config: DictConfig) -> None:
     except Interrupted as interrupted:
         display.print_interrupted(console, interrupted.checkpoint)
         raise SystemExit(128 + interrupted.number) from None
-    except UserError:
-        raise
-    except Exception as bug:  # also before training starts, when nothing is recorded yet
-        record_failure(config, folder, bug)
+    except Exception as error:
+        # A bug, also before training starts, when nothing is recorded yet; and every failed run of a sweep
+        if hydra.mode == RunMode.MULTIRUN or not isinstance(error, UserError):
+            record_failure(config, folder, error)
         raise
     display.print_outcome(console, results, folder)
 
@@ -97,7 +110,3 @@ def check_multirun(mode: RunMode | None, experiment: str) -> None:
     if mode != RunMode.MULTIRUN:
         command = f"python -m siamese_lab.train -m experiment={experiment}"
         raise UserError(f"experiment={experiment} consists of many runs, so it takes -m: {command}.")
-
-
-if __name__ == "__main__":
-    main()

@@ -3,6 +3,14 @@
 Usage: `python -m siamese_lab.verify A.jpg B.jpg checkpoint=PATH [OPTION=VALUE] …`.
 """
 
+import sys
+
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+    from siamese_lab.__main__ import start
+
+    sys.exit(start("verify", sys.argv[1:]))
+
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -28,16 +36,28 @@ class Options:
 
 COMMAND = Command(
     "siamese_lab.verify",
-    "Decide whether two images show the same class (the same person, the same character, …). Prints their distance,\n"
+    "Decide whether two images show the same class (the same person, the same character, …). Prints their distance, "
     "the decision, and the threshold with its error rates on other images.",
     Options,
     words=("A.jpg", "B.jpg"),
+    notes=(
+        "The threshold is chosen once per network, on pairs of validation images, and",
+        "stored in the run's folder as threshold.json. The training data must be where",
+        "it was during training, or in SIAMESE_LAB_DATA.",
+    ),
     examples=(
-        "python -m siamese_lab.verify A.jpg B.jpg checkpoint=outputs/runs/…",
-        "python -m siamese_lab.verify A.jpg B.jpg checkpoint=outputs/runs/… threshold=0.9",
-        "",
-        "The threshold is chosen once per network, on pairs of validation images, and stored in the run's folder as",
-        "threshold.json. The training data must be where it was during training, or in SIAMESE_LAB_DATA.",
+        (
+            "Compare two images by the threshold of the network",
+            "python -m siamese_lab.verify A.jpg B.jpg checkpoint=RUN",
+        ),
+        (
+            "Compare two images by a threshold of your own",
+            "python -m siamese_lab.verify A.jpg B.jpg checkpoint=RUN threshold=0.9",
+        ),
+        (
+            "Compute on the CPU",
+            "python -m siamese_lab.verify A.jpg B.jpg checkpoint=RUN accelerator=cpu",
+        ),
     ),
 )
 
@@ -65,7 +85,3 @@ def job(options: Options) -> None:
         f"decision   {'the same' if distance <= threshold else 'different'}",
         f"threshold  {network.threshold.describe() if given is None else f'{given:.3f}, as given'}",
     )
-
-
-if __name__ == "__main__":
-    main()

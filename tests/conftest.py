@@ -16,12 +16,13 @@ import torch
 from rich.console import Console
 
 from siamese_lab.config import hydra_app
-from siamese_lab.config.schema import EvaluateConfig, compose
+from siamese_lab.config.resume import with_resumed_overrides
+from siamese_lab.config.schema import EvaluateConfig, TrainConfig, compose
 from siamese_lab.data.io import download
 from siamese_lab.evaluate import job as evaluate_job
 from siamese_lab.evaluation.evaluated_data import with_evaluated_data
 from siamese_lab.runs.results import Results
-from siamese_lab.train import job
+from siamese_lab.train import is_plain, job
 from siamese_lab.training.run import train
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def ending(
 @pytest.fixture
 def command(ending: Callable[..., Callable[..., Ended]]) -> Callable[..., Ended]:
     """`python -m siamese_lab.train ARGUMENTS`."""
-    return ending("siamese_lab.train", job)
+    return ending("siamese_lab.train", job, "train", TrainConfig, with_resumed_overrides, is_plain)
 
 
 @pytest.fixture

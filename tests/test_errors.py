@@ -246,7 +246,7 @@ MISTAKES = {
     "data=image_folder data.root=images": "at least 4 are needed",
     "trainer.precision=12-true": "trainer: .*12-true",
     "trainer.accelerator=tpu": "trainer.accelerator=tpu",
-    "+trainer.foo=1": "trainer: .*foo",
+    "+trainer.foo=1": r"trainer\.foo",
     "trainer._target_=builtins.dict": "trainer._target_",
     "trainer.val_check_interval=301": "trainer.val_check_interval=301",
     "optimizer.lr=-1.0": "optimizer: .*-1",

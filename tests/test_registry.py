@@ -1,6 +1,7 @@
 """Names → classes, and what is said of names and options that are not there."""
 
 import importlib
+import re
 import sys
 
 import pytest
@@ -141,9 +142,20 @@ def test_discover_takes_up_parts_of_installed_packages(tmp_path, found, value):
     assert found().parts.build("third").__class__.__name__ == "Third"
 
 
-def test_a_part_of_an_installed_package_that_cannot_be_loaded_is_named(tmp_path, found):
-    installed(tmp_path, "lab_extras:Fourth")
-    with pytest.raises(
-        ValueError, match=r"^The part 'third' of the package 'lab-extras' cannot be loaded from 'lab_ext"
-    ):
-        found().parts.discover("discovered_lab", found().__path__)
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (None, "AttributeError.*Fourth"),
+        ("import no_such_package", "ModuleNotFoundError.*no_such_package"),
+        ("def broken(:", "SyntaxError"),
+        ("int('x')", "ValueError.*invalid literal"),
+    ],
+)
+def test_a_part_of_an_installed_package_that_cannot_be_loaded_is_named_and_left_out(
+    code, reason, tmp_path, found, caplog
+):
+    installed(tmp_path, "lab_extras:Fourth" if code is None else "lab_broken")
+    (tmp_path / "lab_broken.py").write_text(code or "")
+    found().parts.discover("discovered_lab", found().__path__)
+    (record,) = caplog.records
+    assert re.search(rf"part 'third' of the package 'lab-extras'.*left out: {reason}", record.getMessage())

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from siamese_lab.config.arguments import optional_groups
 from siamese_lab.config.overrides import option_of, quoted
 from siamese_lab.config.schema import config_folder
 from siamese_lab.errors import UserError
@@ -27,6 +28,8 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 """The environment variable that asks for tracebacks."""
 USER_ERROR_STATUS = 2
 """Exit status after an error that the user can correct."""
+INTERRUPTED_STATUS = 130
+"""Exit status after Ctrl-C, as shells report it."""
 BUG_STATUS = 1
 """Exit status after any other error."""
 
@@ -35,12 +38,14 @@ BUG_STATUS = 1
 def user_errors_as_messages(command: str = "train", tracebacks: bool = False) -> Iterator[None]:
     """Print a user's error as one message on stderr and exit with status 2. Other errors pass unchanged.
 
+    Ctrl-C ends with one line and status 130.
+
     Args:
         command: name of the command's configuration; messages list its options.
         tracebacks: if True, errors of users also pass unchanged.
 
     Raises:
-        SystemExit: in place of a user's error.
+        SystemExit: in place of a user's error or KeyboardInterrupt.
     """
     try:
         yield
@@ -49,6 +54,9 @@ def user_errors_as_messages(command: str = "train", tracebacks: bool = False) ->
             raise
         print_error(explain(error, command))
         raise SystemExit(USER_ERROR_STATUS) from None
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        raise SystemExit(INTERRUPTED_STATUS) from None
 
 
 @contextmanager
@@ -136,10 +144,12 @@ def check_groups(arguments: Sequence[str]) -> None:
         if override.is_delete() or override.is_sweep_override():
             continue
         if not isinstance(override.value(), (str, list, dict)):
-            group = override.key_or_group
+            group = str(override.key_or_group)
+            names = ", ".join(sorted(path.stem for path in (config_folder() / group).glob("*.yaml")))
+            nothing = f", or write {group}=null to leave the group out" if group in optional_groups() else ""
             raise UserError(
-                f"A group cannot be {override.get_value_string()}, as in {argument}. Set it to a name, or write "
-                f"~{group} to leave the group out."
+                f"A group cannot be {override.get_value_string()}, as in {argument}. Set it to a name{nothing}. "
+                f"Names: {names}."
             )
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -12,8 +13,19 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from siamese_lab import metrics
-from siamese_lab.config.errors import FULL_ERROR, check_groups, check_types, user_errors_as_messages, wants_tracebacks
+from siamese_lab.config.arguments import for_hydra
+from siamese_lab.config.errors import (
+    FULL_ERROR,
+    USER_ERROR_STATUS,
+    check_groups,
+    check_types,
+    explain,
+    is_user_error,
+    print_error,
+    user_errors_as_messages,
+    wants_tracebacks,
+)
+from siamese_lab.config.help_page import register_help_page
 from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, register_schema
 from siamese_lab.errors import ResourceError
@@ -25,6 +37,7 @@ def run(
     command: str = "train",
     schema: type = TrainConfig,
     complete: Callable[[Sequence[str]], list[str]] = with_resumed_overrides,
+    keeps_failures: Callable[[DictConfig], bool] = lambda config: False,
 ) -> None:
     """Compose the configuration that the command line asks for and run the job with it, once or in a sweep.
 
@@ -36,38 +49,54 @@ def run(
         command: name of its configuration in `configs/`.
         schema: the dataclass that lists the options of this configuration.
         complete: translates the given arguments into the arguments that Hydra gets.
+        keeps_failures: returns whether a job of a sweep records its own failure, so that the sweep goes on after a
+            message and a callback decides the exit status.
     """
     before, tracebacks = os.environ.get(FULL_ERROR), wants_tracebacks()
     os.environ[FULL_ERROR] = "1"  # Hydra then raises errors instead of printing them
     silence_lightning()
     register_schema()
-    OmegaConf.register_new_resolver("extra_metrics", extra_metrics, replace=True)
+    register_help_page()
 
-    jobs = 0
+    jobs, failed, main_process = 0, 0, os.getpid()
 
     def checked_job(config: DictConfig) -> None:
-        nonlocal jobs
+        nonlocal jobs, failed
         jobs += 1
         silence_lightning()  # also in the processes of a parallel sweep
         asked = HydraConfig.get()
-        # When one of several jobs fails, the others continue, and Hydra raises the error at the end.
+        # When one of several jobs fails, the others continue. Hydra raises the first error at the end, below a line of
+        # its own, so it gets only errors that nothing else reports.
         several = asked.mode != RunMode.RUN
-        with user_errors_as_messages(command, tracebacks or several):
-            check_keys(config, schema)
-            check_types(config, asked.overrides.task, command)
-            OmegaConf.to_container(config, resolve=True)  # here, a failing interpolation still counts as a user's error
-            try:
-                job(config)
-            except OmegaConfBaseException as error:
-                raise RuntimeError(f"The code read an option that does not exist, which is a bug: {error}") from error
+        try:
+            with user_errors_as_messages(command, tracebacks or several):
+                check_and_run(config, asked.overrides.task)
+        except Exception as error:
+            shown = not tracebacks and is_user_error(error)
+            if not several or not (keeps_failures(config) or (shown and os.getpid() == main_process)):
+                raise
+            failed += 1
+            name = " ".join(asked.overrides.task)
+            print_error(f"{name}: {explain(error, command)}" if shown else f"{name}:\n{traceback.format_exc()}")
+
+    def check_and_run(config: DictConfig, overrides: Sequence[str]) -> None:
+        check_keys(config, schema)
+        check_types(config, overrides, command)
+        OmegaConf.to_container(config, resolve=True)  # here, a failing interpolation still counts as a user's error
+        try:
+            job(config)
+        except OmegaConfBaseException as error:
+            raise RuntimeError(f"The code read an option that does not exist, which is a bug: {error}") from error
 
     start = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(checked_job)
     try:
         with user_errors_as_messages(command, tracebacks):
-            sys.argv[1:] = complete(sys.argv[1:])
+            sys.argv[1:] = for_hydra(complete(sys.argv[1:]), command)
             check_groups(sys.argv[1:])
             try:
                 start()
+                if failed:
+                    raise SystemExit(USER_ERROR_STATUS)
             except OSError as error:
                 if jobs or error.errno not in REFUSED:
                     raise
@@ -78,11 +107,6 @@ def run(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         os.environ.pop(FULL_ERROR) if before is None else os.environ.update({FULL_ERROR: before})
-
-
-def extra_metrics() -> str:
-    """Return the names of all registered metrics, which `--help` shows."""
-    return ", ".join(metrics.available())
 
 
 def silence_lightning() -> None:

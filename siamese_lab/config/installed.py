@@ -40,15 +40,16 @@ def folders() -> list[Path]:
     """
     found: dict[Path, None] = {}
     for entry in metadata.entry_points(group=GROUP):
+        reason = "this folder does not exist"
         try:
-            spec = find_spec(entry.value)
-        except ModuleNotFoundError:
-            spec = None
+            spec = find_spec(entry.value)  # imports the package around the folder
+        except Exception as error:
+            spec, reason = None, f"{type(error).__name__}: {error}"
         if spec is None or not spec.submodule_search_locations:
             named = f" of the package {entry.dist.name!r}" if entry.dist else ""
             raise UserError(
                 f"The configs {entry.name!r}{named} must be in the folder {entry.value!r} of a package, "
-                "but this folder does not exist. "
+                f"but it cannot be found ({reason}). "
                 f"For example, 'my_package.configs' names the folder my_package/configs/."
             )
         found |= dict.fromkeys(Path(place).absolute() for place in spec.submodule_search_locations)

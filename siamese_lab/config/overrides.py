@@ -32,3 +32,20 @@ def last_value(option: str, arguments: Sequence[str]) -> str | None:
     given = [argument.split("=", 1)[1] for argument in arguments if argument.startswith(f"{option}=")]
     value = given[-1].strip("'\"") if given else ""
     return None if value in ("", "null") else value
+
+
+def in_grammar(value: object) -> str:
+    """Return a plain value as it is written in an override.
+
+    >>> in_grammar(None), in_grammar([1, "a"]), in_grammar({"x": True})
+    ('null', '[1, a]', '{x: true}')
+    """
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {in_grammar(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(in_grammar(each) for each in value) + "]"
+    return str(value)

@@ -11,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from siamese_lab.config.installed import search_installed_packages
+from siamese_lab.config.trainer_options import check_trainer
 from siamese_lab.errors import UserError
 from siamese_lab.registry import did_you_mean
 from siamese_lab.runs.options import recorded
@@ -130,17 +131,19 @@ def compose(*overrides: str) -> DictConfig:
         UserError: if an override adds an unknown key by +.
         HydraException: for an unknown group, name or option.
     """
+    from siamese_lab.config.arguments import train_overrides  # it reads the schema above
+
     register_schema()
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = hydra.compose("train", overrides=list(overrides))
+        config = hydra.compose("train", overrides=train_overrides(overrides))
     check_keys(config)
     return config
 
 
 def check_keys(config: DictConfig, schema: type = TrainConfig) -> None:
-    """Raise UserError if an override added an unknown top-level key or an unknown path by +.
+    """Raise UserError for an unknown top-level key, an unknown path, or an unknown option of the trainer.
 
-    Unknown keys inside a group are rejected by the part that is built from this group.
+    Unknown keys inside other groups are rejected by the part that is built from this group.
     """
     for added, allowed in ((config, schema), (config.paths, Paths)):
         known = [field.name for field in fields(allowed)]
@@ -149,6 +152,8 @@ def check_keys(config: DictConfig, schema: type = TrainConfig) -> None:
                 raise UserError(
                     f"There is no option {key!r}.{did_you_mean(str(key), known)} Options: {', '.join(known)}."
                 )
+    if "trainer" in config:
+        check_trainer(config.trainer)
 
 
 def to_plain(config: DictConfig) -> dict[str, Any]:

@@ -1,51 +1,109 @@
 """Prepare data sets ahead of time: `python -m siamese_lab.data NAME … [--verify] [--show] [OPTION=VALUE …]`."""
 
-import argparse
 import sys
+
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+    from siamese_lab.__main__ import start
+
+    sys.exit(start("data", sys.argv[1:]))
+
+
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
 from siamese_lab import data
+from siamese_lab.config.arguments import train_overrides
 from siamese_lab.config.errors import check_types, user_errors_as_messages, wants_tracebacks
-from siamese_lab.config.schema import check_keys, config_folder, register_schema
+from siamese_lab.config.help_layout import HelpParser, example_lines, paragraph, two_columns
+from siamese_lab.config.help_texts import TRAIN
+from siamese_lab.config.overrides import in_grammar
+from siamese_lab.config.schema import Paths, check_keys, config_folder, register_schema
 from siamese_lab.data.preview import write_sheets
+from siamese_lab.runs.display import print_plainly, print_titled
 
 BAD_COPY = 1
+ALL = "all"
+"""Stands for every data set except those that read the user's own images."""
+EXAMPLES = (
+    ("Download Omniglot and MNIST", "python -m siamese_lab.data omniglot mnist"),
+    ("Check the copies of all data sets in a folder", "python -m siamese_lab.data all --verify paths.data=FOLDER"),
+    ("Draw images of your own folder", "python -m siamese_lab.data image_folder --show data.root=FOLDER"),
+)
 
 
 def main() -> None:
     """Run the command. Exit with status 1 if `--verify` finds a fault, with 2 if a set cannot be prepared."""
-    parser = argparse.ArgumentParser(
-        prog="python -m siamese_lab.data",
-        description="Download, decode and cache data sets, and print their sizes.",
-        epilog="The options are the same as for siamese_lab.train: paths.data=FOLDER, data.image_size=32, …",
-    )
-    parser.add_argument("names", nargs="+", metavar="NAME", help=f"one of {', '.join(data.available())}")
-    parser.add_argument("--verify", action="store_true", help="only read the copies and list the faults found in them")
-    parser.add_argument(
-        "--show", action="store_true", help="draw images, class sizes and a batch, under outputs/data/NAME/"
-    )
+    parser = HelpParser(help_lines(), prog="python -m siamese_lab.data")
+    parser.add_argument("names", nargs="+", metavar="NAME")
+    parser.add_argument("--verify", action="store_true")
+    parser.add_argument("--show", action="store_true")
     asked = parser.parse_intermixed_args()
     names = [word for word in asked.names if "=" not in word]
     options = [word for word in asked.names if "=" in word]
     if not names:
-        parser.error(f"name at least one of {', '.join(data.available())}")
+        parser.error(f"name at least one of {', '.join(data.available())}, or {ALL}")
 
     register_schema()
     console, statuses = Console(), {0}
-    for name in names:
+    for name in expand_all(console, names, options):
         try:
             with user_errors_as_messages(tracebacks=wants_tracebacks()):
                 statuses.add(run(console, name, options, asked.verify, asked.show))
         except SystemExit as ended:  # continue with the other sets
             statuses.add(int(ended.code or 0))
     sys.exit(max(statuses))
+
+
+def help_lines() -> Iterator[str]:
+    """Yield the lines of `--help`."""
+    yield from paragraph("Download, decode and cache data sets, and print their sizes.")
+    yield ""
+    yield "  python -m siamese_lab.data NAME … [--verify] [--show] [OPTION=VALUE …]"
+    yield ""
+    names = f"one of {', '.join(data.available())}; {ALL} is every set except your own images"
+    defaults = {f"paths.{name}": in_grammar(value) for name, value in vars(Paths()).items()}
+    yield from two_columns(
+        [
+            ("NAME", names),
+            ("--verify", "only read the copies and list the faults found in them (default: off)"),
+            ("--show", "draw images, class sizes and a batch, under outputs/data/NAME/ (default: off)"),
+            *((f"{option}={default}", TRAIN[option]) for option, default in defaults.items()),
+        ]
+    )
+    yield ""
+    yield from paragraph(
+        "The options are those of training: python -m siamese_lab.train data=NAME --help lists all options of a set "
+        "with their defaults."
+    )
+    yield ""
+    yield from example_lines(EXAMPLES)
+
+
+def expand_all(console: Console, names: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Replace the name `all` by the names of all sets, without sets that need a folder of the user's own images."""
+    found: dict[str, None] = {}
+    for name in names:
+        for each in data.available() if name == ALL else [name]:
+            if name == ALL and needs_own_images(each, options):
+                print_plainly(console, f"{each}: left out, because it reads your own images (data.root=FOLDER).")
+            else:
+                found[each] = None
+    return list(found)
+
+
+def needs_own_images(name: str, options: Sequence[str]) -> bool:
+    """Return whether a data set has no folder, neither its own nor `paths.data`."""
+    with user_errors_as_messages(tracebacks=wants_tracebacks()):
+        config = compose(name, [option for option in options if option.startswith(("data.root=", "paths."))])
+        raw = OmegaConf.to_container(config.data)
+    assert isinstance(raw, dict)
+    return "root" in raw and raw["root"] is None
 
 
 def run(console: Console, name: str, options: Sequence[str], only_verify: bool, with_sheets: bool) -> int:
@@ -62,7 +120,7 @@ def run(console: Console, name: str, options: Sequence[str], only_verify: bool, 
 
 def compose(name: str, options: Sequence[str]) -> DictConfig:
     """Return the configuration of `siamese_lab.train data=NAME OPTION=VALUE …`."""
-    overrides = [f"data={name}", *options]
+    overrides = train_overrides([f"data={name}", *options])
     sys.argv[1:] = overrides  # error messages read the overrides from here
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = hydra.compose("train", overrides=overrides)
@@ -76,7 +134,7 @@ def prepare(console: Console, name: str, datamodule: data.DataModule) -> None:
     started = time.perf_counter()
     splits = datamodule.splits
     seconds = time.perf_counter() - started
-    table = Table(title=f"{name}, in {seconds:.1f} s", title_justify="left", title_style="bold")
+    table = Table()
     table.add_column("")
     for column in ("images", "classes", "images per class"):
         table.add_column(column, justify="right")
@@ -85,7 +143,7 @@ def prepare(console: Console, name: str, datamodule: data.DataModule) -> None:
         smallest, largest = int(size_C.min()), int(size_C.max())
         each = f"{smallest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"
         table.add_row(part, f"{len(rows):,}", f"{len(rows.class_names):,}", each)
-    console.print(table)
+    print_titled(console, f"{name}, in {seconds:.1f} s", table)
     for what, where in datamodule.provenance().items():
         console.print(f"{what:<10}{where}", markup=False, highlight=False, soft_wrap=True)
 
@@ -105,7 +163,3 @@ def show(console: Console, datamodule: data.DataModule, folder: Path) -> None:
     datamodule.setup("fit")
     for sheet in write_sheets(datamodule, folder):
         console.print(f"{'sheet':<10}{sheet}", markup=False, highlight=False, soft_wrap=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -10,6 +10,7 @@ are a dataclass. Each field has its `--help` text, and an option name if the nam
 
 import argparse
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -17,7 +18,9 @@ from types import UnionType
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from siamese_lab.config.errors import user_errors_as_messages, wants_tracebacks
+from siamese_lab.config.help_layout import WIDTH, HelpParser, example_lines, paragraph, two_columns
 from siamese_lab.config.hydra_app import silence_lightning
+from siamese_lab.config.overrides import in_grammar
 from siamese_lab.errors import UserError
 from siamese_lab.registry import did_you_mean
 
@@ -42,9 +45,12 @@ class Option(NamedTuple):
     @property
     def usage(self) -> str:
         """The option in the usage line, in brackets if it is optional."""
-        if self.default is MISSING:
-            return f"{self.name}=…"
-        return f"[{self.name}={format_value(self.default)}]"
+        return f"{self.name}=…" if self.default is MISSING else f"[{self.name}=…]"
+
+    @property
+    def shown(self) -> str:
+        """The option with its default value, as `--help` lists it."""
+        return f"{self.name}={'…' if self.default is MISSING else in_grammar(self.default)}"
 
 
 def options_of(schema: type) -> Iterator[Option]:
@@ -66,7 +72,10 @@ class Command(Generic[Options]):
     """Dataclass of the options. The positional arguments fill its first fields."""
     words: tuple[str, ...] = ()
     """Names of the positional arguments in `--help`, one for each of the first fields."""
-    examples: tuple[str, ...] = ()
+    examples: tuple[tuple[str, str], ...] = ()
+    """What each example does, and its command line."""
+    notes: tuple[str, ...] = ()
+    """Lines above the examples."""
 
     def run(self, job: Callable[[Options], None]) -> None:
         """Read the command line and run the job. A user's error ends with one message and exit status 2."""
@@ -77,18 +86,27 @@ class Command(Generic[Options]):
 
     def parser(self) -> argparse.ArgumentParser:
         """Build the argument parser, which also writes `--help`."""
-        _, named = self._options()
-        parser = argparse.ArgumentParser(
-            prog=f"python -m {self.module}",
-            usage=" ".join(["python -m", self.module, *self.words, *(each.usage for each in named)]),
-            description=self.description,
-            epilog="\n".join([*help_lines(named), "", "examples:", *(f"  {line}".rstrip() for line in self.examples)]),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            add_help=False,
-        )
-        parser.add_argument("--help", "-h", action="help", help=argparse.SUPPRESS)
-        parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+        parser = HelpParser(self.help_lines(), prog=f"python -m {self.module}")
+        parser.add_argument("words", nargs="*")
         return parser
+
+    def help_lines(self) -> Iterator[str]:
+        """Yield the lines of `--help`."""
+        positional, named = self._options()
+        usage = " ".join(["python -m", self.module, *self.words, *(each.usage for each in named)])
+        yield from paragraph(self.description)
+        yield ""
+        yield from textwrap.wrap(usage, WIDTH, initial_indent="  ", subsequent_indent="      ")
+        yield ""
+        yield "Options, with their defaults:"
+        yield ""
+        yield from two_columns((word, each.text) for word, each in zip(self.words, positional, strict=True))
+        yield from two_columns((each.shown, each.text) for each in named)
+        yield ""
+        if self.notes:
+            yield from self.notes
+            yield ""
+        yield from example_lines(self.examples)
 
     def parse_options(self, given: Sequence[str]) -> Options:
         """Return the options of a command line.
@@ -123,25 +141,9 @@ class Command(Generic[Options]):
         return every[: len(self.words)], every[len(self.words) :]
 
 
-def help_lines(options: Sequence[Option]) -> Iterator[str]:
-    """Yield the lines of `--help` that list the options."""
-    yield "options (defaults in parentheses):"
-    width = max(len(each.name) for each in options) + 2
-    for each in options:
-        default = "" if each.default is MISSING else f" ({format_value(each.default)})"
-        yield f"  {each.name:<{width}}{each.text}{default}"
-
-
 def is_option(word: str) -> bool:
     """Return True if an argument has the form NAME=VALUE."""
     return re.match(r"[A-Za-z_][\w.]*=", word) is not None
-
-
-def format_value(value: Any) -> str:
-    """Return a value as it is written on a command line."""
-    if value is None:
-        return NOTHING
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def parse_value(text: str, option: Option) -> Any:

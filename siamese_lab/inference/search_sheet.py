@@ -1,7 +1,7 @@
 """Draw the results of a search: the query and the images that were found, as the files show them."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
 from matplotlib.figure import Figure
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.convert.photo import PhotoConverter
-from siamese_lab.evaluation.plots.cells import RIGHT, WRONG, Sheet, wrap_name
+from siamese_lab.evaluation.plots.cells import LINE_LENGTH, RIGHT, WRONG, Sheet, wrap_name
 from siamese_lab.inference.inputs import read_image
 from siamese_lab.inference.search import Hit
 
@@ -42,7 +42,7 @@ def draw_search_results(query: Path, hits: Sequence[Hit], threshold: float | Non
         frame = None if threshold is None else RIGHT if hit.distance <= threshold else WRONG
         sheet.image(column, row, _shown(hit.path), frame)
         sign = "" if frame is None else f"{frame.sign} "
-        sheet.text(column, row, f"{sign}{hit.distance:.2f}\n{_line(hit.path.stem)}", frame.color if frame else "black")
+        sheet.text(column, row, f"{sign}{hit.distance:.2f}\n{_label(hit.name)}", frame.color if frame else "black")
     return sheet.figure
 
 
@@ -54,7 +54,11 @@ def _shown(path: Path) -> Tensor:
     )
 
 
-def _line(stem: str) -> str:
-    """Return the name of a file in one line. A long name keeps its end, which differs more between files."""
-    lines = wrap_name(stem).splitlines()
-    return lines[-1] if len(lines) == 1 else f"…{stem.replace('_', ' ')[-11:]}"
+def _label(name: str) -> str:
+    """Return the name of a file below the searched folder: its folder, if it has one, and its name, in a line each.
+
+    A long line keeps its end, which differs more between files.
+    """
+    folder, stem = PurePosixPath(name).parent.as_posix(), PurePosixPath(name).stem
+    lines = [stem] if folder == "." else [f"{folder}/", stem]
+    return "\n".join(line if len(line) <= LINE_LENGTH else f"…{line[1 - LINE_LENGTH :]}" for line in lines)

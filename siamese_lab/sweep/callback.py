@@ -14,10 +14,10 @@ from rich.console import Console
 from siamese_lab.config.errors import callback_errors_end_the_process
 from siamese_lab.errors import UserError
 from siamese_lab.runs import environment, results
-from siamese_lab.runs.display import print_plainly, short
+from siamese_lab.runs.display import counted, describe_curves, print_plainly, print_titled, short
 from siamese_lab.sweep.job import LOG
 from siamese_lab.sweep.lock import lock_sweep
-from siamese_lab.sweep.overview import Overview, name, table
+from siamese_lab.sweep.overview import TITLE, Overview, name, tables
 from siamese_lab.sweep.plan import Planned, plan
 from siamese_lab.sweep.resume_state import check_same
 from siamese_lab.sweep.states import States
@@ -57,13 +57,13 @@ class Sweep(Callback):
         assert self.overview is not None
         console, states = self.overview.console, self.overview.states
         self._end()
-        console.print(table(states.runs, states.read()))
+        print_titled(console, TITLE, *tables(console, states.runs, states.read()))
         missing = print_missing(console, states)
-        folder = short(Path(config.hydra.sweep.dir).absolute())
+        folder = Path(config.hydra.sweep.dir)
         print_plainly(
             console,
-            f"Report: python -m siamese_lab.report {folder}",
-            f"Curves: tensorboard --logdir {folder}",
+            f"Report:  python -m siamese_lab.report {short(folder.absolute())}",
+            *describe_curves(folder),
         )
         if missing:
             raise SystemExit(FAILED)
@@ -92,8 +92,9 @@ def check_runs(runs: list[Planned], console: Console) -> None:
         first, other_commit = next(iter(others.items()))
         print_plainly(
             console,
-            f"{len(others)} finished runs used other code than this ({commit}), such as {first} ({other_commit}). "
-            "They are kept, and the report lists their commits. To run them again, delete their folders.",
+            f"{counted(len(others), 'finished run')} used other code than this ({commit}), such as {first} "
+            f"({other_commit}). They are kept, and the report lists their commits. To run them again, delete their "
+            "folders.",
         )
 
 

@@ -10,11 +10,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from siamese_lab.runs.display import print_plainly
+from siamese_lab.runs.display import counted, in_blocks, print_plainly
 from siamese_lab.sweep.plan import Planned
 from siamese_lab.sweep.states import State, States
 
 SIGNS = {"finished": ("●", "green"), "running": ("◐", "cyan"), "failed": ("✗", "red"), "left": ("·", "dim")}
+TITLE = "Recall@1 on test images, mean over seeds"
 LEGEND = "● finished  ◐ running  ✗ failed  · left"
 PERIOD = 1.0
 """Seconds between two updates from the files."""
@@ -59,7 +60,7 @@ class Overview:
         states = self.states.read()
         end = self.forecast.end(states)
         if self._live is not None:
-            self._live.update(drawing(self.states.runs, states, end), refresh=True)
+            self._live.update(drawing(self.console, self.states.runs, states, end), refresh=True)
         else:
             self._print_new_outcomes(states, end)
 
@@ -120,27 +121,42 @@ class Forecast:
         ]
 
 
-def drawing(runs: Sequence[Planned], states: Sequence[State], end: datetime | None) -> Group:
+def drawing(console: Console, runs: Sequence[Planned], states: Sequence[State], end: datetime | None) -> Group:
     """Return the table of the sweep with a line of counts and a legend below."""
     what = [state.what for state in states]
     counts = ", ".join(f"{what.count(each)} {each}" for each in SIGNS if each in what)
     expected = f"   expected to end at {clock(end)}" if end is not None else ""
-    return Group(table(runs, states), Text(f"{counts} of {len(states)} runs{expected}"), Text(LEGEND, style="dim"))
+    total = Text(f"{counts} of {counted(len(states), 'run')}{expected}")
+    return Group(Text(TITLE, style="italic"), *tables(console, runs, states), total, Text(LEGEND, style="dim"))
 
 
-def table(runs: Sequence[Planned], states: Sequence[State]) -> Table:
-    """Return the table of data sets × strategies: a sign for each seed, and the mean Recall@1 of finished runs."""
-    drawn = Table(title="Recall@1 on test images, mean over seeds", title_justify="left")
+def tables(console: Console, runs: Sequence[Planned], states: Sequence[State]) -> list[Table]:
+    """Return the table of data sets × strategies, in several parts if it is wider than the console.
+
+    A cell has a sign for each seed and the mean Recall@1 of the finished runs.
+    """
     samplers = list(dict.fromkeys(run.sampler for run in runs))
-    for column in ("", *samplers):
-        drawn.add_column(column)
-    for data in dict.fromkeys(run.data for run in runs):
-        cells = [
-            cell([state for run, state in zip(runs, states, strict=True) if (run.data, run.sampler) == (data, sampler)])
-            for sampler in samplers
-        ]
-        drawn.add_row(data, *cells)
-    return drawn
+
+    def with_samplers(indices: Sequence[int]) -> Table:
+        drawn = Table()
+        shown = [samplers[index] for index in indices]
+        for column in ("", *shown):
+            drawn.add_column(column, no_wrap=True)
+        for data in dict.fromkeys(run.data for run in runs):
+            cells = [
+                cell(
+                    [
+                        state
+                        for run, state in zip(runs, states, strict=True)
+                        if (run.data, run.sampler) == (data, sampler)
+                    ]
+                )
+                for sampler in shown
+            ]
+            drawn.add_row(data, *cells)
+        return drawn
+
+    return in_blocks(console, len(samplers), with_samplers)
 
 
 def cell(states: Sequence[State]) -> Text:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from siamese_lab.config import schema as choices
+from siamese_lab.config import schema
+from siamese_lab.config.errors import check_types
 from siamese_lab.config.tuned_options import with_tuned_options
 from siamese_lab.errors import UserError
 
@@ -25,6 +27,8 @@ class Planned(NamedTuple):
     seed: int
     steps: int
     choices: dict[str, Any]
+    overrides: tuple[str, ...] = ()
+    """The overrides of this run that differ between the runs of the sweep."""
 
 
 def plan(config: DictConfig) -> list[Planned]:
@@ -40,7 +44,16 @@ def plan(config: DictConfig) -> list[Planned]:
     params = [f"{name}={values}" for name, values in (config.hydra.sweeper.params or {}).items()]
     parser = OverridesParser.create(loader)
     overrides = parser.parse_overrides([*params, *config.hydra.overrides.task])
-    runs = [planned(loader.load_sweep_config(config, each)) for each in combinations(overrides)]
+    every = combinations(overrides)
+    differing = [position for position, values in enumerate(zip(*every, strict=True)) if len(set(values)) > 1]
+    runs = []
+    for number, each in enumerate(every):
+        swept = loader.load_sweep_config(config, each)
+        with open_dict(swept):
+            swept.hydra.job.num = number
+        HydraConfig.instance().set_config(swept)  # for ${hydra:job.num} in the name of a folder
+        runs.append(planned(swept, tuple(each[position] for position in differing)))
+    HydraConfig.instance().set_config(config)
     check_folders(runs)
     return runs
 
@@ -66,14 +79,20 @@ def combinations(overrides: Sequence[Override]) -> list[list[str]]:
     return [list(each) for each in product(*values_of_option.values())]
 
 
-def planned(config: DictConfig) -> Planned:
-    """Return the planned run of a composed configuration."""
+def planned(config: DictConfig, overrides: tuple[str, ...]) -> Planned:
+    """Return the planned run of a composed configuration.
+
+    Raises:
+        UserError: for an unknown option or a value of the wrong type.
+    """
     chosen = config.hydra.runtime.choices
     folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
     with open_dict(config):
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    wanted = choices.to_plain(with_tuned_options(task, config.hydra))
-    return Planned(folder, chosen.data, chosen.sampler, config.seed, config.trainer.max_steps, wanted)
+    schema.check_keys(task)
+    check_types(task, config.hydra.overrides.task)
+    wanted = schema.to_plain(with_tuned_options(task, config.hydra))
+    return Planned(folder, chosen.data, chosen.sampler, config.seed, config.trainer.max_steps, wanted, overrides)
 
 
 def check_folders(runs: Sequence[Planned]) -> None:

@@ -51,7 +51,13 @@ def build_trainer(config: DictConfig, placement: Placement | None = None, **furt
         )
     if isinstance(decided["val_check_interval"], int):
         decided["val_check_interval"] *= accumulated  # Lightning counts batches here, and a step takes several batches
-    arguments = placed(placement or Placement.alone(), config.accelerator) | further
+    placement = placement or Placement.alone()
+    if decided.pop("sync_batchnorm", True) is False and placement.processes > 1:
+        raise UserError(
+            "trainer.sync_batchnorm=false is not supported: several processes always synchronize batch norms, so that "
+            "any number of them runs the same experiment. Remove the option, or set trainer.devices=1."
+        )
+    arguments = placed(placement, config.accelerator) | further
     trainer = targets.build("trainer", OmegaConf.create(decided), **arguments)
     if not isinstance(trainer, lightning.Trainer):
         raise UserError(f"trainer._target_ must be lightning.Trainer or a subclass, but is {decided['_target_']}.")

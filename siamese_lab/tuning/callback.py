@@ -11,12 +11,12 @@ from rich.console import Console
 from siamese_lab.config.errors import callback_errors_end_the_process
 from siamese_lab.errors import UserError
 from siamese_lab.runs import tuned
-from siamese_lab.runs.display import print_plainly, short
+from siamese_lab.runs.display import counted, print_plainly, short
 from siamese_lab.runs.tuned import Tuned
 from siamese_lab.sweep.callback import FAILED
 from siamese_lab.sweep.lock import lock_sweep
 from siamese_lab.sweep.plan import Planned, plan
-from siamese_lab.tuning.messages import table
+from siamese_lab.tuning.messages import print_best
 from siamese_lab.tuning.search import import_optuna
 from siamese_lab.tuning.space import space_of
 
@@ -46,14 +46,14 @@ class Tuning(Callback):
             for run in self.runs:
                 check(run)
         trials = self.runs[0].choices["tuning"]["trials"]
-        print_plainly(console, f"{len(self.runs)} tunings of {trials} trials each.")
+        print_plainly(console, f"{counted(len(self.runs), 'tuning')} of {counted(trials, 'trial')} each.")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print the best trials, the missing tunings and the next command; exit with status 1 if any is missing."""
         console = Console()
         done, missing = split_by_state(self.runs)
         if done:
-            console.print(table(done))
+            print_best(console, done)
         for run in missing:
             folder = short(run.folder.absolute())
             print_plainly(console, f"Not tuned: data={run.data} sampler={run.sampler}, see {folder}")

@@ -5,8 +5,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
+from siamese_lab.runs.display import print_titled
 from siamese_lab.runs.display_names import metric_name
 from siamese_lab.runs.tuned import Trial, Tuned
 from siamese_lab.sweep.overview import clock, percent
@@ -24,17 +26,16 @@ def trial_message(folder: Path, every: Sequence[Trial], trials: int) -> str:
     )
 
 
-def table(tuned: Sequence[Tuned]) -> Table:
-    """Return the table of the best trial of each tuning, alongside the first trial with the shipped options."""
-    metric = tuned[0].metric
-    drawn = Table(title=f"Best {metric_name(metric)} on validation images", title_justify="left")
+def print_best(console: Console, tuned: Sequence[Tuned]) -> None:
+    """Print the table of the best trial of each tuning, alongside the first trial with the shipped options."""
+    drawn = Table()
     for column in ("data", "sampler", "as shipped", "best", "of", "options"):
         drawn.add_column(column, justify="right" if column in ("as shipped", "best") else "left", overflow="fold")
     for each in tuned:
         best = next(trial.number for trial in each.every_trial if trial.options == each.options)
         shipped, options = percent(each.every_trial[0].score), format_options(each.options, "\n")
         drawn.add_row(each.data, each.sampler, shipped, percent(each.score), f"trial={best}", options)
-    return drawn
+    print_titled(console, f"Best {metric_name(tuned[0].metric)} on validation images", drawn)
 
 
 def format_options(options: Mapping[str, Any], between: str = "  ") -> str:

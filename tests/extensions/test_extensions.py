@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -98,10 +99,9 @@ def test_the_parts_of_a_package_train_together(package: Path, tmp_path: Path) ->
 def test_help_lists_the_parts_of_a_package(package: Path, tmp_path: Path) -> None:
     shown = python("-m", "siamese_lab.train", "--help", at=tmp_path, path=(package, ROOT))
     for group, name in (("sampler", "beyond"), ("loss", "logistic"), ("network", "one_layer"), ("data", "stripes")):
-        (line,) = (line for line in shown.splitlines() if line.startswith(f"{group}: ") and "," in line)
-        assert name in line.split(": ")[1].split(", ")
-    (line,) = (line for line in shown.splitlines() if line.startswith("Metrics for metrics.extra"))
-    assert "centroid" in line
+        listed = re.search(rf" {group}=\w+ .*?Names: ([\w, ]+?)(?= \w+=)", " ".join(shown.split()))
+        assert listed and name in listed[1].split(", ")
+    assert re.search(r"metrics\.extra=\[\].*?available:[^=]*centroid", " ".join(shown.split()))
 
 
 def test_the_parts_of_a_package_pass_their_contracts(package: Path, tmp_path: Path) -> None:
@@ -168,4 +168,19 @@ def test_an_entry_point_that_names_no_folder_of_configs_is_named(tmp_path: Path)
     ended = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=120)
     assert ended.returncode == 2
     assert "'mine' of the package 'my_package'" in ended.stderr and "my_package.nothing" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("broken", ["siamese_lab.samplers", "siamese_lab.configs"])
+def test_a_package_that_cannot_be_imported_is_named(broken: str, tmp_path: Path) -> None:
+    install(
+        {"my_package/__init__.py": "import no_such_package\n", "my_package/configs/x.py": "", "my_package/x.py": ""},
+        {broken: {"mine": "my_package.configs"}},
+        tmp_path / "site",
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(tmp_path / "site"), str(ROOT)))}
+    command = [sys.executable, "-m", "siamese_lab.train", *SHORT]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=300)
+    assert ended.returncode == (0 if broken == "siamese_lab.samplers" else 2), ended.stderr
+    assert "'mine' of the package 'my_package'" in ended.stderr and "no_such_package" in ended.stderr
     assert "Traceback" not in ended.stderr

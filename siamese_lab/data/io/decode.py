@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from rich.progress import track
 from torch import Tensor
 
@@ -127,5 +127,6 @@ def pixels(path: Path, name: str, content: bytes, convert: Convert) -> NDArray[n
     except UNREADABLE as error:
         if not isinstance(error, UserError) and loads(content):
             raise  # the image is intact, so the conversion is wrong
-        raise ResourceError(f"{path} holds {name}, which cannot be read as an image ({error}). Replace it.") from error
+        reason = "its format is unknown" if isinstance(error, UnidentifiedImageError) else error
+        raise ResourceError(f"{path} holds {name}, which cannot be read as an image ({reason}). Replace it.") from error
     return pixels_HWC if pixels_HWC.ndim == 3 else pixels_HWC[:, :, None]

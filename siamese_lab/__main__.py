@@ -1,0 +1,108 @@
+"""List the commands, or start one of them: `python -m siamese_lab [COMMAND [ARGUMENT …]]`."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from importlib import import_module
+from typing import NamedTuple
+
+from siamese_lab.registry import did_you_mean
+
+USER_ERROR_STATUS = 2
+INTERRUPTED_STATUS = 130
+
+
+class Command(NamedTuple):
+    """A command of the lab."""
+
+    module: str
+    """The module with the function `main`."""
+    text: str
+
+
+COMMANDS: Mapping[str, Command] = {
+    "train": Command("siamese_lab.train", "train one network, or a sweep or a study with -m"),
+    "evaluate": Command("siamese_lab.evaluate", "evaluate a trained network by six protocols"),
+    "report": Command("siamese_lab.report", "turn the results of many runs into a page"),
+    "embed": Command("siamese_lab.embed", "embed the images of a folder"),
+    "verify": Command("siamese_lab.verify", "decide whether two images show the same class"),
+    "search": Command("siamese_lab.search", "find the images nearest to an image"),
+    "export": Command("siamese_lab.export", "export a trained network to ONNX or torch.export"),
+    "data": Command("siamese_lab.data.__main__", "download, check and draw data sets"),
+}
+
+
+SHELL_COMPLETION = {"--shell-completion", "-sc"}
+COMPLETED = ("train", "evaluate")
+"""Commands of Hydra, which complete their options in a shell."""
+
+
+def main() -> None:
+    """Start the command that the first argument names; without one, list the commands.
+
+    Commands are imported only when they start, because PyTorch takes seconds to import.
+    """
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("--help", "-h"):
+        print("\n".join(help_lines()))
+    elif name == "--version":
+        print(f"siamese_lab {import_module('siamese_lab').__version__}")
+    elif name in COMMANDS:
+        sys.exit(start(name, arguments))
+    else:
+        print(
+            f"Error: There is no command {name!r}.{did_you_mean(name, COMMANDS)} Commands: {', '.join(COMMANDS)}.",
+            file=sys.stderr,
+        )
+        raise SystemExit(USER_ERROR_STATUS)
+
+
+def start(name: str, arguments: list[str] | None = None) -> int:
+    """Import and run a command, and return its exit status. Ctrl-C ends with one line, also during the import."""
+    if arguments is not None:
+        sys.argv[1:] = arguments
+    try:
+        if SHELL_COMPLETION & {*sys.argv[1:]} and name in COMPLETED:
+            import_module("siamese_lab.config.completion").answer(name)
+        else:
+            import_module(COMMANDS[name].module).main()
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return INTERRUPTED_STATUS
+    return 0
+
+
+train, evaluate, report, embed, verify, search, export, data = (partial(start, name) for name in COMMANDS)
+"""The commands siamese-lab-train, …, which an installed package starts here."""
+
+
+def help_lines() -> Iterator[str]:
+    """Yield the lines of `--help`."""
+    yield "siamese_lab compares strategies that select training samples for a Siamese"
+    yield "network."
+    yield ""
+    yield "  python -m siamese_lab COMMAND [ARGUMENT …]"
+    yield ""
+    yield "Commands; python -m siamese_lab COMMAND --help explains one:"
+    yield ""
+    yield from (f"  {name:<11}{command.text}" for name, command in COMMANDS.items())
+    yield ""
+    yield "Flags:"
+    yield ""
+    yield "  --version  print the version"
+    yield "  --help     print this text"
+    yield ""
+    yield "siamese-lab COMMAND, siamese-lab-COMMAND and python -m siamese_lab.COMMAND are"
+    yield "the same commands."
+    yield ""
+    yield "Examples:"
+    yield "  # Train on the embedded data with one strategy"
+    yield "  python -m siamese_lab train sampler=distance_weighted"
+    yield "  # Evaluate the network of a run"
+    yield "  python -m siamese_lab evaluate checkpoint=RUN"
+    yield "  # Report a study"
+    yield "  python -m siamese_lab report outputs/my_study"
+
+
+if __name__ == "__main__":
+    main()
