@@ -1,9 +1,11 @@
 """Print the configuration of a run at its start and the metrics at its end."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -12,6 +14,11 @@ from siamese_lab.runs.results import FILE_NAME, Results
 
 if TYPE_CHECKING:  # the report prints without loading torch
     from siamese_lab.data import DataModule
+
+FLOOR_NAMES = {"pixels": "raw pixels", "untrained": "untrained"}
+METRICS_OF_TABLE = 7
+"""Number of metrics that fit into a table of 80 columns."""
+COUNTS_OF_PAIRS = ("positives", "negatives", "threshold")
 
 
 def print_choices(console: Console, results: Results, datamodule: "DataModule") -> None:
@@ -67,14 +74,8 @@ def _describe_part(name: str, options: dict[str, Any]) -> str:
 
 def print_outcome(console: Console, results: Results, folder: Path) -> None:
     """Print the final metrics as a table, the duration, and the paths of further files."""
-    title = f"{results.data}, {results.sampler}: weights of step {results.tested_step:,}"
-    table = Table(title=title, title_justify="left")
-    for column in ("", "validation", "test"):
-        table.add_column(column, justify="right" if column else "left")
-    for metric, value in results.validation.items():
-        table.add_row(metric_name(metric), _share(value), _share(results.test[metric]))
-    console.print(table)
-    print_verification(console, results.test)
+    print_retrieval(console, results)
+    print_verification(console, results)
     shown = short(folder)
     spent = results.seconds
     print_plainly(
@@ -86,22 +87,61 @@ def print_outcome(console: Console, results: Results, folder: Path) -> None:
         print_plainly(console, f'Curves:  tensorboard --logdir "{shown}"')
 
 
-def print_verification(console: Console, test: Mapping[str, float | None]) -> None:
-    """Print the results of verification on official pairs, one table for each protocol; print nothing without pairs."""
-    protocols = {name.split("/")[0] for name in test if "/" in name}
-    for protocol in sorted(protocols):
-        figures = {name.split("/")[1]: value for name, value in test.items() if name.startswith(f"{protocol}/")}
-        positives, negatives, threshold = (figures.pop(name) or 0 for name in ("positives", "negatives", "threshold"))
-        title = f"{protocol}: {positives + negatives:,.0f} pairs, accepted up to distance {threshold:.3f}"
-        table = Table(title=title, title_justify="left")
-        for name in figures:
-            table.add_column(metric_name(name), justify="right")
-        table.add_row(*map(_share, figures.values()))
+def print_retrieval(console: Console, results: Results) -> None:
+    """Print the metrics of the test, with a row for each floor, and of the validation, in tables of 80 columns."""
+    metrics = list(results.validation)
+    for start in range(0, len(metrics), METRICS_OF_TABLE):
+        shown = metrics[start : start + METRICS_OF_TABLE]
+        title = f"{results.data}, {results.sampler}: weights of step {results.tested_step:,}, on test images"
+        table = _table_of_shares(shown, None if start else title)
+        rows = _test_rows(results)
+        for name, values in rows.items():
+            table.add_row(name, *(_share(values[metric]) for metric in shown), end_section=values is results.test)
+        table.add_row("validation", *(_share(results.validation[metric]) for metric in shown))
         console.print(table)
-        if None in figures.values():
+    if "untrained" in results.floors and "pixels" not in results.floors:
+        print_plainly(console, "Raw pixels were not compared: the test images are too large or too many.")
+
+
+def _table_of_shares(metrics: Sequence[str], title: str | None) -> Table:
+    """Return an empty table with a column for the name of a row and one for each metric. Long names take two lines."""
+    table = Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    table.add_column("", no_wrap=True)
+    for metric in metrics:
+        table.add_column(re.sub(r"([-=])", r"\1\n", metric_name(metric)), justify="right", no_wrap=True)
+    return table
+
+
+def _test_rows(results: Results) -> dict[str, Mapping[str, float | None]]:
+    """Return the test metrics of the floors and of the trained network, by the name of their row."""
+    floors = {FLOOR_NAMES[floor]: figures for floor, figures in results.floors.items()}
+    return {**floors, "trained": results.test}
+
+
+def print_verification(console: Console, results: Results) -> None:
+    """Print the results of verification on official pairs, one table for each protocol; print nothing without pairs."""
+    protocols = {name.split("/")[0] for name in results.test if "/" in name}
+    for protocol in sorted(protocols):
+        rows = {name: _of_protocol(protocol, values) for name, values in _test_rows(results).items()}
+        trained = rows["trained"]
+        positives, negatives, threshold = (trained[name] or 0 for name in COUNTS_OF_PAIRS)
+        title = f"{protocol}: {positives + negatives:,.0f} pairs, accepted up to distance {threshold:.3f}"
+        shown = [name for name in trained if name not in COUNTS_OF_PAIRS]
+        table = _table_of_shares(shown, title)
+        for row, values in rows.items():
+            table.add_row(row, *(_share(values[name]) for name in shown))
+        console.print(table)
+        if None in trained.values():
             print_plainly(
                 console, f"– means that {negatives:,.0f} negative pairs are too few for such a low false accept rate."
             )
+
+
+def _of_protocol(protocol: str, metrics: Mapping[str, float | None]) -> dict[str, float | None]:
+    prefix = f"{protocol}/"
+    return {name.removeprefix(prefix): value for name, value in metrics.items() if name.startswith(prefix)}
 
 
 def _share(value: float | None) -> str:

@@ -18,6 +18,8 @@ PROCESSES = ("trainer.devices", "trainer.strategy", "trainer.num_nodes")
 """Options for the number of processes, which change results only by rounding."""
 DEFAULTS_OF_OLD_RUNS = {"trainer.accumulate_grad_batches": 1}
 """Options that are missing in older runs, with the value that these runs used."""
+MEASURED = ("metrics.floors",)
+"""Options for further figures in the results, which leave the other figures unchanged."""
 DATA_FOLDERS = ("root", "cache")
 """Options of `data` that are file locations and do not change results."""
 SHOWN = 3
@@ -96,7 +98,7 @@ def check_same(folder: Path, existing: Mapping[str, Any], requested: Mapping[str
 def meaningful(choices: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that the results of a run depend on, by dotted names."""
     named = dict(leaves({key: value for key, value in choices.items() if key not in IGNORED}))
-    left_out = *(f"data.{folder}" for folder in DATA_FOLDERS), *PROCESSES
+    left_out = *(f"data.{folder}" for folder in DATA_FOLDERS), *PROCESSES, *MEASURED
     return DEFAULTS_OF_OLD_RUNS | {name: value for name, value in named.items() if name not in left_out}
 
 

@@ -122,6 +122,8 @@ def train_here(
     if config.resume is not None:
         check_resumed(datamodule, Path(config.resume))
     module = build_module(config, datamodule)
+    if config.metrics.floors:
+        callbacks.floors.remember(module.network)
     results = begin_results(config)
     results.images = datamodule.provenance()
     results.data_set = datamodule.describe().recorded()
@@ -139,6 +141,7 @@ def train_here(
         reports_last = config.tested is schema.Tested.last
         reported = callbacks.last.path if reports_last else Path(callbacks.best.best_model_path)
         evaluate(trainer, module, datamodule, reported, results, with_test)
+        results.floors = {floor: without_nan(figures) for floor, figures in callbacks.floors.figures.items()}
         results.seconds["total"] = time.perf_counter() - started
     return results
 
@@ -244,4 +247,9 @@ def evaluate(
 
 def metric_values(logged: Mapping[str, float]) -> dict[str, float | None]:
     """Return the metrics without the name of their stage; undefined ones (NaN) become None."""
-    return {name.split("/", 1)[1]: None if math.isnan(value) else value for name, value in logged.items()}
+    return without_nan({name.split("/", 1)[1]: value for name, value in logged.items()})
+
+
+def without_nan(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """Return the metrics; undefined ones (NaN) become None."""
+    return {name: None if math.isnan(value) else value for name, value in metrics.items()}

@@ -16,6 +16,7 @@ from rich.console import Console
 from siamese_lab.config import schema, targets
 from siamese_lab.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, StoredConfig
 from siamese_lab.training.callbacks.embedding_projector import EmbeddingProjector
+from siamese_lab.training.callbacks.floors import Floors
 from siamese_lab.training.callbacks.hardest_triplets import HardestTriplets
 from siamese_lab.training.callbacks.history import History
 from siamese_lab.training.callbacks.hparams import HParamsSummary
@@ -37,6 +38,7 @@ class RunCallbacks(NamedTuple):
     """All callbacks, in the order in which Lightning gets them."""
     clock: TrainingClock
     history: History
+    floors: Floors
     best: BestCheckpoint
     last: LastCheckpoint
 
@@ -56,6 +58,7 @@ def build_callbacks(
     config_values = schema.to_plain(config)
     clock = TrainingClock()
     history = History(clock)
+    floors = Floors()
     best = BestCheckpoint(folder / "checkpoints", monitor=BEST_BY)
     last = LastCheckpoint(folder / "checkpoints" / "last.ckpt")
     ordered = [
@@ -70,18 +73,20 @@ def build_callbacks(
         DistanceHistograms(),
         HardestTriplets(),
         EmbeddingProjector(folder),
+        floors,
         *(targets.build("callbacks", each) for each in (config.callbacks or {}).values()),
         best,
         last,
         StopOnSignal(last.path, console, shared),
     ]
-    return RunCallbacks(ordered, clock, history, best, last)
+    return RunCallbacks(ordered, clock, history, floors, best, last)
 
 
 __all__ = [
     "BestCheckpoint",
     "DistanceHistograms",
     "EmbeddingProjector",
+    "Floors",
     "HParamsSummary",
     "HardestTriplets",
     "History",
