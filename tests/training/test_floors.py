@@ -13,7 +13,6 @@ from test_distributed import ON_CPU, results
 from test_distributed import run as run_command
 
 from siamese_lab import data
-from siamese_lab.data.sets.digits import Digits
 from siamese_lab.metrics.raw_pixels import PixelRetrieval, is_cheap
 from siamese_lab.metrics.retrieval import retrieve
 from siamese_lab.runs import display
@@ -125,7 +124,8 @@ def test_large_sets_leave_out_pixels_and_say_so(tmp_path: Path, monkeypatch: pyt
     assert is_cheap(13_180, 36 * 36) and is_cheap(3708, 3 * 96 * 96)  # Omniglot, LFW
     assert not is_cheap(10**6, 28 * 28)
     assert not is_cheap(1000, 3 * 224 * 224)
-    size = len(data.build(**compose().data).splits.test) * Digits.image_size**2
+    images = data.build(**compose().data)
+    size = len(images.splits.test) * images.image_size**2
     for limit, pixels in ((size, True), (size - 1, False)):
         monkeypatch.setattr("siamese_lab.metrics.raw_pixels.MAX_VALUES", limit)
         left = quick_run(tmp_path / str(limit), "trainer.max_steps=2", "trainer.val_check_interval=2")
