@@ -46,7 +46,8 @@ class Floors(Callback):
         if self._initial is None:
             return
         assert isinstance(pl_module, SiameseModule)
-        self._untrained = trainer.precision_plugin.convert_module(self._initial).to(pl_module.device)
+        self._untrained = self._initial.to(pl_module.device)
+        trainer.precision_plugin.convert_module(self._untrained)
         self._metrics = {
             key: metric.to(pl_module.device)
             for key, metric in build_metrics(pl_module, trainer.datamodule).items()  # type: ignore[attr-defined]
