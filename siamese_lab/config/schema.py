@@ -34,6 +34,8 @@ class Metrics:
 
     extra: list[str] = field(default_factory=list)
     """Names of registered metrics to compute in addition to retrieval."""
+    floors: bool = True
+    """If True, the test also measures raw pixels and the untrained network."""
 
 
 class ReportCheckpoint(Enum):

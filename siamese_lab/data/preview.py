@@ -57,7 +57,9 @@ def write_sheets(datamodule: DataModule, folder: Path) -> list[Path]:
 
 def draw_classes(datamodule: DataModule) -> Figure:
     """Draw images of some training classes, from the largest to the smallest, with the class sizes."""
-    return _rows_figure([_class_rows(datamodule.splits.train)], f"{datamodule.title}: training classes")
+    return _rows_figure(
+        [_class_rows(datamodule.splits.train)], f"{datamodule.title}: training classes with their sizes"
+    )
 
 
 def _class_rows(table: BaseTable) -> list[Row]:

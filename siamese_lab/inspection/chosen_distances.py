@@ -21,6 +21,8 @@ from siamese_lab.samplers import Sampler
 BIN = 0.05
 INCHES = (3.0, 2.4)
 """Width and height of the panel of one strategy."""
+MIN_WIDTH = 4.8
+"""Minimum width of the figure in inches, which the legend needs."""
 MAX_COLUMNS = 4
 """Largest number of panels in one row."""
 
@@ -79,7 +81,7 @@ def draw_chosen(chosen: Mapping[str, Tensor], z_BD: Tensor, labels_B: Tensor) ->
     q = density(np.linspace(0, 2, 401), z_BD.shape[1])
     columns = min(MAX_COLUMNS, len(chosen))
     rows = -(-len(chosen) // columns)
-    figure = Figure((INCHES[0] * columns, INCHES[1] * rows + 0.5), layout="constrained")
+    figure = Figure((max(MIN_WIDTH, INCHES[0] * columns), INCHES[1] * rows + 0.5), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
     for axes in grid[len(chosen) :]:
         axes.set_axis_off()

@@ -58,13 +58,21 @@ class RetrievalMetrics(Metric):
             UserError: where `retrieve` does, and if only some chunks came with ids.
             ValueError: if an extra metric returns a figure of a name that is there already.
         """
+        return self.figures(*self.images())
+
+    def images(self) -> tuple[Tensor, Tensor]:
+        """Return embeddings and labels of the images so far, each image once."""
         z_ND, labels_N, image_ids_N = map(dim_zero_cat, (self.embeddings, self.labels, self.image_ids))
         has_id_N = image_ids_N >= 0
-        if has_id_N.any():
-            if not has_id_N.all():
-                raise ValueError("Some images came with ids and some without. Give ids with every chunk or with none.")
-            first_M = _one_of_each(image_ids_N)
-            z_ND, labels_N = z_ND[first_M], labels_N[first_M]
+        if not has_id_N.any():
+            return z_ND, labels_N
+        if not has_id_N.all():
+            raise ValueError("Some images came with ids and some without. Give ids with every chunk or with none.")
+        first_M = _one_of_each(image_ids_N)
+        return z_ND[first_M], labels_N[first_M]
+
+    def figures(self, z_ND: Tensor, labels_N: Tensor) -> dict[str, Tensor]:
+        """Return the figures of these images, with the options of this metric."""
         able = [k for k in self.k if k < len(labels_N)] or [1]
         figures = retrieve(z_ND, labels_N, able, distance=self.distance).figures()
         unable = z_ND.new_tensor(torch.nan)

@@ -212,5 +212,9 @@ class VerificationMetrics(Metric):
 
     def compute(self) -> dict[str, float]:
         """Return {'view_1/accuracy': …}, the figures of `Verification.figures`."""
-        verification = verify(dim_zero_cat(self.embeddings), self.choose, self.decide)
+        return self.figures(dim_zero_cat(self.embeddings))
+
+    def figures(self, z_MD: Tensor) -> dict[str, float]:
+        """Return the figures of unit-norm embeddings of all images of the table."""
+        verification = verify(z_MD, self.choose, self.decide)
         return {f"{self.name}/{figure}": value for figure, value in verification.figures().items()}

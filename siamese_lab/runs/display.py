@@ -1,10 +1,12 @@
 """Print the configuration of a run at its start and the metrics at its end."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -14,6 +16,11 @@ from siamese_lab.runs.results import FILE_NAME, Results
 
 if TYPE_CHECKING:  # the report prints without loading torch
     from siamese_lab.data import DataModule
+
+FLOOR_NAMES = {"pixels": "raw pixels", "untrained": "untrained"}
+METRICS_OF_TABLE = 7
+"""Number of metrics that fit into a table of 80 columns."""
+COUNTS_OF_PAIRS = ("positives", "negatives", "threshold")
 
 
 def print_choices(console: Console, results: Results, datamodule: "DataModule") -> None:
@@ -75,14 +82,8 @@ def _describe_part(name: str, options: dict[str, Any]) -> str:
 
 def print_outcome(console: Console, results: Results, folder: Path) -> None:
     """Print the final metrics as a table, the duration, and the paths of further files."""
-    title = f"{data_name(results)}, {results.sampler}: weights of step {results.tested_step:,}"
-    table = Table()
-    for column in ("", "validation", "test"):
-        table.add_column(column, justify="right" if column else "left")
-    for metric, value in results.validation.items():
-        table.add_row(metric_name(metric), _share(value), _share(results.test[metric]))
-    print_titled(console, title, table)
-    print_verification(console, results.test)
+    print_retrieval(console, results)
+    print_verification(console, results)
     shown = short(folder)
     spent = results.seconds
     print_plainly(
@@ -104,25 +105,58 @@ def describe_curves(folder: Path) -> list[str]:
     return lines
 
 
-def print_verification(console: Console, test: Mapping[str, float | None]) -> None:
+def print_retrieval(console: Console, results: Results) -> None:
+    """Print the metrics of the test, with a row for each floor, and of the validation, in tables of 80 columns."""
+    metrics, tables = list(results.validation), []
+    for start in range(0, len(metrics), METRICS_OF_TABLE):
+        shown = metrics[start : start + METRICS_OF_TABLE]
+        table = _table_of_shares(shown)
+        for name, values in _test_rows(results).items():
+            table.add_row(name, *(_share(values[metric]) for metric in shown), end_section=values is results.test)
+        table.add_row("validation", *(_share(results.validation[metric]) for metric in shown))
+        tables.append(table)
+    title = f"{data_name(results)}, {results.sampler}: weights of step {results.tested_step:,}, on test images"
+    print_titled(console, title, *tables)
+    if "untrained" in results.floors and "pixels" not in results.floors:
+        print_plainly(console, "Raw pixels were not compared: the test images are too large or too many.")
+
+
+def _table_of_shares(metrics: Sequence[str]) -> Table:
+    """Return an empty table with a column for the name of a row and one for each metric. Long names take two lines."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    for metric in metrics:
+        table.add_column(re.sub(r"([-=])", r"\1\n", metric_name(metric)), justify="right", no_wrap=True)
+    return table
+
+
+def _test_rows(results: Results) -> dict[str, Mapping[str, float | None]]:
+    """Return the test metrics of the floors and of the trained network, by the name of their row."""
+    floors = {FLOOR_NAMES[floor]: figures for floor, figures in results.floors.items()}
+    return {**floors, "trained": results.test}
+
+
+def print_verification(console: Console, results: Results) -> None:
     """Print the results of verification on official pairs, one table for each protocol; print nothing without pairs."""
-    figures_of: dict[str, dict[str, float | None]] = {}
-    for key, value in test.items():
-        protocol, metric = split_key(key)
-        if protocol is not None:
-            figures_of.setdefault(protocol, {})[metric] = value
-    for protocol, figures in sorted(figures_of.items()):
-        positives, negatives, threshold = (figures.pop(name) or 0 for name in ("positives", "negatives", "threshold"))
+    protocols = {protocol for protocol, _ in map(split_key, results.test) if protocol is not None}
+    for protocol in sorted(protocols):
+        rows = {name: _of_protocol(protocol, values) for name, values in _test_rows(results).items()}
+        trained = rows["trained"]
+        positives, negatives, threshold = (trained[name] or 0 for name in COUNTS_OF_PAIRS)
         title = f"{protocol}: {positives + negatives:,.0f} pairs, accepted up to distance {threshold:.3f}"
-        table = Table()
-        for name in figures:
-            table.add_column(metric_name(name), justify="right")
-        table.add_row(*map(_share, figures.values()))
+        shown = [name for name in trained if name not in COUNTS_OF_PAIRS]
+        table = _table_of_shares(shown)
+        for row, values in rows.items():
+            table.add_row(row, *(_share(values[name]) for name in shown))
         print_titled(console, title, table)
-        if None in figures.values():
+        if None in trained.values():
             print_plainly(
                 console, f"– means that {negatives:,.0f} negative pairs are too few for such a low false accept rate."
             )
+
+
+def _of_protocol(protocol: str, metrics: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {split_key(name).metric: value for name, value in metrics.items() if split_key(name).protocol == protocol}
 
 
 def _share(value: float | None) -> str:

@@ -29,6 +29,7 @@ WITHOUT_EFFECT = (
     *(f"data.{folder}" for folder in DATA_FOLDERS),
     "budget",
     "logger",
+    "metrics.floors",
     "study_name",
     "paths",
     "recipe",
@@ -38,7 +39,7 @@ WITHOUT_EFFECT = (
     "trainer.num_nodes",
     "trainer.strategy",
 )
-"""Options that change no result: file locations, loggers, how runs start, and groups that only set other options.
+"""Options that change no result: file locations, loggers, further figures, how runs start, and groups of other options.
 
 The number of processes and threads changes results only by rounding.
 """

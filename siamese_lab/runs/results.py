@@ -54,6 +54,12 @@ class Results:
     validation: dict[str, float | None] = field(default_factory=dict)
     test: dict[str, float | None] = field(default_factory=dict)
     """Test metrics by name; None if undefined, such as a false accept rate below one in all pairs."""
+    floors: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    """Test metrics of raw pixels (`pixels`) and of the initial network (`untrained`), with the names of `test`.
+
+    Empty without a test, with `metrics.floors=false`, and in results of earlier versions. `pixels` is missing for sets
+    that are too large.
+    """
     history: list[Point] = field(default_factory=list)
     """One point for each validation, also while the run continues."""
     seconds_of_history: list[float] = field(default_factory=list)

@@ -122,6 +122,8 @@ def train_here(
     if config.resume is not None:
         check_resumed(datamodule, Path(config.resume))
     module = build_module(config, datamodule)
+    if config.metrics.floors:
+        callbacks.floors.remember(module.network)
     results = begin_results(config)
     results.images = datamodule.provenance()
     results.data_set = datamodule.describe().recorded()
@@ -139,6 +141,7 @@ def train_here(
         reports_last = config.report_checkpoint is schema.ReportCheckpoint.last
         reported = callbacks.last.path if reports_last else Path(callbacks.best.best_model_path)
         evaluate(trainer, module, datamodule, callbacks.metrics, reported, results, with_test)
+        results.floors = {floor: nan_as_none(figures) for floor, figures in callbacks.floors.figures.items()}
         results.seconds["total"] = time.perf_counter() - started
     return results
 

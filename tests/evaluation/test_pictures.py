@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 from PIL import Image
@@ -14,6 +15,7 @@ from siamese_lab.evaluation.evaluation import Evaluation, MetricValue, Protocol
 from siamese_lab.evaluation.plots import embedding_map, nearest_neighbours
 from siamese_lab.evaluation.plots.cells import RIGHT, WRONG, wrap_name
 from siamese_lab.evaluation.plots.nearest_neighbours import choose_queries, draw_nearest_neighbors
+from siamese_lab.evaluation.plots.roc_curves import draw_roc_curves
 from siamese_lab.evaluation.projection import check_method, project
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics.verification import roc
@@ -69,6 +71,18 @@ def test_every_set_can_be_drawn(name: str, tmp_path: Path) -> None:
 def test_no_map_and_no_curve_where_there_are_none(tmp_path: Path) -> None:
     drawn = plots.write_plots(evaluation_of([0, 0, 1, 1]), tmp_path, map_by=None)
     assert [each.name for each in drawn] == ["nearest_neighbours.png", "hardest_errors.png"]
+
+
+def test_the_legend_of_the_roc_curves_covers_no_curve_and_rates_end_at_100_percent() -> None:
+    figure = draw_roc_curves(with_curve(evaluation_of([0, 0, 1, 1])))
+    FigureCanvasAgg(figure).draw()
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == 2
+    area = legend.get_window_extent()
+    for axes in figure.axes:
+        assert axes.get_legend() is None and not area.overlaps(axes.get_tightbbox())
+        assert axes.get_ylim() == (0, 1) and axes.get_xlim()[1] == 1
+        assert all(label.get_text().endswith("%") for label in axes.get_xticklabels() if label.get_text())
 
 
 def test_frames_tell_right_from_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy.integrate import quad
 from scipy.stats import kstest
 
@@ -86,3 +87,11 @@ def test_the_picture_has_a_panel_for_each(number: int) -> None:
         peak = outline[outline[:, 1] == outline[:, 1].max()]
         assert peak[:, 0].min() <= 0.31 + 0.1 * k <= peak[:, 0].max()
         assert outline[:, 1].max() == pytest.approx(20), "all in one bin of a twentieth"
+
+
+def test_the_legend_fits_into_the_figure_of_one_strategy() -> None:
+    figure = draw_chosen({"random": torch.ones(5)}, points(12, 8), torch.arange(12) // 3)
+    FigureCanvasAgg(figure).draw()
+    (legend,) = figure.legends
+    box, width = legend.get_window_extent(), figure.bbox.width
+    assert 0 <= box.x0 < box.x1 <= width

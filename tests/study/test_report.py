@@ -36,17 +36,21 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.references, self.tags, self.open, self.said = [], set(), [], []
+        self.classes, self.places = [], []
         self.feed(text)
         self.text = " ".join(" ".join(self.said).split())
 
     def handle_starttag(self, tag, attributes):
         self.tags.add(tag)
         self.references += [value for name, value in attributes if name in ("src", "href", "srcset", "data")]
+        self.places.append((tag, " ".join(self.classes)))
         if tag not in self.VOID:
             self.open.append(tag)
+            self.classes.append(dict(attributes).get("class") or "")
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+        self.classes.pop()
 
     def handle_data(self, data):
         if self.open and self.open[-1] != "style":
@@ -91,6 +95,44 @@ def test_the_page_needs_nothing_beside_it(whole):
     assert all(reference.startswith("data:image/svg+xml;base64,") for reference in found.references)
     text = (whole / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"url\(|@import|https?://", text)
+
+
+def test_no_table_and_no_figure_widens_the_page(whole):
+    """Wide elements scroll within their own box, and text breaks anywhere."""
+    shown = page(whole)
+    wide = [above for tag, above in shown.places if tag in ("table", "img")]
+    assert len(wide) > 10 and all("scroll" in above for above in wide)
+    text = (whole / "report.html").read_text(encoding="utf-8")
+    assert re.search(r"^\.scroll \{ overflow-x: auto", text, re.MULTILINE)
+    (breaking,) = re.findall(r"^(.*) \{ overflow-wrap: anywhere; \}$", text, re.MULTILINE)
+    assert {"h1", "p", "li", "figcaption"} <= set(breaking.split(", "))
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [420, 1400])
+def test_a_browser_shows_the_page_without_scrolling_sideways(width, tmp_path, reported):
+    """In a frame, because the window of a headless Chromium has a minimum width."""
+    folder = tmp_path / ("a_name_of_a_study_without_spaces_" * 3)
+    study(folder, data=("omniglot", "lfw"), seeds=2)
+    failed = run("digits", status="failed", error=f"ValueError: /{'a_long_path/' * 20}")
+    assert reported(written(folder, failed))[0] == 0
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    measure = (
+        "<script>onload = () => parent.document.title ="
+        " document.documentElement.scrollWidth - document.documentElement.clientWidth</script></body>"
+    )
+    (folder / "framed.html").write_text(text.replace("</body>", measure), encoding="utf-8")
+    (folder / "frame.html").write_text(f"<title></title><iframe src=framed.html width={width} height=900></iframe>")
+    options = (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--allow-file-access-from-files",
+        "--virtual-time-budget=9000",
+    )
+    browser = ["chromium", *options, "--dump-dom", (folder / "frame.html").as_uri()]
+    dom = subprocess.run(browser, capture_output=True, text=True, timeout=120).stdout
+    assert re.findall("<title>(.*?)</title>", dom) == ["0"]
 
 
 def test_the_page_says_all_that_is_known(whole):

@@ -188,6 +188,7 @@ def test_a_run_writes_one_event_file(tmp_path: Path) -> None:
     (file,) = tmp_path.rglob("*tfevents*")
     tags = EventAccumulator(str(file)).Reload().Tags()["scalars"]
     assert {"train/loss", "validation/recall@1", "test/recall@1"} <= set(tags)
+    assert min(tags).startswith("test/")  # the HPARAMS tab sorts metrics by name
     assert (tmp_path / "hparams.yaml").is_file()
 
 
@@ -268,7 +269,7 @@ def test_the_projector_gets_the_validation_images_by_the_tested_weights(tmp_path
     config = text_format.Parse((tmp_path / "projector_config.pbtxt").read_text(), ProjectorConfig())
     (embedding,) = config.embeddings
     z_ND = torch.from_numpy(np.loadtxt(tmp_path / embedding.tensor_path, delimiter="\t", dtype=np.float32))
-    names = (tmp_path / embedding.metadata_path).read_text().splitlines()
+    header, *rows = [row.split("\t") for row in (tmp_path / embedding.metadata_path).read_text().splitlines()]
 
     datamodule = build(**compose().data)
     table = datamodule.splits.validation
@@ -277,9 +278,10 @@ def test_the_projector_gets_the_validation_images_by_the_tested_weights(tmp_path
     module.load_state_dict(torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["state_dict"])
     with torch.no_grad():
         wanted_ND = module.eval().network(table.images_NCHW[index_N].float() / 255)
-    assert len(names) == len(table)
+    assert len(rows) == len(table)
     assert torch.allclose(z_ND, wanted_ND, atol=1e-4)
-    assert names == [table.class_names[label] for label in table.labels_N[index_N].tolist()]
+    assert header == ["class", "class number"]
+    assert rows == [[table.class_names[label], str(label)] for label in table.labels_N[index_N].tolist()]
 
     with Image.open(tmp_path / embedding.sprite.image_path) as opened:
         sprite = np.asarray(opened)
@@ -327,8 +329,10 @@ def test_large_images_become_thumbnails_that_a_browser_takes() -> None:
 def test_names_with_tabs_and_line_breaks_stay_a_line_each(tmp_path: Path) -> None:
     from siamese_lab.training.callbacks.embedding_projector import write_projector_files
 
-    write_projector_files(tmp_path, torch.eye(2), ["one\ttwo\nthree", "ß"], torch.zeros(2, 1, 2, 2, dtype=torch.uint8))
-    assert (tmp_path / "projector/classes.tsv").read_text(encoding="utf-8") == "one two three\nß\n"
+    images_NCHW = torch.zeros(2, 1, 2, 2, dtype=torch.uint8)
+    write_projector_files(tmp_path, torch.eye(2), torch.tensor([1, 0]), ["ß", "one\ttwo\nthree"], images_NCHW)
+    written = (tmp_path / "projector/classes.tsv").read_text(encoding="utf-8")
+    assert written == "class\tclass number\none two three\t1\nß\t0\n"
 
 
 @pytest.mark.parametrize("strategy", ["semi_hard", "memory", "all"])

@@ -83,6 +83,9 @@ def test_the_summary_says_what_the_pairs_cannot_tell(tmp_path: Path) -> None:
     printed = shown.getvalue()
     assert f"digits: {PAIRS} pairs, accepted up to distance {left.test['digits/threshold']:.3f}" in printed
     assert f"{left.test['digits/accuracy']:.2%}" in printed
+    assert left.floors["pixels"].keys() == left.floors["untrained"].keys() == left.test.keys()
+    assert f"{left.floors['pixels']['digits/accuracy']:.2%}" in printed
+    assert f"{left.floors['untrained']['digits/accuracy']:.2%}" in printed
     assert "60 negative pairs are too few for such a low false accept rate" in printed
 
 

@@ -39,7 +39,7 @@ def draw_embedding_map(evaluation: Evaluation, method: Method, seed: int, stages
     if others.any():
         x, y = places_M2[others.numpy()].T
         axes.scatter(x, y, s=7, color="0.8", linewidths=0, label=f"{len(labels_M[others].unique()):,} others")
-    for label, color, marker in zip(picked, COLORS, MARKERS, strict=False):
+    for label, color, marker in zip(sorted(picked), COLORS, MARKERS, strict=False):
         x, y = places_M2[(labels_M == label).numpy()].T
         look: dict[str, Any] = {"color": color, "marker": marker, "linewidths": 0.3, "edgecolors": "white"}
         axes.scatter(x, y, s=22, label=short_name(names[label]), **look)

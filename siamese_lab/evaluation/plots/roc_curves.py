@@ -4,7 +4,7 @@ from itertools import cycle
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from siamese_lab.evaluation.evaluation import Evaluation
 from siamese_lab.metrics.verification import Roc
@@ -14,7 +14,7 @@ STYLES = (("#1f6fb4", "solid"), ("#d1600a", "dashed"), ("#2a8a57", "dashdot"))
 
 def draw_roc_curves(evaluation: Evaluation) -> Figure:
     """Draw the curve of every protocol on a linear and a logarithmic axis. A point marks the equal error rate."""
-    figure = Figure((9.5, 4.6), layout="constrained")
+    figure = Figure((9.5, 5.0), layout="constrained")
     linear, logarithmic = figure.subplots(1, 2)
     protocols = {protocol.title: protocol for protocol in evaluation.protocols.values()}
     fewest = 1.0
@@ -31,11 +31,12 @@ def draw_roc_curves(evaluation: Evaluation) -> Figure:
     linear.plot([0, 1], [0, 1], color="0.8", linewidth=0.8, zorder=0)
     linear.text(0.5, 0.05, "dotted: equal error rates", ha="center", fontsize=8, color="0.35")
     linear.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    linear.set_xlim(-0.01, 1.01)
+    linear.set_xlim(0, 1)
     _frame(logarithmic, "Few false accepts")
     logarithmic.set_xscale("log")
     logarithmic.set_xlim(fewest, 1)
-    logarithmic.legend(loc="lower right", fontsize=8, framealpha=0.9)
+    logarithmic.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:g}%"))
+    figure.legend(*linear.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure
 
 
@@ -56,6 +57,6 @@ def _frame(axes: Axes, title: str) -> None:
     axes.set_xlabel("false accept rate (accepted pairs of two classes)")
     axes.set_ylabel("true accept rate (accepted pairs of one class)")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_ylim(-0.01, 1.01)
+    axes.set_ylim(0, 1)
     axes.grid(color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)

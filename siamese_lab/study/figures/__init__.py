@@ -20,7 +20,7 @@ SAVE_OPTIONS: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.06}
 COMPARISON = (
     "Test Recall@1: the mean over seeds, its 95% interval, and the single seeds. Strategies share their seeds, so "
     "the tests compare them seed by seed. Such a difference can be significant even if the intervals of two "
-    "means overlap."
+    "means overlap. An interval that would pass 100% is cut."
 )
 RANKS = "Average ranks by test Recall@1. A bar joins strategies without a significant difference."
 CURVES = (

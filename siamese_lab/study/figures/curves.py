@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from siamese_lab.runs.display_names import unique
-from siamese_lab.study.figures.panels import add_legend, panels
+from siamese_lab.study.figures.panels import add_legend, limit_shares, panels
 from siamese_lab.study.figures.style import Look, looks
 
 
@@ -50,6 +50,7 @@ def draw_curves(curves: pd.DataFrame, quantity: Quantity, along: str) -> Figure 
         axes.set_xlim(left=0)
         if quantity.share:
             axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g}%"))
+            limit_shares(axes.yaxis, 1.0)
     figure.supxlabel(ALONG[along], fontsize=9)
     figure.supylabel(quantity.label, fontsize=9)
     add_legend(figure, styles)
@@ -71,6 +72,7 @@ def _draw_strategy(axes: Axes, summary: pd.DataFrame, along: str, look: Look) ->
         color=look.color,
         linestyle=look.line,
         marker=look.marker,
+        clip_on=False,
         linewidth=1.4,
         markersize=3.5,
     )

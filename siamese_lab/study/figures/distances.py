@@ -32,7 +32,8 @@ def draw_distances(curves: pd.DataFrame) -> Figure | None:
     if logged.empty:
         return None
     data, strategies = unique(logged["data"]), sort_strategies(logged["strategy"])
-    size = (1.2 + 1.55 * len(strategies), 0.9 + 1.35 * len(data))
+    row_height = 2.1 if len(data) == 1 else 1.35
+    size = (1.2 + 1.55 * len(strategies), 0.9 + row_height * len(data))
     figure = Figure(size, layout=ConstrainedLayoutEngine(h_pad=0.07))
     grid = figure.subplots(len(data), len(strategies), squeeze=False, sharey=True, sharex="row")
     for row, name in zip(grid, data, strict=True):

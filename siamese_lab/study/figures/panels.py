@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -11,6 +12,10 @@ from matplotlib.lines import Line2D
 from siamese_lab.study.figures.style import Look
 
 MAX_COLUMNS = 4
+MIN_WIDTH = 6.6
+"""Minimum width of a figure in inches, which the legend and the axis label need."""
+MAX_STRETCH = 1.5
+"""Maximum factor by which panels become higher if they are wider, because a figure has few of them."""
 
 
 def panels(titles: Sequence[str], width: float, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
@@ -18,13 +23,15 @@ def panels(titles: Sequence[str], width: float, height: float, sharey: bool = Fa
 
     Args:
         titles: the titles of the panels, at least one.
-        width: the width of a panel in inches.
+        width: the width of a panel in inches; few panels are wider and higher, so that they fill the figure.
         height: the height of a panel in inches.
         sharey: whether all panels share the vertical axis.
     """
     rows = math.ceil(len(titles) / MAX_COLUMNS)
     columns = math.ceil(len(titles) / rows)
-    figure = Figure((max(4.2, width * columns), height * rows), layout=ConstrainedLayoutEngine(h_pad=0.09, w_pad=0.06))
+    stretch = max(1.0, MIN_WIDTH / (width * columns))
+    size = (width * columns * stretch, height * rows * min(stretch, MAX_STRETCH))
+    figure = Figure(size, layout=ConstrainedLayoutEngine(h_pad=0.09, w_pad=0.06))
     every = figure.subplots(rows, columns, squeeze=False, sharey=sharey).flatten().tolist()
     for unused in every[len(titles) :]:
         unused.remove()
@@ -32,6 +39,12 @@ def panels(titles: Sequence[str], width: float, height: float, sharey: bool = Fa
     for axes, title in zip(shown, titles, strict=True):
         axes.set_title(title)
     return figure, shown
+
+
+def limit_shares(axes: Axis, highest: float) -> None:
+    """End an axis of shares at 0 and at `highest`: margins and confidence intervals may exceed the possible range."""
+    low, high = sorted(axes.get_view_interval())
+    axes.set_view_interval(max(0.0, low), min(highest, high), ignore=True)
 
 
 def add_legend(figure: Figure, looks: dict[str, Look]) -> None:

@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from siamese_lab.runs.display_names import sort_strategies, unique
 from siamese_lab.study.comparison import BASELINE, estimates
-from siamese_lab.study.figures.panels import panels
+from siamese_lab.study.figures.panels import limit_shares, panels
 from siamese_lab.study.figures.style import MUTED, looks
 from siamese_lab.study.statistics import Estimate
 
@@ -27,6 +27,7 @@ def draw_comparison(values: pd.DataFrame) -> Figure:
         for row, strategy in enumerate(strategies):
             if (name, strategy) in values.index:
                 _draw_seeds(axes, row, 100 * values.loc[(name, strategy)].dropna())
+        limit_shares(axes.xaxis, 100.0)
     every[0].set_yticks(range(len(strategies)), strategies)
     every[0].set_ylim(len(strategies) - 0.5, -0.6)
     figure.supxlabel(f"test Recall@1 in percent: {_legend(estimated)}", fontsize=9)
@@ -56,6 +57,7 @@ def _draw_data(axes: Axes, estimated: dict[str, Estimate], strategies: list[str]
             marker=look.marker,
             color=look.color,
             markersize=7,
+            clip_on=False,
             markeredgecolor="white",
             zorder=3,
             linestyle="none",
@@ -63,10 +65,22 @@ def _draw_data(axes: Axes, estimated: dict[str, Estimate], strategies: list[str]
 
 
 def _draw_seeds(axes: Axes, row: int, values: pd.Series) -> None:
-    axes.plot(values, [row + 0.24] * len(values), marker=".", markersize=4, color="0.25", linestyle="none", zorder=2)
+    axes.plot(
+        values,
+        [row + 0.24] * len(values),
+        marker=".",
+        markersize=4,
+        color="0.25",
+        linestyle="none",
+        zorder=2,
+        clip_on=False,
+    )
 
 
 def _legend(estimated: dict[tuple[str, str], Estimate]) -> str:
     if all(each.low is None for each in estimated.values()):
-        return "one seed without an interval. Each panel has its own scale"
-    return "mean, 95% interval (bar), seeds (dots), mean of random (dotted). Each panel has its own scale"
+        marks = "one seed without an interval"
+    else:
+        marks = "mean, 95% interval (bar), seeds (dots), mean of random (dotted)"
+    several = len({data for data, _ in estimated}) > 1
+    return f"{marks}.\nEach panel has its own scale." if several else marks

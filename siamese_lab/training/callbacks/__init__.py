@@ -16,6 +16,7 @@ from rich.console import Console
 from siamese_lab.config import schema, targets
 from siamese_lab.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, StoredConfig
 from siamese_lab.training.callbacks.embedding_projector import EmbeddingProjector
+from siamese_lab.training.callbacks.floors import Floors
 from siamese_lab.training.callbacks.hardest_triplets import HardestTriplets
 from siamese_lab.training.callbacks.history import History
 from siamese_lab.training.callbacks.hparams import HParamsSummary
@@ -39,6 +40,7 @@ class RunCallbacks(NamedTuple):
     clock: TrainingClock
     history: History
     metrics: LatestMetrics
+    floors: Floors
     best: BestCheckpoint
     last: LastCheckpoint
 
@@ -59,6 +61,7 @@ def build_callbacks(
     clock = TrainingClock()
     history = History(clock)
     metrics = LatestMetrics()
+    floors = Floors()
     best = BestCheckpoint(folder / "checkpoints", monitor=BEST_BY)
     last = LastCheckpoint(folder / "checkpoints" / "last.ckpt")
     ordered = [
@@ -74,18 +77,20 @@ def build_callbacks(
         DistanceHistograms(),
         HardestTriplets(),
         EmbeddingProjector(folder),
+        floors,
         *(targets.build("callbacks", each) for each in (config.callbacks or {}).values()),
         best,
         last,
         StopOnSignal(last.path, console, shared),
     ]
-    return RunCallbacks(ordered, clock, history, metrics, best, last)
+    return RunCallbacks(ordered, clock, history, metrics, floors, best, last)
 
 
 __all__ = [
     "BestCheckpoint",
     "DistanceHistograms",
     "EmbeddingProjector",
+    "Floors",
     "HParamsSummary",
     "HardestTriplets",
     "History",

@@ -4,7 +4,7 @@ Shapes: N images, B at a time, D embedding dimensions, C channels, H × W pixels
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -52,8 +52,7 @@ class EmbeddingProjector(Callback):
                 for images_BCHW in images_NCHW.split(datamodule.eval_batch_size)
             ]
         z_ND = pl_module.network.unit_vectors(torch.cat(parts)).cpu()
-        names = [table.class_names[label] for label in table.labels_N[index_N].tolist()]
-        write_projector_files(self.folder, z_ND, names, images_NCHW)
+        write_projector_files(self.folder, z_ND, table.labels_N[index_N], table.class_names, images_NCHW)
 
 
 def balanced_indices(table: BaseTable, maximum: int) -> Tensor:
@@ -69,12 +68,19 @@ def fetch_images(table: BaseTable, index_N: Tensor) -> Tensor:
     return images_NCHW
 
 
-def write_projector_files(folder: Path, z_ND: Tensor, names: list[str], images_NCHW: Tensor) -> None:
-    """Write embeddings, class names and thumbnails into a subfolder, and the config that names these files."""
+def write_projector_files(
+    folder: Path, z_ND: Tensor, labels_N: Tensor, class_names: Sequence[str], images_NCHW: Tensor
+) -> None:
+    """Write embeddings, classes and thumbnails into a subfolder, and the config that names these files.
+
+    The classes are two columns. The projector colors points by `class` if there are at most 50 classes, and by the
+    numbers of the column `class number` if there are more.
+    """
     subfolder = folder / FOLDER
     subfolder.mkdir(exist_ok=True)
     write_lines(subfolder / "embeddings.tsv", ("\t".join(f"{each:.5f}" for each in z_D) for z_D in z_ND.tolist()))
-    write_lines(subfolder / "classes.tsv", (" ".join(name.split()) for name in names))
+    rows = (f"{' '.join(class_names[label].split())}\t{label}" for label in labels_N.tolist())
+    write_lines(subfolder / "classes.tsv", ("class\tclass number", *rows))
     thumbnails_NCHW = thumbnails(images_NCHW)
     thumbnail_sheet(thumbnails_NCHW).save(subfolder / "thumbnails.png", compress_level=1)
 

@@ -1,5 +1,6 @@
 """TensorBoard: the logger that writes one event file per run, and callbacks that add to this file or clean it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -28,6 +29,11 @@ class RunTensorBoardLogger(TensorBoardLogger):
         """Return the writer. The first call opens the event file."""
         self._writer = super().experiment
         return self._writer
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write the metrics without Lightning's `epoch`, which would be the first metric of the HPARAMS tab."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

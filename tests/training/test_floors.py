@@ -1,0 +1,172 @@
+"""The floors of a run: what raw pixels and the untrained network reach on the test images."""
+
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import QUICK, compose, quick_run
+from rich.console import Console
+from test_distributed import ON_CPU, results
+from test_distributed import run as run_command
+
+from siamese_lab import data
+from siamese_lab.metrics.raw_pixels import PixelRetrieval, is_cheap
+from siamese_lab.metrics.retrieval import retrieve
+from siamese_lab.runs import display
+from siamese_lab.runs.results import read_results
+from siamese_lab.training.build import build_module
+from siamese_lab.training.run import train
+
+FLOAT32 = "trainer.precision=32-true"
+OWN_FLOORS = ("network.batch_norm=true", "network.dropout=0.2", "ema=0.9")
+
+
+def brute_force_recall(vectors_ND: torch.Tensor, labels_N: torch.Tensor) -> float:
+    """Recall@1 by cosine in plain loops and float64; ties count against the model."""
+    vectors_ND = vectors_ND.double()
+    found = 0
+    for query, vector_D in enumerate(vectors_ND):
+        best, best_other = -math.inf, -math.inf
+        for other, candidate_D in enumerate(vectors_ND):
+            similarity = float(vector_D @ candidate_D / (vector_D.norm() * candidate_D.norm()))
+            if other != query and labels_N[other] == labels_N[query]:
+                best = max(best, similarity)
+            elif other != query:
+                best_other = max(best_other, similarity)
+        found += best > best_other
+    return found / len(vectors_ND)
+
+
+@pytest.mark.parametrize("common", [0.0, 6.0])
+def test_recall_of_pixels_equals_brute_force(common: float) -> None:
+    """Pixels that are bright in every image hide the classes from the cosine, unless the mean image is subtracted."""
+    generator = torch.Generator().manual_seed(15)
+    labels_N = torch.arange(5).repeat_interleave(6)
+    pixels_ND = (torch.rand(5, 8, generator=generator) > 0.7)[labels_N] + torch.rand(30, 8, generator=generator)
+    pixels_ND = torch.cat([pixels_ND, torch.full((30, 4), common)], 1)
+    plain = brute_force_recall(pixels_ND, labels_N)
+    centered = brute_force_recall(pixels_ND - pixels_ND.mean(0), labels_N)
+    metric = PixelRetrieval(k=(1,))
+    for part_M in torch.arange(30).split(7):
+        metric.update(pixels_ND[part_M], labels_N[part_M], part_M)
+    assert plain > centered if common == 0 else centered > plain
+    assert float(metric.compute()["recall@1"]) == pytest.approx(max(plain, centered))
+
+
+def test_both_floors_are_those_computed_by_hand(tmp_path: Path) -> None:
+    left = quick_run(tmp_path, FLOAT32, *OWN_FLOORS)
+    assert list(left.floors) == ["pixels", "untrained"]
+    assert left.floors["pixels"].keys() == left.floors["untrained"].keys() == left.test.keys()
+    config = compose(*OWN_FLOORS)
+    images = data.build(**config.data)
+    network = build_module(config, images).network.eval()
+    pixels_NCHW, labels_N = images.splits.test.images_NCHW.float() / 255, images.splits.test.labels_N
+    with torch.no_grad():
+        untrained = retrieve(network(pixels_NCHW), labels_N).figures()
+    assert left.floors["untrained"] == pytest.approx({name: float(each) for name, each in untrained.items()}, abs=3e-3)
+    pixels_ND = pixels_NCHW.flatten(1)
+    by_hand = [retrieve(x_ND, labels_N).figures() for x_ND in (pixels_ND, pixels_ND - pixels_ND.mean(0))]
+    better = max(by_hand, key=lambda figures: figures["recall@1"])
+    assert left.floors["pixels"] == pytest.approx({name: float(each) for name, each in better.items()}, abs=1e-6)
+    assert left.floors["untrained"] != pytest.approx(left.test, abs=1e-3)
+
+
+def test_the_results_are_the_same_without_floors(tmp_path: Path) -> None:
+    options = "sampler=distance_weighted", "metrics.extra=[class_recall]", *OWN_FLOORS
+    measured, left_out = (
+        quick_run(tmp_path / floors, *options, f"metrics.floors={floors}") for floors in ("true", "false")
+    )
+    assert left_out.floors == {}
+    assert (measured.test, measured.validation, measured.history) == (
+        left_out.test,
+        left_out.validation,
+        left_out.history,
+    )
+    weights = [torch.load(tmp_path / each / "checkpoints/last.ckpt", weights_only=True) for each in ("true", "false")]
+    one, other = (
+        {name: each for name, each in state["state_dict"].items() if isinstance(each, torch.Tensor)}
+        for state in weights
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert "class_recall@1" in measured.floors["pixels"]
+
+
+def test_a_resumed_run_has_the_floors_of_the_whole_run(tmp_path: Path) -> None:
+    options = [*QUICK, *OWN_FLOORS]
+    whole = quick_run(tmp_path / "whole", *OWN_FLOORS)
+    half = quick_run(tmp_path / "half", *OWN_FLOORS, "trainer.max_steps=3", "schedule.steps=6")
+    checkpoint = f"resume={tmp_path / 'half/checkpoints/last.ckpt'}"
+    (tmp_path / "rest").mkdir()
+    rest = train(compose(*options, checkpoint), tmp_path / "rest", options, Console(quiet=True))
+    assert rest.floors == half.floors == whole.floors
+    assert rest.test == whole.test
+
+
+def test_runs_without_a_test_have_no_floors(tmp_path: Path) -> None:
+    left = train(compose(*QUICK), tmp_path, QUICK, Console(quiet=True), with_test=False)
+    assert left.floors == {} and left.validation
+
+
+def test_results_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    quick_run(tmp_path, "trainer.max_steps=2", "trainer.val_check_interval=2")
+    content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert content["floors"]["untrained"].keys() == content["test"].keys()
+    del content["floors"]
+    (tmp_path / "results.json").write_text(json.dumps(content), encoding="utf-8")
+    assert read_results(tmp_path).floors == {}
+    assert read_results(tmp_path).test == content["test"]
+
+
+def test_large_sets_leave_out_pixels_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert is_cheap(13_180, 36 * 36) and is_cheap(3708, 3 * 96 * 96)  # Omniglot, LFW
+    assert not is_cheap(10**6, 28 * 28)
+    assert not is_cheap(1000, 3 * 224 * 224)
+    images = data.build(**compose().data)
+    size = len(images.splits.test) * images.image_size**2
+    for limit, pixels in ((size, True), (size - 1, False)):
+        monkeypatch.setattr("siamese_lab.metrics.raw_pixels.MAX_VALUES", limit)
+        left = quick_run(tmp_path / str(limit), "trainer.max_steps=2", "trainer.val_check_interval=2")
+        assert ("pixels" in left.floors, "untrained" in left.floors) == (pixels, True)
+        shown = printed(left)
+        assert ("Raw pixels were not compared" in shown) == (not pixels)
+
+
+def printed(left) -> str:
+    shown = io.StringIO()
+    display.print_outcome(Console(width=80, file=shown), left, Path("run"))
+    return shown.getvalue()
+
+
+def test_the_closing_table_has_a_row_for_each_floor_within_80_columns(tmp_path: Path) -> None:
+    left = quick_run(tmp_path, "metrics.extra=[class_recall]")
+    shown = printed(left)
+    assert max(map(len, shown.split("Trained for")[0].splitlines())) <= 80
+    assert "…" not in shown
+    rows = [line.split() for line in shown.splitlines()]
+    for label, figures in (
+        ("raw pixels", left.floors["pixels"]),
+        ("untrained", left.floors["untrained"]),
+        ("trained", left.test),
+        ("validation", left.validation),
+    ):
+        retrieval, extra = (row for row in rows if row[: len(label.split())] == label.split())
+        assert [*retrieval, *extra[len(label.split()) :]] == [
+            *label.split(),
+            *(f"{value:.2%}" for value in figures.values()),
+        ]
+
+
+@pytest.mark.slow
+def test_two_processes_measure_the_floors_of_one(tmp_path: Path) -> None:
+    options = (*ON_CPU, FLOAT32, "data.classes_per_batch=6", "trainer.max_steps=2", "trainer.val_check_interval=2")
+    for devices in (1, 2):
+        folder = f"hydra.run.dir=run{devices}"
+        ended = run_command(*options, f"trainer.devices={devices}", "data.eval_batch_size=50", folder, cwd=tmp_path)
+        assert ended.status == 0, ended.err
+    one, two = (results(tmp_path / f"run{devices}")["floors"] for devices in (1, 2))
+    assert list(one) == ["pixels", "untrained"]
+    for floor, figures in one.items():
+        assert two[floor] == pytest.approx(figures, abs=1e-6)
