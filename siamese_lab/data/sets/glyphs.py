@@ -8,6 +8,7 @@ typeface under a random affine distortion.
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,8 @@ FINER = 4
 TURN, SHEAR, SCALE, SHIFT = math.radians(25), 0.3, 0.25, 0.1
 """Limits of a distortion of strength 1: angle, shear, change of scale, and shift as a share of the image."""
 STRONGEST = 3
+DENOMINATOR = 1_000_000
+"""Largest denominator of a validation fraction: the float 1/3 is exactly one third."""
 
 
 @register("glyphs")
@@ -221,12 +224,15 @@ def distorted(shape: Image.Image, distortion_5: NDArray[np.float64], image_size:
 def hold_out_evenly(classes: int, fraction: float) -> ClassSplit:
     """Split classes into two lists. The second has this fraction of the classes, at even distances.
 
+    The number of held-out classes among the first n is n × fraction, rounded down: 0.2 holds out every fifth class.
+
     Raises:
         UserError: if one of the lists would be empty.
     """
     if not 0 < fraction < 1:
-        raise UserError(f"data.validation_fraction must be between 0 and 1, but is {fraction}.")
-    held = [label for label in range(classes) if round((label + 1) * fraction) > round(label * fraction)]
+        raise UserError(f"data.validation_fraction must be above 0 and below 1, but is {fraction}.")
+    ratio = Fraction(fraction).limit_denominator(DENOMINATOR)
+    held = [label for label in range(classes) if int((label + 1) * ratio) > int(label * ratio)]
     if not 0 < len(held) < classes:
         raise UserError(
             f"data.validation_fraction={fraction} holds out {len(held)} of {classes} letters; training and validation "
