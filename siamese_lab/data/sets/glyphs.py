@@ -101,7 +101,7 @@ class Glyphs(DataModule):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        _check_options(image_size, copies, distortion, scripts)
+        _check_options(image_size, copies, distortion, scripts, drawing_seed)
         self.cache = Path(cache) if cache is not None else default_cache()
         self.image_size = image_size
         self.copies = copies
@@ -282,13 +282,15 @@ def renderer() -> dict[str, str]:
     return {"freetype": freetype, "pillow": pillow_version}
 
 
-def _check_options(image_size: int, copies: int, distortion: float, scripts: Sequence[str]) -> None:
+def _check_options(image_size: int, copies: int, distortion: float, scripts: Sequence[str], drawing_seed: int) -> None:
     if image_size < 1:
         raise UserError(f"data.image_size must be at least 1 pixel, but is {image_size}.")
     if copies < 1:
         raise UserError(f"data.copies must be at least 1, but is {copies}.")
     if not 0 <= distortion <= STRONGEST:
         raise UserError(f"data.distortion must be between 0 and {STRONGEST}, but is {distortion}.")
+    if drawing_seed < 0:
+        raise UserError(f"data.drawing_seed must be at least 0, but is {drawing_seed}.")
     for script in scripts:
         if script not in LETTERS:
             raise UserError(
