@@ -94,7 +94,7 @@ class Glyphs(DataModule):
         cache: str | Path | None = None,
         image_size: int = 28,
         copies: int = 1,
-        distortion: float = 1.0,
+        distortion: float = 1.5,
         scripts: Sequence[str] = TRAINING_SCRIPTS,
         validation_fraction: float = 0.2,
         drawing_seed: int = 0,
