@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import torch
+from omegaconf import DictConfig
 from rich.console import Console
 
-from siamese_lab.config import hydra_app
+from siamese_lab.config import hydra_app, schema
 from siamese_lab.config.resume import with_resumed_overrides
-from siamese_lab.config.schema import EvaluateConfig, TrainConfig, compose
+from siamese_lab.config.schema import EvaluateConfig, TrainConfig
 from siamese_lab.data.io import download
 from siamese_lab.evaluate import job as evaluate_job
 from siamese_lab.evaluation.evaluated_data import with_evaluated_data
@@ -28,8 +29,15 @@ from siamese_lab.training.run import train
 if TYPE_CHECKING:
     from loopback import Server
 
-QUICK = ("trainer.accelerator=cpu", "trainer.max_steps=6", "trainer.log_every_n_steps=2", "logger=csv")
+FEW_STEPS = ("trainer.accelerator=cpu", "trainer.max_steps=6", "trainer.log_every_n_steps=2", "logger=csv")
 """Six steps are enough to see what a run does; the CPU, as that is where results are equal bit by bit."""
+QUICK = ("data=digits", *FEW_STEPS)
+"""The digits are loaded in no time; a later `data=NAME` takes their place."""
+
+
+def compose(*overrides: str) -> DictConfig:
+    """Return the configuration of a command line. The data set is the digits unless `overrides` name another."""
+    return schema.compose("data=digits", *overrides)
 
 
 def quick_run(folder: Path, *overrides: str) -> Results:

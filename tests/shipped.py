@@ -18,6 +18,6 @@ SAMPLERS = (
 )
 LOSSES = ("contrastive", "margin", "n_pair", "triplet")
 NETWORKS = ("conv4", "koch", "mlp", "resnet10", "resnet18", "resnet50")
-DATA = ("digits", "fashion_mnist", "image_folder", "lfw", "mnist", "omniglot")
+DATA = ("digits", "fashion_mnist", "glyphs", "image_folder", "lfw", "mnist", "omniglot")
 METRICS = ("class_recall",)
 BY_GROUP = {"sampler": SAMPLERS, "loss": LOSSES, "network": NETWORKS, "data": DATA}

@@ -263,7 +263,7 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_an_error_of_the_user_is_one_message(mistake: str, command, tmp_path: Path, folder_of_one_class: Path) -> None:
     (tmp_path / "damaged.ckpt").write_bytes(b"PK\x03\x04 and no more")
-    check_one_message(command(*mistake.split()), MISTAKES[mistake])
+    check_one_message(command("data=digits", *mistake.split()), MISTAKES[mistake])
 
 
 def test_a_folder_that_cannot_be_written_is_one_message(command, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import tomllib
 import torch
 import yaml
-from conftest import QUICK, Ended, quick_run
+from conftest import FEW_STEPS, Ended, quick_run
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from PIL import Image
@@ -112,7 +112,7 @@ def test_every_command_is_checked() -> None:
 def test_commands_run(
     line: Command, command: Callable[..., Ended], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    more = [*QUICK, "trainer.max_steps=2", f"paths.cache={tmp_path / 'cache'}"]
+    more = [*FEW_STEPS, "trainer.max_steps=2", f"paths.cache={tmp_path / 'cache'}"]
     if line.needs_data:
         more.append(f"paths.data={request.getfixturevalue('omniglot_root')}")
     ended = command(*line.arguments, *more)

@@ -143,7 +143,7 @@ def test_the_command_line_wins_over_the_recipe() -> None:
     assert (config.trainer.max_steps, config.sampler.num_negatives, config.optimizer.weight_decay) == (7, 64, 0.05)
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist", "omniglot", "lfw"])
+@pytest.mark.parametrize("name", ["digits", "glyphs", "mnist", "omniglot", "lfw"])
 def test_a_full_budget_is_the_recipes_own_steps_and_the_others_are_less(name: str) -> None:
     own = compose(f"data={name}").trainer.max_steps
     quick, standard, full = (

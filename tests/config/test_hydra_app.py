@@ -50,7 +50,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_explained_before_anything_is_trained(mistake: str, command, tmp_path: Path) -> None:
-    ended = command(*mistake.split())
+    ended = command("data=digits", *mistake.split())
     assert ended.status == 2
     assert f"Error: {MISTAKES[mistake]}" in ended.err or MISTAKES[mistake] in ended.err
     assert "Traceback" not in ended.err
@@ -65,7 +65,7 @@ def test_a_data_folder_that_is_not_there_is_named(command, tmp_path: Path) -> No
 def test_the_traceback_is_there_for_who_wants_it(command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(ValueError, match="at least 2 images per class"):
-        command("data.images_per_class=1")
+        command("data=digits", "data.images_per_class=1")
 
 
 def test_errors_of_our_own_making_are_not_taken_for_the_users(command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,13 @@ def test_help_helps(command) -> None:
 def test_a_signal_leaves_an_interrupted_run_that_resumes(number: signal.Signals, tmp_path: Path) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     module = [sys.executable, "-m", "siamese_lab.train"]
-    arguments = [*module, "trainer.accelerator=cpu", "trainer.max_steps=100000", "trainer.val_check_interval=50"]
+    arguments = [
+        *module,
+        "data=digits",
+        "trainer.accelerator=cpu",
+        "trainer.max_steps=100000",
+        "trainer.val_check_interval=50",
+    ]
     with subprocess.Popen(
         arguments, cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:

@@ -7,7 +7,7 @@ from conftest import compose
 
 from siamese_lab import data
 
-CHOICES = ["digits", "mnist", "fashion_mnist", "omniglot", "lfw", "lfw,data.view=2,data.fold=4"]
+CHOICES = ["digits", "glyphs", "mnist", "fashion_mnist", "omniglot", "lfw", "lfw,data.view=2,data.fold=4"]
 
 
 @pytest.mark.parametrize("choice", CHOICES)

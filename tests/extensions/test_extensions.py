@@ -131,7 +131,7 @@ def test_the_strategy_of_the_readme_in_a_package_of_its_own(tmp_path: Path) -> N
     pip = ("-m", "pip", "install", "-q", "--no-build-isolation", "--no-deps", "--no-index", "--target", str(site))
     python(*pip, str(tmp_path / "project"), at=empty, path=(ROOT,))
     where = {"at": empty, "path": (site, ROOT)}
-    python("-m", "siamese_lab.train", "sampler=farthest", *SHORT, **where)
+    python("-m", "siamese_lab.train", "data=digits", "sampler=farthest", *SHORT, **where)
     assert (results(empty)["sampler"], results(empty)["status"]) == ("farthest", "finished")
     assert "farthest" in python("-m", "siamese_lab.train", "--help", **where)
     assert passed(python(*contracts("farthest"), **where)) >= 10
@@ -147,7 +147,7 @@ def test_the_strategy_of_the_readme_inside_the_repository(tmp_path: Path) -> Non
     files = files_of("README.md")
     write({path: files[path] for path in (MODULE, YAML)}, copy)
     where = {"at": copy, "path": (copy,)}
-    python("-m", "siamese_lab.train", "sampler=farthest", *SHORT, **where)
+    python("-m", "siamese_lab.train", "data=digits", "sampler=farthest", *SHORT, **where)
     assert (results(copy)["sampler"], results(copy)["status"]) == ("farthest", "finished")
     assert "farthest" in python("-m", "siamese_lab.train", "--help", **where)
     assert passed(python(*contracts("farthest"), **where)) >= 10

@@ -19,7 +19,7 @@ from siamese_lab.errors import UserError
 from siamese_lab.training.placement import find_placement
 
 TRAIN = (sys.executable, "-m", "siamese_lab.train")
-ON_CPU = ("threads=1", "trainer.accelerator=cpu")
+ON_CPU = ("data=digits", "threads=1", "trainer.accelerator=cpu")
 # float64, as training magnifies the rounding of float32: within 30 steps the losses of one process with two threads and
 # with one differ by 1e-3.
 EXACT = ("trainer.precision=64-true", "data.classes_per_batch=6", "trainer.log_every_n_steps=1")
@@ -105,7 +105,7 @@ def test_they_run_the_experiment_of_one(devices: int, strategy: str, alone: Path
 
 
 def test_classes_that_cannot_be_shared_out_are_refused_before_processes_start(command: Callable[..., Ended]) -> None:
-    ended = command("data.classes_per_batch=4", "trainer.devices=3", "trainer.accelerator=cpu")
+    ended = command("data=digits", "data.classes_per_batch=4", "trainer.devices=3", "trainer.accelerator=cpu")
     assert ended.status == 2
     assert re.search(r"4 classes.*classes_per_batch.*3 processes.*trainer\.devices", ended.err.replace("\n", " "))
     assert "Traceback" not in ended.err

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import QUICK, Ended
+from conftest import FEW_STEPS, Ended
 from PIL import Image
 
 from siamese_lab import report
@@ -54,7 +54,7 @@ def test_ten_folds_from_the_command_line_to_the_table(
     root: Path, command: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = command(
-        "-m", "experiment=lfw_view2", f"paths.data={root}", f"paths.cache={tmp_path / 'cache'}", *QUICK, *SMALL
+        "-m", "experiment=lfw_view2", f"paths.data={root}", f"paths.cache={tmp_path / 'cache'}", *FEW_STEPS, *SMALL
     )
     assert ended.status == 0, ended.err
     (sweep,) = (tmp_path / "outputs/sweeps").glob("*/*")
@@ -83,7 +83,7 @@ def test_a_network_of_view_1_does_not_go_on_with_view_2(
         content = "\n".join(["6", *pairs[12 * fold : 12 * (fold + 1)]])
         (root / "lfw-py" / name).write_text(content, encoding="utf-8")
     where = (f"paths.data={root}", f"paths.cache={tmp_path / 'cache'}")
-    assert command("data=lfw", "hydra.run.dir=view_1", *where, *QUICK, *SMALL).status == 0
+    assert command("data=lfw", "hydra.run.dir=view_1", *where, *FEW_STEPS, *SMALL).status == 0
     assert "view_1/accuracy" in json.loads((tmp_path / "view_1/results.json").read_text(encoding="utf-8"))["test"]
     before = (tmp_path / "view_1/results.json").read_bytes()
     ended = command("resume=view_1/checkpoints/last.ckpt", "data.view=2", "data.fold=0", "trainer.max_steps=4")
