@@ -57,7 +57,7 @@ def test_help_of_train_lists_groups_names_options_and_defaults(command: Callable
     for group, names in BY_GROUP.items():
         listed = re.search(rf"{group}=\S+ .*?Names: ([\w, ]+?)(?= \w+=)", words)
         assert listed and set(names) <= set(listed[1].split(", ")), group
-    assert "optimizer.lr=0.003 learning rate" in words
+    assert "optimizer.lr=0.001 learning rate" in words
     assert "available: class_recall" in words
     assert "data.classes_per_batch=6" in words
 

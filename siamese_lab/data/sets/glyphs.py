@@ -8,7 +8,6 @@ typeface under a random affine distortion.
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from PIL import __version__ as pillow_version
 from siamese_lab.data.convert.common import Converted
 from siamese_lab.data.convert.drawing import convert_drawing
 from siamese_lab.data.datamodule import TRAINED_CLASSES, DataModule, Splits, register
-from siamese_lab.data.splits import ClassSplit
+from siamese_lab.data.splits import hold_out_classes
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
 from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.registry import did_you_mean
@@ -64,8 +63,6 @@ FINER = 4
 TURN, SHEAR, SCALE, SHIFT = math.radians(25), 0.3, 0.25, 0.1
 """Limits of a distortion of strength 1: angle, shear, change of scale, and shift as a share of the image."""
 STRONGEST = 3
-DENOMINATOR = 1_000_000
-"""Largest denominator of a validation fraction: the float 1/3 is exactly one third."""
 
 
 @register("glyphs")
@@ -115,7 +112,7 @@ class Glyphs(DataModule):
         scripts = [script_of(name) for name in self._table.class_names]
         trained = [label for label, script in enumerate(scripts) if script in self.scripts]
         tested = [label for label, script in enumerate(scripts) if script not in self.scripts]
-        kept, held = hold_out_evenly(len(trained), self.validation_fraction)
+        kept, held = hold_out_classes(torch.ones(len(trained)), self.validation_fraction)  # all of one size
         parts = [trained[index] for index in kept], [trained[index] for index in held], tested
         return Splits(*(self._table.classes(part) for part in parts))
 
@@ -219,26 +216,6 @@ def distorted(shape: Image.Image, distortion_5: NDArray[np.float64], image_size:
     data = tuple(np.column_stack([onto_shape_22, offset_2]).ravel().tolist())
     drawn = shape.transform((side, side), Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
     return np.asarray(drawn.reduce(FINER))
-
-
-def hold_out_evenly(classes: int, fraction: float) -> ClassSplit:
-    """Split classes into two lists. The second has this fraction of the classes, at even distances.
-
-    The number of held-out classes among the first n is n × fraction, rounded down: 0.2 holds out every fifth class.
-
-    Raises:
-        UserError: if one of the lists would be empty.
-    """
-    if not 0 < fraction < 1:
-        raise UserError(f"data.validation_fraction must be above 0 and below 1, but is {fraction}.")
-    ratio = Fraction(fraction).limit_denominator(DENOMINATOR)
-    held = [label for label in range(classes) if int((label + 1) * ratio) > int(label * ratio)]
-    if not 0 < len(held) < classes:
-        raise UserError(
-            f"data.validation_fraction={fraction} holds out {len(held)} of {classes} letters; training and validation "
-            "need at least 1 letter each."
-        )
-    return ClassSplit(sorted(set(range(classes)) - set(held)), held)
 
 
 def script_of(class_name: str) -> str:
