@@ -9,6 +9,7 @@ from typing import Annotated
 
 from rich.console import Console
 
+from siamese_lab.data.io.file_names import escape_name
 from siamese_lab.errors import UserError
 from siamese_lab.inference.cli import Command
 from siamese_lab.inference.model import load
@@ -75,7 +76,7 @@ def job(options: Options) -> None:
     with new_file(place) as draft:
         draw_search_results(options.query, hits, threshold).savefig(draft, dpi=DPI, facecolor="white")
     known = "" if stored is None else f" ✓ marks distances up to {stored.threshold:.3f}."
-    print_plainly(console, f"Searched {len(gallery.names):,} images.{known} Picture: {short(place)}")
+    print_plainly(console, f"Searched {len(gallery.names):,} images.{known} Picture: {escape_name(short(place))}")
 
 
 if __name__ == "__main__":
