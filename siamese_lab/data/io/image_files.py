@@ -31,6 +31,10 @@ class StoredFile(NamedTuple):
     """Returns the bytes of the file. Raises UserError if the file cannot be read. It may be called by any thread."""
 
 
+MAX_BYTES = 1_000_000_000
+"""Largest file that is read. An image of the largest size that `open_image` reads is smaller."""
+
+
 @dataclass(frozen=True)
 class ImageFiles:
     """The files with certain suffixes in one archive or folder. Properties are read on first access."""
@@ -174,12 +178,19 @@ def read_file(path: Path) -> bytes:
     """Return the bytes of a file. The path may be escaped, see `find_file`.
 
     Raises:
-        UserError: if the file does not exist, must not be read, or is not a regular file. Pipes would block forever.
+        UserError: if the file does not exist, must not be read, is too large, or is not a regular file. A pipe would
+            block forever.
     """
     file, name = find_file(path), escape_name(path)
     try:
-        if not stat.S_ISREG(file.stat().st_mode):
+        state = file.stat()
+        if not stat.S_ISREG(state.st_mode):
             raise ResourceError(f"{name} is a pipe, a device or a folder, but a file was expected. Remove it.")
+        if state.st_size > MAX_BYTES:
+            raise ResourceError(
+                f"{name} has {state.st_size / 1e6:,.0f} MB, but an image has at most {MAX_BYTES / 1e6:,.0f} MB. "
+                "Remove it, or make it smaller."
+            )
         return file.read_bytes()
     except FileNotFoundError as error:
         what = "is a link that leads nowhere" if file.is_symlink() else "does not exist any more"

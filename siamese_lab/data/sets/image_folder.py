@@ -22,15 +22,14 @@ from siamese_lab.data.io.file_names import escape_name
 from siamese_lab.data.io.folder_walk import IMAGE_SUFFIXES, Reason, describe_left_out, problem_of_folder
 from siamese_lab.data.io.image_files import ImageFiles, list_images
 from siamese_lab.data.io.messages import announce, announce_skipped
+from siamese_lab.data.splits import LEAST_CLASSES
 from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.data.tables.files_table import ADVICE, FilesTable
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
 from siamese_lab.errors import ResourceError, UserError
 
-LEAST = 2
-"""Smallest number of classes with two images or more in each part. A query needs a positive and a negative."""
 PARTS = 3
-NEEDED = f"{LEAST} to train on, {LEAST} to validate on and {LEAST} to test on"
+NEEDED = f"{LEAST_CLASSES} to train on, {LEAST_CLASSES} to validate on and {LEAST_CLASSES} to test on"
 IN_MEMORY = ("auto", "true", "false")
 
 
@@ -206,7 +205,7 @@ class ImageFolder(DataModule):
             shuffled_C[chosen_C].tolist() for chosen_C in (size_C[shuffled_C] > 1, size_C[shuffled_C] < 2)
         )
         self._check_classes(len(size_C), len(several))
-        parts = zip(self._cut(several, at_least=LEAST), self._cut(single, at_least=0), strict=True)
+        parts = zip(self._cut(several, at_least=LEAST_CLASSES), self._cut(single, at_least=0), strict=True)
         return tuple(sorted(some + others) for some, others in parts)
 
     def _cut(self, classes: list[int], at_least: int) -> tuple[list[int], list[int], list[int]]:
@@ -215,7 +214,7 @@ class ImageFolder(DataModule):
         return classes[end:], classes[:held], classes[held:end]
 
     def _check_classes(self, count: int, several: int) -> None:
-        path, needed = self.files.path, LEAST * PARTS
+        path, needed = self.files.path, LEAST_CLASSES * PARTS
         if count < needed:
             raise UserError(
                 f"{path} holds {count} class{'es' * (count > 1)}, but at least {needed} are needed: {NEEDED}. "
@@ -226,11 +225,11 @@ class ImageFolder(DataModule):
                 f"Of the {count} classes in {path}, {several or 'none'} have two images or more, but at least "
                 f"{needed} must: {NEEDED}. A query needs another image of its class. Add images."
             )
-        left = len(self._cut(list(range(several)), at_least=LEAST)[0])
-        if left < LEAST:
+        left = len(self._cut(list(range(several)), at_least=LEAST_CLASSES)[0])
+        if left < LEAST_CLASSES:
             raise UserError(
                 f"Of the {several} classes of two images or more in {path}, {left} would remain for training, but "
-                f"{LEAST} are needed. Lower data.validation_share or data.test_share."
+                f"{LEAST_CLASSES} are needed. Lower data.validation_share or data.test_share."
             )
 
 
