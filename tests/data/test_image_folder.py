@@ -1,6 +1,7 @@
 """Your own images: many file types, uneven classes, too many images for memory, and mistakes."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -335,6 +336,113 @@ def test_images_beside_the_classes_are_left_out_and_alone_refused(tmp_path, caps
     picture(0).save(tmp_path / "flat" / "cat.png")
     with pytest.raises(ValueError, match="but holds only images outside of such folders"):
         build(tmp_path / "flat").setup("fit")
+
+
+def test_what_is_left_out_is_counted_in_one_line_with_the_cure(folder, capsys):
+    before = build(folder).splits
+    (folder / "class 1/.ipynb_checkpoints").mkdir()
+    picture(1).save(folder / "class 1/.ipynb_checkpoints/1-checkpoint.png")
+    (folder / "@eaDir").mkdir()
+    picture(2).save(folder / "@eaDir/2.png")
+    (folder / "phone").mkdir()
+    (folder / "phone/3.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (folder / "all").symlink_to(".")
+    picture(4).save(folder / "stray.png")
+    capsys.readouterr()
+    after = build(folder).splits
+    for one, other in zip(before, after, strict=True):
+        assert one.class_names == other.class_names
+        assert torch.equal(one.images_NCHW, other.images_NCHW)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Left out of")]
+    for fact in (
+        "1 file of another type (.heic: 1)",
+        "2 hidden or system files and folders (@eaDir, class 1/.ipynb_checkpoints)",
+        "1 link to a folder that is read anyway or contains this folder (all)",
+        "1 image in no class folder (stray.png)",
+        "1 class folder without images (phone)",
+        "Convert photographs to",
+        "Move images into the folder of their class.",
+    ):
+        assert fact in line
+
+
+@pytest.mark.parametrize("in_memory", ["true", "false"])
+def test_every_kind_of_unreadable_file_is_left_out_if_that_is_asked_for(folder, in_memory, capsys):
+    before = build(folder).splits
+    place = folder / "class 4"
+    (place / "cut.png").write_bytes((place / "0.png").read_bytes()[:60])
+    (place / "link.png").symlink_to("nowhere")
+    os.mkfifo(place / "pipe.png")
+    Image.fromarray(np.full((4, 4), -7, np.int32)).save(place / "range.tif")
+    (place / "text.jpg").write_text("<html>404</html>")
+    (place / "empty.bmp").write_bytes(b"")
+    module = build(folder, in_memory=in_memory, skip_unreadable=True)
+    assert sum(map(len, module.load())) == sum(map(len, before))
+    for loader in (module.val_dataloader(), *module.test_dataloader(), InAll(module)):
+        list(loader)
+    said = capsys.readouterr().err
+    assert said.count("Skipped: ") == 5, "the first ones"
+    assert "6 of 29 images are skipped (skip_unreadable), because they cannot be read." in said
+
+
+NOT_UTF8 = ("caf\udce9", "na\udcefve", "\udcfcber", "ma\udcf1ana", "line\nbreak", "=1+1")
+
+
+@pytest.mark.parametrize("in_memory", ["true", "false"])
+def test_names_that_are_not_utf8_are_trained_evaluated_embedded_and_found(tmp_path, in_memory, evaluate, call):
+    from siamese_lab import embed, search
+    from siamese_lab.inference.embeddings_file import read_embeddings
+
+    for label, name in enumerate(NOT_UTF8):
+        (tmp_path / "old" / name).mkdir(parents=True)
+        for rank in range(4):
+            picture(10 * label + rank).save(tmp_path / "old" / name / f"b\udcfcld {rank}.png")
+    left = quick_run(
+        tmp_path / "run",
+        "data=image_folder",
+        f"data.root={tmp_path / 'old'}",
+        f"paths.cache={tmp_path / 'cache'}",
+        f"data.in_memory={in_memory}",
+        "data.image_size=16",
+        "data.classes_per_batch=2",
+        "data.images_per_class=2",
+        "data.workers=0",
+        "logger=tensorboard",
+    )
+    assert left.status == "finished"
+    ended = evaluate(f"checkpoint={tmp_path / 'run'}", f"folder={tmp_path / 'evaluation'}", "pairs=20", "episodes=2")
+    assert ended.status == 0, ended.err
+    escaped = {r"caf\xe9", r"na\xefve", r"\xfcber", r"ma\xf1ana", r"line\x0abreak", "=1+1"}
+    table = (tmp_path / "evaluation/per_class.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert len(table) == 2 and {line.split(",")[0] for line in table} <= escaped
+    query = tmp_path / "old" / NOT_UTF8[0] / "b\udcfcld 1.png"
+    for kind in ("npz", "parquet"):
+        stored = tmp_path / f"stored.{kind}"
+        embedded = call(embed, f"checkpoint={tmp_path / 'run'}", f"images={tmp_path / 'old'}", f"out={stored}")
+        assert embedded.status == 0, embedded.err
+        assert {name.split("/")[0] for name in read_embeddings(stored).names} == escaped
+        found = call(search, query, f"in={stored}", f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / kind}.png")
+        assert found.status == 0, found.err
+        assert r"caf\xe9/b\xfcld 2.png" in found.out
+        assert r"caf\xe9/b\xfcld 1.png" not in found.out, "the query itself"
+
+
+def test_a_root_whose_name_is_not_utf8_is_refused_before_training(tmp_path):
+    (tmp_path / "caf\udce9").mkdir()
+    with pytest.raises(
+        ValueError, match=r"data\.root is .*caf\\xe9, which has bytes that are not UTF-8 .* make a link"
+    ):
+        build(tmp_path / "caf\udce9").setup("fit")
+
+
+@pytest.mark.parametrize("classes", [*range(6, 21), 40])
+def test_every_part_has_two_classes_of_two_images(tmp_path, classes):
+    module = build(only(tmp_path, **{f"c{label:02}": 2 for label in range(classes)} | {"z": 1}))
+    module.setup("fit")
+    counts = [int((part.labels_N.bincount() >= 2).sum()) for part in module.load()]
+    assert min(counts) >= 2 and sum(counts) == classes
+    if classes >= 15:
+        assert counts[1:] == [round(classes * 0.1), round(classes * 0.2)]
 
 
 def test_shares_that_leave_nothing_to_train_on_are_refused(folder):

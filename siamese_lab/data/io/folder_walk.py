@@ -131,8 +131,8 @@ class _Walk:
             else:
                 self._visit_below(link, check_visited=True)
         files = sorted(self.files, key=lambda file: file.name.split("/"))
+        _check_distinct(self.root, [*self.folders, *(file.name for file in files)])
         escaped = tuple(file._replace(name=escape_name(file.name)) for file in files)
-        _check_distinct(self.root, files, escaped)
         left_out = {reason: tuple(map(escape_name, sorted(names))) for reason, names in self.left_out.items()}
         return FolderContent(escaped, tuple(map(escape_name, sorted(self.folders))), left_out)
 
@@ -264,11 +264,12 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _check_distinct(root: str, files: Sequence[FoundFile], escaped: Sequence[FoundFile]) -> None:
+def _check_distinct(root: str, names: Sequence[str]) -> None:
+    """Raise UserError if two names are equal after `escape_name`."""
     raw_of: dict[str, str] = {}
-    for raw, file in zip(files, escaped, strict=True):
-        if raw_of.setdefault(file.name, raw.name) != raw.name:
+    for name in names:
+        if raw_of.setdefault(escape_name(name), name) != name:
             raise ResourceError(
-                f"Two files in {escape_name(root)} are both called {file.name} when bytes that are not UTF-8 are "
-                "escaped. Rename one of them."
+                f"Two files or folders in {escape_name(root)} are both called {escape_name(name)} when bytes that are "
+                "not UTF-8 are escaped. Rename one of them."
             )
