@@ -1,5 +1,6 @@
 """Your own images: many file types, uneven classes, too many images for memory, and mistakes."""
 
+import hashlib
 import io
 import os
 
@@ -368,7 +369,7 @@ def test_what_is_left_out_is_counted_in_one_line_with_the_cure(folder, capsys):
 
 @pytest.mark.parametrize("in_memory", ["true", "false"])
 def test_every_kind_of_unreadable_file_is_left_out_if_that_is_asked_for(folder, in_memory, capsys):
-    before = build(folder).splits
+    before = build(folder).load()
     place = folder / "class 4"
     (place / "cut.png").write_bytes((place / "0.png").read_bytes()[:60])
     (place / "link.png").symlink_to("nowhere")
@@ -395,7 +396,7 @@ def test_names_that_are_not_utf8_are_trained_evaluated_embedded_and_found(tmp_pa
 
     for label, name in enumerate(NOT_UTF8):
         (tmp_path / "old" / name).mkdir(parents=True)
-        for rank in range(4):
+        for rank in range(5):
             picture(10 * label + rank).save(tmp_path / "old" / name / f"b\udcfcld {rank}.png")
     left = quick_run(
         tmp_path / "run",
@@ -425,6 +426,36 @@ def test_names_that_are_not_utf8_are_trained_evaluated_embedded_and_found(tmp_pa
         assert found.status == 0, found.err
         assert r"caf\xe9/b\xfcld 2.png" in found.out
         assert r"caf\xe9/b\xfcld 1.png" not in found.out, "the query itself"
+
+
+def test_the_table_of_a_folder_is_what_it_always_was(tmp_path):
+    """Pins the content of a table, so that a change of the walk or of a conversion shows. All formats are lossless."""
+    kinds = [
+        ("png", "RGB"),
+        ("bmp", "L"),
+        ("tif", "CMYK"),
+        ("png", "RGBA"),
+        ("ppm", "RGB"),
+        ("png", "LA"),
+        ("png", "1"),
+    ]
+    for label in range(16):
+        for rank in range(2 + label % 4):
+            suffix, mode = kinds[(label * 5 + rank) % len(kinds)]
+            path = tmp_path / "set" / f"class {label}" / ("deep" if rank % 2 else ".") / f"{rank}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture(10 * label + rank, (30 + label, 50 - rank), mode).save(path)
+    values = np.random.default_rng(0).integers(0, 65536, (20, 20)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "set/class 3/16.png")
+    Image.fromarray(values.astype(np.int32)).save(tmp_path / "set/class 4/32.tif")
+    Image.fromarray((values / 65535).astype(np.float32)).save(tmp_path / "set/class 4/float.tif")
+    (tmp_path / "set/class 5/16.pgm").write_bytes(b"P5 20 20 65535\n" + values.astype(">u2").tobytes())
+    digest = hashlib.sha256()
+    for part in build(tmp_path / "set", image_size=16).splits:
+        digest.update(part.images_NCHW.contiguous().numpy().tobytes())
+        digest.update(part.labels_N.numpy().tobytes())
+        digest.update(repr(part.class_names).encode())
+    assert digest.hexdigest() == "76fba39963fc710156002e2285bb02a9075a4ccf3ae94122f4e3d53e2dd54f25"
 
 
 def test_a_root_whose_name_is_not_utf8_is_refused_before_training(tmp_path):

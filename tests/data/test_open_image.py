@@ -75,7 +75,7 @@ def test_values_are_scaled_by_the_stated_rule(content: bytes, expected: list[int
     [
         (
             (RAMP // 257).astype(np.int32),
-            r"its 32-bit values are 0…255, but .* 16 bits, 0…65,535: save it with 8 or 16",
+            r"its 32-bit values are 0…255, but .* 16 bits, 0…65,535: save it with",
         ),
         ((RAMP * 30_000).astype(np.int32), r"its 32-bit values are 0…1,966,050,000, but"),
         ((RAMP - 5).astype(np.int32), r"its 32-bit values are -5…65,530, but"),
