@@ -17,6 +17,7 @@ from typing import Annotated
 
 from rich.console import Console
 
+from siamese_lab.data.io.file_names import escape_name
 from siamese_lab.inference import embeddings_file
 from siamese_lab.inference.cli import Command
 from siamese_lab.inference.folder import embed_folder
@@ -93,7 +94,7 @@ def job(options: Options) -> None:
         console,
         f"{counted(count, 'image')}, {dimensions} dimensions each, by {network!r}.",
         *summarize_changes(embedded.changes),
-        f"Embeddings: {short(place)}",
+        f"Embeddings: {escape_name(short(place))}",
     )
 
 

@@ -17,6 +17,7 @@ from typing import Annotated
 
 from rich.console import Console
 
+from siamese_lab.data.io.file_names import escape_name
 from siamese_lab.errors import UserError
 from siamese_lab.inference.cli import Command
 from siamese_lab.inference.model import load
@@ -93,4 +94,5 @@ def job(options: Options) -> None:
     with new_file(place) as draft:
         draw_search_results(options.query, hits, threshold).savefig(draft, dpi=DPI, facecolor="white")
     known = "" if stored is None else f" ✓ marks distances up to {stored.threshold:.3f}."
-    print_plainly(console, f"Searched {counted(len(gallery.names), 'image')}.{known} Picture: {short(place)}")
+    searched = counted(len(gallery.names), "image")
+    print_plainly(console, f"Searched {searched}.{known} Picture: {escape_name(short(place))}")

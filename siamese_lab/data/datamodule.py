@@ -20,6 +20,7 @@ from siamese_lab.data.io.messages import announce
 from siamese_lab.data.official_protocols import OfficialPairs, OneShot
 from siamese_lab.data.pk_batches import PKBatches
 from siamese_lab.data.sequential_batches import SequentialBatches
+from siamese_lab.data.splits import check_evaluated_part
 from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
 from siamese_lab.registry import Registry, check_options, options_of
@@ -198,8 +199,10 @@ class DataModule(lightning.LightningDataModule, ABC):
         return ProcessShare(self.trainer.global_rank, self.trainer.world_size)
 
     def setup(self, stage: str) -> None:
-        """Load the data and check that P×K batches can be drawn from it, before training starts."""
+        """Load the data, and check before training that P×K batches can be drawn and every part can be evaluated."""
         _ = self.batches  # raises if the data cannot satisfy the options
+        for part in ("validation", "test"):
+            check_evaluated_part(self.title, part, getattr(self.splits, part))
         if self.official_pairs is not None and not len(self.official_pairs.decide.same_M):
             raise UserError(f"The protocol of {self.title} names official pairs, but their list is empty.")
 

@@ -6,11 +6,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.errors import UserError
 
 DENOMINATOR = 1_000_000
 """Largest denominator of a validation fraction: the float 1/3 is exactly one third."""
+LEAST_CLASSES, LEAST_IMAGES = 2, 2
+"""Smallest number of classes in a part, and of images in each of them. A query needs a positive and a negative."""
 
 
 class ClassSplit(NamedTuple):
@@ -96,3 +99,23 @@ def checked_ratio(fraction: float) -> Fraction:
     if not 0 < ratio < 1:
         raise UserError(f"data.validation_fraction must be above 0 and below 1, but is {fraction}. One in ten is 0.1.")
     return ratio
+
+
+def check_evaluated_part(title: str, part: str, table: BaseTable) -> None:
+    """Raise UserError if a part of a data set has too few classes for figures that mean something.
+
+    With a single class, every network has a Recall@1 of 100%.
+
+    Args:
+        title: name of the data set.
+        part: name of the part: "validation".
+        table: images of the part.
+    """
+    size_C = table.labels_N.bincount(minlength=len(table.class_names))
+    enough = int((size_C >= LEAST_IMAGES).sum())
+    if enough < LEAST_CLASSES:
+        raise UserError(
+            f"The {part} part of {title} needs at least {LEAST_CLASSES} classes of {LEAST_IMAGES} images or more, but "
+            f"has {enough} ({len(table):,} images of {len(size_C):,} classes), so its figures would have no meaning. "
+            f"Add images, or change the options of data that decide how much is held out for {part}."
+        )

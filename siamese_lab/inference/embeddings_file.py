@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from siamese_lab.data.io.file_names import escape_name
 from siamese_lab.errors import UserError
 from siamese_lab.inference.folder import EmbeddedFolder
 from siamese_lab.inference.model import TrainedNetwork
@@ -49,7 +50,7 @@ def about_network(network: TrainedNetwork) -> dict[str, Any]:
     """Return a description of the network: its checkpoint, its weights and the form of its input images."""
     trained, datamodule = network.trained, network.datamodule
     return {
-        "checkpoint": str(trained.checkpoint.absolute()),
+        "checkpoint": escape_name(trained.checkpoint.absolute()),
         "step": trained.step,
         "weights": fingerprint(network.network),
         "network": trained.choices["network"]["name"],
@@ -64,7 +65,9 @@ def write_embeddings(embedded: EmbeddedFolder, network: TrainedNetwork, path: Pa
     Raises:
         UserError: if the file cannot be written.
     """
-    about = json.dumps({"folder": str(embedded.folder.absolute()), **about_network(network)}, ensure_ascii=False)
+    about = json.dumps(
+        {"folder": escape_name(embedded.folder.absolute()), **about_network(network)}, ensure_ascii=False
+    )
     changes = [SEPARATOR.join(each) for each in embedded.changes]
     with new_file(path) as draft:
         if path.suffix == PARQUET:

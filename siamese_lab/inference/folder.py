@@ -13,15 +13,13 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from siamese_lab.data.io.image_files import list_images
-from siamese_lab.data.io.messages import announce
+from siamese_lab.data.io.file_names import escape_name
+from siamese_lab.data.io.folder_walk import describe_left_out, problem_of_folder, walk_folder
+from siamese_lab.data.io.messages import SHOWN, announce, announce_skipped
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.inference.inputs import PreparedImages, prepare_image
 from siamese_lab.inference.model import BATCH, TrainedNetwork
-
-SHOWN = 5
-"""Number of files that a message names."""
 
 
 class EmbeddedFolder(NamedTuple):
@@ -29,7 +27,7 @@ class EmbeddedFolder(NamedTuple):
 
     folder: Path
     names: tuple[str, ...]
-    """Paths of the files relative to the folder, with / as separator."""
+    """Paths of the files relative to the folder, with / as separator, in the form of `escape_name`."""
     z_ND: Tensor
     """Embeddings, float32, of unit norm."""
     changes: tuple[tuple[str, ...], ...]
@@ -62,51 +60,56 @@ def embed_folder(
     kept: list[str] = []
     parts: list[Tensor] = []
     changes: list[tuple[str, ...]] = []
+    skipped: list[str] = []
     with Stages(console).running(f"Embedding {folder.name or folder}", len(names)) as advance:
         for start in range(0, len(names), batch_size):
             some = names[start : start + batch_size]
-            readable, prepared = _prepare_files(network, folder, some, skip_unreadable, before=start)
+            readable, prepared, complaints = _prepare_files(network, folder, some, skip_unreadable, before=start)
+            skipped += complaints
             if readable:
                 kept += readable
                 changes += prepared.changes
                 parts.append(network.embed_prepared(prepared))
             advance(len(some))
+    announce_skipped(skipped, len(names))
     if not kept:
         raise UserError(
-            f"{folder} holds {len(names):,} files, but none of them is a readable image. Name a folder of images."
+            f"{escape_name(folder)} holds {len(names):,} image files, but none of them is readable. Name a folder of "
+            "images."
         )
     return EmbeddedFolder(folder, tuple(kept), torch.cat(parts), tuple(changes))
 
 
 def list_files(folder: Path) -> tuple[str, ...]:
-    """Return the names of all files in a folder, sorted folder by folder. Hidden files are skipped.
+    """Return the names of the image files in a folder, sorted folder by folder. Announce what is left out.
+
+    The files are those that a run on the folder would read, see `siamese_lab.data.io.folder_walk`.
 
     Raises:
-        UserError: if the folder does not exist or holds no file.
+        UserError: if the folder does not exist, cannot be read or holds no image file.
     """
-    if not folder.is_dir():
-        problem = f"{folder} is a file, not a folder" if folder.exists() else f"There is no folder {folder}"
-        raise UserError(f"{problem}. Name a folder that holds images.")
-    names = tuple(name for name in list_images(folder, "").names if not any(map(_is_hidden, name.split("/"))))
-    if not names:
-        raise UserError(f"The folder {folder} holds no files. Name a folder that holds images.")
-    return names
-
-
-def _is_hidden(part: str) -> bool:
-    return part.startswith(".") or part in ("Thumbs.db", "desktop.ini")
+    name = escape_name(folder)
+    if (problem := problem_of_folder(folder)) is not None:
+        raise UserError(f"{name} is not a folder of images: {problem}. Name a folder that holds images.")
+    content = walk_folder(folder)
+    left_out = describe_left_out(folder, content.left_out)
+    if not content.files:
+        raise UserError(f"The folder {name} holds no image files. Name a folder that holds images. {left_out}".rstrip())
+    if left_out:
+        announce(left_out)
+    return tuple(file.name for file in content.files)
 
 
 def _prepare_files(
     network: TrainedNetwork, folder: Path, names: Sequence[str], skip: bool, before: int
-) -> tuple[list[str], PreparedImages]:
-    """Prepare the readable images, and raise or print a message for each unreadable file.
+) -> tuple[list[str], PreparedImages, list[str]]:
+    """Prepare the readable images. Return their names, the images, and a message for each unreadable file.
 
     Args:
         network: the network.
         folder: folder that holds the images.
         names: names of the files.
-        skip: if True, print the names of unreadable files. If False, raise UserError.
+        skip: if False, raise UserError for unreadable files.
         before: number of files that were read earlier.
     """
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -116,17 +119,16 @@ def _prepare_files(
         shown = "\n  ".join(bad[:SHOWN])
         more = f"\n  and {len(bad) - SHOWN:,} more" if len(bad) > SHOWN else ""
         raise UserError(
-            f"{len(bad):,} of the first {before + len(names):,} files in {folder} cannot be read as images:\n"
+            f"{len(bad):,} of the first {before + len(names):,} files in {escape_name(folder)} cannot be read as "
+            "images:\n"
             f"  {shown}{more}\n"
             "Set skip_unreadable=true to skip such files."
         )
-    for message in bad:
-        announce(f"Skipped: {message}")
     good = [(name, each) for name, each in zip(names, outcomes, strict=True) if not isinstance(each, UserError)]
     if not good:
-        return [], PreparedImages(torch.empty(0), ())
+        return [], PreparedImages(torch.empty(0), ()), bad
     images, changes = zip(*(each for _, each in good), strict=True)
-    return [name for name, _ in good], PreparedImages(torch.stack(images), changes)
+    return [name for name, _ in good], PreparedImages(torch.stack(images), changes), bad
 
 
 def _image_reader(network: TrainedNetwork, folder: Path) -> Callable[[str], tuple[Tensor, tuple[str, ...]] | UserError]:

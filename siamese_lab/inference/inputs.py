@@ -3,6 +3,7 @@
 Shapes: N images, C channels, H × W pixels.
 """
 
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,13 +13,16 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from siamese_lab.data import DataModule
 from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.convert.common import Converted
-from siamese_lab.data.io.decode import UNREADABLE
+from siamese_lab.data.io.file_names import escape_name, find_file
+from siamese_lab.data.io.folder_walk import problem_of_folder
+from siamese_lab.data.io.image_files import read_file
+from siamese_lab.data.io.open_image import convert_file, convert_opened
 from siamese_lab.errors import UserError
 
 OneImage: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | Tensor"
@@ -97,7 +101,10 @@ def convert_image(image: OneImage, datamodule: DataModule) -> Converted:
         UserError: if the image cannot be read, or the value is not an image.
     """
     if isinstance(image, Image.Image):
-        return _convert_opened("The Pillow image", image, datamodule.converted)
+        try:
+            return convert_opened(image, datamodule.converted)
+        except UserError as error:
+            raise _named("The Pillow image", error) from error
     if isinstance(image, np.ndarray):
         return datamodule.converted(array_to_image(image))
     if isinstance(image, (str, os.PathLike)):
@@ -111,38 +118,30 @@ def read_image(path: Path, convert: Conversion) -> Converted:
     Raises:
         UserError: if the file does not exist or cannot be read.
     """
-    if path.is_dir():
-        raise UserError(f"{path} is a folder, but an image file was expected. Name the files in the folder.")
-    if not path.exists():
-        raise UserError(f"There is no image {path}. Check the path.")
+    name = escape_name(path)
+    if problem_of_folder(path) is None:
+        raise UserError(f"{name} is a folder, but an image file was expected. Name the files in the folder.")
+    if _is_missing(find_file(path)):
+        raise UserError(f"There is no image {name}. Check the path.")
+    content = read_file(path)
     try:
-        opened = Image.open(path)
-    except UNREADABLE as error:
-        raise _unreadable(str(path), error) from error
-    with opened:
-        return _convert_opened(str(path), opened, convert)
+        return convert_file(io.BytesIO(content), convert)
+    except UserError as error:
+        raise _named(name, error) from error
 
 
-def _convert_opened(name: str, image: Image.Image, convert: Conversion) -> Converted:
-    if 0 in image.size:
-        raise UserError(f"{name} has {image.width}×{image.height} pixels, but needs at least 1×1.")
+def _is_missing(path: Path) -> bool:
     try:
-        return convert(image)
-    except UNREADABLE:
-        _check_whole(name, image)
-        raise  # the image itself is readable, so the conversion has a bug
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
-def _check_whole(name: str, image: Image.Image) -> None:
-    try:
-        image.load()
-    except UNREADABLE as error:
-        raise _unreadable(name, error) from error
-
-
-def _unreadable(name: str, error: BaseException) -> UserError:
-    reason = "its format is unknown" if isinstance(error, UnidentifiedImageError) else str(error)
-    return UserError(f"{name} cannot be read as an image: {reason.rstrip('.')}.")
+def _named(name: str, error: UserError) -> UserError:
+    return UserError(f"{name} cannot be read as an image: {error}.")
 
 
 def array_to_image(array: NDArray[np.uint8]) -> Image.Image:

@@ -10,6 +10,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from siamese_lab.data.io.file_names import escape_name, find_file
+from siamese_lab.data.io.folder_walk import problem_of_folder
 from siamese_lab.errors import UserError
 from siamese_lab.inference import embeddings_file
 from siamese_lab.inference.folder import embed_folder
@@ -45,7 +47,7 @@ def gallery_of(
         UserError: in the same cases as `embed_folder` and `read_embeddings`, and if another network computed the
             embeddings.
     """
-    if path.is_dir() or path.suffix not in (embeddings_file.NPZ, embeddings_file.PARQUET):
+    if problem_of_folder(path) is None or path.suffix not in (embeddings_file.NPZ, embeddings_file.PARQUET):
         embedded = embed_folder(network, path, skip_unreadable=skip_unreadable, console=console)
         return Gallery(path, embedded.names, embedded.z_ND)
     stored = embeddings_file.read_embeddings(path)
@@ -69,7 +71,9 @@ def search(network: TrainedNetwork, query: Path, gallery: Gallery, k: int) -> li
     itself = _index_in_gallery(query, gallery)
     num_candidates = len(gallery.names) - (itself is not None)
     if not num_candidates:
-        raise UserError(f"{gallery.folder} holds only the query, but a search needs at least 1 other image.")
+        raise UserError(
+            f"{escape_name(gallery.folder)} holds only the query, but a search needs at least 1 other image."
+        )
     leave_out = None if itself is None else torch.tensor([itself])
     found = nearest(z_1D, gallery.z_ND, min(k, num_candidates), leave_out)
     names = [gallery.names[index] for index in found.index_Qk[0].tolist()]
@@ -81,8 +85,8 @@ def search(network: TrainedNetwork, query: Path, gallery: Gallery, k: int) -> li
 
 def _index_in_gallery(query: Path, gallery: Gallery) -> int | None:
     """Return the index of the query in the gallery, or None if the query is not in the gallery."""
-    folder, query = gallery.folder.resolve(), query.resolve()
+    folder, query = find_file(gallery.folder).resolve(), query.resolve()
     if not query.is_relative_to(folder):
         return None
-    name = query.relative_to(folder).as_posix()
+    name = escape_name(query.relative_to(folder).as_posix())
     return gallery.names.index(name) if name in gallery.names else None

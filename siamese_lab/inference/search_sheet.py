@@ -9,6 +9,7 @@ from torch import Tensor
 
 from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.convert.photo import PhotoConverter
+from siamese_lab.data.io.file_names import escape_name
 from siamese_lab.evaluation.plots.cells import LINE_LENGTH, RIGHT, WRONG, Sheet, wrap_name
 from siamese_lab.inference.inputs import read_image
 from siamese_lab.inference.search import Hit
@@ -36,13 +37,14 @@ def draw_search_results(query: Path, hits: Sequence[Hit], threshold: float | Non
     signs = f": {RIGHT.sign} within {threshold:.2f}, {WRONG.sign} beyond" if threshold is not None else ""
     sheet = Sheet(1 + GUTTER + max(columns, 4), rows, title + signs)
     sheet.image(0, 0, _shown(query))
-    sheet.text(0, 0, wrap_name(query.stem))
+    sheet.text(0, 0, wrap_name(escape_name(query.stem)))
     for rank, hit in enumerate(hits):
         column, row = 1 + GUTTER + rank % columns, rank // columns
         frame = None if threshold is None else RIGHT if hit.distance <= threshold else WRONG
         sheet.image(column, row, _shown(hit.path), frame)
         sign = "" if frame is None else f"{frame.sign} "
-        sheet.text(column, row, f"{sign}{hit.distance:.2f}\n{_label(hit.name)}", frame.color if frame else "black")
+        label = f"{sign}{hit.distance:.2f}\n{_label(escape_name(hit.name))}"
+        sheet.text(column, row, label, frame.color if frame else "black")
     return sheet.figure
 
 

@@ -86,7 +86,7 @@ def test_a_drawing_of_omniglot_becomes_the_row_of_its_table(omniglot_root: Path,
 
 def test_a_file_of_a_folder_becomes_the_row_of_its_table(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
-    for label in range(4):
+    for label in range(6):
         (tmp_path / f"set/{label}").mkdir(parents=True)
         for number in range(2):
             pixels = generator.integers(0, 256, (90 + label, 70, 3), dtype=np.uint8)

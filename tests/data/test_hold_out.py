@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from siamese_lab.data.splits import hold_out_classes, hold_out_images, is_held_out
+from siamese_lab.data.splits import check_evaluated_part, hold_out_classes, hold_out_images, is_held_out
 from siamese_lab.data.tables.image_table import ImageTable
 
 
@@ -60,3 +60,14 @@ def test_there_must_be_something_to_hold_out():
     table = ImageTable(torch.zeros(9, 1, 1, 1).byte(), torch.arange(9) // 5, ("a", "b"))
     with pytest.raises(ValueError, match=r"validation_fraction=0\.16 holds out no image, .* only 5 images"):
         hold_out_images(table, 0.16)
+
+
+@pytest.mark.parametrize(("labels", "enough"), [([0, 0, 0], 1), ([0, 1, 2], 0), ([0, 0, 1], 1), ([0, 0, 1, 1], 2)])
+def test_a_part_that_is_evaluated_has_two_classes_of_two_images(labels, enough):
+    table = ImageTable(torch.zeros(len(labels), 1, 1, 1).byte(), torch.tensor(labels), ("a", "b", "c"))
+    if enough == 2:
+        check_evaluated_part("Pets", "validation", table)
+        return
+    facts = rf"validation part of Pets needs at least 2 classes of 2 images .* has {enough} \({len(labels)} images of 3"
+    with pytest.raises(ValueError, match=facts):
+        check_evaluated_part("Pets", "validation", table)

@@ -1,6 +1,8 @@
 """Your own images: many file types, uneven classes, too many images for memory, and mistakes."""
 
+import hashlib
 import io
+import os
 
 import numpy as np
 import pytest
@@ -21,9 +23,9 @@ def picture(number, size=(12, 12), mode="RGB"):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Write six classes of 2, 3, 4, 5, 6 and 1 images."""
+    """Write seven classes of 2, 3, 4, 5, 6, 1 and 2 images."""
     root = tmp_path / "pets"
-    for label, size in enumerate((2, 3, 4, 5, 6, 1)):
+    for label, size in enumerate((2, 3, 4, 5, 6, 1, 2)):
         for rank in range(size):
             path = root / f"class {label}" / f"{rank}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,8 +41,8 @@ def build(folder, **options):
 def test_classes_are_parted_whole_and_those_of_one_image_by_themselves(folder):
     module = build(folder)
     names = [set(part.class_names) for part in module.load()]
-    assert set.union(*names) == {f"class {label}" for label in range(6)}
-    assert sum(map(len, names)) == 6
+    assert set.union(*names) == {f"class {label}" for label in range(7)}
+    assert sum(map(len, names)) == 7
     for part in module.load():
         assert part.labels_N.bincount().max() >= 2
     assert "class 5" in names[0], "alone in its class, so it falls to the largest part"
@@ -79,7 +81,7 @@ def test_a_second_start_decodes_nothing_and_a_new_image_is_seen(folder, monkeypa
         patch.setattr("siamese_lab.data.sets.image_folder.decode", None)
         assert torch.equal(build(folder).splits.train.images_NCHW, before.train.images_NCHW)
     picture(99).save(folder / "class 0" / "new.png")
-    assert sum(len(part) for part in build(folder).load()) == 22
+    assert sum(len(part) for part in build(folder).load()) == 24
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -116,7 +118,7 @@ def test_in_memory_is_what_it_says(folder):
     def kind(**options):
         return type(build(folder, **options).splits.train)
 
-    bytes_of_all = 21 * 3 * 8 * 8
+    bytes_of_all = 23 * 3 * 8 * 8
     assert kind(memory_limit=bytes_of_all / 1e6) is ImageTable
     assert kind(memory_limit=(bytes_of_all - 1) / 1e6) is FilesTable
     assert kind(memory_limit=0, in_memory=True) is ImageTable
@@ -278,7 +280,7 @@ class InAll:
 def test_an_unreadable_image_is_left_out_if_that_is_asked_for_and_said(folder, in_memory, capsys):
     path = broken(folder)
     module = build(folder, in_memory=in_memory, skip_unreadable=True)
-    assert sum(len(part) for part in module.load()) == 20
+    assert sum(len(part) for part in module.load()) == 22
     assert f"Skipped: {folder} holds class 3/2.png, which cannot be read" in capsys.readouterr().err
     list(module.train_dataloader())
     assert path.exists()
@@ -295,7 +297,7 @@ def test_an_image_that_vanishes_is_named(folder):
     module = build(folder, in_memory=False)
     table = module.splits.train
     (folder / table.names[0]).unlink()
-    with pytest.raises(ValueError, match=r"0\.png cannot be read any more \(No such file or directory\)"):
+    with pytest.raises(ValueError, match=r"0\.png cannot be read: it does not exist any more"):
         list(table.fetch([(None, torch.tensor([0]))]))
 
 
@@ -316,9 +318,9 @@ def only(tmp_path, **sizes):
             {},
             r"own should hold a folder of images for each class \(own/CLASS/NAME\.jpg, .*, but holds no images",
         ),
-        ({"cat": 3}, r"own holds 1 class, but at least 4 are needed: 2 to train on, 1 to validate on and 1 to test on"),
-        ({"a": 1, "b": 1, "c": 1, "d": 1}, r"Of the 4 classes in .*own, none have two images or more, but at least 4"),
-        ({"a": 2, "b": 2, "c": 2, "d": 1}, r"Of the 4 classes in .*own, 3 have two images or more"),
+        ({"cat": 3}, r"own holds 1 class, but at least 6 are needed: 2 to train on, 2 to validate on and 2 to test on"),
+        (dict.fromkeys("abcdef", 1), r"Of the 6 classes in .*own, none have two images or more, but at least 6"),
+        (dict.fromkeys("abcde", 2) | {"f": 1}, r"Of the 6 classes in .*own, 5 have two images or more"),
     ],
 )
 def test_folders_that_cannot_be_trained_on_are_refused(tmp_path, sizes, message):
@@ -327,18 +329,155 @@ def test_folders_that_cannot_be_trained_on_are_refused(tmp_path, sizes, message)
 
 
 def test_images_beside_the_classes_are_left_out_and_alone_refused(tmp_path, capsys):
-    root = only(tmp_path, a=2, b=2, c=2, d=2)
+    root = only(tmp_path, **dict.fromkeys("abcdef", 2))
     picture(0).save(root / "stray.png")
-    assert sum(len(part) for part in build(root).load()) == 8
-    assert "Skipped: 1 images in" in capsys.readouterr().err
+    assert sum(len(part) for part in build(root).load()) == 12
+    assert "own: 1 image in no class folder (stray.png). Move images into" in capsys.readouterr().err
     (tmp_path / "flat").mkdir()
     picture(0).save(tmp_path / "flat" / "cat.png")
     with pytest.raises(ValueError, match="but holds only images outside of such folders"):
         build(tmp_path / "flat").setup("fit")
 
 
+def test_what_is_left_out_is_counted_in_one_line_with_the_cure(folder, capsys):
+    before = build(folder).splits
+    (folder / "class 1/.ipynb_checkpoints").mkdir()
+    picture(1).save(folder / "class 1/.ipynb_checkpoints/1-checkpoint.png")
+    (folder / "@eaDir").mkdir()
+    picture(2).save(folder / "@eaDir/2.png")
+    (folder / "phone").mkdir()
+    (folder / "phone/3.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (folder / "all").symlink_to(".")
+    picture(4).save(folder / "stray.png")
+    capsys.readouterr()
+    after = build(folder).splits
+    for one, other in zip(before, after, strict=True):
+        assert one.class_names == other.class_names
+        assert torch.equal(one.images_NCHW, other.images_NCHW)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Left out of")]
+    for fact in (
+        "1 file of another type (.heic: 1)",
+        "2 hidden or system files and folders (@eaDir, class 1/.ipynb_checkpoints)",
+        "1 link to a folder that is read anyway or contains this folder (all)",
+        "1 image in no class folder (stray.png)",
+        "1 class folder without images (phone)",
+        "Convert photographs to",
+        "Move images into the folder of their class.",
+    ):
+        assert fact in line
+
+
+@pytest.mark.parametrize("in_memory", ["true", "false"])
+def test_every_kind_of_unreadable_file_is_left_out_if_that_is_asked_for(folder, in_memory, capsys):
+    before = build(folder).load()
+    place = folder / "class 4"
+    (place / "cut.png").write_bytes((place / "0.png").read_bytes()[:60])
+    (place / "link.png").symlink_to("nowhere")
+    os.mkfifo(place / "pipe.png")
+    Image.fromarray(np.full((4, 4), -7, np.int32)).save(place / "range.tif")
+    (place / "text.jpg").write_text("<html>404</html>")
+    (place / "empty.bmp").write_bytes(b"")
+    module = build(folder, in_memory=in_memory, skip_unreadable=True)
+    assert sum(map(len, module.load())) == sum(map(len, before))
+    for loader in (module.val_dataloader(), *module.test_dataloader(), InAll(module)):
+        list(loader)
+    said = capsys.readouterr().err
+    assert said.count("Skipped: ") == 5, "the first ones"
+    assert "6 of 29 images are skipped (skip_unreadable), because they cannot be read." in said
+
+
+NOT_UTF8 = ("caf\udce9", "na\udcefve", "\udcfcber", "ma\udcf1ana", "line\nbreak", "=1+1")
+
+
+@pytest.mark.parametrize("in_memory", ["true", "false"])
+def test_names_that_are_not_utf8_are_trained_evaluated_embedded_and_found(tmp_path, in_memory, evaluate, call):
+    from siamese_lab import embed, search
+    from siamese_lab.inference.embeddings_file import read_embeddings
+
+    for label, name in enumerate(NOT_UTF8):
+        (tmp_path / "old" / name).mkdir(parents=True)
+        for rank in range(5):
+            picture(10 * label + rank).save(tmp_path / "old" / name / f"b\udcfcld {rank}.png")
+    left = quick_run(
+        tmp_path / "run",
+        "data=image_folder",
+        f"data.root={tmp_path / 'old'}",
+        f"paths.cache={tmp_path / 'cache'}",
+        f"data.in_memory={in_memory}",
+        "data.image_size=16",
+        "data.classes_per_batch=2",
+        "data.images_per_class=2",
+        "data.workers=0",
+        "logger=tensorboard",
+    )
+    assert left.status == "finished"
+    ended = evaluate(f"checkpoint={tmp_path / 'run'}", f"folder={tmp_path / 'evaluation'}", "pairs=20", "episodes=2")
+    assert ended.status == 0, ended.err
+    escaped = {r"caf\xe9", r"na\xefve", r"\xfcber", r"ma\xf1ana", r"line\x0abreak", "=1+1"}
+    table = (tmp_path / "evaluation/per_class.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert len(table) == 2 and {line.split(",")[0] for line in table} <= escaped
+    query = tmp_path / "old" / NOT_UTF8[0] / "b\udcfcld 1.png"
+    for kind in ("npz", "parquet"):
+        stored = tmp_path / f"stored.{kind}"
+        embedded = call(embed, f"checkpoint={tmp_path / 'run'}", f"images={tmp_path / 'old'}", f"out={stored}")
+        assert embedded.status == 0, embedded.err
+        assert {name.split("/")[0] for name in read_embeddings(stored).names} == escaped
+        found = call(search, query, f"in={stored}", f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / kind}.png")
+        assert found.status == 0, found.err
+        assert r"caf\xe9/b\xfcld 2.png" in found.out
+        assert r"caf\xe9/b\xfcld 1.png" not in found.out, "the query itself"
+
+
+def test_the_table_of_a_folder_is_what_it_always_was(tmp_path):
+    """Pins the content of a table, so that a change of the walk or of a conversion shows. All formats are lossless."""
+    kinds = [
+        ("png", "RGB"),
+        ("bmp", "L"),
+        ("tif", "CMYK"),
+        ("png", "RGBA"),
+        ("ppm", "RGB"),
+        ("png", "LA"),
+        ("png", "1"),
+    ]
+    for label in range(16):
+        for rank in range(2 + label % 4):
+            suffix, mode = kinds[(label * 5 + rank) % len(kinds)]
+            path = tmp_path / "set" / f"class {label}" / ("deep" if rank % 2 else ".") / f"{rank}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture(10 * label + rank, (30 + label, 50 - rank), mode).save(path)
+    values = np.random.default_rng(0).integers(0, 65536, (20, 20)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "set/class 3/16.png")
+    Image.fromarray(values.astype(np.int32)).save(tmp_path / "set/class 4/32.tif")
+    Image.fromarray((values / 65535).astype(np.float32)).save(tmp_path / "set/class 4/float.tif")
+    (tmp_path / "set/class 5/16.pgm").write_bytes(b"P5 20 20 65535\n" + values.astype(">u2").tobytes())
+    digest = hashlib.sha256()
+    for part in build(tmp_path / "set", image_size=16).splits:
+        digest.update(part.images_NCHW.contiguous().numpy().tobytes())
+        digest.update(part.labels_N.numpy().tobytes())
+        digest.update(repr(part.class_names).encode())
+    assert digest.hexdigest() == "76fba39963fc710156002e2285bb02a9075a4ccf3ae94122f4e3d53e2dd54f25"
+
+
+def test_a_root_whose_name_is_not_utf8_is_refused_before_training(tmp_path):
+    (tmp_path / "caf\udce9").mkdir()
+    with pytest.raises(
+        ValueError, match=r"data\.root is .*caf\\xe9, which has bytes that are not UTF-8 .* make a link"
+    ):
+        build(tmp_path / "caf\udce9").setup("fit")
+
+
+@pytest.mark.parametrize("classes", [*range(6, 21), 40])
+def test_every_part_has_two_classes_of_two_images(tmp_path, classes):
+    module = build(only(tmp_path, **{f"c{label:02}": 2 for label in range(classes)} | {"z": 1}))
+    module.setup("fit")
+    counts = [int((part.labels_N.bincount() >= 2).sum()) for part in module.load()]
+    assert min(counts) >= 2 and sum(counts) == classes
+    if classes >= 15:
+        assert counts[1:] == [round(classes * 0.1), round(classes * 0.2)]
+
+
 def test_shares_that_leave_nothing_to_train_on_are_refused(folder):
-    with pytest.raises(ValueError, match=r"Of the 5 classes .* 1 would remain for training, .*data\.test_fraction"):
+    with pytest.raises(ValueError, match=r"Of the 6 classes .* 0 would remain for training, .*data\.test_fraction"):
         build(folder, test_fraction=0.6).setup("fit")
 
 

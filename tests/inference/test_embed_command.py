@@ -89,14 +89,14 @@ def test_by_default_it_goes_below_outputs_and_is_not_overwritten(
 def test_files_that_are_no_images_are_named_and_left_out_when_asked(
     call: Call, digits_run: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    (pictures / "notes.txt").write_text("no image")
+    (pictures / "text.png").write_text("no image")
     whole = (pictures / "b/1.png").read_bytes()
     (pictures / "cut.png").write_bytes(whole[: len(whole) // 2])
     arguments = (f"checkpoint={digits_run}", f"images={pictures}", "out=e.npz")
     refused = call(embed, *arguments)
     assert refused.status == 2
     assert f"2 of the first 7 files in {pictures} cannot be read as images:" in refused.err
-    assert "notes.txt cannot be read as an image: its format is unknown." in refused.err
+    assert "text.png cannot be read as an image: its format is unknown." in refused.err
     assert "cut.png cannot be read as an image: " in refused.err
     assert "Set skip_unreadable=true to skip such files." in refused.err
     assert not (tmp_path / "e.npz").exists()
@@ -109,15 +109,19 @@ def test_files_that_are_no_images_are_named_and_left_out_when_asked(
 def test_invalid_arguments_are_explained(call: Call, digits_run: Path, pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "texts").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/a.png").write_text("a")
     (tmp_path / "texts/a.txt").write_text("a")
     (tmp_path / "mine.ckpt").write_bytes(b"something else")
     (tmp_path / "file").write_text("")
     run, images = f"checkpoint={digits_run}", f"images={pictures}"
     wrong = {
-        (run, "images=nowhere"): "There is no folder nowhere. Name a folder that holds images.",
-        (run, "images=file"): "file is a file, not a folder.",
-        (run, "images=empty"): "The folder empty holds no files.",
-        (run, "images=texts", "skip_unreadable=true"): "texts holds 1 files, but none of them is a readable image.",
+        (run, "images=nowhere"): "nowhere is not a folder of images: there is no such folder. Name a folder",
+        (run, "images=file"): "file is not a folder of images: it is a file, not a folder.",
+        (run, "images=empty"): "The folder empty holds no image files. Name a folder that holds images.",
+        (run, "images=texts", "skip_unreadable=true"): "The folder texts holds no image files. Name a folder that "
+        "holds images. Left out of texts: 1 file of another type (.txt: 1).",
+        (run, "images=broken", "skip_unreadable=true"): "broken holds 1 image files, but none of them is readable.",
         (run, images, "out=e.csv"): "Embeddings are written to a .npz or a .parquet file, but out is e.csv.",
         (run, images, "out=file/e.npz"): "file/e.npz cannot be written (",
         (run, images, "batch_size=0"): "batch_size must be at least 1, but is 0.",

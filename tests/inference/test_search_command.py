@@ -101,7 +101,7 @@ def test_mistakes_are_explained(call: Call, digits_run: Path, pictures: Path, tm
     (tmp_path / "there.png").write_text("precious")
     wrong = {
         (query, run): "The option in=… is required (a folder of images, or a file of embeddings",
-        (query, run, "in=nowhere"): "There is no folder nowhere.",
+        (query, run, "in=nowhere"): "nowhere is not a folder of images: there is no such folder.",
         (query, run, "in=nowhere.npz"): "There is no file of embeddings at nowhere.npz.",
         ("alone/one.png", run, "in=alone"): "alone holds only the query, but a search needs at least 1 other image.",
         ("none.png", run, folder): "There is no image none.png.",

@@ -7,7 +7,8 @@ MNIST, Fashion-MNIST, Omniglot and the digits.
 import numpy as np
 from PIL import Image, ImageChops, ImageOps
 
-from siamese_lab.data.convert.common import Converted, changes_of_form, eight_bits, is_transparent
+from siamese_lab.data.convert.common import Converted, changes_of_form, eight_bits, is_transparent, turn_upright
+from siamese_lab.data.io.open_image import check_pixels
 
 MIDDLE = 128
 """Paper with this gray level or more is light."""
@@ -22,9 +23,13 @@ def convert_drawing(image: Image.Image, side: int) -> Converted:
     Args:
         image: the image as read from its file. Transparent paper is assumed to contrast with the ink.
         side: height and width, in pixels.
+
+    Raises:
+        UserError: if the square would be too large, or the values have an unknown range, see `eight_bits`.
     """
+    check_pixels(*(max(image.size),) * 2)  # of the padded square
     changes = changes_of_form(image, "L", side)
-    upright = ImageOps.exif_transpose(image)
+    upright = turn_upright(image)
     behind = _paper_behind(upright) if is_transparent(upright) else 0
     gray = eight_bits(upright, behind).convert("L")
     paper = _paper(gray)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps
 
-from siamese_lab.data.convert.common import Converted, changes_of_form, eight_bits
+from siamese_lab.data.convert.common import Converted, changes_of_form, eight_bits, turn_upright
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class PhotoConverter:
         """Return the converted square."""
         if self.size * 2 <= min(image.size):
             image.draft(None, (self.size * 2, self.size * 2))  # lets JPEG skip detail that is lost anyway
-        upright = ImageOps.exif_transpose(image)
+        upright = turn_upright(image)
         return ImageOps.fit(eight_bits(upright).convert(self.mode), (self.size, self.size), Image.Resampling.BILINEAR)
 
     def converted(self, image: Image.Image) -> Converted:

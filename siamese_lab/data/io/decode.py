@@ -1,33 +1,35 @@
 """Decode image files into one uint8 tensor, with several threads.
 
 Pillow releases Python's global lock while it decodes. Threads are therefore as fast as processes, and start faster.
+A few files at a time are in memory, together with the tensor.
 
 Shapes: N images, C channels, H × W pixels.
 """
 
 import io
 import os
-import struct
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.progress import track
 from torch import Tensor
 
-from siamese_lab.data.io.image_files import ImageFiles
+from siamese_lab.data.io.file_names import escape_name
+from siamese_lab.data.io.image_files import ImageFiles, StoredFile
 from siamese_lab.data.io.messages import console
+from siamese_lab.data.io.open_image import convert_file
 from siamese_lab.errors import ResourceError, UserError
 
 CHUNK = 64
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+CHUNK_BYTES = 4_000_000
+"""A chunk of work ends after `CHUNK` files or `CHUNK_BYTES` bytes."""
 
 Convert = Callable[[Image.Image], Image.Image]
 """Converts an image as read from its file to an image of a fixed size, gray (L) or RGB."""
@@ -35,25 +37,31 @@ Convert = Callable[[Image.Image], Image.Image]
 Made = TypeVar("Made")
 
 
-class _Chunk(NamedTuple):
-    names: Sequence[str]
-    contents: Sequence[bytes]
+class _Decoded(NamedTuple):
+    row: int
+    pixels_HWC: NDArray[np.uint8]
 
 
 def decode(files: ImageFiles, convert: Convert) -> Tensor:
     """Decode all images to uint8 (N, C, H, W), in the order of their names.
 
     Raises:
-        UserError: if an image cannot be read. The message names the image.
+        UserError: if there are no images, or an image cannot be read. The message names the image.
     """
 
-    def arrays(chunk: _Chunk) -> NDArray[np.uint8]:
-        pixels_NHWC = np.stack(
-            [pixels(files.path, name, content, convert) for name, content in zip(*chunk, strict=True)]
-        )
-        return np.ascontiguousarray(np.moveaxis(pixels_NHWC, 3, 1))
+    def decode_one(file: StoredFile) -> _Decoded:
+        return _Decoded(file.row, pixels(files.path, file.name, file.read(), convert))
 
-    return torch.from_numpy(np.concatenate(list(_in_parallel(arrays, files, f"Decoding {files.path.name}"))))
+    images_NCHW: NDArray[np.uint8] | None = None
+    for row, pixels_HWC in _in_parallel(decode_one, files, f"Decoding {files.path.name}"):
+        image_CHW = np.moveaxis(pixels_HWC, 2, 0)
+        if images_NCHW is None:
+            images_NCHW = np.empty((len(files.names), *image_CHW.shape), dtype=np.uint8)
+        assert image_CHW.shape == images_NCHW.shape[1:], "a conversion makes images of one size"
+        images_NCHW[row] = image_CHW
+    if images_NCHW is None:
+        raise ResourceError(f"{escape_name(files.path)} holds no images. It is incomplete: replace it.")
+    return torch.from_numpy(images_NCHW)
 
 
 class Unreadable(NamedTuple):
@@ -71,48 +79,58 @@ def unreadable(files: ImageFiles, convert: Convert) -> list[str]:
 def find_unreadable(files: ImageFiles, convert: Convert) -> list[Unreadable]:
     """Return each image that cannot be read, with its error message."""
 
-    def complaints(chunk: _Chunk) -> list[Unreadable]:
-        found = []
-        for name, content in zip(*chunk, strict=True):
-            try:
-                pixels(files.path, name, content, convert)
-            except UserError as error:
-                found.append(Unreadable(name, str(error)))
-        return found
+    def check_one(file: StoredFile) -> Unreadable | None:
+        try:
+            pixels(files.path, file.name, file.read(), convert)
+        except UserError as error:
+            return Unreadable(file.name, str(error))
+        return None
 
-    return [each for found in _in_parallel(complaints, files, f"Checking {files.path.name}") for each in found]
+    found = _in_parallel(check_one, files, f"Checking {files.path.name}")
+    return [each for each in found if each is not None]
 
 
-def _in_parallel(work: Callable[[_Chunk], Made], files: ImageFiles, what: str) -> Iterator[Made]:
-    chunks = list(_chunks(files))
-    executor = ThreadPoolExecutor(os.cpu_count())
+def _in_parallel(work: Callable[[StoredFile], Made], files: ImageFiles, what: str) -> Iterator[Made]:
+    """Yield the result of each file, in the order of storage."""
+    yield from track(
+        _results(work, files),
+        what,
+        total=len(files.names),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+def _results(work: Callable[[StoredFile], Made], files: ImageFiles) -> Iterator[Made]:
+    def work_all(chunk: list[StoredFile]) -> list[Made]:
+        return [work(file) for file in chunk]
+
+    workers = os.cpu_count() or 1
+    executor = ThreadPoolExecutor(workers)
+    waiting: deque[Future[list[Made]]] = deque()
     try:
-        yield from track(
-            executor.map(work, chunks),
-            what,
-            total=len(chunks),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        for chunk in _chunks(files.stored()):
+            waiting.append(executor.submit(work_all, chunk))
+            if len(waiting) > workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
     finally:
         executor.shutdown(cancel_futures=True)
 
 
-def _chunks(files: ImageFiles) -> Iterator[_Chunk]:
-    names, contents = iter(files.names), files.contents()
-    while some := list(islice(names, CHUNK)):
-        yield _Chunk(some, list(islice(contents, len(some))))
-
-
-def loads(content: bytes) -> bool:
-    """Return whether Pillow can read the complete image from the content of a file."""
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-    except UNREADABLE:
-        return False
-    return True
+def _chunks(files: Iterable[StoredFile]) -> Iterator[list[StoredFile]]:
+    chunk: list[StoredFile] = []
+    size = 0
+    for file in files:
+        chunk.append(file)
+        size += file.size
+        if len(chunk) == CHUNK or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def pixels(path: Path, name: str, content: bytes, convert: Convert) -> NDArray[np.uint8]:
@@ -122,11 +140,9 @@ def pixels(path: Path, name: str, content: bytes, convert: Convert) -> NDArray[n
         UserError: if the image cannot be read. The message names the image.
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            pixels_HWC = np.asarray(convert(image))
-    except UNREADABLE as error:
-        if not isinstance(error, UserError) and loads(content):
-            raise  # the image is intact, so the conversion is wrong
-        reason = "its format is unknown" if isinstance(error, UnidentifiedImageError) else error
-        raise ResourceError(f"{path} holds {name}, which cannot be read as an image ({reason}). Replace it.") from error
+        pixels_HWC = convert_file(io.BytesIO(content), lambda image: np.asarray(convert(image)))
+    except UserError as error:
+        raise ResourceError(
+            f"{escape_name(path)} holds {escape_name(name)}, which cannot be read as an image ({error}). Replace it."
+        ) from error
     return pixels_HWC if pixels_HWC.ndim == 3 else pixels_HWC[:, :, None]

@@ -7,7 +7,7 @@ import errno
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,11 +16,26 @@ from rich.console import Console
 from siamese_lab.errors import ResourceError
 
 console = Console(stderr=True, soft_wrap=True)
+SHOWN = 5
+"""Number of files that a message names."""
 
 
 def announce(line: str) -> None:
     """Print one line about the user's files on standard error."""
     console.print(line, markup=False, highlight=False, style="dim")
+
+
+def announce_skipped(complaints: Sequence[str], count: int) -> None:
+    """Print why images are skipped: a line for each of the first, and one line that counts them.
+
+    Args:
+        complaints: one sentence for each skipped image.
+        count: number of images, including the skipped ones.
+    """
+    for complaint in complaints[:SHOWN]:
+        announce(f"Skipped: {complaint}")
+    if complaints:
+        announce(f"{len(complaints):,} of {count:,} images are skipped (skip_unreadable), because they cannot be read.")
 
 
 @contextmanager

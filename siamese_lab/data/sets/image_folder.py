@@ -18,15 +18,18 @@ from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.data.datamodule import DataModule, Splits, register
 from siamese_lab.data.info import DataSetInfo
 from siamese_lab.data.io.decode import decode, find_unreadable, unreadable
+from siamese_lab.data.io.file_names import escape_name
+from siamese_lab.data.io.folder_walk import IMAGE_SUFFIXES, Reason, describe_left_out, problem_of_folder
 from siamese_lab.data.io.image_files import ImageFiles, list_images
-from siamese_lab.data.io.messages import announce
+from siamese_lab.data.io.messages import announce, announce_skipped
+from siamese_lab.data.splits import LEAST_CLASSES
 from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.data.tables.files_table import ADVICE, FilesTable
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
 from siamese_lab.errors import ResourceError, UserError
 
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
-LEAST_CLASSES = 4
+PARTS = 3
+NEEDED = f"{LEAST_CLASSES} to train on, {LEAST_CLASSES} to validate on and {LEAST_CLASSES} to test on"
 IN_MEMORY = ("auto", "true", "false")
 
 
@@ -35,7 +38,8 @@ class ImageFolder(DataModule):
     """Images of any type and size in one folder per class.
 
     Args:
-        root: folder that contains one folder per class. A class folder may have subfolders. It is only read.
+        root: folder that contains one folder per class. A class folder may have subfolders. It is only read. Hidden
+            and system folders are ignored, and each folder is read once, see `siamese_lab.data.io.folder_walk`.
         cache: folder for decoded images; None is the user's cache folder.
         image_size: height and width in pixels; the shorter side is resized to it, and the middle square is kept.
         color: True for RGB, False for gray.
@@ -97,22 +101,34 @@ class ImageFolder(DataModule):
         Raises:
             UserError: if no image is left.
         """
-        files = list_images(_folder(self.root), SUFFIXES)
-        if len(self.stray) == len(files.names):
-            found = "only images outside of such folders" if files.names else "no images"
+        every = self._every_file
+        if len(self.stray) == len(every.names):
+            found = "only images outside of such folders" if every.names else "no images"
             raise UserError(
-                f"{files.path} should hold a folder of images for each class ({files.path.name}/CLASS/NAME.jpg, or "
-                f"{', '.join(SUFFIXES[1:6])}, …), but holds {found}."
+                f"{every.path} should hold a folder of images for each class ({every.path.name}/CLASS/NAME.jpg, or "
+                f"{', '.join(IMAGE_SUFFIXES[1:6])}, …), but holds {found}. {self._left_out()}".rstrip()
             )
-        if self.stray:
-            announce(f"Skipped: {len(self.stray)} images in {files.path} that are in no class folder.")
-        files = ImageFiles(files.path, SUFFIXES, self.stray)
+        if line := self._left_out():
+            announce(line)
+        files = every.without(self.stray)
         return self._readable(files) if self.skip_unreadable else files
+
+    @cached_property
+    def _every_file(self) -> ImageFiles:
+        return list_images(_folder(self.root), IMAGE_SUFFIXES)
 
     @cached_property
     def stray(self) -> frozenset[str]:
         """Names of the images that are in no class folder."""
-        return frozenset(name for name in list_images(_folder(self.root), SUFFIXES).names if "/" not in name)
+        return frozenset(name for name in self._every_file.names if "/" not in name)
+
+    def _left_out(self) -> str:
+        """Return one line that counts what is left out of the folder, with reasons and cures; "" for nothing."""
+        content = self._every_file.content
+        with_images = {name.split("/", 1)[0] for name in self._every_file.names}
+        empty = [name for name in content.folders if "/" not in name and name not in with_images]
+        own = {Reason.STRAY: sorted(self.stray), Reason.EMPTY: empty}
+        return describe_left_out(self._every_file.path, {**content.left_out, **own})
 
     def load(self) -> Splits:
         """Decode all images, or load them from the cache, or leave them in their files. Then split the classes."""
@@ -147,12 +163,15 @@ class ImageFolder(DataModule):
 
     def absent(self) -> list[str]:
         """Return a sentence if the folder is missing. It cannot be downloaded."""
-        return [] if self.root is not None and self.root.is_dir() else [f"There is no folder data.root={self.root}."]
+        if self.root is not None and problem_of_folder(self.root) is None:
+            return []
+        return [f"There is no folder data.root={self.root}."]
 
     def verify(self) -> list[str]:
         """Read every image and the cached table."""
-        every = ImageFiles(self.files.path, SUFFIXES, self.stray)
-        return unreadable(every, self.convert) + check_stored(self.cache / self._key(self.files))
+        return unreadable(self._every_file.without(self.stray), self.convert) + check_stored(
+            self.cache / self._key(self.files)
+        )
 
     def _key(self, files: ImageFiles) -> str:
         left_out = hashlib.sha256(repr(sorted(files.left_out)).encode()).hexdigest()[:8]
@@ -165,13 +184,12 @@ class ImageFolder(DataModule):
         return count * self.channels * self.image_size**2 <= self.memory_limit * 1e6
 
     def _readable(self, files: ImageFiles) -> ImageFiles:
-        """Return the files without unreadable images, and announce each unreadable image."""
+        """Return the files without unreadable images, and announce them."""
         bad = find_unreadable(files, self.convert)
-        for each in bad:
-            announce(f"Skipped: {each.complaint.removesuffix(' Replace it.')}")
+        announce_skipped([each.complaint.removesuffix(" Replace it.") for each in bad], len(files.names))
         if len(bad) == len(files.names):
             raise UserError(f"{files.path} holds {len(bad)} images, but none of them can be read.")
-        return ImageFiles(files.path, SUFFIXES, files.left_out | {each.name for each in bad})
+        return files.without(frozenset(each.name for each in bad))
 
     def _split_classes(self, labeled: "_LabeledFiles") -> tuple[list[int], ...]:
         """Split the classes into training, validation and test classes, each in ascending order.
@@ -187,7 +205,7 @@ class ImageFolder(DataModule):
             shuffled_C[chosen_C].tolist() for chosen_C in (size_C[shuffled_C] > 1, size_C[shuffled_C] < 2)
         )
         self._check_classes(len(size_C), len(several))
-        parts = zip(self._cut(several, at_least=1), self._cut(single, at_least=0), strict=True)
+        parts = zip(self._cut(several, at_least=LEAST_CLASSES), self._cut(single, at_least=0), strict=True)
         return tuple(sorted(some + others) for some, others in parts)
 
     def _cut(self, classes: list[int], at_least: int) -> tuple[list[int], list[int], list[int]]:
@@ -196,21 +214,22 @@ class ImageFolder(DataModule):
         return classes[end:], classes[:held], classes[held:end]
 
     def _check_classes(self, count: int, several: int) -> None:
-        path, needed = self.files.path, "2 to train on, 1 to validate on and 1 to test on"
-        if count < LEAST_CLASSES:
+        path, needed = self.files.path, LEAST_CLASSES * PARTS
+        if count < needed:
             raise UserError(
-                f"{path} holds {count} class{'es' * (count > 1)}, but at least {LEAST_CLASSES} are needed: {needed}."
+                f"{path} holds {count} class{'es' * (count > 1)}, but at least {needed} are needed: {NEEDED}. "
+                "Add classes."
             )
-        if several < LEAST_CLASSES:
+        if several < needed:
             raise UserError(
                 f"Of the {count} classes in {path}, {several or 'none'} have two images or more, but at least "
-                f"{LEAST_CLASSES} must: {needed}. A query needs another image of its class."
+                f"{needed} must: {NEEDED}. A query needs another image of its class. Add images."
             )
-        left = len(self._cut(list(range(several)), at_least=1)[0])
-        if left < 2:
+        left = len(self._cut(list(range(several)), at_least=LEAST_CLASSES)[0])
+        if left < LEAST_CLASSES:
             raise UserError(
-                f"Of the {several} classes of two images or more in {path}, {left} would remain for training, but 2 "
-                "are needed. Lower data.validation_fraction or data.test_fraction."
+                f"Of the {several} classes of two images or more in {path}, {left} would remain for training, but "
+                f"{LEAST_CLASSES} are needed. Lower data.validation_fraction or data.test_fraction."
             )
 
 
@@ -235,8 +254,13 @@ def _folder(root: Path | None) -> Path:
             "data=image_folder reads your own images: set data.root=FOLDER to a folder that contains one folder of "
             "images for each class."
         )
-    if not root.is_dir():
-        raise ResourceError(f"data.root is {root}, but there is no such folder.")
+    if escape_name(root) != str(root):
+        raise UserError(
+            f"data.root is {escape_name(root)}, which has bytes that are not UTF-8 or control characters, so results "
+            "cannot name it. Rename the folder, or make a link to it and set data.root to the link."
+        )
+    if (problem := problem_of_folder(root)) is not None:
+        raise ResourceError(f"data.root is {root}, but {problem}. Set data.root=FOLDER to a folder of images.")
     return root
 
 

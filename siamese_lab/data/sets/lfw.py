@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image, ImageOps
 
-from siamese_lab.data.convert.common import Converted, changes_of_form, eight_bits
+from siamese_lab.data.convert.common import Converted, changes_of_form, eight_bits, turn_upright
 from siamese_lab.data.datamodule import TRAINED_CLASSES, DataModule, Splits, register
 from siamese_lab.data.info import CrossValidation
 from siamese_lab.data.io.decode import decode, unreadable
@@ -289,7 +289,7 @@ class Lfw(DataModule):
         Faces are neither detected nor aligned. They should fill the photograph as much as faces in LFW do.
         """
         changes = changes_of_form(image, self._mode, self.image_size)
-        plain = eight_bits(ImageOps.exif_transpose(image))
+        plain = eight_bits(turn_upright(image))
         if plain.size != (SIDE, SIDE):
             plain = ImageOps.fit(plain.convert(self._mode), (SIDE, SIDE), Image.Resampling.BILINEAR)
         return Converted(self._middle(plain), changes)

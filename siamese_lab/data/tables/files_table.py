@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from siamese_lab.data.io.decode import Convert, pixels
+from siamese_lab.data.io.image_files import read_file
 from siamese_lab.data.tables.base import Tag
 from siamese_lab.errors import ResourceError, UserError
 
@@ -94,9 +95,5 @@ class _Decoded(Dataset[Tensor | str]):
         return torch.from_numpy(np.ascontiguousarray(np.stack(read).transpose(0, 3, 1, 2)))
 
     def _pixels(self, name: str) -> np.ndarray:
-        path = self.table.path / name
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ResourceError(f"{path} cannot be read any more ({error.strerror}).") from error
+        content = read_file(self.table.path / name)
         return pixels(self.table.path, name, content, self.table.convert)
