@@ -50,7 +50,8 @@ class Server:
         return f"http://127.0.0.1:{self.http.server_port}{path}"
 
     def remote(self, name: str, content: bytes, *paths: str) -> Remote:
-        return Remote(name, tuple(self.url(path) for path in paths), f"md5:{hashlib.md5(content).hexdigest()}")
+        digest = f"md5:{hashlib.md5(content).hexdigest()}"
+        return Remote(name, tuple(self.url(path) for path in paths), digest, len(content))
 
 
 def cut(content: bytes, after: int) -> Callable[[BaseHTTPRequestHandler], None]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from siamese_lab.data.datamodule import Splits
 from siamese_lab.data.io.download import Remote
 from siamese_lab.data.io.image_files import list_images
-from siamese_lab.data.io.messages import readable
+from siamese_lab.data.io.messages import bounded, readable
 from siamese_lab.data.io.sources import Sources
 from siamese_lab.data.splits import hold_out_images
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored
@@ -31,11 +31,13 @@ SIDE = 28
 
 
 class IdxFile(NamedTuple):
-    """A file, with the MD5 of the compressed download and the MD5 of the decompressed content."""
+    """A file, with size and MD5 of the compressed download and of the decompressed content."""
 
     name: str
     compressed_md5: str
     content_md5: str
+    compressed_bytes: int
+    content_bytes: int
 
 
 class IdxPart(NamedTuple):
@@ -143,8 +145,8 @@ def parse_idx(path: Path, file: IdxFile) -> NDArray[np.uint8]:
     Raises:
         UserError: if the file cannot be read, or differs from the official file.
     """
-    with readable(path):
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    with readable(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        content = bounded(path, stream, file.content_bytes)
     came = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if came != file.content_md5:
         raise ResourceError(
@@ -159,7 +161,8 @@ def parse_idx(path: Path, file: IdxFile) -> NDArray[np.uint8]:
 
 def _locate(idx: IdxSet, file: IdxFile, sources: Sources) -> Path:
     name = f"{file.name}.gz"
-    remote = Remote(name, tuple(f"{mirror}{name}" for mirror in idx.mirrors), f"md5:{file.compressed_md5}")
+    mirrors = tuple(f"{mirror}{name}" for mirror in idx.mirrors)
+    remote = Remote(name, mirrors, f"md5:{file.compressed_md5}", file.compressed_bytes)
     return sources.find_or_download(remote, file.name)
 
 

@@ -2,17 +2,15 @@
 
 import hashlib
 import os
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import pooch
 
+from siamese_lab.data.io.archives import member_names, read_members
 from siamese_lab.data.io.messages import readable
-from siamese_lab.errors import ResourceError
 
 
 @dataclass(frozen=True)
@@ -33,11 +31,7 @@ class ImageFiles:
         """
         if self.path.is_dir():
             return tuple(name for name, _, _ in self._listed)
-        with readable(self.path):
-            if zipfile.is_zipfile(self.path):
-                with zipfile.ZipFile(self.path) as archive:
-                    return self._chosen(archive.namelist())
-            return self._chosen([name for name, _ in self._members_of_tar()])
+        return tuple(sorted(member_names(self.path, self._is_chosen), key=lambda name: name.split("/")))
 
     @cached_property
     def key(self) -> str:
@@ -58,16 +52,14 @@ class ImageFiles:
                 with readable(self.path / name):
                     content = (self.path / name).read_bytes()
                 yield content
-        elif zipfile.is_zipfile(self.path):
-            with zipfile.ZipFile(self.path) as archive:
-                for name in self.names:
-                    with readable(self.path):
-                        content = archive.read(name)
-                    yield content
-        else:  # a compressed tar can only be read from beginning to end, in its own order
-            with readable(self.path):
-                content_of = dict(self._members_of_tar())
-            yield from (content_of[name] for name in self.names)
+        else:  # an archive is read in its own order, and members that come early wait for their turn
+            early: dict[str, bytes] = {}
+            row = 0
+            for member in read_members(self.path, self._is_chosen):
+                early[member.name] = member.content
+                while row < len(self.names) and self.names[row] in early:
+                    yield early.pop(self.names[row])
+                    row += 1
 
     @cached_property
     def _listed(self) -> list[tuple[str, int, int]]:
@@ -83,25 +75,6 @@ class ImageFiles:
                         listed.append((name, state.st_size, state.st_mtime_ns))
         return sorted(listed, key=lambda each: each[0].split("/"))
 
-    def _members_of_tar(self) -> Iterator[tuple[str, bytes]]:
-        with tarfile.open(self.path, "r|*") as archive:
-            for member in archive:
-                self._refuse_outside(member.name)
-                if not self._is_chosen(member.name):
-                    continue
-                stream = archive.extractfile(member) if member.isreg() else None
-                if stream is None:
-                    raise ResourceError(
-                        f"{self.path} should hold {member.name} as a plain file, but holds a link or another kind of "
-                        "member. Replace the archive with the original."
-                    )
-                yield member.name, stream.read()
-
-    def _chosen(self, names: list[str]) -> tuple[str, ...]:
-        for name in names:
-            self._refuse_outside(name)
-        return tuple(sorted(filter(self._is_chosen, names), key=lambda name: name.split("/")))
-
     def _is_chosen(self, name: str) -> bool:
         """Return whether the name has the suffix and is no hidden system file, such as `__MACOSX/._0001.png`."""
         parts = name.split("/")
@@ -110,17 +83,6 @@ class ImageFiles:
             and name not in self.left_out
             and not any(part.startswith("._") or part == "__MACOSX" for part in parts)
         )
-
-    def _refuse_outside(self, name: str) -> None:
-        if (
-            PurePosixPath(name).is_absolute()
-            or PureWindowsPath(name).drive
-            or ".." in name.replace("\\", "/").split("/")
-        ):
-            raise ResourceError(
-                f"{self.path} has a member {name!r} that points outside of the archive, so it is not the original. "
-                "Replace it with the original."
-            )
 
 
 def list_images(path: Path, suffix: str | tuple[str, ...] = ".png") -> ImageFiles:

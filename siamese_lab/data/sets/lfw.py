@@ -34,9 +34,9 @@ SUFFIX = ".jpg"
 MIRRORS = ("https://ndownloader.figshare.com/files/", "https://figshare.com/ndownloader/files/")
 
 
-def figshare_file(name: str, number: int, digest: str) -> Remote:
+def figshare_file(name: str, number: int, digest: str, largest: int) -> Remote:
     """Describe a file on figshare. Figshare identifies files by number."""
-    return Remote(name, tuple(f"{mirror}{number}" for mirror in MIRRORS), digest)
+    return Remote(name, tuple(f"{mirror}{number}" for mirror in MIRRORS), digest, largest)
 
 
 class Alignment(NamedTuple):
@@ -56,22 +56,27 @@ ALIGNMENTS = {
         "lfw_funneled",
         "lfw-funneled.tgz",
         figshare_file(
-            "lfw-funneled.tgz", 5976015, "sha256:b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a"
+            "lfw-funneled.tgz",
+            5976015,
+            "sha256:b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a",
+            243_346_528,
         ),
     ),
     "original": Alignment(
         "lfw",
         "lfw.tgz",
-        figshare_file("lfw.tgz", 5976018, "sha256:055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0"),
+        figshare_file(
+            "lfw.tgz", 5976018, "sha256:055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0", 180_566_744
+        ),
     ),
 }
 BEST_FIRST = ("deepfunneled", "funneled")
 """Search order for `alignment: null` (Huang et al. 2012 align better than Huang et al. 2007)."""
 
 PAIRS = {
-    "view_1_train": figshare_file("pairsDevTrain.txt", 5976012, "md5:4f27cbf15b2da4a85c1907eb4181ad21"),
-    "view_1_test": figshare_file("pairsDevTest.txt", 5976009, "md5:5132f7440eb68cf58910c8a45a2ac10b"),
-    "view_2": figshare_file("pairs.txt", 5976006, "md5:9f1ba174e4e1c508ff7cdf10ac338a7d"),
+    "view_1_train": figshare_file("pairsDevTrain.txt", 5976012, "md5:4f27cbf15b2da4a85c1907eb4181ad21", 56_579),
+    "view_1_test": figshare_file("pairsDevTest.txt", 5976009, "md5:5132f7440eb68cf58910c8a45a2ac10b", 26_002),
+    "view_2": figshare_file("pairs.txt", 5976006, "md5:9f1ba174e4e1c508ff7cdf10ac338a7d", 155_335),
 }
 
 FACES = (

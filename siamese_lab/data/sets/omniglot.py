@@ -37,16 +37,16 @@ MIRRORS = (
 )
 
 
-def repository_file(name: str, md5: str) -> Remote:
+def repository_file(name: str, md5: str, largest: int) -> Remote:
     """Describe a file of the authors' repository."""
-    return Remote(name, tuple(f"{mirror}{name}" for mirror in MIRRORS), f"md5:{md5}")
+    return Remote(name, tuple(f"{mirror}{name}" for mirror in MIRRORS), f"md5:{md5}", largest)
 
 
 PARTS = {
-    "images_background": repository_file("images_background.zip", "68d2efa1b9178cc56df9314c21c6e718"),
-    "images_evaluation": repository_file("images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811"),
+    "images_background": repository_file("images_background.zip", "68d2efa1b9178cc56df9314c21c6e718", 12_000_000),
+    "images_evaluation": repository_file("images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811", 12_000_000),
 }
-ONE_SHOT_RUNS = repository_file("one-shot-classification/all_runs.zip", "e8996daecdf12afeeb4a53a179f06b19")
+ONE_SHOT_RUNS = repository_file("one-shot-classification/all_runs.zip", "e8996daecdf12afeeb4a53a179f06b19", 352_787)
 
 
 @register("omniglot")
