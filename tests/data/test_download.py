@@ -1,5 +1,6 @@
 """Downloads from a real server on loopback give the correct file or one clear message, and never a partial file."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def test_without_a_network(server, tmp_path):
 def test_a_full_disk(server, tmp_path, monkeypatch):
     """Make the draft a device that is always full."""
     server.answers["/a"] = [CONTENT]
-    monkeypatch.setattr(module, "create_draft", lambda path: path.touch() or Path("/dev/full").open("wb"))
+    monkeypatch.setattr(module, "create_draft", lambda path: os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb"))
     with pytest.raises(ValueError, match=rf"^There is no space left to write to {tmp_path}\. .*set paths\.cache"):
         download(server.remote("it.zip", CONTENT, "/a"), tmp_path)
     assert files_of(tmp_path) == []

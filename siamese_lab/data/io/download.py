@@ -128,8 +128,7 @@ def _watch(transfer: "_Transfer", bar: "_Bar") -> None:
             bar.show(transfer.received)
             if time.monotonic() - since >= TIMEOUT:
                 if transfer.received - counted < LEAST_RATE * TIMEOUT and transfer.is_alive():
-                    sent = transfer.received - counted
-                    raise MirrorError(f"sent {sent or 'nothing'}{' bytes' * bool(sent)} in {TIMEOUT} seconds", False)
+                    raise MirrorError(f"sent less than {LEAST_RATE:,} bytes a second for {TIMEOUT} seconds", False)
                 counted, since = transfer.received, time.monotonic()
     finally:
         bar.close()
