@@ -76,3 +76,33 @@ def stall(content: bytes, after: int, seconds: float) -> Callable[[BaseHTTPReque
         handler.wfile.write(content[after:])
 
     return answer
+
+
+def drip(content: bytes, pause: float, where: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Send a byte now and then, in `where`: the status line, the headers or the content. It would take hours."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        start = {"status": b"HTTP/1.1 ", "headers": b"HTTP/1.1 200 OK\r\nX: ", "content": b"HTTP/1.1 200 OK\r\n\r\n"}
+        try:
+            handler.wfile.write(start[where])
+            for byte in content:
+                handler.wfile.write(bytes([byte % 10 + ord("0")]))
+                time.sleep(pause)
+        except OSError:
+            pass  # the client has left
+
+    return answer
+
+
+def endless(start: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Send the start of an answer, and then content until the client leaves."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        try:
+            handler.wfile.write(start)
+            while True:
+                handler.wfile.write(bytes(1 << 16))
+        except OSError:
+            pass  # the client has left
+
+    return answer

@@ -189,8 +189,8 @@ def test_pairs_are_rows_of_the_table(tmp_path):
         ("<html>\n", "should begin with the number of its pairs, but begins with '<html>'"),
         ("1 2 3\n", "should begin with the number of its pairs"),
         ("2\nAl_A\t1\t2\n", r"should hold 4 pairs by its first line, but holds 1\. It is incomplete"),
-        ("1\nAl_A\t1\t4\nBo\t1\tCy\t2\n", r"names image 4 of 'Al_A' in the line 'Al_A\\t1\\t4', but there is none"),
-        ("1\nAl_A\t1\t2\nZoe\t1\tCy\t2\n", "names image 1 of 'Zoe' in the line"),
+        ("1\nAl_A\t1\t4\nBo\t1\tCy\t2\n", r"names image '4' of 'Al_A' in the line 'Al_A\\t1\\t4', but there is none"),
+        ("1\nAl_A\t1\t2\nZoe\t1\tCy\t2\n", "names image '1' of 'Zoe' in the line"),
         ("1\nAl_A\t1\t2\nCy\t2\n", "should have 3 or 4 words in a line"),
     ],
 )

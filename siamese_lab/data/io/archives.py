@@ -41,6 +41,12 @@ class Member(NamedTuple):
     content: bytes
 
 
+def check_size(path: Path) -> None:
+    """Raise UserError if a file is larger than any archive. Reading it would take hours."""
+    with readable(path):
+        _check_content(path, 0, path.stat().st_size)
+
+
 def member_names(path: Path, chosen: Callable[[str], bool]) -> list[str]:
     """Return the names of the chosen members. A tar is read to its end, so that its checksum is verified.
 
@@ -51,6 +57,7 @@ def member_names(path: Path, chosen: Callable[[str], bool]) -> list[str]:
     Raises:
         UserError: if the archive is damaged, has members that point outside of it, or is larger than any data set.
     """
+    check_size(path)
     with readable(path):
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:

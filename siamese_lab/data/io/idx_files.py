@@ -7,6 +7,7 @@ and the values.
 import gzip
 import hashlib
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from siamese_lab.data.datamodule import Splits
 from siamese_lab.data.io.download import Remote
 from siamese_lab.data.io.image_files import list_images
-from siamese_lab.data.io.messages import bounded, readable
+from siamese_lab.data.io.messages import bounded, faults, readable
 from siamese_lab.data.io.sources import Sources
 from siamese_lab.data.splits import hold_out_images
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored
@@ -123,19 +124,24 @@ def problems(idx: IdxSet, sources: Sources, cache: Path) -> list[str]:
     """Return the faults of the files and of their cached tables."""
     found = []
     for part in PARTS:
-        paths = []
-        for file in getattr(idx, part):
-            path = sources.find(file.name, f"{file.name}.gz")
-            if path is None:
-                found.append(sources.absent(f"{file.name}.gz"))
-                continue
-            paths.append(path)
-            try:
-                parse_idx(path, file)
-            except UserError as error:
-                found.append(str(error))
-        if len(paths) == len(IdxPart._fields):
-            found += check_stored(cache / _key(idx, part, *paths))
+        found += faults(partial(_problems_of_part, idx, part, sources, cache))
+    return found
+
+
+def _problems_of_part(idx: IdxSet, part: Part, sources: Sources, cache: Path) -> list[str]:
+    found, paths = [], []
+    for file in getattr(idx, part):
+        path = sources.find(file.name, f"{file.name}.gz")
+        if path is None:
+            found.append(sources.absent(f"{file.name}.gz"))
+            continue
+        paths.append(path)
+        try:
+            parse_idx(path, file)
+        except UserError as error:
+            found.append(str(error))
+    if len(paths) == len(IdxPart._fields):
+        found += faults(lambda: check_stored(cache / _key(idx, part, *paths)))
     return found
 
 

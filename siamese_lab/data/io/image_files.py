@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pooch
 
-from siamese_lab.data.io.archives import member_names, read_members
+from siamese_lab.data.io.archives import check_size, member_names, read_members
 from siamese_lab.data.io.messages import readable
 
 
@@ -38,6 +38,7 @@ class ImageFiles:
         """A hash of the content of an archive, or of the names, sizes and modification times in a folder."""
         if self.path.is_dir():
             return hashlib.sha256(repr(self._listed).encode()).hexdigest()[:16]
+        check_size(self.path)
         with readable(self.path):
             return str(pooch.file_hash(str(self.path), alg="sha256"))[:16]
 

@@ -10,7 +10,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedIOBase
 from pathlib import Path
@@ -89,6 +89,14 @@ def readable(path: Path) -> Iterator[None]:
     except UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ResourceError(f"{path} cannot be read ({reason}). It is damaged or incomplete: replace it.") from error
+
+
+def faults(check: Callable[[], list[str]]) -> list[str]:
+    """Return the faults that a check returns. If it raises UserError, that message is the fault."""
+    try:
+        return check()
+    except UserError as error:
+        return [str(error)]
 
 
 def read_file(path: Path, most: int) -> bytes:

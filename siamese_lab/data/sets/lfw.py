@@ -6,7 +6,7 @@ out from the training people.
 """
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from siamese_lab.data.info import CrossValidation
 from siamese_lab.data.io.decode import decode, unreadable
 from siamese_lab.data.io.download import Remote
 from siamese_lab.data.io.image_files import ImageFiles, list_images
+from siamese_lab.data.io.messages import faults
 from siamese_lab.data.io.sources import Sources, packed
 from siamese_lab.data.official_protocols import OfficialPairs, RowPairs, official_pairs
 from siamese_lab.data.sets.lfw_pairs import LfwPairs, read_pairs
@@ -225,27 +226,35 @@ class Lfw(DataModule):
 
     def verify(self) -> list[str]:
         """Read every photograph, the cached table and the lists of pairs."""
-        found = []
-        if (located := self._locate()) is None:
-            found.append(self.sources.absent(self._preferred().archive))
-        else:
-            files = list_images(located[1], SUFFIX)
-            try:
-                check_files(files)
-                found += unreadable(files, self._convert)
-            except UserError as error:
-                found.append(str(error))
-            found += check_stored(self.cache / self._key(files))
+        found = faults(self._verify_photographs)
         for listed in PAIRS.values():
-            path = self.sources.find(listed.name)
-            if path is None:
-                found.append(self.sources.absent(listed.name))
-                continue
-            try:
-                read_pairs(path, people())
-            except UserError as error:
-                found.append(str(error))
+            found += faults(partial(self._verify_pairs, listed))
         return found
+
+    def _verify_photographs(self) -> list[str]:
+        located = self._locate()
+        if located is None:
+            return [self.sources.absent(self._preferred().archive)]
+        alignment, path = located
+        remote = ALIGNMENTS[alignment].remote
+        files = list_images(path, SUFFIX)
+
+        def check_photographs() -> list[str]:
+            check_files(files)
+            return unreadable(files, self._convert)
+
+        return [
+            *(faults(partial(self.sources.check_download, remote, path)) if remote is not None else []),
+            *faults(check_photographs),
+            *faults(lambda: check_stored(self.cache / self._key(files))),
+        ]
+
+    def _verify_pairs(self, listed: Remote) -> list[str]:
+        path = self.sources.find(listed.name)
+        if path is None:
+            return [self.sources.absent(listed.name)]
+        read_pairs(path, people())
+        return self.sources.check_download(listed, path)
 
     def _split_people(self) -> tuple[list[int], list[int]]:
         """Return the training people and the test people, as indices into `people()`."""
