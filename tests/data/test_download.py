@@ -84,8 +84,8 @@ def test_a_slow_server_is_not_left(server, tmp_path, monkeypatch):
 
     def answer(handler):
         cut(content, 0)(handler)
-        for start in range(0, len(content), 2_000):
-            handler.wfile.write(content[start : start + 2_000])
+        for place in range(0, len(content), 2_000):
+            handler.wfile.write(content[place : place + 2_000])
             time.sleep(0.05)
 
     server.answers["/a"] = [answer]

@@ -1,5 +1,6 @@
 """Labeled Faces in the Wild: split by people in both views, from any packaging, its pairs resolved."""
 
+import re
 import shutil
 import statistics
 import tarfile
@@ -105,6 +106,27 @@ def test_an_archive_of_any_packaging_gives_the_table_of_the_folder(copy, tmp_pat
         table = Lfw(target.parent, tmp_path / "cache").everyone
         assert torch.equal(table.images_NCHW, expected.images_NCHW)
         assert table.class_names == expected.class_names
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut"])
+def test_a_damaged_archive_is_refused_and_verify_names_it(copy, tmp_path, damage):
+    """JPEG has no checksum: a flipped bit in a photograph is found by that of the archive only."""
+    file = tmp_path / "packed/lfw-py/lfw-deepfunneled.tgz"
+    file.parent.mkdir(parents=True)
+    with tarfile.open(file, "w:gz", compresslevel=0) as archive:
+        archive.add(copy / "lfw-py/lfw-deepfunneled", "lfw-deepfunneled")
+    content = bytearray(file.read_bytes())
+    if damage == "flip":
+        content[content.index(b"Ed_0005.jpg") + 1_500] ^= 4
+    else:
+        del content[-9:]
+    file.write_bytes(content)
+    reason = {"flip": "CRC check failed", "cut": "ended before the end-of-stream marker"}[damage]
+    message = rf"^{file} cannot be read \(.*{reason}.*\)\. It is damaged or incomplete: replace it\.$"
+    with pytest.raises(ValueError, match=message):
+        Lfw(tmp_path / "packed", tmp_path / "cache", hold_out=3).load()
+    assert files_of(tmp_path / "cache") == []
+    assert re.match(message, Lfw(tmp_path / "packed", tmp_path / "cache").verify()[0])
 
 
 def test_funneled_is_used_where_there_is_no_deep_funneled_copy(copy, tmp_path):

@@ -9,6 +9,7 @@ import lzma
 import stat
 import tarfile
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, NamedTuple
@@ -64,9 +65,9 @@ def member_names(path: Path, chosen: Callable[[str], bool]) -> list[str]:
                 names = [member.filename for member in _members_of_zip(path, archive, chosen)]
         else:
             names = [name for name, _ in _members_of_tar(path, chosen)]
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ResourceError(f"{path} holds {twice!r} more than once, so it is not the original. {REPLACE}")
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise ResourceError(f"{path} holds {repeated[0]!r} more than once, so it is not the original. {REPLACE}")
     return names
 
 

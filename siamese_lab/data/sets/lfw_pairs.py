@@ -45,8 +45,8 @@ def read_pairs(path: Path, people: Sequence[Person]) -> LfwPairs:
         people: all people, in the order in which the table lists their images.
 
     Raises:
-        UserError: if the file has another format, lists a pair twice, or names an image that does not exist or is paired
-            with itself.
+        UserError: if the file has another format, lists a pair twice, or names an image that does not exist or that is
+            paired with itself.
     """
     with readable(path):
         header, *lines = read_file(path, LARGEST).decode("utf-8").splitlines() or [""]
