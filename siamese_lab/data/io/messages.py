@@ -87,7 +87,7 @@ def readable(path: Path) -> Iterator[None]:
             "It is truncated or another file: replace it."
         ) from error
     except UNREADABLE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ResourceError(f"{path} cannot be read ({reason}). It is damaged or incomplete: replace it.") from error
 
 
