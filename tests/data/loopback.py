@@ -50,7 +50,8 @@ class Server:
         return f"http://127.0.0.1:{self.http.server_port}{path}"
 
     def remote(self, name: str, content: bytes, *paths: str) -> Remote:
-        return Remote(name, tuple(self.url(path) for path in paths), f"md5:{hashlib.md5(content).hexdigest()}")
+        digest = f"md5:{hashlib.md5(content).hexdigest()}"
+        return Remote(name, tuple(self.url(path) for path in paths), digest, len(content))
 
 
 def cut(content: bytes, after: int) -> Callable[[BaseHTTPRequestHandler], None]:
@@ -73,5 +74,35 @@ def stall(content: bytes, after: int, seconds: float) -> Callable[[BaseHTTPReque
         handler.wfile.flush()
         time.sleep(seconds)
         handler.wfile.write(content[after:])
+
+    return answer
+
+
+def drip(content: bytes, pause: float, where: str) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Send a byte now and then, in `where`: the status line, the headers or the content. It would take hours."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        start = {"status": b"HTTP/1.1 ", "headers": b"HTTP/1.1 200 OK\r\nX: ", "content": b"HTTP/1.1 200 OK\r\n\r\n"}
+        try:
+            handler.wfile.write(start[where])
+            for byte in content:
+                handler.wfile.write(bytes([byte % 10 + ord("0")]))
+                time.sleep(pause)
+        except OSError:
+            pass  # the client has left
+
+    return answer
+
+
+def endless(start: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Send the start of an answer, and then content until the client leaves."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        try:
+            handler.wfile.write(start)
+            while True:
+                handler.wfile.write(bytes(1 << 16))
+        except OSError:
+            pass  # the client has left
 
     return answer

@@ -1,11 +1,15 @@
 """Downloads from a real server on loopback give the correct file or one clear message, and never a partial file."""
 
+import os
+import resource
+import time
 from pathlib import Path
 
 import pytest
-from loopback import cut, stall
+from loopback import cut, drip, endless, stall
 from processes import files_of, kill, start, wait_until
 
+from siamese_lab.data.io import download as module
 from siamese_lab.data.io.download import Remote, download
 from siamese_lab.data.sets import fashion_mnist, lfw, mnist, omniglot
 
@@ -61,6 +65,73 @@ def test_what_no_mirror_has_is_one_sentence_and_leaves_nothing(server, tmp_path,
     assert files_of(tmp_path) == []
 
 
+@pytest.mark.parametrize("where", ["status", "headers", "content"])
+def test_a_server_that_drips_is_left(server, tmp_path, monkeypatch, where):
+    """Every byte comes in time, but all of them would take hours."""
+    monkeypatch.setattr(module, "TIMEOUT", 0.3)
+    server.answers["/a"] = [drip(CONTENT, 0.05, where)]
+    started = time.monotonic()
+    with pytest.raises(ValueError, match=r"sent less than 1,000 bytes a second for 0\.3 seconds"):
+        download(server.remote("it.zip", CONTENT, "/a"), tmp_path)
+    assert time.monotonic() - started < 3
+    assert files_of(tmp_path) == []
+
+
+def test_a_slow_server_is_not_left(server, tmp_path, monkeypatch):
+    """It sends 40,000 bytes a second, in pieces."""
+    monkeypatch.setattr(module, "TIMEOUT", 0.3)
+    content = CONTENT[:40_000]
+
+    def answer(handler):
+        cut(content, 0)(handler)
+        for place in range(0, len(content), 2_000):
+            handler.wfile.write(content[place : place + 2_000])
+            time.sleep(0.05)
+
+    server.answers["/a"] = [answer]
+    assert download(server.remote("it.zip", content, "/a"), tmp_path).read_bytes() == content
+    assert server.asked == ["/a"]
+
+
+OK = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+def test_an_endless_answer_ends_at_the_size_of_the_file(server, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(module, "_is_web_page", lambda draft: written.append(draft.stat().st_size))
+    server.answers["/a"] = [endless(OK)]
+    with pytest.raises(ValueError, match=r"/a: sent another file, which has more than 512,000 bytes\)"):
+        download(server.remote("it.zip", CONTENT, "/a"), tmp_path)
+    assert 512_000 < written[0] <= 512_000 + module.CHUNK
+    assert server.asked == ["/a"] and files_of(tmp_path) == []
+
+
+@pytest.mark.parametrize("status", [b"302 Found", b"404 Not Found"])
+def test_an_endless_body_that_is_not_the_file_is_not_read(server, tmp_path, status):
+    location = server.url("/b").encode()
+    server.answers["/a"] = [endless(b"HTTP/1.1 " + status + b"\r\nLocation: " + location + b"\r\n\r\n")]
+    server.answers["/b"] = [CONTENT]
+    remote = server.remote("it.zip", CONTENT, "/a", "/b")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert download(remote, tmp_path).read_bytes() == CONTENT
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "kilobytes"
+
+
+def test_a_login_page_larger_than_the_file_is_called_a_web_page(server, tmp_path):
+    server.answers["/a"] = [b"<html>" + bytes(10_000)]
+    with pytest.raises(ValueError, match="/a: sent a web page instead of the file"):
+        download(server.remote("labels.gz", b"1" * 5_000, "/a"), tmp_path)
+
+
+def test_a_link_in_place_of_the_draft_is_not_followed(server, tmp_path):
+    (tmp_path / "outside").write_bytes(b"precious")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/.it.zip.part").symlink_to(tmp_path / "outside")
+    server.answers["/a"] = [CONTENT]
+    assert download(server.remote("it.zip", CONTENT, "/a"), tmp_path / "cache").read_bytes() == CONTENT
+    assert (tmp_path / "outside").read_bytes() == b"precious"
+
+
 def test_without_a_network(server, tmp_path):
     server.close()
     with pytest.raises(ValueError, match=r"the connection failed or was cut \(ConnectionError\)"):
@@ -68,10 +139,10 @@ def test_without_a_network(server, tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk(server, tmp_path):
+def test_a_full_disk(server, tmp_path, monkeypatch):
     """Make the draft a device that is always full."""
     server.answers["/a"] = [CONTENT]
-    (tmp_path / ".it.zip.part").symlink_to("/dev/full")
+    monkeypatch.setattr(module, "create_draft", lambda path: os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb"))
     with pytest.raises(ValueError, match=rf"^There is no space left to write to {tmp_path}\. .*set paths\.cache"):
         download(server.remote("it.zip", CONTENT, "/a"), tmp_path)
     assert files_of(tmp_path) == []

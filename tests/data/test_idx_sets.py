@@ -51,7 +51,8 @@ def small(monkeypatch):
     """Replace MNIST by the small set. No mirror is reachable."""
     small = Small()
     files = [
-        IdxFile(name, md5(gzip.compress(content, mtime=0)), md5(content)) for name, content in small.contents.items()
+        IdxFile(name, md5(packed := gzip.compress(content, mtime=0)), md5(content), len(packed), len(content))
+        for name, content in small.contents.items()
     ]
     changed = Mnist.official._replace(train=IdxPart(*files[:2]), test=IdxPart(*files[2:]), mirrors=())
     monkeypatch.setattr(Mnist, "official", changed)

@@ -1,5 +1,6 @@
 """Labeled Faces in the Wild: split by people in both views, from any packaging, its pairs resolved."""
 
+import re
 import shutil
 import statistics
 import tarfile
@@ -107,6 +108,27 @@ def test_an_archive_of_any_packaging_gives_the_table_of_the_folder(copy, tmp_pat
         assert table.class_names == expected.class_names
 
 
+@pytest.mark.parametrize("damage", ["flip", "cut"])
+def test_a_damaged_archive_is_refused_and_verify_names_it(copy, tmp_path, damage):
+    """JPEG has no checksum: a flipped bit in a photograph is found by that of the archive only."""
+    file = tmp_path / "packed/lfw-py/lfw-deepfunneled.tgz"
+    file.parent.mkdir(parents=True)
+    with tarfile.open(file, "w:gz", compresslevel=0) as archive:
+        archive.add(copy / "lfw-py/lfw-deepfunneled", "lfw-deepfunneled")
+    content = bytearray(file.read_bytes())
+    if damage == "flip":
+        content[content.index(b"Ed_0005.jpg") + 1_500] ^= 4
+    else:
+        del content[-9:]
+    file.write_bytes(content)
+    reason = {"flip": "CRC check failed", "cut": "ended before the end-of-stream marker"}[damage]
+    message = rf"^{file} cannot be read \(.*{reason}.*\)\. It is damaged or incomplete: replace it\.$"
+    with pytest.raises(ValueError, match=message):
+        Lfw(tmp_path / "packed", tmp_path / "cache", hold_out=3).load()
+    assert files_of(tmp_path / "cache") == []
+    assert re.match(message, Lfw(tmp_path / "packed", tmp_path / "cache").verify()[0])
+
+
 def test_funneled_is_used_where_there_is_no_deep_funneled_copy(copy, tmp_path):
     shutil.move(copy / "lfw-py/lfw-deepfunneled", copy / "lfw-py/lfw_funneled")
     module = Lfw(copy, tmp_path / "cache")
@@ -189,8 +211,8 @@ def test_pairs_are_rows_of_the_table(tmp_path):
         ("<html>\n", "should begin with the number of its pairs, but begins with '<html>'"),
         ("1 2 3\n", "should begin with the number of its pairs"),
         ("2\nAl_A\t1\t2\n", r"should hold 4 pairs by its first line, but holds 1\. It is incomplete"),
-        ("1\nAl_A\t1\t4\nBo\t1\tCy\t2\n", r"names image 4 of 'Al_A' in the line 'Al_A\\t1\\t4', but there is none"),
-        ("1\nAl_A\t1\t2\nZoe\t1\tCy\t2\n", "names image 1 of 'Zoe' in the line"),
+        ("1\nAl_A\t1\t4\nBo\t1\tCy\t2\n", r"names image '4' of 'Al_A' in the line 'Al_A\\t1\\t4', but there is none"),
+        ("1\nAl_A\t1\t2\nZoe\t1\tCy\t2\n", "names image '1' of 'Zoe' in the line"),
         ("1\nAl_A\t1\t2\nCy\t2\n", "should have 3 or 4 words in a line"),
     ],
 )

@@ -233,6 +233,33 @@ def test_verify_names_everything_that_is_wrong(archives, folders, tmp_path):
     assert "but holds 4 characters and 11 images" in found[2]
 
 
+def test_verify_goes_on_after_an_archive_that_it_cannot_read(archives, tmp_path):
+    background, evaluation = (archives / f"omniglot-py/{part}.zip" for part in PARTS)
+    background.unlink()
+    background.symlink_to("/dev/zero")
+    content = bytearray(evaluation.read_bytes())
+    content[len(content) // 3] ^= 1
+    evaluation.write_bytes(content)
+    (archives / "omniglot-py/one-shot-classification").mkdir()
+    (archives / "omniglot-py/one-shot-classification/all_runs.zip").write_bytes(b"<html>")
+    found = Omniglot(archives, tmp_path / "cache").verify()
+    assert f"{background} should be a file, but is a pipe or a device: replace it." in found
+    assert any(fault.startswith(f"{evaluation} ") for fault in found)
+    assert any("all_runs.zip should be a zip or tar archive" in fault for fault in found)
+
+
+def test_verify_names_a_download_that_has_changed(offered, tmp_path):
+    """The archive has more in it than was downloaded, and reads well."""
+    module = Omniglot(None, tmp_path / "cache", validation_alphabets=["Hebrew"])
+    module.load()
+    assert module.verify() == []
+    archive = tmp_path / "cache/downloads/omniglot-py/images_background.zip"
+    with zipfile.ZipFile(archive, "a") as content:
+        content.writestr("notes.txt", "")
+    found = module.verify()
+    assert len(found) == 1 and found[0].startswith(f"{archive} has changed since it was downloaded (md5 ")
+
+
 def test_an_unreadable_drawing_is_named_and_nothing_is_cached(folders, tmp_path):
     file = sorted((folders / "omniglot-py/images_background").rglob("*.png"))[7]
     file.write_bytes(file.read_bytes()[:60])

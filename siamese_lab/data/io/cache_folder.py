@@ -26,7 +26,10 @@ def one_at_a_time(path: Path, doing: str) -> Iterator[None]:
     """
     with writing_to(path.parent):
         (path.parent / LOCKS).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.parent / LOCKS / f"{path.name}.lock")
+        place = path.parent / LOCKS / f"{path.name}.lock"
+        if place.is_symlink():  # locking would empty the file that it points to
+            place.unlink()
+        lock = FileLock(place)
         try:
             lock.acquire(timeout=0)
         except Timeout:

@@ -1,15 +1,21 @@
 """Download files: try each mirror in turn, and verify the checksum before the file gets its final name.
 
-pooch transfers and hashes. This module adds mirrors, retries and a lock between processes.
+requests transfers and pooch hashes. This module adds mirrors, retries, a lock between processes, a largest size and a
+least rate: a server can send too much, or a byte now and then.
 """
 
+import io
+import os
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pooch
 import requests
+import urllib3
+from requests.adapters import HTTPAdapter
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from siamese_lab.data.io.cache_folder import one_at_a_time
@@ -21,10 +27,13 @@ ROUNDS = 3
 PAUSE = 2.0
 """Seconds between the first two rounds. Each further pause is twice as long."""
 TIMEOUT = 30
-"""Seconds without data after which a mirror has failed in this round."""
+"""Seconds after which a mirror has failed in this round if it sent nothing, or less than `LEAST_RATE`."""
+LEAST_RATE = 1000
+"""Bytes per second, as the mean of `TIMEOUT` seconds."""
 TOO_BUSY = (408, 425, 429)
 """HTTP status codes 4xx that are worth a retry."""
-CHUNK = 1 << 16
+CHUNK = 1 << 13
+"""Bytes that are received at once. A larger number would hide for long that a slow mirror sends at all."""
 
 
 class Remote(NamedTuple):
@@ -36,6 +45,8 @@ class Remote(NamedTuple):
     """URLs of the same file on all mirrors, the best first."""
     digest: str
     """Checksum of the file: `md5:…` or `sha256:…`."""
+    largest: int
+    """Size of the file in bytes, or a bound of it. A transfer ends there."""
 
 
 class MirrorError(Exception):
@@ -91,32 +102,116 @@ def _fetch_from_any(remote: Remote, draft: Path, target: Path) -> None:
 
 def _fetch(url: str, remote: Remote, draft: Path) -> None:
     """Transfer the file from one mirror and verify its checksum."""
-    bar = _Bar(remote.name)
-    transfer = pooch.HTTPDownloader(
-        progressbar=bar, chunk_size=CHUNK, timeout=TIMEOUT, headers={"User-Agent": "siamese_lab"}
-    )
+    transfer = _Transfer(url, draft, remote.largest)
     try:
-        transfer(url, str(draft), None)
+        _watch(transfer, _Bar(remote.name, remote.largest))
+    finally:
+        transfer.abandoned.set()
+    algorithm, expected = remote.digest.split(":")
+    came = pooch.file_hash(str(draft), alg=algorithm)
+    if transfer.received > remote.largest or came != expected:
+        raise MirrorError(_describe_wrong_file(draft, remote, transfer.received, came), for_good=True)
+
+
+def _watch(transfer: "_Transfer", bar: "_Bar") -> None:
+    """Run a transfer to its end.
+
+    Raises:
+        MirrorError: if the mirror refuses, or sends less than `LEAST_RATE`.
+        OSError: if the file cannot be written.
+    """
+    transfer.start()
+    try:
+        counted, since = 0, time.monotonic()
+        while transfer.is_alive():
+            transfer.join(min(TIMEOUT, 0.1))
+            bar.show(transfer.received)
+            if time.monotonic() - since >= TIMEOUT:
+                if transfer.received - counted < LEAST_RATE * TIMEOUT and transfer.is_alive():
+                    raise MirrorError(f"sent less than {LEAST_RATE:,} bytes a second for {TIMEOUT} seconds", False)
+                counted, since = transfer.received, time.monotonic()
+    finally:
+        bar.close()
+    try:
+        if transfer.error is not None:
+            raise transfer.error
     except requests.HTTPError as error:
         assert error.response is not None
         status = error.response.status_code
         for_good = 400 <= status < 500 and status not in TOO_BUSY
         raise MirrorError(f"answered {status} {error.response.reason}", for_good) from error
     except requests.Timeout as error:
-        raise MirrorError(f"sent nothing for {TIMEOUT} seconds", for_good=False) from error
-    except requests.RequestException as error:
+        raise MirrorError(f"sent nothing in {TIMEOUT} seconds", for_good=False) from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError) as error:
         raise MirrorError(f"the connection failed or was cut ({type(error).__name__})", for_good=False) from error
-    finally:
-        bar.close()
+
+
+class _Transfer(threading.Thread):
+    """Transfers one file in a thread that can be abandoned.
+
+    A server that sends a byte now and then, in its headers or in the file, never returns control to who reads from it.
+    """
+
+    def __init__(self, url: str, draft: Path, largest: int) -> None:
+        super().__init__(daemon=True)
+        self.url = url
+        self.draft = draft
+        self.largest = largest
+        self.received = 0
+        """Bytes of the file until now. More than `largest` if the transfer was ended because the answer is too long."""
+        self.abandoned = threading.Event()
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        """Transfer the file. Store an exception in `error`."""
+        try:
+            self._receive()
+        except Exception as error:
+            self.error = error
+
+    def _receive(self) -> None:
+        self.draft.unlink(missing_ok=True)
+        with requests.Session() as session, create_draft(self.draft) as file:
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, _Redirects())
+            headers = {"User-Agent": "siamese_lab", "Accept-Encoding": "identity"}
+            with session.get(self.url, stream=True, timeout=TIMEOUT, headers=headers) as response:
+                response.raise_for_status()
+                for chunk in response.iter_content(CHUNK):
+                    if self.abandoned.is_set():
+                        return
+                    file.write(chunk)
+                    self.received += len(chunk)
+                    if self.received > self.largest:
+                        break
+            file.flush()
+            os.fsync(file.fileno())
+
+
+class _Redirects(HTTPAdapter):
+    """Drops the body of a redirect, which `requests` would read to its end and keep."""
+
+    def send(self, *args: Any, **options: Any) -> requests.Response:
+        """Send a request and return the response."""
+        response: requests.Response = super().send(*args, **options)
+        if response.is_redirect:
+            response.close()
+            response.raw = io.BytesIO()
+        return response
+
+
+def create_draft(path: Path) -> IO[bytes]:
+    """Create a file. A link in its place is never followed."""
+    return path.open("xb")
+
+
+def _describe_wrong_file(draft: Path, remote: Remote, received: int, came: str) -> str:
+    if _is_web_page(draft):
+        return "sent a web page instead of the file, as a proxy or a login page of the network does"
+    if received > remote.largest:
+        return f"sent another file, which has more than {remote.largest:,} bytes"
     algorithm, expected = remote.digest.split(":")
-    came = pooch.file_hash(str(draft), alg=algorithm)
-    if came != expected:
-        raise MirrorError(
-            "sent a web page instead of the file, as a proxy or a login page of the network does"
-            if _is_web_page(draft)
-            else f"sent another file ({algorithm} {came} where {expected} was expected)",
-            for_good=True,
-        )
+    return f"sent another file ({algorithm} {came} where {expected} was expected)"
 
 
 def _is_web_page(path: Path) -> bool:
@@ -125,11 +220,9 @@ def _is_web_page(path: Path) -> bool:
 
 
 class _Bar:
-    """A rich progress bar with the interface that pooch expects."""
+    """A progress bar of one transfer."""
 
-    total: int | None = None
-
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, total: int) -> None:
         columns: Sequence[TextColumn | BarColumn | DownloadColumn | TransferSpeedColumn | TimeRemainingColumn] = (
             TextColumn(f"Downloading {name}"),
             BarColumn(),
@@ -138,16 +231,12 @@ class _Bar:
             TimeRemainingColumn(compact=True),
         )
         self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.task = self._bar.add_task("", total=None)
+        self.task = self._bar.add_task("", total=total)
         self._bar.start()
 
-    def update(self, count: int) -> None:
-        """Advance the bar by `count` bytes."""
-        self._bar.update(self.task, advance=count, total=self.total)
-
-    def reset(self) -> None:
-        """Set the bar back to zero."""
-        self._bar.reset(self.task, total=self.total)
+    def show(self, received: int) -> None:
+        """Set the bar to the number of bytes that were received."""
+        self._bar.update(self.task, completed=received)
 
     def close(self) -> None:
         """Remove the bar."""

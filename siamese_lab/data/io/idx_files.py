@@ -7,6 +7,7 @@ and the values.
 import gzip
 import hashlib
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from siamese_lab.data.datamodule import Splits
 from siamese_lab.data.io.download import Remote
 from siamese_lab.data.io.image_files import list_images
-from siamese_lab.data.io.messages import readable
+from siamese_lab.data.io.messages import bounded, faults, readable
 from siamese_lab.data.io.sources import Sources
 from siamese_lab.data.splits import hold_out_images
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored
@@ -31,11 +32,13 @@ SIDE = 28
 
 
 class IdxFile(NamedTuple):
-    """A file, with the MD5 of the compressed download and the MD5 of the decompressed content."""
+    """A file, with size and MD5 of the compressed download and of the decompressed content."""
 
     name: str
     compressed_md5: str
     content_md5: str
+    compressed_bytes: int
+    content_bytes: int
 
 
 class IdxPart(NamedTuple):
@@ -121,19 +124,24 @@ def problems(idx: IdxSet, sources: Sources, cache: Path) -> list[str]:
     """Return the faults of the files and of their cached tables."""
     found = []
     for part in PARTS:
-        paths = []
-        for file in getattr(idx, part):
-            path = sources.find(file.name, f"{file.name}.gz")
-            if path is None:
-                found.append(sources.absent(f"{file.name}.gz"))
-                continue
-            paths.append(path)
-            try:
-                parse_idx(path, file)
-            except UserError as error:
-                found.append(str(error))
-        if len(paths) == len(IdxPart._fields):
-            found += check_stored(cache / _key(idx, part, *paths))
+        found += faults(partial(_problems_of_part, idx, part, sources, cache))
+    return found
+
+
+def _problems_of_part(idx: IdxSet, part: Part, sources: Sources, cache: Path) -> list[str]:
+    found, paths = [], []
+    for file in getattr(idx, part):
+        path = sources.find(file.name, f"{file.name}.gz")
+        if path is None:
+            found.append(sources.absent(f"{file.name}.gz"))
+            continue
+        paths.append(path)
+        try:
+            parse_idx(path, file)
+        except UserError as error:
+            found.append(str(error))
+    if len(paths) == len(IdxPart._fields):
+        found += faults(lambda: check_stored(cache / _key(idx, part, *paths)))
     return found
 
 
@@ -143,8 +151,8 @@ def parse_idx(path: Path, file: IdxFile) -> NDArray[np.uint8]:
     Raises:
         UserError: if the file cannot be read, or differs from the official file.
     """
-    with readable(path):
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    with readable(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
+        content = bounded(path, stream, file.content_bytes)
     came = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if came != file.content_md5:
         raise ResourceError(
@@ -159,7 +167,8 @@ def parse_idx(path: Path, file: IdxFile) -> NDArray[np.uint8]:
 
 def _locate(idx: IdxSet, file: IdxFile, sources: Sources) -> Path:
     name = f"{file.name}.gz"
-    remote = Remote(name, tuple(f"{mirror}{name}" for mirror in idx.mirrors), f"md5:{file.compressed_md5}")
+    mirrors = tuple(f"{mirror}{name}" for mirror in idx.mirrors)
+    remote = Remote(name, mirrors, f"md5:{file.compressed_md5}", file.compressed_bytes)
     return sources.find_or_download(remote, file.name)
 
 

@@ -2,17 +2,15 @@
 
 import hashlib
 import stat
-import tarfile
-import zipfile
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import NamedTuple
 
 import pooch
 
+from siamese_lab.data.io.archives import check_size, member_names, read_members
 from siamese_lab.data.io.file_names import escape_name, find_file
 from siamese_lab.data.io.folder_walk import FolderContent, FoundFile, is_system_name, walk_folder
 from siamese_lab.data.io.messages import readable
@@ -70,18 +68,14 @@ class ImageFiles:
         """
         if self.path.is_dir():
             return tuple(file.name for file in self._listed)
-        with readable(self.path):
-            if zipfile.is_zipfile(self.path):
-                with zipfile.ZipFile(self.path) as archive:
-                    return self._chosen(archive.namelist())
-            with tarfile.open(self.path, "r|*") as archive:
-                return self._chosen([member.name for member in self._members_of_tar(archive)])
+        return tuple(sorted(member_names(self.path, self._is_chosen), key=lambda name: name.split("/")))
 
     @cached_property
     def key(self) -> str:
         """A hash of the content of an archive, or of the names, sizes and modification times in a folder."""
         if self.path.is_dir():
             return hashlib.sha256(repr([tuple(file) for file in self._listed]).encode()).hexdigest()[:16]
+        check_size(self.path)
         with readable(self.path):
             return str(pooch.file_hash(str(self.path), alg="sha256"))[:16]
 
@@ -94,21 +88,10 @@ class ImageFiles:
         if self.path.is_dir():
             for row, file in enumerate(self._listed):
                 yield StoredFile(row, file.name, max(0, file.size), partial(read_file, self.path / file.name))
-        elif zipfile.is_zipfile(self.path):
-            with zipfile.ZipFile(self.path) as archive:
-                for row, name in enumerate(self.names):
-                    with readable(self.path):
-                        content = archive.read(name)
-                    yield _in_memory(row, name, content)
         else:  # a compressed tar can only be read from beginning to end, in its own order
-            rows = defaultdict(list)
-            for row, name in reversed(list(enumerate(self.names))):
-                rows[name].append(row)
-            with readable(self.path), tarfile.open(self.path, "r|*") as archive:
-                for member in self._members_of_tar(archive):
-                    stream = archive.extractfile(member)
-                    assert stream is not None
-                    yield _in_memory(rows[member.name].pop(), member.name, stream.read())
+            rows = {name: row for row, name in enumerate(self.names)}
+            for member in read_members(self.path, self._is_chosen):
+                yield _in_memory(rows[member.name], member.name, member.content)
 
     def contents(self) -> Iterator[bytes]:
         """Yield the bytes of each file, in the order of `names`. A tar that is not sorted is kept in memory.
@@ -129,23 +112,6 @@ class ImageFiles:
         """The files of the folder that are not excluded."""
         return [file for file in self.content.files if file.name not in self.left_out]
 
-    def _members_of_tar(self, archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-        for member in archive:
-            self._refuse_outside(member.name)
-            if not self._is_chosen(member.name):
-                continue
-            if not member.isreg():
-                raise ResourceError(
-                    f"{self.path} should hold {escape_name(member.name)} as a plain file, but holds a link or another "
-                    "kind of member. Replace the archive with the original."
-                )
-            yield member
-
-    def _chosen(self, names: list[str]) -> tuple[str, ...]:
-        for name in names:
-            self._refuse_outside(name)
-        return tuple(sorted(filter(self._is_chosen, names), key=lambda name: name.split("/")))
-
     def _is_chosen(self, name: str) -> bool:
         """Return whether the name of a member has the suffix and is neither hidden nor in a hidden folder."""
         return (
@@ -153,17 +119,6 @@ class ImageFiles:
             and name not in self.left_out
             and not any(map(is_system_name, name.split("/")))
         )
-
-    def _refuse_outside(self, name: str) -> None:
-        if (
-            PurePosixPath(name).is_absolute()
-            or PureWindowsPath(name).drive
-            or ".." in name.replace("\\", "/").split("/")
-        ):
-            raise ResourceError(
-                f"{self.path} has a member {name!r} that points outside of the archive, so it is not the original. "
-                "Replace it with the original."
-            )
 
 
 def list_images(path: Path, suffix: str | tuple[str, ...] = ".png") -> ImageFiles:

@@ -5,8 +5,10 @@ Both folders have torchvision's layout, `ROOT/omniglot-py/images_background.zip`
 
 from pathlib import Path
 
+import pooch
+
 from siamese_lab.data.io.download import Remote, download
-from siamese_lab.data.io.messages import announce
+from siamese_lab.data.io.messages import announce, readable
 from siamese_lab.errors import ResourceError
 
 DOWNLOADS = "downloads"
@@ -32,7 +34,7 @@ class Sources:
         Raises:
             UserError: if the user's root does not exist.
         """
-        if self.root is not None and not self.root.is_dir():
+        if self.root is not None and not _exists(self.root):
             raise ResourceError(
                 f"paths.data (or SIAMESE_LAB_DATA) is {self.root}, but there is no such folder. It should hold "
                 f"{self.folder}/{names[-1]}. Leave paths.data unset to download the files."
@@ -40,7 +42,7 @@ class Sources:
         paths = [self.root / self.folder] if self.root is not None else []
         for path in (*paths, self.downloads):
             for name in names:
-                if (path / name).exists():
+                if _exists(path / name):
                     return path / name
         return None
 
@@ -57,6 +59,24 @@ class Sources:
             found = download(remote, self.downloads)
         return found
 
+    def check_download(self, remote: Remote, path: Path) -> list[str]:
+        """Return a sentence if `path` was downloaded as `remote`, but has another checksum now. Other files pass.
+
+        Raises:
+            UserError: if the file cannot be read.
+        """
+        if path != self.downloads / remote.name:
+            return []
+        algorithm, expected = remote.digest.split(":")
+        with readable(path):
+            found = pooch.file_hash(str(path), alg=algorithm)
+        if found == expected:
+            return []
+        return [
+            f"{path} has changed since it was downloaded ({algorithm} {found} where {expected} was expected). "
+            "Delete it."
+        ]
+
     def absent(self, name: str) -> str:
         """Return a sentence that says that a file is missing and where it was searched."""
         return f"{self.folder}/{name} is neither in paths.data ({self.root or 'not set'}) nor downloaded yet."
@@ -64,6 +84,16 @@ class Sources:
     def origin(self, path: Path) -> str:
         """Return the origin of a file: downloaded, or the folder of the user's copy."""
         return f"downloaded into {self.downloads}" if self.downloads in path.parents else f"{path.parent}"
+
+
+def _exists(path: Path) -> bool:
+    """Return whether a file or folder exists.
+
+    Raises:
+        UserError: if the folder that may hold it must not be read.
+    """
+    with readable(path.parent):
+        return path.exists()
 
 
 def packed(name: str) -> tuple[str, ...]:

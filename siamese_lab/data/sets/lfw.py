@@ -6,7 +6,7 @@ out from the training people.
 """
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from siamese_lab.data.info import CrossValidation
 from siamese_lab.data.io.decode import decode, unreadable
 from siamese_lab.data.io.download import Remote
 from siamese_lab.data.io.image_files import ImageFiles, list_images
+from siamese_lab.data.io.messages import faults
 from siamese_lab.data.io.sources import Sources, packed
 from siamese_lab.data.official_protocols import OfficialPairs, RowPairs, official_pairs
 from siamese_lab.data.sets.lfw_pairs import LfwPairs, read_pairs
@@ -34,9 +35,9 @@ SUFFIX = ".jpg"
 MIRRORS = ("https://ndownloader.figshare.com/files/", "https://figshare.com/ndownloader/files/")
 
 
-def figshare_file(name: str, number: int, digest: str) -> Remote:
+def figshare_file(name: str, number: int, digest: str, largest: int) -> Remote:
     """Describe a file on figshare. Figshare identifies files by number."""
-    return Remote(name, tuple(f"{mirror}{number}" for mirror in MIRRORS), digest)
+    return Remote(name, tuple(f"{mirror}{number}" for mirror in MIRRORS), digest, largest)
 
 
 class Alignment(NamedTuple):
@@ -56,22 +57,27 @@ ALIGNMENTS = {
         "lfw_funneled",
         "lfw-funneled.tgz",
         figshare_file(
-            "lfw-funneled.tgz", 5976015, "sha256:b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a"
+            "lfw-funneled.tgz",
+            5976015,
+            "sha256:b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a",
+            243_346_528,
         ),
     ),
     "original": Alignment(
         "lfw",
         "lfw.tgz",
-        figshare_file("lfw.tgz", 5976018, "sha256:055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0"),
+        figshare_file(
+            "lfw.tgz", 5976018, "sha256:055f7d9c632d7370e6fb4afc7468d40f970c34a80d4c6f50ffec63f5a8d536c0", 180_566_744
+        ),
     ),
 }
 BEST_FIRST = ("deepfunneled", "funneled")
 """Search order for `alignment: null` (Huang et al. 2012 align better than Huang et al. 2007)."""
 
 PAIRS = {
-    "view_1_train": figshare_file("pairsDevTrain.txt", 5976012, "md5:4f27cbf15b2da4a85c1907eb4181ad21"),
-    "view_1_test": figshare_file("pairsDevTest.txt", 5976009, "md5:5132f7440eb68cf58910c8a45a2ac10b"),
-    "view_2": figshare_file("pairs.txt", 5976006, "md5:9f1ba174e4e1c508ff7cdf10ac338a7d"),
+    "view_1_train": figshare_file("pairsDevTrain.txt", 5976012, "md5:4f27cbf15b2da4a85c1907eb4181ad21", 56_579),
+    "view_1_test": figshare_file("pairsDevTest.txt", 5976009, "md5:5132f7440eb68cf58910c8a45a2ac10b", 26_002),
+    "view_2": figshare_file("pairs.txt", 5976006, "md5:9f1ba174e4e1c508ff7cdf10ac338a7d", 155_335),
 }
 
 FACES = (
@@ -220,27 +226,35 @@ class Lfw(DataModule):
 
     def verify(self) -> list[str]:
         """Read every photograph, the cached table and the lists of pairs."""
-        found = []
-        if (located := self._locate()) is None:
-            found.append(self.sources.absent(self._preferred().archive))
-        else:
-            files = list_images(located[1], SUFFIX)
-            try:
-                check_files(files)
-                found += unreadable(files, self._convert)
-            except UserError as error:
-                found.append(str(error))
-            found += check_stored(self.cache / self._key(files))
+        found = faults(self._verify_photographs)
         for listed in PAIRS.values():
-            path = self.sources.find(listed.name)
-            if path is None:
-                found.append(self.sources.absent(listed.name))
-                continue
-            try:
-                read_pairs(path, people())
-            except UserError as error:
-                found.append(str(error))
+            found += faults(partial(self._verify_pairs, listed))
         return found
+
+    def _verify_photographs(self) -> list[str]:
+        located = self._locate()
+        if located is None:
+            return [self.sources.absent(self._preferred().archive)]
+        alignment, path = located
+        remote = ALIGNMENTS[alignment].remote
+        files = list_images(path, SUFFIX)
+
+        def check_photographs() -> list[str]:
+            check_files(files)
+            return unreadable(files, self._convert)
+
+        return [
+            *(faults(partial(self.sources.check_download, remote, path)) if remote is not None else []),
+            *faults(check_photographs),
+            *faults(lambda: check_stored(self.cache / self._key(files))),
+        ]
+
+    def _verify_pairs(self, listed: Remote) -> list[str]:
+        path = self.sources.find(listed.name)
+        if path is None:
+            return [self.sources.absent(listed.name)]
+        read_pairs(path, people())
+        return self.sources.check_download(listed, path)
 
     def _split_people(self) -> tuple[list[int], list[int]]:
         """Return the training people and the test people, as indices into `people()`."""

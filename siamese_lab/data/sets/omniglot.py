@@ -6,7 +6,7 @@ alphabets of the evaluation set (659 characters, 13,180 images) are for testing.
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,6 +19,7 @@ from siamese_lab.data.datamodule import DataModule, Splits, register
 from siamese_lab.data.io.decode import decode, unreadable
 from siamese_lab.data.io.download import Remote
 from siamese_lab.data.io.image_files import ImageFiles, list_images
+from siamese_lab.data.io.messages import faults
 from siamese_lab.data.io.sources import Sources, packed
 from siamese_lab.data.official_protocols import OneShot
 from siamese_lab.data.sets.omniglot_runs import read_runs
@@ -37,16 +38,16 @@ MIRRORS = (
 )
 
 
-def repository_file(name: str, md5: str) -> Remote:
+def repository_file(name: str, md5: str, largest: int) -> Remote:
     """Describe a file of the authors' repository."""
-    return Remote(name, tuple(f"{mirror}{name}" for mirror in MIRRORS), f"md5:{md5}")
+    return Remote(name, tuple(f"{mirror}{name}" for mirror in MIRRORS), f"md5:{md5}", largest)
 
 
 PARTS = {
-    "images_background": repository_file("images_background.zip", "68d2efa1b9178cc56df9314c21c6e718"),
-    "images_evaluation": repository_file("images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811"),
+    "images_background": repository_file("images_background.zip", "68d2efa1b9178cc56df9314c21c6e718", 12_000_000),
+    "images_evaluation": repository_file("images_evaluation.zip", "6b91aef0f799c5bb55b94e3f2daec811", 12_000_000),
 }
-ONE_SHOT_RUNS = repository_file("one-shot-classification/all_runs.zip", "e8996daecdf12afeeb4a53a179f06b19")
+ONE_SHOT_RUNS = repository_file("one-shot-classification/all_runs.zip", "e8996daecdf12afeeb4a53a179f06b19", 352_787)
 
 
 @register("omniglot")
@@ -126,21 +127,35 @@ class Omniglot(DataModule):
         return [self.sources.absent(f"{part}.zip") for part in CHARACTERS if self.sources.find(*packed(part)) is None]
 
     def verify(self) -> list[str]:
-        """Read every drawing and every cached table."""
+        """Read every drawing, every cached table and, if there is a copy of them, the one-shot runs."""
         found = []
         for part in CHARACTERS:
-            path = self.sources.find(*packed(part))
-            if path is None:
-                found.append(self.sources.absent(f"{part}.zip"))
-                continue
-            files = list_images(path)
-            try:
-                check_files(files, part)
-                found += unreadable(files, self._convert)
-            except UserError as error:
-                found.append(str(error))
-            found += check_stored(self.cache / self._key(part, files))
-        return found
+            found += faults(partial(self._verify_part, part))
+        return found + faults(self._verify_runs)
+
+    def _verify_part(self, part: str) -> list[str]:
+        path = self.sources.find(*packed(part))
+        if path is None:
+            return [self.sources.absent(f"{part}.zip")]
+        files = list_images(path)
+
+        def check_drawings() -> list[str]:
+            check_files(files, part)
+            return unreadable(files, self._convert)
+
+        return [
+            *faults(partial(self.sources.check_download, PARTS[part], path)),
+            *faults(check_drawings),
+            *faults(lambda: check_stored(self.cache / self._key(part, files))),
+        ]
+
+    def _verify_runs(self) -> list[str]:
+        path = self.sources.find(*packed(ONE_SHOT_RUNS.name.removesuffix(".zip")))
+        if path is None:
+            return []
+        changed = self.sources.check_download(ONE_SHOT_RUNS, path)
+        read_runs(path, self._convert)
+        return changed
 
     def _files(self, part: str) -> ImageFiles:
         return list_images(self.sources.find_or_download(PARTS[part], *packed(part)))

@@ -6,6 +6,7 @@ characters in another order, `run01/test/item01.png`. `run01/class_labels.txt` m
 Shapes: E runs, W characters in a run, Q drawings to classify in a run.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +19,7 @@ from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.errors import ResourceError
 
 RUNS, WAYS = 20, 20
+RUN_NAMES = tuple(f"run{number:02}" for number in range(1, RUNS + 1))
 ANSWERS = "class_labels.txt"
 HOW = (
     f"{RUNS} runs of {WAYS}-way classification within an alphabet, drawn by two people (Lake et al. 2015). Random "
@@ -40,13 +42,19 @@ def read_runs(path: Path, convert: Convert) -> OneShot:
     files = list_images(path)
     row_of = {_short(name): row for row, name in enumerate(files.names)}
     known, asked = ([name for name in row_of if f"/{part}/" in name] for part in ("training", "test"))
-    known_of = dict(_answers(path))
-    answered = set(known_of) == set(asked) and set(known_of.values()) == set(known)
-    if not (answered and len(known) == len(asked) == RUNS * WAYS):
+    answers = list(_answers(path))
+    known_of = dict(answers)
+    answered = (
+        sorted(name for name, _ in answers) == sorted(asked)
+        and sorted(known_of.values()) == sorted(known)
+        and all(_run(name) == _run(answer) for name, answer in answers)
+    )
+    in_runs = all(Counter(map(_run, part)) == Counter(RUN_NAMES * WAYS) for part in (known, asked))
+    if not (answered and in_runs and len(row_of) == len(files.names) == 2 * RUNS * WAYS):
         raise ResourceError(
             f"{path} should hold {RUNS} runs of {WAYS} known drawings, as many to classify and {ANSWERS}, but holds "
-            f"{len(known)} and {len(asked)} drawings and {len(known_of)} answers. It is incomplete or another "
-            "archive: replace it with the original."
+            f"{len(known)} and {len(asked)} drawings in {len(files.names)} images and {len(answers)} answers, or some "
+            "of other runs. It is incomplete or another archive: replace it with the original."
         )
     class_of = {name: label for label, name in enumerate(known)}
     label_of = class_of | {name: class_of[known_of[name]] for name in asked}
@@ -69,3 +77,8 @@ def _answers(path: Path) -> Iterator[tuple[str, str]]:
 def _short(name: str) -> str:
     """Return the last three parts of a path: 'run01/test/item01.png'."""
     return "/".join(PurePosixPath(name.strip()).parts[-3:])
+
+
+def _run(name: str) -> str:
+    """Return the run of a drawing: 'run01'."""
+    return name.split("/", 1)[0]

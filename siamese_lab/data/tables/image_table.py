@@ -3,28 +3,50 @@
 Shapes: N images, C channels, H × W pixels.
 """
 
+import hashlib
 import json
+import math
 import os
 import shutil
+import stat
+import tokenize
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import platformdirs
 import pooch
 import torch
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from siamese_lab.data.io.cache_folder import one_at_a_time
-from siamese_lab.data.io.messages import announce, writing_to
+from siamese_lab.data.io.messages import announce, read_file, writing_to
 from siamese_lab.data.tables.base import Tag
-from siamese_lab.errors import ResourceError
+from siamese_lab.errors import ResourceError, UserError
 
 IMAGES, LABELS, MANIFEST = "images.npy", "labels.npy", "table.json"
-FORMAT = 2
+FORMAT = 3
 """Part of every cache key. Increase it when the stored content changes."""
+LARGEST_MANIFEST = 64 << 20
+"""Largest size of a manifest that is read, in bytes; enough for a million class names."""
+DAMAGES = (
+    UserError,
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    SyntaxError,
+    EOFError,
+    tokenize.TokenError,
+)
+"""Exceptions that json and NumPy raise at files that siamese_lab did not write."""
 
 
 @dataclass(frozen=True)
@@ -123,14 +145,13 @@ class DamagedError(Exception):
 
 def check_stored(path: Path) -> list[str]:
     """Read every byte of a stored table and return its faults. Return [] if it is intact or does not exist."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
     try:
-        manifest = _read_manifest(path)
-        for name, digest in manifest["sha256"].items():
-            if _sha256(path / name) != digest:
-                raise DamagedError(f"the SHA-256 of {name} differs from the manifest")
-    except DamagedError as damage:
+        _, manifest = _open(path)
+        if _sha256(path / IMAGES) != manifest.sha256[IMAGES]:
+            raise DamagedError(f"the SHA-256 of {IMAGES} differs from the manifest")
+    except (DamagedError, OSError) as damage:
         return [f"{path}: {damage}. Delete it; it will be decoded again."]
     return []
 
@@ -138,34 +159,94 @@ def check_stored(path: Path) -> list[str]:
 def _stored(path: Path) -> ImageTable | None:
     """Return the table stored at a path, or None if it is missing or incomplete."""
     try:
-        manifest = _read_manifest(path)
-        if _sha256(path / LABELS) != manifest["sha256"][LABELS]:
-            return None
-        images = np.load(path / IMAGES, mmap_mode="c")
-        labels = np.load(path / LABELS)
-        return ImageTable(torch.from_numpy(images), torch.from_numpy(labels), tuple(manifest["class_names"]))
-    except (DamagedError, OSError, ValueError):
+        return _open(path)[0]
+    except DamagedError:
         return None
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+class _Manifest(NamedTuple):
+    """The content of `table.json`, without its checksum."""
+
+    format: int
+    key: str
+    class_names: list[str]
+    shape_NCHW: list[int]
+    bytes: dict[str, int]
+    sha256: dict[str, str]
+
+    @property
+    def checksum(self) -> str:
+        """A hash of the other entries, which shows damages of the manifest itself."""
+        return hashlib.sha256(json.dumps(self._asdict(), sort_keys=True).encode()).hexdigest()
+
+
+def _open(path: Path) -> tuple[ImageTable, _Manifest]:
+    """Open a stored table, and check all but the pixels. The headers of its arrays must agree with the manifest.
+
+    Raises:
+        DamagedError: if the table is missing, damaged, or was not written by siamese_lab.
+    """
+    manifest = _read_manifest(path)
+    try:
+        if _sha256(path / LABELS) != manifest.sha256[LABELS]:
+            raise DamagedError(f"the SHA-256 of {LABELS} differs from the manifest")
+        images_NCHW = _open_array(path / IMAGES, np.uint8, manifest.shape_NCHW, mode="c")
+        labels_N = np.array(_open_array(path / LABELS, np.int64, manifest.shape_NCHW[:1], mode="r"))
+        names = tuple(manifest.class_names)
+        return ImageTable(torch.from_numpy(images_NCHW), torch.from_numpy(labels_N), names), manifest
+    except DAMAGES as error:
+        raise DamagedError(f"its arrays are not those of its manifest ({error})") from error
+
+
+def _open_array(file: Path, dtype: DTypeLike, shape: list[int], mode: Any) -> NDArray[Any]:
+    """Memory-map an array. No object in it is unpickled.
+
+    Raises:
+        DamagedError: if the array has another type, shape or order than expected.
+    """
+    array: np.memmap[Any, Any] = np.lib.format.open_memmap(file, mode=mode)
+    whole = file.stat().st_size == array.offset + array.nbytes
+    if array.dtype != dtype or list(array.shape) != shape or not array.flags.c_contiguous or not whole:
+        raise DamagedError(f"the header of {file.name} differs from the manifest")
+    return array
+
+
+def _read_manifest(path: Path) -> _Manifest:
     """Read the manifest of a stored table.
 
     Raises:
         DamagedError: if the manifest is missing or does not match the files in its folder.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        stored = manifest["format"], manifest["key"], set(manifest["sha256"]), set(manifest["bytes"])
-        whole = all((path / name).stat().st_size == size for name, size in manifest["bytes"].items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        entries = json.loads(read_file(path / MANIFEST, LARGEST_MANIFEST))
+        checksum = entries.pop("checksum")
+        manifest = _Manifest(**entries)
+        _check_types(manifest)
+        states = {name: (path / name).stat() for name in manifest.bytes}
+    except DAMAGES as error:
         raise DamagedError(f"{MANIFEST} is missing or was not written by siamese_lab ({error})") from error
-    if stored != (FORMAT, path.name, {IMAGES, LABELS}, {IMAGES, LABELS}):
+    if (manifest.format, manifest.key) != (FORMAT, path.name):
         raise DamagedError(f"{MANIFEST} belongs to another table")
-    if not whole:
-        raise DamagedError("file sizes differ from the manifest")
-    assert isinstance(manifest, dict)
+    if checksum != manifest.checksum:
+        raise DamagedError(f"the checksum of {MANIFEST} is wrong")
+    for name, state in states.items():
+        if not stat.S_ISREG(state.st_mode) or state.st_size != manifest.bytes[name]:
+            raise DamagedError("file sizes differ from the manifest")
     return manifest
+
+
+def _check_types(manifest: _Manifest) -> None:
+    """Raise TypeError unless every entry of a manifest has the type that `_store` writes."""
+    if not (
+        isinstance(manifest.class_names, list)
+        and all(isinstance(name, str) for name in manifest.class_names)
+        and isinstance(manifest.shape_NCHW, list)
+        and len(manifest.shape_NCHW) == 4
+        and all(type(size) is int and 0 <= size < 1 << 40 for size in manifest.shape_NCHW)
+        and set(manifest.bytes) == set(manifest.sha256) == {IMAGES, LABELS}
+        and math.prod(manifest.shape_NCHW) <= manifest.bytes[IMAGES]
+    ):
+        raise TypeError("an entry has another type than expected")
 
 
 def _store(table: ImageTable, path: Path) -> None:
@@ -179,14 +260,16 @@ def _store(table: ImageTable, path: Path) -> None:
         draft.mkdir()
         np.save(draft / IMAGES, table.images_NCHW.numpy())
         np.save(draft / LABELS, table.labels_N.numpy())
-        manifest = {
-            "format": FORMAT,
-            "key": path.name,
-            "class_names": table.class_names,
-            "bytes": {name: (draft / name).stat().st_size for name in (IMAGES, LABELS)},
-            "sha256": {name: _sha256(draft / name) for name in (IMAGES, LABELS)},
-        }
-        (draft / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        manifest = _Manifest(
+            format=FORMAT,
+            key=path.name,
+            class_names=list(table.class_names),
+            shape_NCHW=list(table.images_NCHW.shape),
+            bytes={name: (draft / name).stat().st_size for name in (IMAGES, LABELS)},
+            sha256={name: _sha256(draft / name) for name in (IMAGES, LABELS)},
+        )
+        entries = manifest._asdict() | {"checksum": manifest.checksum}
+        (draft / MANIFEST).write_text(json.dumps(entries), encoding="utf-8")
         for file in draft.iterdir():
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())

@@ -1,0 +1,124 @@
+"""Run readers of hostile files in processes of bounded time and memory, and build raw zip and tar files."""
+
+import io
+import multiprocessing
+import os
+import resource
+import signal
+import struct
+import tarfile
+import zlib
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from siamese_lab.errors import UserError
+
+SECONDS = 30
+"""Far more than any reader takes on a busy machine, and far less than an endless file."""
+MEMORY = 500_000_000
+"""Bytes of address space that a reader may take."""
+
+
+class Outcome(NamedTuple):
+    refused: bool
+    told: str
+    """The message, or the result."""
+
+
+def confined(work: Callable[[], Any]) -> Outcome:
+    """Run work in a process with a time limit and a memory limit. Return its message if it raises UserError."""
+    here, there = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=_confine, args=(work, there), daemon=True)
+    process.start()
+    there.close()
+    try:
+        outcome = here.recv()
+    except EOFError:
+        process.join()
+        raise AssertionError(f"the process ended with {process.exitcode}: too slow, or a crash") from None
+    process.join()
+    assert isinstance(outcome, Outcome)
+    return outcome
+
+
+def _confine(work: Callable[[], Any], answer: Connection) -> None:
+    signal.alarm(SECONDS)
+    taken = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, taken + MEMORY))
+    try:
+        outcome = Outcome(False, repr(work()))
+    except UserError as error:
+        outcome = Outcome(True, str(error))
+    except BaseException as error:
+        outcome = Outcome(False, f"{type(error).__name__}: {error}")
+    answer.send(outcome)
+
+
+def zeros(megabytes: int) -> bytes:
+    """Return a deflate stream of zeros, which is a thousandth of its content."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return block * megabytes + packer.flush()
+
+
+class ZipMember(NamedTuple):
+    """One member of a raw zip. None means the truth."""
+
+    name: bytes
+    stored: bytes
+    method: int = 0
+    size: int | None = None
+    crc: int | None = None
+    flags: int = 0
+    attributes: int = 0
+
+
+def raw_zip(*members: ZipMember, offsets: dict[int, int] | None = None, shift: int = 0) -> bytes:
+    """Return a zip that says about its members whatever is asked for."""
+    content, directory = io.BytesIO(), io.BytesIO()
+    for number, member in enumerate(members):
+        size = len(member.stored) if member.size is None else member.size
+        crc = zlib.crc32(member.stored) if member.crc is None else member.crc
+        facts = (20, member.flags, member.method, 0, 33, crc, len(member.stored), size, len(member.name), 0)
+        offset = (offsets or {}).get(number, content.tell())
+        content.write(struct.pack("<4s5H3I2H", b"PK\3\4", *facts) + member.name + member.stored)
+        more = (0, 0, 0, member.attributes, offset)
+        directory.write(struct.pack("<4s6H3I5H2I", b"PK\1\2", 3 << 8 | 20, *facts, *more) + member.name)
+    length, start = directory.tell(), content.tell()
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, len(members), len(members), length, start + shift, 0)
+    return content.getvalue() + directory.getvalue() + end
+
+
+def tar_header(name: str, size: int | bytes = 0, kind: bytes = tarfile.REGTYPE, link: str = "") -> bytes:
+    """Return the header of a tar member. A size in bytes is written as it is."""
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    info.size = size if isinstance(size, int) else 0
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
+    if isinstance(size, bytes):
+        header[124:136] = size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+def tar_member(name: str, content: bytes, kind: bytes = tarfile.REGTYPE) -> bytes:
+    return tar_header(name, len(content), kind) + content + bytes(-len(content) % 512)
+
+
+def pax(records: bytes, name: str = "a/1.png", content: bytes = b"1") -> bytes:
+    """Return a member after an extended header with these records."""
+    return tar_member("pax", records, tarfile.XHDTYPE) + tar_member(name, content)
+
+
+def record(key: str, value: str) -> bytes:
+    """Return one record of an extended header, with its length."""
+    rest = f" {key}={value}\n".encode()
+    length = next(n for n in range(len(rest), len(rest) + 9) if n == len(rest) + len(str(n)))
+    return str(length).encode() + rest
+
+
+END = bytes(1024)
+"""The end of a tar."""
