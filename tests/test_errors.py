@@ -243,7 +243,7 @@ MISTAKES = {
     "network.normalize=false": "network.normalize=true",
     "data=omniglot paths.data=nowhere": "no such folder",
     "data=image_folder": "data.root=FOLDER",
-    "data=image_folder data.root=images": "at least 4 are needed",
+    "data=image_folder data.root=images": "at least 6 are needed",
     "trainer.precision=12-true": "trainer: .*12-true",
     "trainer.accelerator=tpu": "trainer.accelerator=tpu",
     "+trainer.foo=1": r"trainer\.foo",

@@ -201,10 +201,10 @@ class DataModule(lightning.LightningDataModule, ABC):
     def setup(self, stage: str) -> None:
         """Load the data, and check before training that P×K batches can be drawn and every part can be evaluated."""
         _ = self.batches  # raises if the data cannot satisfy the options
-        for part in ("validation", "test"):
-            check_evaluated_part(self.title, part, getattr(self.splits, part))
         if self.official_pairs is not None and not len(self.official_pairs.decide.same_M):
             raise UserError(f"The protocol of {self.title} names official pairs, but their list is empty.")
+        for part in ("validation", "test"):
+            check_evaluated_part(self.title, part, getattr(self.splits, part))
 
     def train_dataloader(self) -> PKBatches:
         """Return the endless stream of P×K batches. Each iteration yields one epoch."""
