@@ -1,16 +1,18 @@
-"""What several tests share: composing a configuration, running the command, and the real data where there is some."""
+"""Share what several tests need: configurations, commands, runs, the real data sets, and which tests are slow."""
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests run side by side, and their tensors are small
 
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import lightning
 import pytest
 import torch
 from rich.console import Console
@@ -22,6 +24,7 @@ from siamese_lab.evaluate import job as evaluate_job
 from siamese_lab.evaluation.evaluated_data import with_evaluated_data
 from siamese_lab.runs.results import Results
 from siamese_lab.train import job
+from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.run import train
 
 if TYPE_CHECKING:
@@ -29,6 +32,37 @@ if TYPE_CHECKING:
 
 QUICK = ("trainer.accelerator=cpu", "trainer.max_steps=6", "trainer.log_every_n_steps=2", "logger=csv")
 """Six steps are enough to see what a run does; the CPU, as that is where results are equal bit by bit."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out timed comparisons, unless -m names them: a busy machine would fail them."""
+    if "benchmark" in config.option.markexpr:
+        return
+    timed = [item for item in items if item.get_closest_marker("benchmark")]
+    if timed:
+        config.hook.pytest_deselected(items=timed)
+        items[:] = [item for item in items if item not in timed]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that trains or starts Python, but is not marked slow. Runs of shared fixtures are exempt."""
+    if item.get_closest_marker("slow") or item.get_closest_marker("benchmark"):
+        return (yield)
+    fit, start = lightning.Trainer.fit, subprocess.Popen.__init__
+
+    def fit_no_run(trainer: lightning.Trainer, model: lightning.LightningModule, *args: Any, **options: Any) -> None:
+        assert not isinstance(model, SiameseModule), "This test trains, so it needs pytest.mark.slow."
+        fit(trainer, model, *args, **options)
+
+    def start_no_python(process: subprocess.Popen, args: Any, *further: Any, **options: Any) -> None:
+        assert sys.executable not in args, "This test starts Python, so it needs pytest.mark.slow."
+        start(process, args, *further, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lightning.Trainer, "fit", fit_no_run)
+        patch.setattr(subprocess.Popen, "__init__", start_no_python)
+        return (yield)
 
 
 def quick_run(folder: Path, *overrides: str) -> Results:

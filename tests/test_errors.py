@@ -82,6 +82,7 @@ def test_a_bug_of_an_extension_keeps_its_traceback_and_fails_the_run(
     assert left.error.startswith(f"ValueError: {BUG}")
 
 
+@pytest.mark.slow
 def test_the_process_of_a_bug_ends_with_its_traceback_and_status_1(tmp_path: Path) -> None:
     (tmp_path / "extension.py").write_text(
         "from siamese_lab.samplers.random import RandomSampler\n"
@@ -299,6 +300,7 @@ def test_one_data_set_that_cannot_be_prepared_does_not_stop_the_others(call) -> 
     assert "digits" in ended.out
 
 
+@pytest.mark.slow
 def test_python_without_assertions_still_validates(tmp_path: Path) -> None:
     ended = run(tmp_path, "-O", "-m", "siamese_lab.train", *QUICK, "data.classes_per_batch=99")
     check_one_message(ended, "P×K batches of 99 classes")

@@ -29,6 +29,7 @@ def test_everything_it_names_is_there() -> None:
         _ = sl.loda
 
 
+@pytest.mark.slow
 def test_importing_it_imports_no_pytorch() -> None:
     script = (
         "import sys, siamese_lab; siamese_lab.__version__; print([m for m in ('torch', 'hydra') if m in sys.modules])"

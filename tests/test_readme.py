@@ -108,6 +108,7 @@ def test_every_command_is_checked() -> None:
             assert each.program in CHECKED_BELOW | CHECKED_ELSEWHERE, each
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", RUN, ids=str)
 def test_commands_run(
     line: Command, command: Callable[..., Ended], tmp_path: Path, request: pytest.FixtureRequest
@@ -155,6 +156,7 @@ def test_commands_about_data_run(
     assert bool(list(tmp_path.glob("outputs/data/*/*.png"))) == ("--show" in line.arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", of("siamese_lab.evaluate"), ids=str)
 def test_commands_about_checkpoints_run(line: Command, evaluate: Callable[..., Ended], tmp_path: Path) -> None:
     quick_run(tmp_path / "outputs/runs/DATE/RUN")

@@ -118,6 +118,7 @@ def test_help_helps(command) -> None:
         assert expected in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_an_interrupted_run_that_resumes(number: signal.Signals, tmp_path: Path) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

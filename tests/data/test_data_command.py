@@ -103,6 +103,7 @@ def test_verify_prepares_nothing_and_names_what_is_wrong(run, tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.slow
 def test_verify_agrees_with_the_real_copies(run, real_root, real_cache):
     names = sorted(set(DATA) - {"digits", "image_folder"})
     status, out, _ = run(*names, "--verify", f"paths.data={real_root}", f"paths.cache={real_cache}")

@@ -183,6 +183,7 @@ def test_a_table_that_cannot_be_decoded_leaves_nothing(tmp_path):
     assert_equal(cached(tmp_path, "key", a_table), a_table())
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_decode_once_and_leave_one_good_cache(tmp_path):
     cache, decoded = tmp_path / "cache", tmp_path / "decoded"
     together = multiprocessing.get_context("fork").Barrier(4)
@@ -211,6 +212,7 @@ def a_large_table():
     return ImageTable(images_NCHW, torch.arange(len(images_NCHW)) % 7, tuple("abcdefg"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("milliseconds", [0, 10, 20, 40, 60, 80, 120, 160])
 def test_a_process_killed_while_it_stores_leaves_nothing_to_trust(tmp_path, milliseconds):
     """Kill the process while it decodes, writes a file or the manifest, or after the renaming."""
@@ -231,6 +233,7 @@ def test_a_process_killed_while_it_stores_leaves_nothing_to_trust(tmp_path, mill
     assert check_stored(tmp_path / "cache" / "key") == []
 
 
+@pytest.mark.slow
 def test_a_process_killed_in_the_middle_of_a_file(tmp_path, monkeypatch):
     """Decode the first half of the images, then wait forever."""
     half = tmp_path / "half"

@@ -7,6 +7,8 @@ from conftest import compose
 
 from siamese_lab import data
 
+pytestmark = pytest.mark.benchmark
+
 CHOICES = ["digits", "mnist", "fashion_mnist", "omniglot", "lfw", "lfw,data.view=2,data.fold=4"]
 
 

@@ -54,6 +54,7 @@ def test_an_onnx_says_what_it_is(call: Call, own_run: Path, tmp_path: Path) -> N
     assert [each.dim_value for each in shape[1:]] == [1, 16, 16]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["resnet10", "conv4, not normalised", "conv4 with views"])
 def test_every_kind_of_network_can_be_exported(network: str, call: Call, tmp_path: Path) -> None:
     if "normalised" in network:

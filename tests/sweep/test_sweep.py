@@ -118,6 +118,7 @@ def test_a_file_where_the_folder_should_be(sweep, tmp_path: Path) -> None:
     assert "The sweep cannot write to outputs/study (" in ended.err
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_the_run_not_the_sweep(sweep, tmp_path: Path) -> None:
     """Files of at most so many bytes: no checkpoint can be written, results can."""
     limited = (
