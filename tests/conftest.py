@@ -12,7 +12,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import lightning
 import pytest
 import torch
 from rich.console import Console
@@ -49,18 +48,17 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Fail a test that trains or starts Python, but is not marked slow. Runs of shared fixtures are exempt."""
     if item.get_closest_marker("slow") or item.get_closest_marker("benchmark"):
         return (yield)
-    fit, start = lightning.Trainer.fit, subprocess.Popen.__init__
+    start = subprocess.Popen.__init__
 
-    def fit_no_run(trainer: lightning.Trainer, model: lightning.LightningModule, *args: Any, **options: Any) -> None:
-        assert not isinstance(model, SiameseModule), "This test trains, so it needs pytest.mark.slow."
-        fit(trainer, model, *args, **options)
+    def train_nothing(module: SiameseModule) -> None:
+        raise AssertionError("This test trains, so it needs pytest.mark.slow.")
 
     def start_no_python(process: subprocess.Popen, args: Any, *further: Any, **options: Any) -> None:
         assert sys.executable not in args, "This test starts Python, so it needs pytest.mark.slow."
         start(process, args, *further, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lightning.Trainer, "fit", fit_no_run)
+        patch.setattr(SiameseModule, "on_train_start", train_nothing)
         patch.setattr(subprocess.Popen, "__init__", start_no_python)
         return (yield)
 

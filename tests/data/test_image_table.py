@@ -60,6 +60,18 @@ def test_classes_are_renumbered_in_the_order_asked_for():
     assert part.images_NCHW[:, 0, 0, 0].tolist() == [0, 8, 12, 20]
 
 
+def test_tables_of_some_rows_share_the_pixels_and_copy_only_what_is_fetched():
+    table = a_table()
+    part = table.classes([2, 0]).rows(torch.tensor([3, 1, 1]))
+    assert part.stored_SCHW is table.stored_SCHW
+    assert part.images_NCHW[:, 0, 0, 0].tolist() == [20, 12, 12]
+    assert part.labels_N.tolist() == [0, 1, 1]
+    ((tag, images_BCHW),) = part.fetch([("tag", torch.tensor([2, 0]))])
+    assert (tag, images_BCHW[:, 0, 0, 0].tolist()) == ("tag", [12, 20])
+    with pytest.raises(ValueError, match=r"\(2, 1, 2, 2\) and \(3,\)"):
+        ImageTable(table.stored_SCHW, torch.zeros(3).long(), ("a",), torch.tensor([0, 1]))
+
+
 def test_rotations_are_classes_of_their_own():
     table = a_table()
     turned = table.with_rotations()
