@@ -33,8 +33,15 @@ QUICK = ("trainer.accelerator=cpu", "trainer.max_steps=6", "trainer.log_every_n_
 """Six steps are enough to see what a run does; the CPU, as that is where results are equal bit by bit."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out timed comparisons, unless -m names them: a busy machine would fail them."""
+    """Mark tests with real data as slow. Leave out timed comparisons, unless -m names them.
+
+    Each session decodes the real data sets once, which takes a minute. A busy machine would fail timed comparisons.
+    """
+    for item in items:
+        if "real_root" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
     if "benchmark" in config.option.markexpr:
         return
     timed = [item for item in items if item.get_closest_marker("benchmark")]

@@ -141,7 +141,11 @@ def values_of(override: Override) -> list[str]:
     return [f"{key}={override.get_value_element_as_str()}"]
 
 
-@pytest.mark.parametrize("line", of("siamese_lab.data"), ids=str)
+@pytest.mark.parametrize(
+    "line",
+    [pytest.param(each, marks=[pytest.mark.slow] if each.needs_data else []) for each in of("siamese_lab.data")],
+    ids=str,
+)
 def test_commands_about_data_run(
     line: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:

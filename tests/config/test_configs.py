@@ -19,7 +19,6 @@ from siamese_lab.training.build import build_module
 from siamese_lab.training.trainer import build_trainer
 
 FOLDER = config_folder()
-OVERRIDES = sorted(f"{path.parent.name}={path.stem}" for path in FOLDER.glob("*/*.yaml"))
 DOWNLOADED = (
     "data=fashion_mnist",
     "data=fashion_mnist_closed",
@@ -29,6 +28,10 @@ DOWNLOADED = (
     "data=omniglot",
     "experiment=lfw_view2",
 )
+OVERRIDES = [
+    pytest.param(override, marks=[pytest.mark.slow] if override in DOWNLOADED else [])
+    for override in sorted(f"{path.parent.name}={path.stem}" for path in FOLDER.glob("*/*.yaml"))
+]
 REGISTRIES = {
     "sampler": samplers.registry,
     "loss": losses.registry,
