@@ -62,7 +62,7 @@ def test_classes_are_renumbered_in_the_order_asked_for():
 
 def test_tables_of_some_rows_share_the_pixels_and_copy_only_what_is_fetched():
     table = a_table()
-    part = table.classes([2, 0]).rows(torch.tensor([3, 1, 1]))
+    part = table.classes([2, 0]).rows(torch.tensor([3, 2, 2]))
     assert part.stored_SCHW is table.stored_SCHW
     assert part.images_NCHW[:, 0, 0, 0].tolist() == [20, 12, 12]
     assert part.labels_N.tolist() == [0, 1, 1]
