@@ -12,6 +12,8 @@ from synthetic import run, study, written
 
 from siamese_lab import report
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def reported(monkeypatch, capsys):
@@ -261,7 +263,6 @@ def test_help_says_what_is_read_and_written(reported):
         assert part in said.out
 
 
-@pytest.mark.slow
 def test_neither_the_report_nor_a_training_loads_what_the_other_needs():
     code = "import sys, siamese_lab.{0}; print([name for name in {1} if name in sys.modules])"
     for module, strangers in (
