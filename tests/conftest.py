@@ -1,12 +1,13 @@
-"""What several tests share: composing a configuration, running the command, and the real data where there is some."""
+"""Share what several tests need: configurations, commands, runs, the real data sets, and which tests are slow."""
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests run side by side, and their tensors are small
 
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +25,7 @@ from siamese_lab.evaluate import job as evaluate_job
 from siamese_lab.evaluation.evaluated_data import with_evaluated_data
 from siamese_lab.runs.results import Results
 from siamese_lab.train import is_plain, job
+from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.run import train
 
 if TYPE_CHECKING:
@@ -38,6 +40,43 @@ QUICK = ("data=digits", *FEW_STEPS)
 def compose(*overrides: str) -> DictConfig:
     """Return the configuration of a command line. The data set is the digits unless `overrides` name another."""
     return schema.compose("data=digits", *overrides)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests with real data as slow. Leave out timed comparisons, unless -m names them.
+
+    Each session decodes the real data sets once, which takes a minute. A busy machine would fail timed comparisons.
+    """
+    for item in items:
+        if "real_root" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+    if "benchmark" in config.option.markexpr:
+        return
+    timed = [item for item in items if item.get_closest_marker("benchmark")]
+    if timed:
+        config.hook.pytest_deselected(items=timed)
+        items[:] = [item for item in items if item not in timed]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that trains or starts Python, but is not marked slow. Runs of shared fixtures are exempt."""
+    if item.get_closest_marker("slow") or item.get_closest_marker("benchmark"):
+        return (yield)
+    start = subprocess.Popen.__init__
+
+    def train_nothing(module: SiameseModule) -> None:
+        raise AssertionError("This test trains, so it needs pytest.mark.slow.")
+
+    def start_no_python(process: subprocess.Popen, args: Any, *further: Any, **options: Any) -> None:
+        assert sys.executable not in args, "This test starts Python, so it needs pytest.mark.slow."
+        start(process, args, *further, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SiameseModule, "on_train_start", train_nothing)
+        patch.setattr(subprocess.Popen, "__init__", start_no_python)
+        return (yield)
 
 
 def quick_run(folder: Path, *overrides: str) -> Results:

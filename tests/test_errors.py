@@ -67,6 +67,7 @@ def only_run(folder: Path) -> results.Results:
 # --- bugs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_bug_of_an_extension_keeps_its_traceback_and_fails_the_run(
     kind: str, command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -82,6 +83,7 @@ def test_a_bug_of_an_extension_keeps_its_traceback_and_fails_the_run(
     assert left.error.startswith(f"ValueError: {BUG}")
 
 
+@pytest.mark.slow
 def test_the_process_of_a_bug_ends_with_its_traceback_and_status_1(tmp_path: Path) -> None:
     (tmp_path / "extension.py").write_text(
         "from siamese_lab.samplers.random import RandomSampler\n"
@@ -150,6 +152,7 @@ STUDY = ("-m", "experiment=study", "study_name=study", "data=digits", "budget.st
 TUNE = ("-m", "experiment=tune", "budget.steps.digits=4", "trainer.accelerator=cpu", "logger=csv", "data=digits")
 
 
+@pytest.mark.slow
 def test_a_bug_in_one_run_of_a_sweep_is_named_and_the_others_go_on(
     command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +178,7 @@ def test_a_bug_before_the_first_run_of_a_sweep_ends_it(command, tmp_path: Path, 
     assert not list(tmp_path.rglob("results.json"))
 
 
+@pytest.mark.slow
 def test_a_bug_stops_a_tuning_and_is_no_trial(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "outputs/tune/digits/random"
 
@@ -202,6 +206,7 @@ def test_a_bug_stops_a_tuning_and_is_no_trial(command, tmp_path: Path, monkeypat
     assert [trial.status for trial in tuned.read_tuned(folder).every_trial] == ["finished"] * 3
 
 
+@pytest.mark.slow
 def test_options_without_meaning_are_failed_trials_but_not_the_shipped_ones(command, tmp_path: Path) -> None:
     space = "tuning.space.loss.triplet.margin"
     ended = command(*TUNE, "sampler=random", "tuning.trials=3", f"{space}.low=-90", f"{space}.log=false")
@@ -299,6 +304,7 @@ def test_one_data_set_that_cannot_be_prepared_does_not_stop_the_others(call) -> 
     assert "digits" in ended.out
 
 
+@pytest.mark.slow
 def test_python_without_assertions_still_validates(tmp_path: Path) -> None:
     ended = run(tmp_path, "-O", "-m", "siamese_lab.train", *QUICK, "data.classes_per_batch=99")
     check_one_message(ended, "P×K batches of 99 classes")

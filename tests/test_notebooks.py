@@ -81,6 +81,7 @@ def test_they_are_kept_as_never_run(path: Path) -> None:
         assert (cell.outputs, cell.execution_count) == ([], None), "jupyter nbconvert --clear-output --inplace PATH"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_they_run_without_data(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = executed(name, tmp_path, monkeypatch, XDG_CACHE_HOME=str(tmp_path / "cache"))
@@ -88,6 +89,7 @@ def test_they_run_without_data(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert "Omniglot" not in printed(cells)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES[:4])
 def test_they_run_with_the_real_data(
     name: str, omniglot_root: Path, real_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -99,6 +101,7 @@ def test_they_run_with_the_real_data(
         assert re.search(r"Omniglot +test +13,180 images of +659 classes", printed(cells))
 
 
+@pytest.mark.slow
 def test_the_last_one_reads_the_study_that_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = ROOT / "outputs" / "study"
     if not any(kept.rglob("results.json")):

@@ -41,6 +41,7 @@ def test_private_names_of_libraries_are_used_only_where_there_is_no_public_one()
     assert len(private) == 1, "torch._assert_async"
 
 
+@pytest.mark.slow
 def test_importing_it_imports_no_pytorch() -> None:
     script = (
         "import sys, siamese_lab; siamese_lab.__version__; print([m for m in ('torch', 'hydra') if m in sys.modules])"

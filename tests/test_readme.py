@@ -108,6 +108,7 @@ def test_every_command_is_checked() -> None:
             assert each.program in CHECKED_BELOW | CHECKED_ELSEWHERE, each
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", RUN, ids=str)
 def test_commands_run(
     line: Command, command: Callable[..., Ended], tmp_path: Path, request: pytest.FixtureRequest
@@ -140,7 +141,11 @@ def values_of(override: Override) -> list[str]:
     return [f"{key}={override.get_value_element_as_str()}"]
 
 
-@pytest.mark.parametrize("line", of("siamese_lab.data"), ids=str)
+@pytest.mark.parametrize(
+    "line",
+    [pytest.param(each, marks=[pytest.mark.slow] if each.needs_data else []) for each in of("siamese_lab.data")],
+    ids=str,
+)
 def test_commands_about_data_run(
     line: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
@@ -155,6 +160,7 @@ def test_commands_about_data_run(
     assert bool(list(tmp_path.glob("outputs/data/*/*.png"))) == ("--show" in line.arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", of("siamese_lab.evaluate"), ids=str)
 def test_commands_about_checkpoints_run(line: Command, evaluate: Callable[..., Ended], tmp_path: Path) -> None:
     quick_run(tmp_path / "outputs/runs/DATE/RUN")

@@ -6,6 +6,8 @@ import torch
 from siamese_lab.data.tables.image_table import ImageTable
 from tests.benchmarks.input import WAYS, rates
 
+pytestmark = pytest.mark.benchmark
+
 AT_LEAST = {"as they are": 50, "affine, bilinear": 15, "affine, nearest": 25}
 
 

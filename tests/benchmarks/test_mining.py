@@ -5,6 +5,8 @@ import torch
 
 from tests.benchmarks.mining import FLOOR, measure, training
 
+pytestmark = pytest.mark.benchmark
+
 
 @pytest.fixture(scope="module")
 def taken():

@@ -13,12 +13,14 @@ def _threads_as_before():
     torch.set_num_threads(before)
 
 
+@pytest.mark.benchmark
 @pytest.mark.parametrize("structure", [0.0, 0.6])
 def test_few_images_of_a_class_take_no_longer_than_the_peer(structure):
     taken = measure(Case(150, 20, structure), repeats=5, memory=False)
     assert taken["ours"].seconds < 1.2 * taken["peer"].seconds
 
 
+@pytest.mark.benchmark
 @pytest.mark.parametrize("structure", [0.0, 0.4])
 def test_many_images_of_a_class_take_less(structure):
     taken = measure(Case(10, 300, structure), repeats=5, memory=False)

@@ -1,6 +1,7 @@
 """Every shipped configuration composes and builds, and the registries and the folders hold the same names."""
 
 from dataclasses import fields
+from functools import cache
 from inspect import signature
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from siamese_lab.training.build import build_module
 from siamese_lab.training.trainer import build_trainer
 
 FOLDER = config_folder()
-OVERRIDES = sorted(f"{path.parent.name}={path.stem}" for path in FOLDER.glob("*/*.yaml"))
+compose_once = cache(compose)
+"""A configuration that several tests read and none changes."""
 DOWNLOADED = (
     "data=fashion_mnist",
     "data=fashion_mnist_closed",
@@ -29,6 +31,10 @@ DOWNLOADED = (
     "data=omniglot",
     "experiment=lfw_view2",
 )
+OVERRIDES = [
+    pytest.param(override, marks=[pytest.mark.slow] if override in DOWNLOADED else [])
+    for override in sorted(f"{path.parent.name}={path.stem}" for path in FOLDER.glob("*/*.yaml"))
+]
 REGISTRIES = {
     "sampler": samplers.registry,
     "loss": losses.registry,
@@ -76,7 +82,7 @@ def test_the_options_of_an_evaluation_are_those_of_its_schema() -> None:
 @pytest.mark.parametrize("group", REGISTRIES)
 def test_registry_and_folder_hold_the_same_names(group: str) -> None:
     """Beside them the folder may hold further choices of what is registered, such as mnist_closed."""
-    chosen = {path.stem: compose(f"{group}={path.stem}")[group].name for path in (FOLDER / group).glob("*.yaml")}
+    chosen = {path.stem: compose_once(f"{group}={path.stem}")[group].name for path in (FOLDER / group).glob("*.yaml")}
     assert set(BY_GROUP[group]) <= set(chosen.values()) <= set(REGISTRIES[group].available())
     assert all(chosen[name] == name for name in BY_GROUP[group])
 
@@ -104,7 +110,7 @@ def test_a_part_needs_only_its_own_options(group: str) -> None:
 @pytest.mark.parametrize("group", REGISTRIES)
 def test_every_option_can_be_overridden_without_plus(group: str) -> None:
     for name in BY_GROUP[group]:
-        shown = set(compose(f"{group}={name}")[group])
+        shown = set(compose_once(f"{group}={name}")[group])
         given_by_train = {
             "sampler": {"seed", "images_per_class", "finite_only"},
             "loss": {"classes"},
@@ -124,7 +130,7 @@ def test_margin_and_distance_of_the_sampler_are_the_losses_own() -> None:
 
 @pytest.mark.parametrize("name", BY_GROUP["data"])
 def test_a_data_set_chooses_its_recipe_and_says_so(name: str) -> None:
-    assert compose(f"data={name}").recipe.name == name
+    assert compose_once(f"data={name}").recipe.name == name
     text = (FOLDER / "recipe" / f"{name}.yaml").read_text(encoding="utf-8")
     assert f"# python -m siamese_lab.train data={name}" in text
 
@@ -145,7 +151,7 @@ def test_the_command_line_wins_over_the_recipe() -> None:
 
 @pytest.mark.parametrize("name", ["digits", "glyphs", "mnist", "omniglot", "lfw"])
 def test_a_full_budget_is_the_recipes_own_steps_and_the_others_are_less(name: str) -> None:
-    own = compose(f"data={name}").trainer.max_steps
+    own = compose_once(f"data={name}").trainer.max_steps
     quick, standard, full = (
         compose(f"data={name}", f"budget={each}").trainer.max_steps for each in ("quick", "standard", "full")
     )

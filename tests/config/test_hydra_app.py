@@ -74,6 +74,7 @@ def test_errors_of_our_own_making_are_not_taken_for_the_users(command, monkeypat
         command(*QUICK)
 
 
+@pytest.mark.slow
 def test_a_run_prints_its_choices_its_metrics_and_where_they_lie(command, tmp_path: Path) -> None:
     ended = command(*QUICK, "sampler=hard")
     assert ended.status == 0
@@ -88,6 +89,7 @@ def test_a_run_prints_its_choices_its_metrics_and_where_they_lie(command, tmp_pa
     assert {path.name for path in (left.parent / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
+@pytest.mark.slow
 def test_a_sweep_names_its_folders_by_data_strategy_and_seed(command, tmp_path: Path) -> None:
     ended = command("-m", "sampler=glob(*)", "seed=0,1", *QUICK, "trainer.max_steps=2")
     assert ended.status == 0
@@ -97,6 +99,7 @@ def test_a_sweep_names_its_folders_by_data_strategy_and_seed(command, tmp_path: 
     assert {results.read_results(path.parent).status for path in tmp_path.rglob("results.json")} == {"finished"}
 
 
+@pytest.mark.slow
 def test_configs_of_the_users_own_are_added(command, tmp_path: Path) -> None:
     (tmp_path / "mine/sampler").mkdir(parents=True)
     (tmp_path / "mine/sampler/narrow.yaml").write_text("name: semi_hard\nmargin: 0.05\n")
@@ -124,6 +127,7 @@ def test_help_helps(command) -> None:
         assert expected in " ".join(shown.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_an_interrupted_run_that_resumes(number: signal.Signals, tmp_path: Path) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -116,6 +116,7 @@ def test_verify_prepares_nothing_and_names_what_is_wrong(run, tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.slow
 def test_verify_agrees_with_the_real_copies(run, real_root, real_cache):
     names = sorted(set(DATA) - {"digits", "glyphs", "image_folder"})
     status, out, _ = run(*names, "--verify", f"paths.data={real_root}", f"paths.cache={real_cache}")
@@ -123,6 +124,7 @@ def test_verify_agrees_with_the_real_copies(run, real_root, real_cache):
     assert out.splitlines() == [f"{name}: no faults found." for name in names]
 
 
+@pytest.mark.slow
 def test_the_command_is_found_and_is_no_data_set():
     """Python warns if importing a package already imports its `__main__`, because the command then runs it again."""
     ended = subprocess.run(

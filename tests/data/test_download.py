@@ -160,6 +160,7 @@ def test_half_a_file_left_by_another_is_not_continued(server, tmp_path):
     assert download(server.remote("it.zip", CONTENT, "/a"), tmp_path).read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_of_several_processes_one_fetches_and_the_others_wait(server, tmp_path):
     server.answers["/a"] = [stall(CONTENT, 200_000, seconds=0.5)]
     remote = server.remote("it.zip", CONTENT, "/a")
@@ -171,6 +172,7 @@ def test_of_several_processes_one_fetches_and_the_others_wait(server, tmp_path):
     assert (tmp_path / "it.zip").read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_downloads_leaves_nothing_to_trust(server, tmp_path):
     server.answers["/a"] = [stall(CONTENT, 300_000, seconds=60), CONTENT]
     remote = server.remote("it.zip", CONTENT, "/a")

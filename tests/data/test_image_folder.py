@@ -125,6 +125,7 @@ def test_in_memory_is_what_it_says(folder):
     assert kind(in_memory="false") is FilesTable
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_memory", ["true", "false"])
 def test_a_run_ends_with_results(folder, tmp_path, in_memory):
     left = quick_run(

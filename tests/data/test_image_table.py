@@ -60,6 +60,18 @@ def test_classes_are_renumbered_in_the_order_asked_for():
     assert part.images_NCHW[:, 0, 0, 0].tolist() == [0, 8, 12, 20]
 
 
+def test_tables_of_some_rows_share_the_pixels_and_copy_only_what_is_fetched():
+    table = a_table()
+    part = table.classes([2, 0]).rows(torch.tensor([3, 2, 2]))
+    assert part.stored_SCHW is table.stored_SCHW
+    assert part.images_NCHW[:, 0, 0, 0].tolist() == [20, 12, 12]
+    assert part.labels_N.tolist() == [0, 1, 1]
+    ((tag, images_BCHW),) = part.fetch([("tag", torch.tensor([2, 0]))])
+    assert (tag, images_BCHW[:, 0, 0, 0].tolist()) == ("tag", [12, 20])
+    with pytest.raises(ValueError, match=r"\(2, 1, 2, 2\) and \(3,\)"):
+        ImageTable(table.stored_SCHW, torch.zeros(3).long(), ("a",), torch.tensor([0, 1]))
+
+
 def test_rotations_are_classes_of_their_own():
     table = a_table()
     turned = table.with_rotations()
@@ -183,6 +195,7 @@ def test_a_table_that_cannot_be_decoded_leaves_nothing(tmp_path):
     assert_equal(cached(tmp_path, "key", a_table), a_table())
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_decode_once_and_leave_one_good_cache(tmp_path):
     cache, decoded = tmp_path / "cache", tmp_path / "decoded"
     together = multiprocessing.get_context("fork").Barrier(4)
@@ -211,6 +224,7 @@ def a_large_table():
     return ImageTable(images_NCHW, torch.arange(len(images_NCHW)) % 7, tuple("abcdefg"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("milliseconds", [0, 10, 20, 40, 60, 80, 120, 160])
 def test_a_process_killed_while_it_stores_leaves_nothing_to_trust(tmp_path, milliseconds):
     """Kill the process while it decodes, writes a file or the manifest, or after the renaming."""
@@ -231,6 +245,7 @@ def test_a_process_killed_while_it_stores_leaves_nothing_to_trust(tmp_path, mill
     assert check_stored(tmp_path / "cache" / "key") == []
 
 
+@pytest.mark.slow
 def test_a_process_killed_in_the_middle_of_a_file(tmp_path, monkeypatch):
     """Decode the first half of the images, then wait forever."""
     half = tmp_path / "half"

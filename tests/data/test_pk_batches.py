@@ -214,6 +214,7 @@ print(time.process_time() - started, (resource.getrusage(resource.RUSAGE_SELF).r
 """
 
 
+@pytest.mark.slow
 def test_ten_million_images_of_a_million_classes_start_in_two_seconds_and_300_mb():
     """Measure seconds of one core and MiB beyond the table until the first batch, with scattered classes."""
     ended = subprocess.run(

@@ -59,6 +59,7 @@ def test_a_run_is_named_by_its_folder_too(named: str, run: Path) -> None:
     assert load(run / named).checkpoint == run / "checkpoints/last.ckpt"
 
 
+@pytest.mark.slow
 def test_a_runs_folder_means_the_weights_that_it_reports(tmp_path: Path) -> None:
     quick_run(tmp_path, "trainer.val_check_interval=2", "report_checkpoint=best")
     assert load(tmp_path).checkpoint == tmp_path / "checkpoints/best.ckpt"

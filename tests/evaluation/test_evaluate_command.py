@@ -13,6 +13,8 @@ import torch
 from conftest import Ended, quick_run
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("accelerator=cpu", "pairs=400", "map=null")
 PICTURES = ("nearest_neighbours.png", "hardest_errors.png", "roc.png", "embedding_map.png")
 

@@ -22,6 +22,7 @@ READERS = {"onnx": load_onnx, "torch": load_torch}
 SUFFIXES = {"onnx": "onnx", "torch": "pt2"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["onnx", "torch"])
 def test_what_is_exported_gives_the_same_embeddings_of_any_number_of_images(
     kind: str, call: Call, own_run: Path
@@ -37,6 +38,7 @@ def test_what_is_exported_gives_the_same_embeddings_of_any_number_of_images(
         assert torch.allclose(embed(test[:count]), network.embed(test[:count]), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_onnx_says_what_it_is(call: Call, own_run: Path, tmp_path: Path) -> None:
     import onnx
 
@@ -54,6 +56,7 @@ def test_an_onnx_says_what_it_is(call: Call, own_run: Path, tmp_path: Path) -> N
     assert [each.dim_value for each in shape[1:]] == [1, 16, 16]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["resnet10", "conv4, not normalised", "conv4 with views"])
 def test_every_kind_of_network_can_be_exported(network: str, call: Call, tmp_path: Path) -> None:
     if "normalised" in network:
@@ -82,6 +85,7 @@ class Shifted(nn.Module):
         return self.inner(images) + self.by
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "by"), [("onnx", 2e-4), ("torch", float("nan"))])
 def test_what_computes_something_else_is_not_kept(
     kind: str, by: float, call: Call, own_run: Path, monkeypatch: pytest.MonkeyPatch
@@ -101,6 +105,7 @@ def test_the_greatest_difference_is_that() -> None:
     assert greatest_difference(original, Shifted(original, torch.nan), (1, 4, 4)) == torch.inf
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten_unless_asked(call: Call, own_run: Path, tmp_path: Path) -> None:
     (tmp_path / "net.pt2.md").write_text("precious")
     arguments = (f"checkpoint={own_run}", "format=torch", "out=net.pt2")
@@ -112,6 +117,7 @@ def test_nothing_is_overwritten_unless_asked(call: Call, own_run: Path, tmp_path
     assert "# conv4 trained on Digits with semi_hard" in (tmp_path / "net.pt2.md").read_text()
 
 
+@pytest.mark.slow
 def test_mistakes_are_explained(call: Call, own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = f"checkpoint={own_run}"
     wrong = {
@@ -192,6 +198,7 @@ def test_the_card_of_faces_says_what_they_must_not_be_used_for(
     assert "**It must not be used** to identify or to authenticate people" in text
 
 
+@pytest.mark.slow
 def test_the_file_of_a_program_says_what_it_is_too(call: Call, own_run: Path, tmp_path: Path) -> None:
     call(export, f"checkpoint={own_run}", "format=torch", "out=net.pt2")
     files = {"about.json": ""}

@@ -85,6 +85,7 @@ def one_of_several(rank, port, of_rank, results):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of_rank", PARTS)
 def test_several_processes_give_the_very_figures_of_one(of_rank):
     with socket.socket() as free:

@@ -12,6 +12,8 @@ from synthetic import run, study, written
 
 from siamese_lab import report
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def reported(monkeypatch, capsys):

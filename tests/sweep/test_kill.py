@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import last_weights
 
+pytestmark = pytest.mark.slow
+
 SWEEP = (
     "-m",
     "experiment=study",

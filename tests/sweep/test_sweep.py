@@ -37,6 +37,7 @@ def results(folder: Path, run: Path = RUN) -> dict:
     return json.loads((folder / run / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_one_failed_run_does_not_end_the_sweep_and_is_named_with_its_reason(sweep, tmp_path: Path) -> None:
     ended = sweep("seed=0", "data=digits,image_folder")
     assert ended.status == 1
@@ -56,6 +57,7 @@ def test_one_failed_run_does_not_end_the_sweep_and_is_named_with_its_reason(swee
     assert checkpoint.stat().st_mtime == before, "a finished run is not run again"
 
 
+@pytest.mark.slow
 def test_other_choices_and_other_code_in_the_folder(sweep, tmp_path: Path) -> None:
     assert sweep("seed=0").status == 0
     ended = sweep("seed=0", "optimizer.lr=0.1")
@@ -72,6 +74,7 @@ def test_other_choices_and_other_code_in_the_folder(sweep, tmp_path: Path) -> No
     assert results(tmp_path)["commit"] == "abc"
 
 
+@pytest.mark.slow
 def test_damaged_results_are_run_again(sweep, tmp_path: Path) -> None:
     assert sweep("seed=0").status == 0
     whole = results(tmp_path)
@@ -118,6 +121,7 @@ def test_a_file_where_the_folder_should_be(sweep, tmp_path: Path) -> None:
     assert "The sweep cannot write to outputs/study (" in ended.err
 
 
+@pytest.mark.slow
 def test_a_full_disk_fails_the_run_not_the_sweep(sweep, tmp_path: Path) -> None:
     """Files of at most so many bytes: no checkpoint can be written, results can."""
     limited = (
@@ -144,6 +148,7 @@ def test_a_full_disk_fails_the_run_not_the_sweep(sweep, tmp_path: Path) -> None:
     assert results(tmp_path)["status"] == "finished"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_side_by_side_as_one_after_another(launcher: str, sweep, tmp_path: Path) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher")

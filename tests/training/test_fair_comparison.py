@@ -11,6 +11,8 @@ from siamese_lab.batch import Batch
 from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.module import SiameseModule
 
+pytestmark = pytest.mark.slow
+
 STEPS = 6
 
 

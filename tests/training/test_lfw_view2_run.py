@@ -16,6 +16,8 @@ from siamese_lab import report
 from siamese_lab.data.sets import lfw
 from siamese_lab.data.sets.lfw_people import FOLDS, Person
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 3
 PEOPLE = tuple(Person(f"P{number:02}", IMAGES, "train" if number % 4 else "test", number // 2) for number in range(20))
 SMALL = (

@@ -10,6 +10,8 @@ from siamese_lab.errors import NonFiniteLossError
 from siamese_lab.runs import results
 from siamese_lab.training.module import SiameseModule
 
+pytestmark = pytest.mark.slow
+
 STEP = 5
 
 

@@ -41,6 +41,7 @@ def test_beta_moves_at_its_own_rate_without_decay(name):
     assert module.loss.beta.item() == pytest.approx(1.2 - step)
 
 
+@pytest.mark.slow
 def test_beta_is_learnt_and_logged_in_a_run(tmp_path):
     quick_run(tmp_path, "loss=margin", "loss.beta_lr=0.01", "loss.beta_per_class=true", "trainer.max_steps=8")
     beta_C = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["state_dict"]["loss.beta"]

@@ -16,6 +16,8 @@ from siamese_lab.training.callbacks import Interrupted
 from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.run import train
 
+pytestmark = pytest.mark.slow
+
 SILENT = Console(quiet=True)
 
 

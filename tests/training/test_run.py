@@ -19,6 +19,8 @@ from siamese_lab.runs import results
 from siamese_lab.training.build import build_module
 from siamese_lab.training.run import train
 
+pytestmark = pytest.mark.slow
+
 STUDIED = ("random", "hard", "semi_hard", "distance_weighted")
 LOGGED = {
     "train/loss",

@@ -150,6 +150,7 @@ def test_two_batches_give_the_hardest_of_both() -> None:
     assert torch.equal(both.d_ap_K - both.d_an_K, every.sort(descending=True).values[:SHOWN])
 
 
+@pytest.mark.slow
 def test_a_run_writes_histograms_pictures_and_choices_with_its_curves(tmp_path: Path) -> None:
     quick_run(tmp_path, *SHOWN_IN_BOARD, "sampler=hard", "seed=3", "loss.margin=0.3")
     events = events_of(tmp_path)
@@ -182,6 +183,7 @@ def test_a_run_writes_histograms_pictures_and_choices_with_its_curves(tmp_path: 
     assert plugin_data_pb2.HParamsPluginData.FromString(content).session_end_info.status == 1  # success
 
 
+@pytest.mark.slow
 def test_a_run_writes_one_event_file(tmp_path: Path) -> None:
     """Training, validation of the reported weights and test share one file, which is closed at the end."""
     quick_run(tmp_path, *SHOWN_IN_BOARD)
@@ -192,6 +194,7 @@ def test_a_run_writes_one_event_file(tmp_path: Path) -> None:
     assert (tmp_path / "hparams.yaml").is_file()
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_closes_its_event_file(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteLossError):
         quick_run(
@@ -206,6 +209,7 @@ def test_a_run_that_fails_closes_its_event_file(tmp_path: Path) -> None:
     assert "train/loss" in EventAccumulator(str(file)).Reload().Tags()["scalars"]
 
 
+@pytest.mark.slow
 def test_the_histogram_is_of_the_step_before_the_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[float, float]] = []
     training_step = SiameseModule.training_step
@@ -223,6 +227,7 @@ def test_the_histogram_is_of_the_step_before_the_validation(tmp_path: Path, monk
         assert (each.histogram_value.min, each.histogram_value.max) == pytest.approx((least, most), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_picture_is_of_the_logged_steps_since_the_validation_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +269,7 @@ def test_the_picture_shows_every_image_of_a_triplet_in_its_place(channels: int, 
     assert (picture[246:264, 80:150] < 128).any()  # and negatives
 
 
+@pytest.mark.slow
 def test_the_projector_gets_the_validation_images_by_the_tested_weights(tmp_path: Path) -> None:
     quick_run(tmp_path, "logger=tensorboard", "trainer.precision=32-true")
     config = text_format.Parse((tmp_path / "projector_config.pbtxt").read_text(), ProjectorConfig())
@@ -335,6 +341,7 @@ def test_names_with_tabs_and_line_breaks_stay_a_line_each(tmp_path: Path) -> Non
     assert written == "class\tclass number\none two three\t1\nß\t0\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["semi_hard", "memory", "all"])
 def test_what_is_shown_changes_nothing_in_training(strategy: str, tmp_path: Path) -> None:
     quick_run(tmp_path / "with", f"sampler={strategy}", *SHOWN_IN_BOARD)
@@ -347,6 +354,7 @@ def test_what_is_shown_changes_nothing_in_training(strategy: str, tmp_path: Path
         assert not [name for name in left if "tfevents" in name or "projector" in name]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_showing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     overrides = [*QUICK, *SHOWN_IN_BOARD, "trainer.max_steps=9"]
     with monkeypatch.context() as patch:
@@ -364,6 +372,7 @@ def test_a_resumed_run_goes_on_showing(tmp_path: Path, monkeypatch: pytest.Monke
     assert "_hparams_/session_end_info" in events.summary_metadata
 
 
+@pytest.mark.slow
 def test_what_was_written_after_the_checkpoint_is_not_shown_twice(tmp_path: Path) -> None:
     """A run is killed at step 9 with a checkpoint of step 6; then a run starts anew, as after a failure."""
     overrides = [*QUICK, *SHOWN_IN_BOARD]
@@ -388,6 +397,7 @@ def test_what_was_written_after_the_checkpoint_is_not_shown_twice(tmp_path: Path
     assert [each.step for each in events_of(tmp_path).Histograms("train/d_ap")] == [3, 6]
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_does_not_say_that_it_ended_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NonFiniteLossError):
         quick_run(tmp_path, "logger=tensorboard", "optimizer=sgd", "optimizer.lr=1e38", "trainer.max_steps=20")
@@ -416,6 +426,7 @@ def test_what_runs_are_compared_by_says_the_protocol_where_there_is_one() -> Non
     assert not {"protocol", "margin"} & set(choices_of("data=omniglot", "loss=n_pair"))
 
 
+@pytest.mark.slow
 def test_tensorboard_names_the_runs_of_a_sweep_by_their_folders(tmp_path: Path) -> None:
     """As TensorBoard's own reader of a folder finds them."""
     from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer

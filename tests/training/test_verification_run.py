@@ -55,6 +55,7 @@ def digits_with_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Digits, "official_pairs", prop, raising=False)
 
 
+@pytest.mark.slow
 def test_the_figures_of_a_run_are_those_of_its_weights(tmp_path: Path) -> None:
     left = quick_run(tmp_path, "trainer.precision=32-true", "trainer.max_steps=20")
     config = compose()
@@ -76,6 +77,7 @@ def test_the_figures_of_a_run_are_those_of_its_weights(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "results.json").read_text())["test"]["digits/tar@far=0.001"] is None
 
 
+@pytest.mark.slow
 def test_the_summary_says_what_the_pairs_cannot_tell(tmp_path: Path) -> None:
     left = quick_run(tmp_path, "trainer.max_steps=2", "trainer.val_check_interval=2")
     shown = io.StringIO()

@@ -15,6 +15,8 @@ from siamese_lab.training.callbacks.weight_average import TRAINED_ON
 from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.run import train
 
+pytestmark = pytest.mark.slow
+
 SILENT = Console(quiet=True)
 DECAY = 0.5
 

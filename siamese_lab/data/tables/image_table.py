@@ -1,6 +1,6 @@
 """A data set as one uint8 tensor, decoded once and then memory-mapped from a cache. A batch is one gather.
 
-Shapes: N images, C channels, H × W pixels.
+Shapes: N images, S stored images, C channels, H × W pixels.
 """
 
 import hashlib
@@ -53,22 +53,28 @@ DAMAGES = (
 class ImageTable:
     """All images of a data set or of one split.
 
+    The tables that `rows` and `classes` return share the pixels of the table that they come from, so a split of a
+    memory-mapped data set copies no images.
+
     Raises:
-        ValueError: if shapes, types or labels of the three fields do not match.
+        ValueError: if shapes, types or labels of the fields do not match.
     """
 
-    images_NCHW: Tensor
-    """Pixels, 0…255 (uint8)."""
+    stored_SCHW: Tensor
+    """Pixels of all stored images, 0…255 (uint8)."""
     labels_N: Tensor
     """Class of each image: indices into `class_names` (int64)."""
     class_names: tuple[str, ...]
+    row_N: Tensor | None = None
+    """Row of `stored_SCHW` for each image (int64); None if the table has all stored images in their order."""
 
     def __post_init__(self) -> None:
-        images, labels = self.images_NCHW, self.labels_N
-        if images.ndim != 4 or images.dtype != torch.uint8 or labels.shape != images.shape[:1]:
+        stored, labels = self.stored_SCHW, self.labels_N
+        count = stored.shape[:1] if self.row_N is None else self.row_N.shape
+        if stored.ndim != 4 or stored.dtype != torch.uint8 or labels.shape != count:
             raise ValueError(
                 "An image table expects uint8 images (N, C, H, W) and labels (N,), but got "
-                f"{images.dtype} {tuple(images.shape)} and {tuple(labels.shape)}."
+                f"{stored.dtype} {(*count, *stored.shape[1:])} and {tuple(labels.shape)}."
             )
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.class_names):
             raise ValueError(
@@ -79,9 +85,18 @@ class ImageTable:
     def __len__(self) -> int:
         return len(self.labels_N)
 
+    @property
+    def images_NCHW(self) -> Tensor:
+        """Pixels, 0…255 (uint8). A table of some of the stored images copies them at each access."""
+        return self.stored_SCHW if self.row_N is None else self.stored_SCHW.index_select(0, self.row_N)
+
     def rows(self, index_M: Tensor) -> "ImageTable":
         """Return a table of some of the images, with all class names."""
-        return ImageTable(self.images_NCHW[index_M], self.labels_N[index_M], self.class_names)
+        return ImageTable(self.stored_SCHW, self.labels_N[index_M], self.class_names, self._stored_rows(index_M))
+
+    def _stored_rows(self, index_M: Tensor) -> Tensor:
+        """Translate rows of this table into rows of the stored images."""
+        return index_M if self.row_N is None else self.row_N[index_M]
 
     def classes(self, keep: Sequence[int]) -> "ImageTable":
         """Return a table with the classes `keep` only. Their labels become 0, 1, … in that order."""
@@ -89,17 +104,18 @@ class ImageTable:
         renumbered[list(keep)] = torch.arange(len(keep))
         labels_N = renumbered[self.labels_N]
         index_M = (labels_N >= 0).nonzero().squeeze(1)
-        return ImageTable(self.images_NCHW[index_M], labels_N[index_M], tuple(self.class_names[i] for i in keep))
+        class_names = tuple(self.class_names[label] for label in keep)
+        return ImageTable(self.stored_SCHW, labels_N[index_M], class_names, self._stored_rows(index_M))
 
     def fetch(self, indices: Iterable[tuple[Tag, Tensor]]) -> Iterator[tuple[Tag, Tensor]]:
         """Yield the images for each tensor of indices, together with its tag; see `BaseTable`."""
-        return ((tag, self.images_NCHW.index_select(0, index_B)) for tag, index_B in indices)
+        return ((tag, self.stored_SCHW.index_select(0, self._stored_rows(index_B))) for tag, index_B in indices)
 
     def with_rotations(self) -> "ImageTable":
         """Return a table with every class rotated by 0°, 90°, 180° and 270° (Santoro et al. 2016, §4.1)."""
-        turns = range(4)
+        turns, images_NCHW = range(4), self.images_NCHW
         return ImageTable(
-            torch.cat([self.images_NCHW.rot90(turn, (2, 3)) for turn in turns]),
+            torch.cat([images_NCHW.rot90(turn, (2, 3)) for turn in turns]),
             torch.cat([self.labels_N + turn * len(self.class_names) for turn in turns]),
             tuple(f"{name} ({90 * turn}°)" for turn in turns for name in self.class_names),
         )

@@ -19,6 +19,7 @@ from siamese_lab.training.run import train
 from siamese_lab.training.trainer import build_trainer, set_steps_of_epochs
 
 
+@pytest.mark.slow
 def test_the_sampler_knows_how_far_training_is(tmp_path):
     """Of six steps each second one is logged: after 1, 3 and 5 of them were done, with stages until 0.1, 0.7 and 1."""
     quick_run(tmp_path, "sampler=curriculum")
@@ -27,6 +28,7 @@ def test_the_sampler_knows_how_far_training_is(tmp_path):
     assert stages == [1, 1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1e-3, 1e-5])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("fused", [True, False])
@@ -44,6 +46,7 @@ def test_gradients_are_clipped_to_the_norm_that_is_asked_for(limit, precision, f
 LOGGED = ("logger=tensorboard", "trainer.log_every_n_steps=1", "trainer.val_check_interval=3")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parts",
     [
@@ -77,6 +80,7 @@ class ValueAlone(TripletLoss):
         return losses.LossOutput(super().forward(selection, z_BD, labels_B).value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["semi_hard", "memory", "all"])
 def test_a_loss_that_reports_nothing_trains_the_same_and_shows_no_active_share(sampler, tmp_path, monkeypatch):
     monkeypatch.setitem(losses.registry.classes, "value_alone", ValueAlone)
@@ -104,6 +108,7 @@ def test_epochs_set_the_steps_and_the_schedule(accumulated: int, steps: int) -> 
     assert build_trainer(config.trainer, logger=False).max_steps == steps
 
 
+@pytest.mark.slow
 def test_a_run_of_epochs_ends_after_them_and_calls_the_users_callbacks(tmp_path: Path) -> None:
     stop = ("callbacks=early_stopping", "callbacks.early_stopping.patience=100")
     mine = "+callbacks.mine={_target_: lightning.pytorch.callbacks.Timer, duration: '00:01:00:00'}"

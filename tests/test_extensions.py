@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from pages import ROOT, entry_points, files_of, install, write
 
+pytestmark = pytest.mark.slow
+
 PAGES = {kind: f"siamese_lab/{kind}/README.md" for kind in ("samplers", "losses", "networks", "data", "metrics")}
 NAMES = {"samplers": "beyond", "losses": "logistic", "networks": "one_layer", "data": "stripes", "metrics": "centroid"}
 MODULE = "siamese_lab/samplers/farthest.py"
@@ -137,7 +139,6 @@ def test_the_strategy_of_the_readme_in_a_package_of_its_own(tmp_path: Path) -> N
     assert passed(python(*contracts("farthest"), **where)) >= 10
 
 
-@pytest.mark.slow
 def test_the_strategy_of_the_readme_inside_the_repository(tmp_path: Path) -> None:
     copy = tmp_path / "repository"
     for name in ("siamese_lab", "configs", "tests"):
