@@ -54,7 +54,7 @@ def test_the_split_depends_on_its_own_seed_only(folder):
     assert len(set(tested)) > 1
 
 
-def test_shares_are_those_of_the_classes(tmp_path):
+def test_fractions_are_those_of_the_classes(tmp_path):
     for label in range(40):
         for rank in range(2):
             path = tmp_path / "many" / str(label) / f"{rank}.bmp"
@@ -337,7 +337,7 @@ def test_images_beside_the_classes_are_left_out_and_alone_refused(tmp_path, caps
         build(tmp_path / "flat").setup("fit")
 
 
-def test_shares_that_leave_nothing_to_train_on_are_refused(folder):
+def test_fractions_that_leave_nothing_to_train_on_are_refused(folder):
     with pytest.raises(ValueError, match=r"Of the 5 classes .* 1 would remain for training, .*data\.test_fraction"):
         build(folder, test_fraction=0.6).setup("fit")
 
