@@ -56,7 +56,7 @@ def test_the_split_depends_on_its_own_seed_only(folder):
     assert len(set(tested)) > 1
 
 
-def test_shares_are_those_of_the_classes(tmp_path):
+def test_fractions_are_those_of_the_classes(tmp_path):
     for label in range(40):
         for rank in range(2):
             path = tmp_path / "many" / str(label) / f"{rank}.bmp"
@@ -477,7 +477,7 @@ def test_every_part_has_two_classes_of_two_images(tmp_path, classes):
         assert counts[1:] == [round(classes * 0.1), round(classes * 0.2)]
 
 
-def test_shares_that_leave_nothing_to_train_on_are_refused(folder):
+def test_fractions_that_leave_nothing_to_train_on_are_refused(folder):
     with pytest.raises(ValueError, match=r"Of the 6 classes .* 0 would remain for training, .*data\.test_fraction"):
         build(folder, test_fraction=0.6).setup("fit")
 

@@ -79,7 +79,7 @@ def test_runs_of_a_few_steps_learn_in_each_of_them(name, steps, warmup_fraction)
     assert all(0 < rate <= LR for (rate,) in rates)
 
 
-def test_shares_that_are_none_are_refused():
+def test_fractions_out_of_range_are_refused():
     with pytest.raises(ValueError, match=r"schedule\.warmup_fraction.*below 1.*1\.5"):
         schedules.cosine(optimizer(LR), STEPS, warmup_fraction=1.5)
     with pytest.raises(ValueError, match=r"schedule\.milestones.*below 1.*\[0\.5, 30\]"):
