@@ -91,7 +91,8 @@ def expand_all(console: Console, names: Sequence[str], options: Sequence[str]) -
     for name in names:
         for each in data.available() if name == ALL else [name]:
             if name == ALL and needs_own_images(each, options):
-                print_plainly(console, f"{each}: left out, because it reads your own images (data.root=FOLDER).")
+                own = f"python -m siamese_lab.data {each} data.root=FOLDER"
+                print_plainly(console, f"{each}: left out, because it reads your own images: {own}")
             else:
                 found[each] = None
     return list(found)
@@ -100,7 +101,7 @@ def expand_all(console: Console, names: Sequence[str], options: Sequence[str]) -
 def needs_own_images(name: str, options: Sequence[str]) -> bool:
     """Return whether a data set has no folder, neither its own nor `paths.data`."""
     with user_errors_as_messages(tracebacks=wants_tracebacks()):
-        config = compose(name, [option for option in options if option.startswith(("data.root=", "paths."))])
+        config = compose(name, [option for option in options if option.startswith("paths.")])
         raw = OmegaConf.to_container(config.data)
     assert isinstance(raw, dict)
     return "root" in raw and raw["root"] is None

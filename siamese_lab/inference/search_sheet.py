@@ -35,7 +35,7 @@ def draw_search_results(query: Path, hits: Sequence[Hit], threshold: float | Non
     rows = -(-len(hits) // columns)
     title = f"The {len(hits)} nearest" if len(hits) > 1 else "The nearest"
     signs = f": {RIGHT.sign} within {threshold:.2f}, {WRONG.sign} beyond" if threshold is not None else ""
-    sheet = Sheet(1 + GUTTER + max(columns, 4), rows, title + signs)
+    sheet = Sheet(1 + GUTTER + max(columns, 4), rows, title + signs, lines=3)
     sheet.image(0, 0, _shown(query))
     sheet.text(0, 0, wrap_name(escape_name(query.stem)))
     for rank, hit in enumerate(hits):
@@ -63,4 +63,4 @@ def _label(name: str) -> str:
     """
     folder, stem = PurePosixPath(name).parent.as_posix(), PurePosixPath(name).stem
     lines = [stem] if folder == "." else [f"{folder}/", stem]
-    return "\n".join(line if len(line) <= LINE_LENGTH else f"…{line[1 - LINE_LENGTH :]}" for line in lines)
+    return "\n".join(line if len(line) <= LINE_LENGTH else f"…{line[2 - LINE_LENGTH :]}" for line in lines)

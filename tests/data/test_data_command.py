@@ -83,16 +83,14 @@ def test_without_a_name(run):
     assert "error: name at least one of digits, " in err
 
 
-def test_all_is_every_set_but_images_of_ones_own(run, tmp_path):
+def test_all_is_every_set_but_images_of_ones_own(run):
     status, out, _ = run("all", "--verify", "paths.data=absent", "paths.cache=cache")
     assert status == 2, "the copies are absent"
     assert "digits: no faults found." in out
     assert re.search(r"image_folder: left out.*data\.root=FOLDER", out)
 
-    (tmp_path / "mine").mkdir()
-    _, out, err = run("all", "digits", "--verify", "data.root=mine", "paths.cache=cache")
-    assert "left out" not in out
-    assert (out + err).count("digits") == 1, "a set that is named twice is prepared once"
+    _, out, _ = run("all", "digits", "--verify", "paths.cache=cache")
+    assert out.count("digits: ") == 1, "a set that is named twice is prepared once"
 
 
 def test_show_draws_into_the_folder_of_the_set(run, tmp_path):

@@ -165,3 +165,4 @@ def test_an_unreadable_image_in_the_middle_is_named(images):
         decode(list_images(images), lambda image: image.convert("L"))
     found = unreadable(list_images(images), lambda image: image.convert("L"))
     assert [each.split(",")[0] for each in found] == [f"{images} holds 077.png", f"{images} holds 099.png"]
+    assert "(its format is unknown)" in found[1] and "object at" not in found[1]

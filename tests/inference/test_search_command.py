@@ -11,6 +11,7 @@ from PIL import Image
 
 import siamese_lab as sl
 from siamese_lab import embed, search
+from siamese_lab.inference.search_sheet import _label
 
 Call = Callable[..., Ended]
 
@@ -114,3 +115,9 @@ def test_mistakes_are_explained(call: Call, digits_run: Path, pictures: Path, tm
         assert ended.status == 2
         assert f"Error: {message}" in ended.err
     assert (tmp_path / "there.png").read_text() == "precious"
+
+
+def test_labels_of_the_results_keep_folder_and_name() -> None:
+    names = ("Adrian_Brody/0003.jpg", "Ada/0003.jpg", "0003.jpg", "a/b/a_very_long_name_01.png")
+    labels = [_label(name) for name in names]
+    assert labels == ["Adrian_Brody/\n0003", "Ada/\n0003", "0003", "a/b/\n…ong_name_01"]

@@ -18,8 +18,8 @@ from siamese_lab.data.tables.base import BaseTable
 
 INCHES = 0.68
 """Width of a cell in inches."""
-TEXT = 0.4
-"""Height of the two lines of text below an image, as a fraction of the width of a cell."""
+LINE = 0.2
+"""Height of a line of text below an image, as a fraction of the width of a cell."""
 GAP = 0.07
 MARGIN = 0.15
 FONT = 6
@@ -46,11 +46,13 @@ class Sheet:
         columns: number of columns, with fractions for gaps.
         rows: number of rows.
         title: title above the cells.
+        lines: number of lines of text below an image.
     """
 
-    def __init__(self, columns: float, rows: int, title: str) -> None:
+    def __init__(self, columns: float, rows: int, title: str, lines: int = 2) -> None:
         top = 0.45 / INCHES
-        height = rows * (1 + TEXT) + top
+        self.text_height = lines * LINE
+        height = rows * (1 + self.text_height) + top
         self.figure = Figure(((columns + 2 * MARGIN) * INCHES, height * INCHES))
         self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set_xlim(-MARGIN, columns + MARGIN)
@@ -85,8 +87,8 @@ class Sheet:
             )
 
     def text(self, column: float, row: int, text: str, color: str = "black") -> None:
-        """Write up to two lines below an image, centered."""
-        place = (column + 0.5, self.row_top(row + 1) - TEXT - GAP + 0.03)
+        """Write lines below an image, centered."""
+        place = (column + 0.5, self.row_top(row + 1) - self.text_height - GAP + 0.03)
         self.axes.text(*place, text, ha="center", va="top", fontsize=FONT, color=color, parse_math=False)
 
     def text_right_of(self, column: float, row: int, text: str) -> None:
@@ -96,7 +98,7 @@ class Sheet:
 
     def row_top(self, row: int) -> float:
         """Return the y coordinate of the top of the images in a row."""
-        return self.top + row * (1 + TEXT) + GAP
+        return self.top + row * (1 + self.text_height) + GAP
 
 
 def fetch_images(table: BaseTable, index: Tensor) -> list[Tensor]:
