@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -37,7 +36,7 @@ def main() -> None:
 
 def is_plain(config: DictConfig) -> bool:
     """Return whether a run belongs to no study and no tuning, which handle the failures of their runs themselves."""
-    return config.name is None and config.tuning is None
+    return config.study_name is None and config.tuning is None
 
 
 def job(config: DictConfig) -> None:
@@ -45,8 +44,6 @@ def job(config: DictConfig) -> None:
     hydra = HydraConfig.get()
     console = Console()
     folder = Path(hydra.runtime.output_dir)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
     config = with_tuned_options(config, hydra)
     if config.tuning is not None:
         check_multirun(hydra.mode, "tune")

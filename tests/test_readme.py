@@ -34,6 +34,8 @@ PAGES = {
 }
 """Text of every page, by its path. The checks of a copy without some folders cover the other pages."""
 DATA = "SIAMESE_LAB_DATA=FOLDER"
+DOWNLOADED = {"data=omniglot", "data=lfw", "data=mnist", "data=fashion_mnist"}
+"""Data sets that a command downloads if it gets no folder; the tests give it one."""
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -57,8 +59,9 @@ def commands() -> Iterator[Command]:
             for line in block.splitlines():
                 if not line.startswith("#"):
                     for words in split_at_and(shlex.split(line)):
-                        needs_data = words[0] == DATA
-                        words = words[needs_data:]
+                        has_folder = words[0] == DATA
+                        needs_data = has_folder or not DOWNLOADED.isdisjoint(words)
+                        words = words[has_folder:]
                         words = words[2:] if words[:2] == ["python", "-m"] else words
                         yield Command(page, words[0], tuple(words[1:]), needs_data)
 
@@ -265,6 +268,18 @@ def test_the_example_of_a_trained_network_embeds_images(
     exec(compile(example("siamese_lab/inference/README.md", "sl.load"), "README.md", "exec"), made)
     assert len(made["z_ND"]) == 2
     assert made["z_ND"].norm(dim=1).allclose(torch.ones(2))
+
+
+@pytest.mark.slow
+def test_the_example_of_a_training_from_python_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    exec(compile(example("README.md", "import train"), "README.md", "exec"), {})
+    pixels, trained = map(float, capsys.readouterr().out.splitlines()[-1].split())
+    assert (tmp_path / "outputs/from_python/results.json").is_file()
+    assert trained > pixels + 0.2
 
 
 def test_the_strategy_of_the_example_chooses_the_farthest() -> None:

@@ -32,15 +32,15 @@ from siamese_lab.training.trainer import build_trainer, set_steps_of_epochs
 
 
 def train(
-    config: DictConfig, folder: Path, overrides: Sequence[str], console: Console, with_test: bool = True
+    config: DictConfig, folder: Path, overrides: Sequence[str], console: Console | None = None, with_test: bool = True
 ) -> Results:
     """Train, test the last weights or the weights that validated best, and write everything into `folder`.
 
     Args:
         config: the configuration, described by `siamese_lab.config.schema.TrainConfig`.
         folder: the folder of the run.
-        overrides: the command line, which checkpoints store.
-        console: the console that shows progress.
+        overrides: the command line that `config` was composed from. Checkpoints store it for `resume=`.
+        console: the console that shows progress; None is the terminal.
         with_test: if False, only validation images are evaluated at the end and test images stay unseen.
 
     With several processes, each one trains on its part of every batch, and together they run the same experiment as
@@ -52,6 +52,9 @@ def train(
         Interrupted: after Ctrl-C or SIGTERM, with a checkpoint stored.
         ProcessDied: if one of several processes was killed.
     """
+    console = Console() if console is None else console
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
     placement = find_placement(config.trainer)
     if placement.environment is None:
         return train_in_processes(config, folder, overrides, console, with_test, placement.processes)
