@@ -11,7 +11,7 @@ import tarfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from siamese_lab.data.io.messages import readable
@@ -202,7 +202,9 @@ def _check_member(path: Path, name: str, size: int, is_plain: bool) -> None:
 
 
 def _refuse_outside(path: Path, name: str) -> None:
-    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or ".." in name.replace("\\", "/").split("/"):
+    """Raise UserError if a name is absolute, on any system, or has a part `..`."""
+    plain = name.replace("\\", "/")
+    if plain.startswith("/") or plain[1:2] == ":" or ".." in plain.split("/"):
         raise ResourceError(
             f"{path} has a member {name!r} that points outside of the archive, so it is not the original. {REPLACE}"
         )
