@@ -49,7 +49,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Each session decodes the real data sets once, which takes a minute. A busy machine would fail timed comparisons.
     """
     for item in items:
-        if "real_root" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "real_root" in fixtures or (item.path.parent.name == "contracts" and "cache" in fixtures):
             item.add_marker(pytest.mark.slow)
     if "benchmark" in config.option.markexpr:
         return

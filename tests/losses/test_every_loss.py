@@ -246,6 +246,7 @@ def test_a_call_leaves_nothing_on_the_loss(name, options):
     assert all(vars(loss)[key] is value for key, value in before.items())
 
 
+@pytest.mark.slow
 @every_case
 def test_the_loss_compiles_as_one_graph(name, options):
     loss = built(name, options, torch.float32)

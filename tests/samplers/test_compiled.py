@@ -7,6 +7,8 @@ from sampler_oracles import clustered_embeddings, pk_labels
 from siamese_lab import losses, samplers
 from siamese_lab.samplers.statistics import describe
 
+pytestmark = pytest.mark.slow
+
 
 def batch(seed, device="cpu"):
     labels_B = pk_labels(6, 4, seed)
