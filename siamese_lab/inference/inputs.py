@@ -21,7 +21,7 @@ from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.convert.common import Converted
 from siamese_lab.data.io.file_names import escape_name, find_file
 from siamese_lab.data.io.folder_walk import problem_of_folder
-from siamese_lab.data.io.image_files import read_file
+from siamese_lab.data.io.image_files import read_image_file
 from siamese_lab.data.io.open_image import convert_file, convert_opened
 from siamese_lab.errors import UserError
 
@@ -123,7 +123,7 @@ def read_image(path: Path, convert: Conversion) -> Converted:
         raise UserError(f"{name} is a folder, but an image file was expected. Name the files in the folder.")
     if _is_missing(find_file(path)):
         raise UserError(f"There is no image {name}. Check the path.")
-    content = read_file(path)
+    content = read_image_file(path)
     try:
         return convert_file(io.BytesIO(content), convert)
     except UserError as error:

@@ -87,7 +87,7 @@ class ImageFiles:
         """
         if self.path.is_dir():
             for row, file in enumerate(self._listed):
-                yield StoredFile(row, file.name, max(0, file.size), partial(read_file, self.path / file.name))
+                yield StoredFile(row, file.name, max(0, file.size), partial(read_image_file, self.path / file.name))
         else:  # a compressed tar can only be read from beginning to end, in its own order
             rows = {name: row for row, name in enumerate(self.names)}
             for member in read_members(self.path, self._is_chosen):
@@ -129,7 +129,7 @@ def list_images(path: Path, suffix: str | tuple[str, ...] = ".png") -> ImageFile
     return ImageFiles(path, suffix)
 
 
-def read_file(path: Path) -> bytes:
+def read_image_file(path: Path) -> bytes:
     """Return the bytes of a file. The path may be escaped, see `find_file`.
 
     Raises:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from siamese_lab.data.io.decode import Convert, pixels
-from siamese_lab.data.io.image_files import read_file
+from siamese_lab.data.io.image_files import read_image_file
 from siamese_lab.data.tables.base import Tag
 from siamese_lab.errors import ResourceError, UserError
 
@@ -95,5 +95,5 @@ class _Decoded(Dataset[Tensor | str]):
         return torch.from_numpy(np.ascontiguousarray(np.stack(read).transpose(0, 3, 1, 2)))
 
     def _pixels(self, name: str) -> np.ndarray:
-        content = read_file(self.table.path / name)
+        content = read_image_file(self.table.path / name)
         return pixels(self.table.path, name, content, self.table.convert)
