@@ -23,7 +23,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def options_of(cls: type) -> list[str]:
-    """Return the options of a constructor, including those that it passes to its base class by `**`."""
+    """Return the options of a constructor, including the options that it passes to its base class by `**`."""
     options: list[str] = []
     for ancestor in inspect.getmro(cls):
         if "__init__" not in vars(ancestor):

@@ -29,7 +29,7 @@ from siamese_lab.runs.display import print_plainly, print_titled
 
 BAD_COPY = 1
 ALL = "all"
-"""Stands for every data set except those that read the user's own images."""
+"""Stands for every data set except the ones that read the user's own images."""
 EXAMPLES = (
     ("Download Omniglot and MNIST", "python -m siamese_lab.data omniglot mnist"),
     ("Check the copies of all data sets in a folder", "python -m siamese_lab.data all --verify paths.data=FOLDER"),

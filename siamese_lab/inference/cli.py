@@ -73,7 +73,7 @@ class Command(Generic[Options]):
     words: tuple[str, ...] = ()
     """Names of the positional arguments in `--help`, one for each of the first fields."""
     examples: tuple[tuple[str, str], ...] = ()
-    """What each example does, and its command line."""
+    """Descriptions of the examples, each with its command line."""
     notes: tuple[str, ...] = ()
     """Lines above the examples."""
 

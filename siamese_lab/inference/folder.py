@@ -83,7 +83,7 @@ def embed_folder(
 def list_files(folder: Path) -> tuple[str, ...]:
     """Return the names of the image files in a folder, sorted folder by folder. Announce what is left out.
 
-    The files are those that a run on the folder would read, see `siamese_lab.data.io.folder_walk`.
+    A run on the folder reads the same files, see `siamese_lab.data.io.folder_walk`.
 
     Raises:
         UserError: if the folder does not exist, cannot be read or holds no image file.

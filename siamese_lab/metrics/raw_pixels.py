@@ -1,4 +1,4 @@
-"""What raw pixels reach without any network: the floor that a trained network must exceed.
+"""Compute what raw pixels reach without any network: the floor that a trained network must exceed.
 
 Flattened images are compared like embeddings, by the cosine of their vectors. Images without their mean image are
 compared in the same way, and the better one of both is the floor.

@@ -179,7 +179,7 @@ class Sampler(nn.Module, ABC):
         return self.choose_best(tile)
 
     def choose_best(self, tile: Tile) -> Choice:
-        """Choose the M different images with the highest scores; the fallback chooses those that are missing."""
+        """Choose the M different images with the highest scores; the fallback chooses the missing ones."""
         s_AC = tile.s_AN[:, : tile.num_candidates]
         other_AC = tile.masked(-torch.inf)[:, : tile.num_candidates] == -torch.inf
         d_an_AC = distances.from_similarity(s_AC).masked_fill_(other_AC, torch.inf)

@@ -16,7 +16,7 @@ from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.data.io import decode as decoding
 from siamese_lab.data.io import image_files
 from siamese_lab.data.io.decode import decode, find_unreadable, pixels
-from siamese_lab.data.io.image_files import list_images, read_file
+from siamese_lab.data.io.image_files import list_images, read_image_file
 from siamese_lab.data.io.open_image import MAX_PIXELS
 from siamese_lab.errors import UserError
 from siamese_lab.inference.inputs import read_image
@@ -171,7 +171,7 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "a.png").write_bytes(bytes(3_000_000))
     monkeypatch.setattr(image_files, "MAX_BYTES", 2_000_000)
     with pytest.raises(UserError, match=r"a\.png has 3 MB, but an image has at most 2 MB"):
-        read_file(tmp_path / "a.png")
+        read_image_file(tmp_path / "a.png")
 
 
 def test_a_bug_of_a_conversion_is_not_blamed_on_the_image(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ MAX_PIXELS = 100_000_000
 NEEDS_PROGRAM = ("EPS", "WMF")
 """Formats that Pillow reads by running another program. They are refused."""
 
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # check_image states a limit of its own
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # check_image has its own limit
 
 Made = TypeVar("Made")
 
