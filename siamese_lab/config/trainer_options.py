@@ -54,7 +54,7 @@ def check_trainer(config: DictConfig) -> None:
 
 def check_types_of_trainer(config: DictConfig) -> None:
     """Raise UserError for a plain value that the annotations of Lightning's Trainer do not allow."""
-    import lightning  # takes seconds, and --help needs only the names above
+    import lightning  # see below
 
     allowed = get_type_hints(lightning.Trainer.__init__)
     for option, value in config.items():
@@ -81,8 +81,11 @@ def plain_kinds(annotation: Any) -> tuple[type, ...]:
 
 
 def trainer_options(config: DictConfig) -> list[str]:
-    """Return the options of the class that `_target_` names; empty if the class cannot be imported."""
+    """Return the options of the class that `_target_` names; empty if it cannot be imported or is no Trainer."""
+    import lightning  # takes seconds, which completion in a shell need not wait for
+
     try:
-        return options_of(get_class(config.get("_target_", "lightning.Trainer")))
+        cls = get_class(config.get("_target_", "lightning.Trainer"))
     except Exception:  # also an error of the imported module, which `targets.build` explains
         return []
+    return options_of(cls) if issubclass(cls, lightning.Trainer) else []
