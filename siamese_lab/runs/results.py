@@ -88,6 +88,7 @@ TYPES: dict[str, Any] = {
     "hardware": dict,
     "validation": dict,
     "test": dict,
+    "floors": dict,
     "history": list,
     "seconds_of_history": list,
     "data_set": (dict, type(None)),
@@ -142,10 +143,13 @@ def _find_problem(run: Results) -> str | None:
     tuned = run.choices.get("tuned")
     if tuned is not None and not (isinstance(tuned, dict) and {"trials", "steps"} <= tuned.keys()):
         return f"choices has tuned={tuned!r}, expected a dictionary with trials and steps"
+    if not all(isinstance(metrics, dict) for metrics in run.floors.values()):
+        return f"floors is {run.floors!r}, expected a dictionary of metrics for each floor"
     for point in run.history:
         if not isinstance(point.train, dict) or not isinstance(point.validation, dict):
             return f"history has {point!r}, expected dictionaries of numbers"
     numbers = [*run.test.values(), *run.validation.values(), *run.seconds_of_history]
+    numbers += [value for metrics in run.floors.values() for value in metrics.values()]
     numbers += [value for point in run.history for value in (*point.train.values(), *point.validation.values())]
     for number in numbers:
         if not isinstance(number, (int, float, type(None))):
