@@ -54,6 +54,8 @@ TYPEFACES = tuple(
         *("Serif", "Serif-Bold", "Serif-Italic", "Serif-BoldItalic"),
     )
 )
+DRAWING = 1
+"""Part of the cache key. Increase it when the letters or the code that draws them change."""
 FONT_SIZE = 128
 """Size of the undistorted drawing, in pixels per em."""
 LETTER_SIZE = 0.6
@@ -123,7 +125,7 @@ class Glyphs(DataModule):
     @property
     def _key(self) -> str:
         look = f"{self.image_size}px-{self.copies}x-distortion{float(self.distortion)}-seed{self.drawing_seed}"
-        return f"glyphs-{look}-{fonts_hash()[:12]}-{renderer()['freetype']}-{pillow_version}-v{FORMAT}"
+        return f"glyphs-{look}-{fonts_hash()[:12]}-{renderer()['freetype']}-{pillow_version}-v{DRAWING}.{FORMAT}"
 
     def _draw(self) -> ImageTable:
         names = [f"{script}/{letter}" for script, letters in LETTERS.items() for letter in letters]
