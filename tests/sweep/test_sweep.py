@@ -69,7 +69,7 @@ def test_other_choices_and_other_code_in_the_folder(sweep, tmp_path: Path) -> No
     place.write_text(json.dumps(results(tmp_path) | {"commit": "abc"}))
     ended = sweep("seed=0")
     assert ended.status == 0
-    assert "1 finished runs used other code than this" in ended.out
+    assert "1 finished run used other code than this" in ended.out
     assert "such as digits/random/seed=0 (abc). They are kept" in ended.out
     assert results(tmp_path)["commit"] == "abc"
 
