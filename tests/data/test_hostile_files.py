@@ -85,11 +85,11 @@ def eight_gigabytes(path):
 def refused(work, path, *facts):
     """Check that the work is refused in one sentence that names the file and says what to do."""
     outcome = confined(work)
-    assert outcome.refused, outcome.told
-    assert outcome.told.startswith(str(path)) and "eplace" in outcome.told, outcome.told
-    assert outcome.told.isprintable() and len(outcome.told) < len(str(path)) + 400, outcome.told
+    assert outcome.refused, outcome.message
+    assert outcome.message.startswith(str(path)) and "eplace" in outcome.message, outcome.message
+    assert outcome.message.isprintable() and len(outcome.message) < len(str(path)) + 400, outcome.message
     for fact in facts:
-        assert fact in outcome.told
+        assert fact in outcome.message
 
 
 def write(path, content):
