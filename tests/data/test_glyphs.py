@@ -261,7 +261,9 @@ class TestCache:
         monkeypatch.setattr(glyphs, "shape_of", lambda *_: pytest.fail("drawn again"))
         assert pixels(Glyphs(cache=cache)) == before
 
-    def test_another_renderer_or_font_draws_again(self, drawn: Glyphs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_another_renderer_or_font_draws_the_images_again(
+        self, drawn: Glyphs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         keys = {drawn._key}
         for name, value in (("pillow_version", "0.0"), ("fonts_hash", lambda: "0" * 64)):
             monkeypatch.setattr(glyphs, name, value)

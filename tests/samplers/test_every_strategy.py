@@ -386,7 +386,7 @@ def test_the_checkpoint_of_an_unused_sampler_starts_from_the_seed(name, options)
 
 
 @every_strategy
-def test_the_global_random_numbers_are_neither_used_nor_disturbed(name, options):
+def test_global_random_numbers_are_neither_used_nor_changed(name, options):
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = rows(samplers.build(name, **options)(*a_batch()))
