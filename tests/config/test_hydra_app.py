@@ -117,7 +117,7 @@ def test_configs_of_the_user_are_added(command, tmp_path: Path) -> None:
     assert "Did you mean 'sampler.margin'?" in command(*mine, "sampler=narrow", "sampler.marign=1").err
 
 
-def test_help_helps(command) -> None:
+def test_help_shows_options_and_examples(command) -> None:
     shown = command("--help").out
     for expected in (
         "Train a Siamese network",
