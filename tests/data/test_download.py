@@ -148,7 +148,7 @@ def test_a_full_disk(server, tmp_path, monkeypatch):
     assert files_of(tmp_path) == []
 
 
-def test_a_folder_that_cannot_be_written(server, tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(server, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"in .*/file, but cannot write there \(.*Set paths\.cache to"):
         download(server.remote("it.zip", CONTENT, "/a"), tmp_path / "file")

@@ -279,7 +279,7 @@ def test_the_one_shot_runs_are_found_or_downloaded(server, archives, tmp_path, m
     assert module.one_shot_runs() == archives / "omniglot-py/one-shot-classification/all_runs"
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"absent, but there is no such folder\. It should hold omniglot-py/images_b.*z"
     ):
