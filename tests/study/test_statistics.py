@@ -1,4 +1,4 @@
-"""Intervals, tests and effects agree with scipy, statsmodels and manual arithmetic, also for one seed or constant seeds."""
+"""Intervals, tests and effects agree with scipy, statsmodels and arithmetic by hand, also for one or equal seeds."""
 
 import math
 import warnings
