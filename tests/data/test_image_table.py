@@ -60,7 +60,7 @@ def test_classes_are_renumbered_in_the_order_asked_for():
     assert part.images_NCHW[:, 0, 0, 0].tolist() == [0, 8, 12, 20]
 
 
-def test_tables_of_some_rows_share_the_pixels_and_copy_only_what_is_fetched():
+def test_tables_of_some_rows_share_the_pixels_and_copy_only_fetched_rows():
     table = a_table()
     part = table.classes([2, 0]).rows(torch.tensor([3, 2, 2]))
     assert part.stored_SCHW is table.stored_SCHW

@@ -41,7 +41,7 @@ def plain(figures):
 @pytest.mark.parametrize("classes", [2, 5, 10, 40])
 @pytest.mark.parametrize("count", [20, 50, 130])
 def test_agrees_with_the_loops(count, classes, distance):
-    """Of 40 classes, many have one image and are never a query; of 2 classes, the query's class fills most of a row."""
+    """Many of 40 classes have one image, which is never a query; one of 2 classes fills most of the query's row."""
     for seed in range(3):
         z_ND, labels_N = embeddings(count, seed=seed), random_labels(count, classes, seed)
         z_ND = z_ND * torch.rand(count, 1, generator=torch.Generator().manual_seed(seed)).add(0.2)
@@ -140,7 +140,7 @@ def test_perfect_clusters_score_1():
 
 
 def test_random_embeddings_are_at_chance():
-    """Of 50 images in 10 classes, 4 of 49 others share the query's class; bounds: four standard errors of 40 draws."""
+    """A query has 4 of 49 other images in its class (10 classes of 5); bounds are four standard errors of 40 draws."""
     labels_N = torch.arange(50) % 10
     draws = [plain(retrieve(embeddings(50, 32, seed), labels_N, (1, 2)).figures()) for seed in range(40)]
     chance = {"recall@1": 4 / 49, "recall@2": 1 - 45 / 49 * 44 / 48, "r_precision": 4 / 49}
@@ -189,7 +189,7 @@ def test_the_thin_functions_give_the_same_figures():
 @pytest.mark.parametrize("lost", [math.nan, math.inf])
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 def test_non_finite_embeddings_count_against_the_model_and_keep_their_query(lost, distance):
-    """The image finds nothing, is not found, and ranks before all images of other classes: here for four queries."""
+    """The image finds nothing, is not found, and ranks before all of other classes: first for four queries here."""
     z_ND, labels_N = torch.eye(3).repeat_interleave(2, 0), torch.arange(3).repeat_interleave(2)
     assert retrieve(z_ND, labels_N, (1,), distance=distance).figures()["mrr"] == 1
     z_ND[0, 1] = lost

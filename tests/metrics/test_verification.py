@@ -161,7 +161,7 @@ def test_random_embeddings_are_at_chance_within_its_interval():
 
 
 def test_a_known_eer_and_known_rates():
-    """Ten positives at d = 1…10, ten negatives at d = 5.5…14.5: one false accept in ten comes with six true accepts."""
+    """Positives lie at d = 1…10, negatives at d = 5.5…14.5: one false accept in ten comes with six true accepts."""
     positive, negative = torch.arange(1, 11), torch.arange(5, 15) + 0.5
     same_N = torch.arange(20) < 10
     found = report(torch.cat([positive, negative]), same_N, 7.75)

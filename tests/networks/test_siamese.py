@@ -93,7 +93,7 @@ def test_conv4_doubles_its_maps_from_block_to_block():
 
 
 def test_conv4_has_four_blocks_like_the_literature():
-    """The 111,680 weights: 64 filters of 3×3 on 1 and then three times on 64 maps, and two per map for batch norm."""
+    """It has 111,680 weights: 64 filters of 3×3 on 1, then three times on 64 maps, and two per map for batch norm."""
     backbone = networks.build("conv4").backbone
     assert sum(weight.numel() for weight in backbone.parameters()) == 9 * 64 * (1 + 3 * 64) + 4 * 2 * 64
 

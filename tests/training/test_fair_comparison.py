@@ -1,4 +1,4 @@
-"""The same seed gives the same initial weights, batches and augmentation for every strategy, bit by bit."""
+"""For one seed, every strategy gets the same initial weights, batches and augmentation, bit by bit."""
 
 import itertools
 

@@ -231,7 +231,7 @@ def test_the_histogram_shows_the_step_before_the_validation(tmp_path: Path, monk
 def test_the_picture_shows_the_logged_steps_since_the_last_validation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of six steps, 2, 4 and 6 are logged, and validations follow 3 and 6. The pictures show step 2, then 4 and 6."""
+    """Steps 2, 4 and 6 of six are logged, and validations follow 3 and 6. The pictures show step 2, then 4 and 6."""
     seen: list[float] = []
     drawn: list[list[float]] = []
     training_step = SiameseModule.training_step

@@ -49,7 +49,7 @@ def test_the_first_trial_is_the_recipe_and_all_trials_lie_in_the_space() -> None
 
 
 def test_the_search_learns_from_its_trials() -> None:
-    """After the random trials, the search stays where scores are high; one in ten random trials comes that near."""
+    """After the random trials, the search stays where scores are high; a random search would in one of ten cases."""
     for seed in range(5):
         _, options, score = max(tried(seed=seed), key=lambda trial: trial[2])
         assert score > 0.85
