@@ -499,7 +499,7 @@ CACHES = {
 
 @pytest.mark.parametrize("change", CACHES.values(), ids=CACHES)
 def test_caches(tmp_path, monkeypatch, change):
-    """A table that differs from the written one is decoded again, whatever file takes its place."""
+    """A table that differs from the written one is decoded again, even if another file replaces it."""
     monkeypatch.chdir(tmp_path)
     place = tmp_path / "cache/key"
     cached(place.parent, "key", a_table)

@@ -1,4 +1,4 @@
-"""Intervals over classes contain the true mean at their level, and are wider if images of a class are alike."""
+"""Intervals over classes contain the true mean at their level, and are wider if images of a class are similar."""
 
 import math
 

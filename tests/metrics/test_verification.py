@@ -125,7 +125,7 @@ def test_agrees_with_scikit_learn_and_torchmetrics(seed, decimals):
 
 
 def test_equal_embeddings_are_chance():
-    """Half of the pairs are right, whichever way equal distances are decided."""
+    """Half of the pairs are right, however equal distances are decided."""
     z_MD = F.normalize(torch.ones(40, 16), dim=1)
     choose, decide = (sampled_pairs(torch.arange(40) % 4, 100, seed) for seed in (0, 1))
     found = verify(z_MD, choose, decide)
