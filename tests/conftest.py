@@ -1,8 +1,8 @@
-"""Share what several tests need: configurations, commands, runs, the real data sets, and which tests are slow."""
+"""Define fixtures that several tests share, and check which tests are marked slow."""
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests run side by side, and their tensors are small
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run in parallel and use small tensors
 
 import shutil
 import subprocess
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from loopback import Server
 
 FEW_STEPS = ("trainer.accelerator=cpu", "trainer.max_steps=6", "trainer.log_every_n_steps=2", "logger=csv")
-"""Six steps are enough to see what a run does; the CPU, as that is where results are equal bit by bit."""
+"""Options of a short run. Six steps show what a run does; on the CPU, results are equal bit by bit."""
 QUICK = ("data=digits", *FEW_STEPS)
-"""The digits are loaded in no time; a later `data=NAME` takes their place."""
+"""The digits load quickly. A later `data=NAME` replaces them."""
 
 
 def compose(*overrides: str) -> DictConfig:
@@ -87,7 +87,7 @@ def quick_run(folder: Path, *overrides: str) -> Results:
 
 
 def last_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """The network's weights at the end of a run."""
+    """Return the network's weights at the end of a run."""
     state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     return {name: tensor for name, tensor in state.items() if name.startswith("network.")}
 
@@ -102,7 +102,7 @@ class Ended(NamedTuple):
 def ending(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Callable[..., Ended]]:
-    """A command that starts like this, from an empty folder, within this process."""
+    """Return a function that builds commands, which run in an empty folder and within this process."""
 
     def ending(module: str, *how: Any) -> Callable[..., Ended]:
         def run(*arguments: str) -> Ended:
@@ -123,19 +123,19 @@ def ending(
 
 @pytest.fixture
 def command(ending: Callable[..., Callable[..., Ended]]) -> Callable[..., Ended]:
-    """`python -m siamese_lab.train ARGUMENTS`."""
+    """Run `python -m siamese_lab.train ARGUMENTS` within this process."""
     return ending("siamese_lab.train", job, "train", TrainConfig, with_resumed_overrides, is_plain)
 
 
 @pytest.fixture
 def evaluate(ending: Callable[..., Callable[..., Ended]]) -> Callable[..., Ended]:
-    """`python -m siamese_lab.evaluate ARGUMENTS`."""
+    """Run `python -m siamese_lab.evaluate ARGUMENTS` within this process."""
     return ending("siamese_lab.evaluate", evaluate_job, "evaluate", EvaluateConfig, with_evaluated_data)
 
 
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """`call(verify, "A.png", "B.png", …)`: a command by its module, from an empty folder, within this process."""
+    """Run a command by its module within this process, in an empty folder: `call(verify, "A.png", "B.png", …)`."""
 
     def call(module: ModuleType, *arguments: object) -> Ended:
         monkeypatch.chdir(tmp_path)
@@ -152,7 +152,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A short run on the digits, in which nothing may be written."""
+    """Return the folder of a short run on the digits. Tests must not write into it."""
     folder = tmp_path_factory.mktemp("digits") / "run"
     quick_run(folder, "network.embedding_dim=16", "trainer.val_check_interval=2")
     return folder
@@ -160,13 +160,13 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_run(digits_run: Path, tmp_path: Path) -> Path:
-    """A copy of it for a test of its own, called `run`."""
+    """Return a copy of the short run for one test, called `run`."""
     return Path(shutil.copytree(digits_run, tmp_path / "run"))
 
 
 @pytest.fixture(scope="session")
 def real_root() -> Path:
-    """The folder of the real data sets."""
+    """Return the folder of the real data sets, or skip the test."""
     folder = os.environ.get("SIAMESE_LAB_DATA")
     if folder is None:
         pytest.skip("SIAMESE_LAB_DATA does not name a folder of the real data sets")
@@ -175,14 +175,14 @@ def real_root() -> Path:
 
 @pytest.fixture(scope="session")
 def real_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all tests, also of those that run beside one another."""
+    """Return one cache for all tests, including tests in parallel processes."""
     base = tmp_path_factory.getbasetemp()
     return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "real_cache"
 
 
 @pytest.fixture(scope="session")
 def omniglot_root(real_root: Path) -> Path:
-    """The folder of the real data sets, with Omniglot in it."""
+    """Return the folder of the real data sets if it holds Omniglot, or skip the test."""
     if not (real_root / "omniglot-py").is_dir():
         pytest.skip("SIAMESE_LAB_DATA does not name a folder with omniglot-py/")
     return real_root
@@ -190,7 +190,7 @@ def omniglot_root(real_root: Path) -> Path:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> "Iterator[Server]":
-    """A server on loopback to download from, without the pauses between tries."""
+    """Yield a server on loopback, for downloads without pauses between attempts."""
     from loopback import Server
 
     monkeypatch.setattr(download, "PAUSE", 0.01)

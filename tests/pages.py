@@ -1,4 +1,4 @@
-"""The files that a page shows: fenced blocks whose first line is a comment with the path."""
+"""Read the files that a page shows: a fenced block shows a file if its first line is a comment with the path."""
 
 import re
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""The parts that the lab ships: each is held to more than the contract that every registered part passes.
+"""List the parts that the lab ships. They have more tests than the contract that every registered part passes.
 
-A part that is added to the repository for good is entered here, which asks for its README row, its full YAML and its
-oracle. The contract alone is `siamese_lab/contracts`.
+A part that is added to the repository for good is listed here. Then tests require its README row, its full YAML file
+and its oracle. `siamese_lab/contracts` checks only the contract.
 """
 
 SAMPLERS = (

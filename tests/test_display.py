@@ -1,4 +1,4 @@
-"""Console output: counts with their nouns, titles that do not break, tables that fit, curves that exist."""
+"""Console output has counts with their nouns, unbroken titles, tables that fit, and only curves that exist."""
 
 import io
 from pathlib import Path

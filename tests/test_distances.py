@@ -1,4 +1,4 @@
-"""Distances agree with the loops, and stay full float32 and free of NaN wherever they are taken."""
+"""Distances agree with the loops, and are full float32 without NaN under every precision setting."""
 
 import math
 
@@ -32,7 +32,7 @@ def restore_precision():
 def test_pairwise_and_rowwise_are_euclidean(dimensions, kind):
     z_BD = unit_vectors(9, dimensions)
     expected_BB = [[euclidean(left, right, kind) for right in z_BD.double()] for left in z_BD.double()]
-    # Squares are compared: a square root magnifies the rounding of small squared distances without limit.
+    # Squares are compared, because a square root magnifies the rounding of small squared distances without limit.
     power = {"plain": 2, "squared": 1}[kind]
     expected_squared_BB = torch.tensor(expected_BB, dtype=torch.float64) ** power
     for d_BB in (distances.pairwise(z_BD, kind), distances.rowwise(z_BD[:, None], z_BD[None], kind)):
@@ -49,7 +49,7 @@ def test_the_diagonal_is_exactly_0_and_the_result_float32(dtype, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_opposite_images_are_as_far_as_can_be(kind):
+def test_opposite_images_have_the_largest_distance(kind):
     z_BD = torch.tensor([[0.6, 0.8], [-0.6, -0.8]])
     expected = {"plain": 2.0, "squared": 4.0}[kind]
     assert distances.pairwise(z_BD, kind)[0, 1].item() == pytest.approx(expected)
@@ -63,7 +63,7 @@ def test_equal_rows_have_distance_0_and_finite_gradients(kind):
         assert torch.isfinite(gradient_BD).all()
 
 
-def test_the_root_has_gradient_0_at_0_and_its_own_elsewhere():
+def test_the_root_has_gradient_0_at_0_and_the_usual_gradient_elsewhere():
     x = torch.tensor([0.0, 0.25, 4.0], requires_grad=True)
     root = distances.safe_sqrt(x)
     root.sum().backward()
@@ -84,9 +84,9 @@ def test_autocast_does_not_lower_the_precision(kind):
     z_BD = unit_vectors(16, 128)
     outside = distances.pairwise(z_BD, kind), distances.rowwise(z_BD[:8], z_BD[8:], kind)
     with torch.autocast("cpu", torch.bfloat16):
-        assert (z_BD @ z_BD.T).dtype == torch.bfloat16, "autocast should be at work outside of distances"
+        assert (z_BD @ z_BD.T).dtype == torch.bfloat16, "autocast should be active outside of distances"
         inside = distances.pairwise(z_BD, kind), distances.rowwise(z_BD[:8], z_BD[8:], kind)
-        assert (z_BD @ z_BD.T).dtype == torch.bfloat16, "and again afterwards"
+        assert (z_BD @ z_BD.T).dtype == torch.bfloat16, "autocast should be active again afterwards"
     for expected, d in zip(outside, inside, strict=True):
         assert d.dtype == torch.float32
         assert torch.equal(d, expected)
@@ -94,7 +94,7 @@ def test_autocast_does_not_lower_the_precision(kind):
 
 @pytest.mark.parametrize("precision", ["highest", "high", "medium"])
 def test_a_lower_matmul_precision_does_not_lower_the_precision(precision, restore_precision):
-    """Lightning advises `medium`, which lets processors that can multiply in bfloat16."""
+    """Lightning recommends `medium`, which allows multiplication in bfloat16 on processors that support it."""
     z_BD = unit_vectors(256, 256)
     expected_BB = torch.cdist(z_BD.double(), z_BD.double(), compute_mode="donot_use_mm_for_euclid_dist")
     torch.set_float32_matmul_precision(precision)
@@ -104,7 +104,7 @@ def test_a_lower_matmul_precision_does_not_lower_the_precision(precision, restor
 
 
 @pytest.fixture
-def tf32_the_new_way():
+def tf32_by_fp32_precision():
     matmul = torch.backends.cuda.matmul
     before = matmul.fp32_precision
     matmul.fp32_precision = "tf32"
@@ -112,8 +112,8 @@ def tf32_the_new_way():
     matmul.fp32_precision = before
 
 
-def test_tf32_switched_on_the_new_way_is_no_obstacle(tf32_the_new_way):
-    """Once `fp32_precision` is set, PyTorch refuses to tell `allow_tf32`."""
+def test_tf32_enabled_by_fp32_precision_does_not_fail(tf32_by_fp32_precision):
+    """PyTorch refuses to read `allow_tf32` after `fp32_precision` is set."""
     z_BD = unit_vectors(4, 8)
     expected_BB = torch.cdist(z_BD.double(), z_BD.double())
     torch.testing.assert_close(distances.pairwise(z_BD).double(), expected_BB, atol=2e-6, rtol=0)

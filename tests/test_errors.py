@@ -77,14 +77,14 @@ def test_a_bug_of_an_extension_keeps_its_traceback_and_fails_the_run(
     with pytest.raises(ValueError, match=BUG) as bug:
         command(*QUICK, *part.options)
     assert not isinstance(bug.value, UserError)
-    assert bug.traceback[-1].name in ("mine", "forward", "load"), "the traceback leads to the bug"
+    assert bug.traceback[-1].name in ("mine", "forward", "load"), "the traceback ends at the bug"
     left = only_run(tmp_path)
     assert (left.status, left.fault) == ("failed", "bug")
     assert left.error.startswith(f"ValueError: {BUG}")
 
 
 @pytest.mark.slow
-def test_the_process_of_a_bug_ends_with_its_traceback_and_status_1(tmp_path: Path) -> None:
+def test_a_bug_ends_the_process_with_its_traceback_and_status_1(tmp_path: Path) -> None:
     (tmp_path / "extension.py").write_text(
         "from siamese_lab.samplers.random import RandomSampler\n"
         "from siamese_lab.samplers.base import register\n"
@@ -120,7 +120,7 @@ def test_code_that_misreads_the_configuration_is_a_bug(command, monkeypatch: pyt
         command(*QUICK)
 
 
-def test_a_bug_of_a_conversion_is_not_taken_for_a_damaged_image(tmp_path: Path) -> None:
+def test_a_bug_of_a_conversion_is_not_reported_as_a_damaged_image(tmp_path: Path) -> None:
     path = tmp_path / "grey.png"
     noise_HW = np.random.default_rng(0).integers(0, 256, (32, 32), np.uint8)
     Image.fromarray(noise_HW).save(path)
@@ -153,7 +153,7 @@ TUNE = ("-m", "experiment=tune", "budget.steps.digits=4", "trainer.accelerator=c
 
 
 @pytest.mark.slow
-def test_a_bug_in_one_run_of_a_sweep_is_named_and_the_others_go_on(
+def test_a_bug_in_one_run_of_a_sweep_is_named_and_the_others_continue(
     command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(samplers.registry.classes, "hard", BrokenSampler)
@@ -201,13 +201,13 @@ def test_a_bug_stops_a_tuning_and_is_no_trial(command, tmp_path: Path, monkeypat
     assert not (folder / "trial=2").exists()
     assert not (folder / "tuned.json").exists()
 
-    locks.pop().release()  # as the end of the process does
-    assert command(*TUNE, "sampler=random", "tuning.trials=3").status == 0, "the failed trial is made again"
+    locks.pop().release()  # like the end of the process
+    assert command(*TUNE, "sampler=random", "tuning.trials=3").status == 0, "the failed trial is repeated"
     assert [trial.status for trial in tuned.read_tuned(folder).every_trial] == ["finished"] * 3
 
 
 @pytest.mark.slow
-def test_options_without_meaning_are_failed_trials_but_not_the_shipped_ones(command, tmp_path: Path) -> None:
+def test_invalid_tuned_options_are_failed_trials_but_mistakes_of_the_user_are_not(command, tmp_path: Path) -> None:
     space = "tuning.space.loss.triplet.margin"
     ended = command(*TUNE, "sampler=random", "tuning.trials=3", f"{space}.low=-90", f"{space}.log=false")
     assert ended.status == 0, ended.err

@@ -1,4 +1,4 @@
-"""The examples of the pages, followed to the letter: in a package, and inside a copy of the repository."""
+"""The examples of the pages work as written: in a package, and inside a copy of the repository."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def test_an_example_is_complete_and_short(kind: str) -> None:
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The examples of all pages in one installed package."""
+    """Return a folder with the examples of all pages in one installed package."""
     folder = tmp_path_factory.mktemp("site")
     files: dict[str, str] = {}
     points: dict[str, dict[str, str]] = {}
@@ -120,7 +120,7 @@ def test_a_network_of_a_package_is_evaluated_and_exported(package: Path, tmp_pat
     assert "trained on Stripes" in (tmp_path / "stripes.onnx.md").read_text(encoding="utf-8")
 
 
-def test_the_strategy_of_the_readme_in_a_package_of_its_own(tmp_path: Path) -> None:
+def test_the_strategy_of_the_readme_works_in_a_separate_package(tmp_path: Path) -> None:
     files = files_of("README.md")
     of_package = {
         "pyproject.toml": files_of(PAGES["samplers"])["project/pyproject.toml"],
@@ -139,7 +139,7 @@ def test_the_strategy_of_the_readme_in_a_package_of_its_own(tmp_path: Path) -> N
     assert passed(python(*contracts("farthest"), **where)) >= 10
 
 
-def test_the_strategy_of_the_readme_inside_the_repository(tmp_path: Path) -> None:
+def test_the_strategy_of_the_readme_works_inside_the_repository(tmp_path: Path) -> None:
     copy = tmp_path / "repository"
     for name in ("siamese_lab", "configs", "tests"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,4 +1,4 @@
-"""The package itself: what it offers, that importing it costs nothing, and that the examples in docstrings are true."""
+"""The package has its public names, importing it is cheap, and the examples in docstrings are correct."""
 
 import doctest
 import importlib
@@ -22,7 +22,7 @@ WITH_EXAMPLES = [
 ]
 
 
-def test_everything_it_names_is_there() -> None:
+def test_every_public_name_exists() -> None:
     for name in sl.__all__:
         assert getattr(sl, name) is not None
         assert name in dir(sl)
@@ -33,8 +33,8 @@ def test_everything_it_names_is_there() -> None:
 PRIVATE = re.compile(r"\b(torch|hydra|omegaconf|lightning|torchmetrics)(\.\w+)*\._\w|_check_input_dim")
 
 
-def test_private_names_of_libraries_are_used_only_where_there_is_no_public_one() -> None:
-    """Each such line says so."""
+def test_private_names_of_libraries_are_used_only_without_a_public_one() -> None:
+    """Each such line has a comment that gives the reason."""
     lines = [line for path in SOURCE.rglob("*.py") for line in path.read_text(encoding="utf-8").splitlines()]
     private = [line.strip() for line in lines if PRIVATE.search(line)]
     assert [line for line in private if "has no public" not in line] == []
@@ -42,7 +42,7 @@ def test_private_names_of_libraries_are_used_only_where_there_is_no_public_one()
 
 
 @pytest.mark.slow
-def test_importing_it_imports_no_pytorch() -> None:
+def test_importing_the_package_imports_no_pytorch() -> None:
     script = (
         "import sys, siamese_lab; siamese_lab.__version__; print([m for m in ('torch', 'hydra') if m in sys.modules])"
     )
@@ -52,7 +52,7 @@ def test_importing_it_imports_no_pytorch() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the examples are run: a run and two images."""
+    """Return a folder for the examples, with a run and two images."""
     folder = tmp_path_factory.mktemp("examples")
     quick_run(folder / "outputs/runs/mine")
     for seed, name in enumerate(("a.png", "b.png")):
@@ -62,12 +62,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("module", WITH_EXAMPLES)
-def test_examples_are_true(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_are_correct(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     tried = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
     assert tried.attempted
     assert not tried.failed
 
 
-def test_there_are_examples() -> None:
+def test_examples_exist() -> None:
     assert "siamese_lab.inference.model" in WITH_EXAMPLES

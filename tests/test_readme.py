@@ -1,4 +1,4 @@
-"""Documents: every command runs or is checked, examples work, links lead somewhere, tables list every option."""
+"""Pages are checked: every command runs or is checked, examples work, links have targets, tables list every option."""
 
 import importlib
 import importlib.util
@@ -35,7 +35,7 @@ PAGES = {
 """Text of every page, by its path. The checks of a copy without some folders cover the other pages."""
 DATA = "SIAMESE_LAB_DATA=FOLDER"
 DOWNLOADED = {"data=omniglot", "data=lfw", "data=mnist", "data=fashion_mnist"}
-"""Data sets that a command downloads if it gets no folder; the tests give it one."""
+"""Data sets that a command downloads if it gets no folder; the tests pass a folder."""
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -44,7 +44,7 @@ class Command(NamedTuple):
 
     page: str
     program: str
-    """Name of the module after `python -m`, or of the program."""
+    """The name of the module after `python -m`, or of the program."""
     arguments: tuple[str, ...]
     needs_data: bool
 
@@ -81,14 +81,14 @@ CHECKED_BY_CI = {"ruff", "mypy", "lint-imports"}
 CHECKED_BELOW = {"siamese_lab.train", "siamese_lab.data", "siamese_lab.evaluate", "siamese_lab.report"}
 CHECKED_BELOW |= {"pip", "pytest", *(each.program for each in USE)}
 CHECKED_ELSEWHERE = {"venv", ".", "pre-commit", "jupyter"}
-"""`.ci/run` creates environments; the tests execute the notebooks without Jupyter's page."""
+"""Checked elsewhere: `.ci/run` creates environments, and other tests execute the notebooks without Jupyter's page."""
 
 
-def of(program: str) -> list[Command]:
+def commands_of(program: str) -> list[Command]:
     return [each for each in COMMANDS if each.program == program]
 
 
-def test_the_first_two_commands_set_themselves_up() -> None:
+def test_the_first_two_commands_install_what_they_need() -> None:
     first, second = (line for line in BLOCK.findall(README)[0].splitlines() if not line.startswith("#"))
     assert first == "pip install -e . && python -m siamese_lab.train"
     assert second == 'pip install -e ".[dev]" && pytest'
@@ -146,7 +146,10 @@ def values_of(override: Override) -> list[str]:
 
 @pytest.mark.parametrize(
     "line",
-    [pytest.param(each, marks=[pytest.mark.slow] if each.needs_data else []) for each in of("siamese_lab.data")],
+    [
+        pytest.param(each, marks=[pytest.mark.slow] if each.needs_data else [])
+        for each in commands_of("siamese_lab.data")
+    ],
     ids=str,
 )
 def test_commands_about_data_run(
@@ -164,7 +167,7 @@ def test_commands_about_data_run(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", of("siamese_lab.evaluate"), ids=str)
+@pytest.mark.parametrize("line", commands_of("siamese_lab.evaluate"), ids=str)
 def test_commands_about_checkpoints_run(line: Command, evaluate: Callable[..., Ended], tmp_path: Path) -> None:
     quick_run(tmp_path / "outputs/runs/DATE/RUN")
     ended = evaluate(*line.arguments, "map=null")
@@ -181,14 +184,14 @@ def test_commands_that_use_a_network_run(
     assert ended.status == 0, ended.err
 
 
-@pytest.mark.parametrize("line", of("siamese_lab.report"), ids=str)
+@pytest.mark.parametrize("line", commands_of("siamese_lab.report"), ids=str)
 def test_report_commands_parse(line: Command) -> None:
     folder = report.parser().parse_args(line.arguments).folder
     assert folder.parts[0] == "outputs"
     assert folder.name in ("TIME", "my_study") or (ROOT / folder).is_dir() or not (ROOT / "outputs").is_dir()
 
 
-@pytest.mark.parametrize("line", of("pip"), ids=str)
+@pytest.mark.parametrize("line", commands_of("pip"), ids=str)
 def test_installed_extras_exist(line: Command) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert line.arguments[:2] == ("install", "-e")
@@ -196,8 +199,8 @@ def test_installed_extras_exist(line: Command) -> None:
     assert asked and (asked[1] is None or asked[1] in extras)
 
 
-@pytest.mark.parametrize("line", of("pytest"), ids=str)
-def test_pytest_commands_name_what_exists(line: Command) -> None:
+@pytest.mark.parametrize("line", commands_of("pytest"), ids=str)
+def test_pytest_commands_name_existing_tests(line: Command) -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
     markers = {marker.split(":")[0] for marker in settings["markers"]}
     for flag, word in zip(("", *line.arguments), line.arguments, strict=False):

@@ -1,4 +1,4 @@
-"""Names → classes, and what is said of names and options that are not there."""
+"""Registries map names to classes, and explain unknown names and options."""
 
 import importlib
 import re
@@ -57,7 +57,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(registry):
         registry.build("pasing")
 
 
-def test_a_name_like_no_other_gets_no_suggestion(registry):
+def test_a_dissimilar_name_gets_no_suggestion(registry):
     with pytest.raises(ValueError, match=r"^There is no widget 'xyz'\. Available: alone, inheriting, passing\.$"):
         registry.build("xyz")
 
@@ -79,7 +79,7 @@ def test_an_option_of_the_base_is_refused_where_it_is_not_passed_on(registry):
     ("cls", "options"),
     [(Passing, ["margin", "seed", "size"]), (Alone, ["cutoff"]), (Inheriting, ["seed", "size"])],
 )
-def test_options_follow_what_is_passed_on_to_the_base(cls, options):
+def test_options_include_those_passed_on_to_the_base(cls, options):
     assert options_of(cls) == options
 
 
@@ -89,7 +89,7 @@ def test_two_classes_of_one_name_are_refused(registry):
     assert registry.classes["alone"] is Alone
 
 
-def test_did_you_mean():
+def test_did_you_mean_suggests_the_nearest_name():
     assert did_you_mean("semihard", ["hard", "semi_hard"]) == " Did you mean 'semi_hard'?"
     assert did_you_mean("xyz", ["hard"]) == ""
 
@@ -113,7 +113,7 @@ def test_discover_imports_every_file_of_a_package(tmp_path, monkeypatch):
 
 
 def installed(folder, value):
-    """A package `lab_extras` with a part of its own, as pip leaves it."""
+    """Write an installed package `lab_extras` with one part, like pip does."""
     (folder / "lab_extras.py").write_text(
         "from discovered_lab import parts\n@parts.register('third')\nclass Third: pass\n"
     )
@@ -135,7 +135,7 @@ def found(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("value", ["lab_extras", "lab_extras:Third"])
-def test_discover_takes_up_parts_of_installed_packages(tmp_path, found, value):
+def test_discover_registers_parts_of_installed_packages(tmp_path, found, value):
     installed(tmp_path, value)
     found().parts.discover("discovered_lab", found().__path__)
     assert found().parts.available() == ("third",)
@@ -151,7 +151,7 @@ def test_discover_takes_up_parts_of_installed_packages(tmp_path, found, value):
         ("int('x')", "ValueError.*invalid literal"),
     ],
 )
-def test_a_part_of_an_installed_package_that_cannot_be_loaded_is_named_and_left_out(
+def test_a_part_of_an_installed_package_that_cannot_be_loaded_is_named_and_skipped(
     code, reason, tmp_path, found, caplog
 ):
     installed(tmp_path, "lab_extras:Fourth" if code is None else "lab_broken")

@@ -1,4 +1,4 @@
-"""A generator that starts from its seed wherever it is first used, and goes on where it was stored."""
+"""A generator starts from its seed on the device of its first use, and continues from a stored state."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def test_the_seed_decides_also_when_it_is_zero() -> None:
     assert draws(DeviceGenerator(0)) == draws(DeviceGenerator(0)) != draws(DeviceGenerator(1))
 
 
-def test_a_stored_state_goes_on_through_a_file(tmp_path) -> None:
+def test_a_stored_state_continues_after_a_file(tmp_path) -> None:
     generator = DeviceGenerator(0)
     draws(generator)
     torch.save(generator.state_dict(), tmp_path / "state.pt")
@@ -35,7 +35,7 @@ def test_the_state_of_an_unused_generator_starts_from_the_seed() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_the_state_of_a_gpu_that_is_not_here_starts_from_the_seed() -> None:
+def test_the_state_of_an_absent_gpu_starts_from_the_seed() -> None:
     generator = DeviceGenerator(3)
     expected = draws(generator)
     generator.load_state_dict({"device": "cuda:0", "state": torch.zeros(16, dtype=torch.uint8)})

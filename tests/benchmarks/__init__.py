@@ -1,1 +1,1 @@
-"""Benchmarks beside their peers: by hand `python -m tests.benchmarks.NAME`, in a short form as tests."""
+"""Compare the lab with its peers. `python -m tests.benchmarks.NAME` prints a table; short forms run as tests."""

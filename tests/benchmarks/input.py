@@ -1,12 +1,13 @@
-"""How many 28×28 images a second reach the network, beside the usual way: `python -m tests.benchmarks.input`.
+"""Measure how many 28×28 images per second reach the network: `python -m tests.benchmarks.input`.
 
-The usual way is a torchvision data set of PIL images, `RandomAffine` and `ToTensor`, a `DataLoader` and
-pytorch-metric-learning's `MPerClassSampler`. Both yield batches of 8 classes × 16 images out of MNIST's 60,000 (out of
-images made up in its shape, where SIAMESE_LAB_DATA does not name a folder that holds it).
+The peer is a torchvision data set of PIL images, `RandomAffine` and `ToTensor`, a `DataLoader` and
+pytorch-metric-learning's `MPerClassSampler`. Both yield batches of 8 classes × 16 images out of MNIST's 60,000 images.
+If SIAMESE_LAB_DATA does not name a folder with MNIST, random images of the same shape replace them.
 
-The ratio that counts is by the clock on the wall, which wants a quiet machine: the lab in one process, with one thread
-and with as many as PyTorch takes, beside a `DataLoader` with two workers. The other is by processor time, which other
-work disturbs least: one thread of the lab beside a `DataLoader` without workers, which is one thread as well.
+The ratio that counts uses wall-clock time, which needs a quiet machine. It compares the lab in one process, with one
+thread and with PyTorch's default number of threads, to a `DataLoader` with two workers. The other ratio uses processor
+time, which other work disturbs least. It compares one thread of the lab to a `DataLoader` without workers, which is
+one thread as well.
 """
 
 import itertools
@@ -45,7 +46,7 @@ WAYS = {
 
 
 class Rate(NamedTuple):
-    """Thousands of images a second."""
+    """Thousands of images per second."""
 
     ours: float
     usual: float
@@ -56,7 +57,7 @@ class Rate(NamedTuple):
 
 
 class PilImages(VisionDataset):
-    """What torchvision's `MNIST` does for an image, from images that are in memory already."""
+    """Process an image like torchvision's `MNIST`, but from images that are already in memory."""
 
     def __init__(self, table: ImageTable, transform: Any) -> None:
         super().__init__(transform=transform)
@@ -71,30 +72,30 @@ class PilImages(VisionDataset):
         return self.transform(Image.fromarray(image.numpy())), target
 
 
-def usual_way(table: ImageTable, affine: bool, workers: int, batches: int) -> DataLoader[Any]:
-    """An epoch of batches as most people make them."""
+def peer_loader(table: ImageTable, affine: bool, workers: int, batches: int) -> DataLoader[Any]:
+    """Return a loader of one epoch, built as is usual with torchvision and pytorch-metric-learning."""
     moves = [transforms.RandomAffine(10, translate=(0.08, 0.08), scale=(0.85, 1.15), shear=8)] if affine else []
     images = PilImages(table, transforms.Compose([*moves, transforms.ToTensor()]))
     sampler = MPerClassSampler(images.targets, IMAGES, BATCH, batches * BATCH)
     return DataLoader(images, BATCH, sampler=sampler, num_workers=workers)
 
 
-def our_way(table: ImageTable, options: dict[str, Any] | None) -> Iterator[Tensor]:
-    """Batches as the lab makes them."""
+def lab_batches(table: ImageTable, options: dict[str, Any] | None) -> Iterator[Tensor]:
+    """Yield batches of the lab without end."""
     batches = PKBatches(table, CLASSES, IMAGES)
     to_images = to_float if options is None else Augmentation(**options)
     while True:
         yield from (to_images(batch.images_BCHW) for batch in batches)
 
 
-def taking(batches: Iterable[Any], count: int) -> Callable[[], Any]:
-    """A contestant that takes that many batches, which never end."""
+def take_batches(batches: Iterable[Any], count: int) -> Callable[[], Any]:
+    """Return a contestant that takes `count` batches from an endless stream."""
     stream = iter(batches)
     return lambda: [None for _ in itertools.islice(stream, count)]
 
 
-def going_through(loader: Iterable[Any]) -> Callable[[], Any]:
-    """A contestant that takes an epoch, from the start of its workers to their end: none works while others run."""
+def iterate_epoch(loader: Iterable[Any]) -> Callable[[], Any]:
+    """Return a contestant that iterates one epoch. Its workers end with it, so they do not run in other turns."""
 
     def run() -> None:
         with warnings.catch_warnings():
@@ -106,18 +107,18 @@ def going_through(loader: Iterable[Any]) -> Callable[[], Any]:
 
 
 def rates(table: ImageTable, workers: int, threads: int, ours: int, usual: int, repeats: int) -> dict[str, Rate]:
-    """Images a second in each of the ways, beside the usual one.
+    """Return images per second of the lab and of the peer, for each augmentation.
 
     Args:
         table: the images.
-        workers: processes of the usual way; 0 takes processor time, others the clock on the wall.
-        threads: of ours.
-        ours: batches of ours that are timed at once.
-        usual: batches in an epoch of the usual way.
-        repeats: how often both are timed.
+        workers: worker processes of the peer; 0 measures processor time, other numbers wall-clock time.
+        threads: threads of the lab.
+        ours: timed batches of the lab.
+        usual: batches in an epoch of the peer.
+        repeats: number of timed rounds.
     """
-    contestants = {name: taking(our_way(table, options), ours) for name, options in WAYS.items()}
-    contestants |= {str(affine): going_through(usual_way(table, affine, workers, usual)) for affine in (False, True)}
+    contestants = {name: take_batches(lab_batches(table, options), ours) for name, options in WAYS.items()}
+    contestants |= {str(affine): iterate_epoch(peer_loader(table, affine, workers, usual)) for affine in (False, True)}
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -131,7 +132,7 @@ def rates(table: ImageTable, workers: int, threads: int, ours: int, usual: int, 
 
 
 def images() -> ImageTable:
-    """MNIST's 60,000, or as many made up."""
+    """Return MNIST's 60,000 training images, or as many random images if MNIST is absent."""
     folder = os.environ.get("SIAMESE_LAB_DATA")
     if folder is not None and (Path(folder) / "MNIST").is_dir():
         mnist = Mnist(root=folder)
@@ -145,8 +146,8 @@ def images() -> ImageTable:
 def main() -> None:
     """Print the table."""
     table = images()
-    shown = Table(title=f"28×28 images, thousands a second, batches of {CLASSES} × {IMAGES} out of {len(table):,}")
-    for column in ("", "workers", "usual way", "threads", "siamese_lab", "ratio"):
+    shown = Table(title=f"28×28 images, thousands per second, batches of {CLASSES} × {IMAGES} out of {len(table):,}")
+    for column in ("", "workers", "peer", "threads", "siamese_lab", "ratio"):
         shown.add_column(column, justify="left" if not column else "right")
     for workers, threads in ((0, 1), (2, 1), (2, torch.get_num_threads())):
         for name, rate in rates(table, workers, threads, ours=1000, usual=300, repeats=3).items():

@@ -1,13 +1,14 @@
-"""What choosing triplets takes, beside pytorch-metric-learning's miners: `python -m tests.benchmarks.mining [B …]`.
+"""Compare the speed of mining with pytorch-metric-learning's miners: `python -m tests.benchmarks.mining [B …]`.
 
-Batches of B images, 4 of each class, embedded in 128 dimensions as a network under training does: images of a class
-nearer to one another than to others, and not apart. One thread, processor time, all contestants in turns within one
-process, but for a peer that takes minutes, which is called once. The floor is what any strategy that looks at all
-distances has to do: the products of all embeddings, and the largest and smallest of each row.
+A batch has B images, 4 of each class, embedded in 128 dimensions. The embeddings resemble those of a network in
+training: images of a class are nearer to one another than to other images, but the classes overlap. Every call uses
+one thread and is measured in processor time. All contestants run in turns within one process. A peer that takes
+minutes is called only once. The floor is the least work of a strategy that looks at all distances: the dot products
+of all embeddings, and the largest and the smallest of each row.
 
-Last, what each strategy takes within training steps of data=omniglot, a Conv-4 on batches of 128 images as its data
-module lays them out, where it finds its data and its code no longer in the processor's caches.
-`python -m tests.benchmarks.mining 4096` is the table of 4,096 images alone.
+The last table shows the time of each strategy within training steps of data=omniglot: a Conv-4 on batches of 128
+images in the layout of its data module. There the processor's caches no longer hold the data and code of the strategy.
+`python -m tests.benchmarks.mining 4096` prints only the table of 4,096 images.
 """
 
 import argparse
@@ -38,10 +39,10 @@ IMAGES_PER_CLASS = 4
 DIMENSIONS = 128
 MARGIN = 0.2
 CALLS, CALLS_IF_MANY = 20, 5
-"""Of ours in each turn, so that it lasts about as long as a peer's: fewer beyond 1,024 images."""
+"""Calls of the lab per turn, up to 1,024 images and beyond. A turn lasts about as long as a turn of a peer."""
 FLOOR = "floor"
 AFTER_PEERS = "not shown"
-"""A turn of all of ours: whoever comes first after the peers waits for the pages that these have given back."""
+"""A turn of all calls of the lab: the first call after the peers waits for memory pages that they have released."""
 STRATEGIES = {
     "random": {},
     "hard": {},
@@ -55,15 +56,15 @@ STRATEGIES = {
     "memory": {},
 }
 LARGEST_FOR_PEER = {"all": 1024, "all semi_hard=true": 1024}
-"""Beyond, the peer takes more memory than there is."""
+"""Largest batch that the peer handles; beyond it, the peer needs more memory than the machine has."""
 LARGEST_IN_TURNS = {"distance_weighted": 1024}
-"""Beyond, a call of the peer takes minutes: it is made once, and shown in brackets."""
+"""Largest batch that is timed in turns; beyond it, a call takes minutes, so it is made once and shown in brackets."""
 IN_TRAINING = 128
-"""Images of a batch."""
+"""Images of a training batch."""
 
 
 def batch(images: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Unit-norm embeddings and labels, in a random order."""
+    """Return unit-norm embeddings and labels, in a random order."""
     generator = torch.Generator().manual_seed(seed)
     labels_B = torch.arange(images // IMAGES_PER_CLASS).repeat_interleave(IMAGES_PER_CLASS)
     labels_B = labels_B[torch.randperm(images, generator=generator)]
@@ -73,13 +74,13 @@ def batch(images: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def floor(z_BD: Tensor) -> tuple[Tensor, Tensor]:
-    """The least that a strategy can do that looks at all distances."""
+    """Compute the least that a strategy needs that looks at all distances."""
     s_BB = z_BD @ z_BD.T
     return s_BB.amax(1), s_BB.amin(1)
 
 
 def selecting(z_BD: Tensor, labels_B: Tensor) -> dict[str, Callable[[], object]]:
-    """Our strategies."""
+    """Return a call of each strategy of the lab."""
     built = {
         name: samplers.build(name.split()[0], images_per_class=IMAGES_PER_CLASS, **options)
         for name, options in STRATEGIES.items()
@@ -88,7 +89,7 @@ def selecting(z_BD: Tensor, labels_B: Tensor) -> dict[str, Callable[[], object]]
 
 
 def peers(z_BD: Tensor, labels_B: Tensor) -> dict[str, Callable[[], object]]:
-    """Theirs, by the name of ours; semi-hard lists every triplet of the window."""
+    """Return a call of each miner of the peer, by the lab's name; semi-hard lists every triplet of the window."""
     miners = {
         "batch_hard": BatchHardMiner(distance=LpDistance()),
         "semi_hard": TripletMarginMiner(MARGIN, "semihard", distance=LpDistance()),
@@ -99,7 +100,7 @@ def peers(z_BD: Tensor, labels_B: Tensor) -> dict[str, Callable[[], object]]:
 
 
 def learning(z_BD: Tensor, labels_B: Tensor) -> dict[str, Callable[[], object]]:
-    """Strategy, loss and gradient together, ours."""
+    """Return a call of strategy, loss and gradient together, for the lab."""
     loss = losses.build("triplet", margin=MARGIN, reduction="mean_active")
     options = {
         "semi_hard": {},
@@ -119,8 +120,8 @@ def learning(z_BD: Tensor, labels_B: Tensor) -> dict[str, Callable[[], object]]:
     }
 
 
-def learning_peers(z_BD: Tensor, labels_B: Tensor) -> dict[str, Callable[[], object]]:
-    """Theirs."""
+def peer_steps(z_BD: Tensor, labels_B: Tensor) -> dict[str, Callable[[], object]]:
+    """Return a call of miner, loss and gradient together, for the peer."""
     loss = TripletMarginLoss(MARGIN, distance=LpDistance())
     miner = TripletMarginMiner(MARGIN, "semihard", distance=LpDistance())
     return {
@@ -130,7 +131,7 @@ def learning_peers(z_BD: Tensor, labels_B: Tensor) -> dict[str, Callable[[], obj
 
 
 def backward(step: Callable[[Tensor], Tensor], z_BD: Tensor) -> Tensor:
-    """The gradient by the embeddings."""
+    """Return the gradient with respect to the embeddings."""
     z_BD = z_BD.detach().requires_grad_()
     step(z_BD).backward()
     assert z_BD.grad is not None
@@ -138,14 +139,14 @@ def backward(step: Callable[[Tensor], Tensor], z_BD: Tensor) -> Tensor:
 
 
 def measure(images: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Seconds of the floor, and of ours and theirs when selecting and when learning."""
+    """Return seconds of the floor, and of the lab and the peer, without and with loss and gradient."""
     given = batch(images)
     contestants = {("floor", FLOOR): lambda: floor(given[0])}
     for kind, makes in {
         "ours": selecting,
         "our step": learning,
         "peer": peers,
-        "peer's step": learning_peers,
+        "peer's step": peer_steps,
     }.items():
         for name, run in makes(*given).items():
             if not kind.startswith("peer") or images <= LARGEST_FOR_PEER.get(name, 4096):
@@ -154,7 +155,7 @@ def measure(images: int, repeats: int) -> dict[str, dict[str, float]]:
     ours = [run for (kind, _), run in contestants.items() if not kind.startswith("peer")]
     first = {(AFTER_PEERS, ""): lambda: [run() for run in ours]}
     calls = CALLS if images <= 1024 else CALLS_IF_MANY
-    turns = {key: several(run, 1 if key[0].startswith("peer") else calls) for key, run in contestants.items()}
+    turns = {key: repeat_calls(run, 1 if key[0].startswith("peer") else calls) for key, run in contestants.items()}
     taken = medians(first | turns, repeats)  # type: ignore[arg-type]
     by_kind: dict[str, dict[str, float]] = {}
     for (kind, name), seconds in taken.items():
@@ -165,19 +166,19 @@ def measure(images: int, repeats: int) -> dict[str, dict[str, float]]:
 
 
 def called_once(images: int) -> list[str]:
-    """The peers that are too slow to be called more often."""
+    """Return the peers that are too slow to be called more than once."""
     return [name for name, most in LARGEST_IN_TURNS.items() if images > most]
 
 
 def seconds_of(run: Callable[[], object]) -> float:
-    """Processor time of one call."""
+    """Return the processor time of one call."""
     started = time.process_time()
     run()
     return time.process_time() - started
 
 
-def several(run: Callable[[], object], calls: int) -> Callable[[], None]:
-    """So many calls in one turn: one alone, right after seconds of a peer, mostly meets what that left in caches."""
+def repeat_calls(run: Callable[[], object], calls: int) -> Callable[[], None]:
+    """Return a turn of several calls: a single call after seconds of a peer would mostly measure cold caches."""
 
     def turn() -> None:
         for _ in range(calls):
@@ -187,7 +188,7 @@ def several(run: Callable[[], object], calls: int) -> Callable[[], None]:
 
 
 def table(images: int, taken: dict[str, dict[str, float]]) -> Table:
-    """Milliseconds, times the floor, times faster than the peer."""
+    """Return a table of milliseconds, multiples of the floor, and the speed relative to the peer."""
     least = taken["floor"][FLOOR]
     shown = Table(title=f"B = {images:,}, floor {1000 * least:.2f} ms", title_justify="left")
     for column in ("", "ms", "× floor", "peer, ms", "× faster"):
@@ -200,21 +201,21 @@ def table(images: int, taken: dict[str, dict[str, float]]) -> Table:
                 of_peer = tuple(f"({figure})" for figure in of_peer)
             shown.add_row(what.format(name), f"{1000 * seconds:.2f}", f"{seconds / least:.1f}", *of_peer)
     if called_once(images):
-        shown.caption = "In brackets: the peer was called once."
+        shown.caption = "Brackets: the peer was called once."
     return shown
 
 
 class Training(NamedTuple):
-    """Seconds."""
+    """Seconds of a training step."""
 
     step: float
-    """Of a step but for the selection."""
+    """Seconds of a step without its selection."""
     selecting: dict[str, float]
-    """Of the selection in it, by strategy."""
+    """Seconds of the selection within a step, by strategy."""
 
 
 def training(repeats: int) -> Training:
-    """Steps of the network, optimizer and precision of data=omniglot, with each strategy in turn."""
+    """Time training steps with the network, optimizer and precision of data=omniglot, with each strategy in turn."""
     register_schema()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = compose("train", overrides=["data=omniglot", f"network.embedding_dim={DIMENSIONS}"])
@@ -247,9 +248,10 @@ def training(repeats: int) -> Training:
 
 
 def training_table(taken: Training) -> Table:
-    """Milliseconds of each strategy, and its share of the step."""
+    """Return a table of each strategy's milliseconds and its share of the step."""
     shown = Table(
-        title=f"In steps on {IN_TRAINING} images, which take {1000 * taken.step:.0f} ms beside", title_justify="left"
+        title=f"Training steps on {IN_TRAINING} images; without mining, a step takes {1000 * taken.step:.0f} ms",
+        title_justify="left",
     )
     for column in ("", "ms", "share"):
         shown.add_column(column, justify="right" if column else "left")
@@ -259,20 +261,20 @@ def training_table(taken: Training) -> Table:
 
 
 def tiled(images: int, name: str) -> str:
-    """Seconds and memory of one call on a batch whose B×B similarities would take gigabytes."""
+    """Return the seconds and memory of one call on a large batch: its B×B similarities would take gigabytes."""
     z_BD, labels_B = batch(images)
     sampler = samplers.build(name, images_per_class=IMAGES_PER_CLASS)
     sampler(*batch(64))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = medians({name: lambda: sampler(z_BD, labels_B)}, 1)[name]
     extra = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return f"B = {images:,}, {name}: {seconds:.1f} s, at most {extra:.0f} MB more than before"
+    return f"B = {images:,}, {name}: {seconds:.1f} s, at most {extra:.0f} MB of additional memory"
 
 
 def main() -> None:
-    """Print a table for each size asked for; by default also the large batch in tiles and the shares of steps."""
+    """Print a table for each requested size; by default also the large batch in tiles and the shares of steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sizes", type=int, nargs="*", metavar="B", help="images of a batch, to see these tables alone")
+    parser.add_argument("sizes", type=int, nargs="*", metavar="B", help="images per batch; prints only these tables")
     asked = parser.parse_args().sizes
     torch.set_num_threads(1)
     console = Console(width=110)

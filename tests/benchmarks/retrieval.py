@@ -1,9 +1,10 @@
-"""What evaluating takes, beside pytorch-metric-learning's calculator: `python -m tests.benchmarks.retrieval [SET …]`.
+"""Compare evaluation with pytorch-metric-learning's calculator: `python -m tests.benchmarks.retrieval [SET …]`.
 
-Recall@{1, 2, 4, 8}, R-Precision, MAP@R and MRR here; precision@1, R-Precision and MAP@R of the peer, which searches
-with faiss. Embeddings of 128 dimensions on the way to be learnt, and of no structure at all, where more has to be
-counted. Of a million, a few are looked for among the rest: the others would take as long each, and no more memory.
-One thread, processor time, in turns within one process. The memory is what the peak of a process of its own rises by.
+The lab computes Recall@{1, 2, 4, 8}, R-Precision, MAP@R and MRR. The peer computes precision@1, R-Precision and MAP@R,
+and searches with faiss. The embeddings have 128 dimensions. Clustered embeddings resemble those of a network in
+training; embeddings without structure need more counting. Of the million images only a few are queries: more queries
+would take as long each, and no more memory. Every call uses one thread and is measured in processor time, in turns
+within one process. The memory is the rise of the peak memory of a separate process.
 """
 
 import multiprocessing
@@ -28,7 +29,7 @@ THEIRS = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
 
 
 class Given(NamedTuple):
-    """What is searched: among the images themselves, or a gallery."""
+    """Queries, and a gallery; without a gallery, each image is searched among all others."""
 
     z_ND: Tensor
     labels_N: Tensor
@@ -37,19 +38,19 @@ class Given(NamedTuple):
 
 
 class Case(NamedTuple):
-    """Images in classes of one size."""
+    """A set of images in classes of one size."""
 
     classes: int
     each: int
     structure: float
-    """How far the centres of the classes lie apart, in standard deviations of their images in each dimension."""
+    """Distance between the class centers, in standard deviations of the images of a class in each dimension."""
     peer: bool = True
-    """Whether the peer runs as well: with 6,000 images of a class it needs more memory than 15 GiB."""
+    """False if the peer cannot run: with 6,000 images per class it needs more than 15 GiB of memory."""
     queries: int | None = None
-    """So many of the images are looked for among the rest, alone; None: each among all others."""
+    """Number of queries, searched among the remaining images; None: each image is searched among all others."""
 
     def data(self) -> Given:
-        """Unit-norm embeddings and labels, in a random order."""
+        """Return unit-norm embeddings and labels, in a random order."""
         generator = torch.Generator().manual_seed(0)
         images = self.classes * self.each
         labels_N = torch.arange(self.classes).repeat_interleave(self.each)
@@ -75,14 +76,14 @@ SETS = {
 
 
 class Cost(NamedTuple):
-    """Of one contestant."""
+    """Cost of one contestant."""
 
     seconds: float
     megabytes: float | None
 
 
 def ours(given: Given) -> Retrieval:
-    """Every figure."""
+    """Compute all figures of the lab."""
     return retrieve(
         given.z_ND,
         given.labels_N,
@@ -92,7 +93,7 @@ def ours(given: Given) -> Retrieval:
 
 
 def peers(given: Given) -> dict[str, float]:
-    """Three figures."""
+    """Compute the three figures of the peer."""
     calculator = AccuracyCalculator(include=THEIRS, k="max_bin_count", device=torch.device("cpu"))
     figures: dict[str, float] = calculator.get_accuracy(given.z_ND, given.labels_N)
     return figures
@@ -102,13 +103,13 @@ CONTESTANTS = {"ours": ours, "peer": peers}
 
 
 def one_thread() -> None:
-    """For both, and for what they rely on."""
+    """Limit PyTorch and faiss to one thread."""
     torch.set_num_threads(1)
     faiss.omp_set_num_threads(1)
 
 
 def measure(case: Case, repeats: int, memory: bool = True) -> dict[str, Cost]:
-    """Seconds and megabytes of each contestant."""
+    """Return the seconds and megabytes of each contestant."""
     one_thread()
     given = case.data()
     names = ["ours", "peer"] if case.peer else ["ours"]
@@ -117,7 +118,7 @@ def measure(case: Case, repeats: int, memory: bool = True) -> dict[str, Cost]:
 
 
 def extra_memory(case: Case, run: Callable[[Given], object]) -> float:
-    """By how many megabytes the peak of a new process rises."""
+    """Return by how many megabytes the peak memory of a new process rises."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_rise, (case, run))
 
@@ -133,19 +134,19 @@ def _rise(case: Case, run: Callable[[Given], object]) -> float:
 
 
 def reset_peak() -> None:
-    """Let the peak start from what is held now: of Linux."""
+    """Reset the peak memory of this process to its current memory. This needs Linux."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak() -> float:
-    """Megabytes that this process has held at most since then."""
+    """Return the peak memory of this process in megabytes, since the last reset."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def main() -> None:
     """Print a table."""
-    shown = Table(title="Retrieval: seconds / extra MB")
+    shown = Table(title="Retrieval: seconds / additional MB")
     for column in ("", "ours", "peer", "× faster"):
         shown.add_column(column, justify="right" if column else "left")
     for name in sys.argv[1:] or SETS:

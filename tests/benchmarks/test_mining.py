@@ -1,4 +1,4 @@
-"""The mining benchmark in a short form, with bounds that hold on any machine and a busy one."""
+"""Run the mining benchmark in a short form, with bounds that hold on every machine, even a busy one."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def test_every_triplet_is_learnt_from_faster(taken, name):
 
 
 def test_no_strategy_is_far_from_the_floor(taken):
-    """At this size Python's own time is most of it; an accidental B×B×B would be hundreds of times the floor."""
+    """At this size Python's own time dominates; an accidental B×B×B tensor would take hundreds of times the floor."""
     assert max(taken["ours"].values()) < 40 * taken["floor"][FLOOR]
 
 

@@ -1,4 +1,4 @@
-"""The retrieval benchmark in a short form, with bounds that hold on a busy machine."""
+"""Run the retrieval benchmark in a short form, with bounds that hold on a busy machine."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from tests.benchmarks.retrieval import Case, extra_memory, measure, ours
 
 
 @pytest.fixture(autouse=True)
-def _threads_as_before():
+def _restore_threads():
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -28,10 +28,10 @@ def test_many_images_of_a_class_take_less(structure):
 
 
 def test_the_memory_is_that_of_tiles():
-    """The similarities of all 13,180 images would be 695 MB."""
+    """The full matrix of similarities of 13,180 images would take 695 MB."""
     assert extra_memory(Case(659, 20, 0.6), ours) < 50
 
 
 def test_classes_of_thousands_take_little_more():
-    """The similarities of these 1,500 queries would be 351 MB."""
+    """The full matrix of similarities of these 1,500 queries would take 351 MB."""
     assert extra_memory(Case(10, 6000, 0.4, queries=1500), ours) < 150

@@ -1,4 +1,4 @@
-"""A prepared set starts fast: every real set yields its first batch in under a second."""
+"""Prepared sets start fast: every real set yields its first batch in under a second."""
 
 import time
 
@@ -24,4 +24,4 @@ def test_a_second_start_takes_less_than_a_second(choice, real_root, real_cache):
         return time.process_time() - begun
 
     start()
-    assert min(start() for _ in range(3)) < 1, "seconds of the processor, as the machine may be busy with other tests"
+    assert min(start() for _ in range(3)) < 1, "processor seconds, because other tests may run"

@@ -1,4 +1,4 @@
-"""Taking times that can be compared: every contestant in one process, in turns, and the median of each."""
+"""Measure comparable times: all contestants run in turns within one process, and the median of each counts."""
 
 import statistics
 import time
@@ -10,15 +10,15 @@ def medians(
     repeats: int,
     clock: Callable[[], float] = time.process_time,
 ) -> dict[str, float]:
-    """Seconds that each contestant takes: the median of `repeats` rounds, after one that does not count.
+    """Return the seconds of each contestant: the median of `repeats` rounds, after a warm-up round.
 
-    In a round each contestant runs once, so that what else the machine does at the time meets them all.
+    In a round each contestant runs once, so that other load on the machine affects all of them.
 
     Args:
         contestants: what to run, by name.
-        repeats: rounds that count; an odd number has a middle.
-        clock: by default the processor time of this process with all its threads, which a busy machine disturbs
-            least. It does not see other processes: `time.perf_counter` is for contestants that start some.
+        repeats: number of counted rounds; an odd number has a middle.
+        clock: by default the processor time of this process with all its threads, which other load disturbs least.
+            It does not include other processes: contestants that start processes need `time.perf_counter`.
     """
     taken: dict[str, list[float]] = {name: [] for name in contestants}
     for round_ in range(repeats + 1):

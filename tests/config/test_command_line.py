@@ -1,4 +1,4 @@
-"""What a command line may say: flags anywhere, groups without a part, options of the Trainer, completion, Ctrl-C."""
+"""A command line accepts flags anywhere, groups set to null, options of the Trainer, completion and Ctrl-C."""
 
 import os
 import shlex
@@ -81,7 +81,7 @@ def test_flags_go_first_with_their_values(given: list[str], flags: list[str], ov
     assert split_flags(given) == (flags, overrides)
 
 
-def test_flags_stand_anywhere(command: Callable[..., Ended], tmp_path: Path) -> None:
+def test_flags_may_stand_anywhere(command: Callable[..., Ended], tmp_path: Path) -> None:
     (tmp_path / "mine/sampler").mkdir(parents=True)
     (tmp_path / "mine/sampler/narrow.yaml").write_text("name: semi_hard\nmargin: 0.05\n")
     ended = command("seed=3", "--config-dir", "mine", "sampler=narrow", "--cfg", "job", "ema=0.9")
@@ -244,7 +244,7 @@ def test_ctrl_c_while_the_command_starts_is_one_line(seconds: float, tmp_path: P
 # --- folders and summaries
 
 
-def test_two_protocols_of_one_set_have_folders_and_names_of_their_own(
+def test_two_protocols_of_one_set_have_separate_folders_and_names(
     command: Callable[..., Ended], tmp_path: Path
 ) -> None:
     ended = command("-m", "data=mnist,mnist_closed", "paths.data=absent", *QUICK)

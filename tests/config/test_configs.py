@@ -1,4 +1,4 @@
-"""Every shipped configuration composes and builds, and the registries and the folders hold the same names."""
+"""Every shipped configuration composes and builds, and each registry and its folder hold the same names."""
 
 from dataclasses import fields
 from functools import cache
@@ -21,7 +21,7 @@ from siamese_lab.training.trainer import build_trainer
 
 FOLDER = config_folder()
 compose_once = cache(compose)
-"""A configuration that several tests read and none changes."""
+"""A cache of configurations that several tests read and no test changes."""
 DOWNLOADED = (
     "data=fashion_mnist",
     "data=fashion_mnist_closed",
@@ -45,7 +45,7 @@ REGISTRIES = {
 
 @pytest.mark.parametrize("override", OVERRIDES)
 def test_every_config_composes_and_builds(override: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    config = compose(override, *where_its_images_are(override, tmp_path, request))
+    config = compose(override, *options_that_locate_images(override, tmp_path, request))
     images = data.build(**config.data, seed=config.seed)
     module = build_module(config, images)
     trainer = build_trainer(config.trainer, logger=instantiate(config.logger, save_dir=tmp_path))
@@ -58,8 +58,8 @@ def test_every_config_composes_and_builds(override: str, tmp_path: Path, request
     assert trainer.max_steps == config.trainer.max_steps
 
 
-def where_its_images_are(override: str, folder: Path, request: pytest.FixtureRequest) -> list[str]:
-    """The options that a data set needs which is not embedded; skips the test where there is no copy of it."""
+def options_that_locate_images(override: str, folder: Path, request: pytest.FixtureRequest) -> list[str]:
+    """Return the options that locate the images of a data set; skip the test if the data set is absent."""
     if override in DOWNLOADED:
         root, cache = request.getfixturevalue("real_root"), request.getfixturevalue("real_cache")
         fold = ["data.fold=0"] if override == "experiment=lfw_view2" else []
@@ -81,7 +81,7 @@ def test_the_options_of_an_evaluation_are_those_of_its_schema() -> None:
 
 @pytest.mark.parametrize("group", REGISTRIES)
 def test_registry_and_folder_hold_the_same_names(group: str) -> None:
-    """Beside them the folder may hold further choices of what is registered, such as mnist_closed."""
+    """The folder may also hold variants of a registered part, such as mnist_closed."""
     chosen = {path.stem: compose_once(f"{group}={path.stem}")[group].name for path in (FOLDER / group).glob("*.yaml")}
     assert set(BY_GROUP[group]) <= set(chosen.values()) <= set(REGISTRIES[group].available())
     assert all(chosen[name] == name for name in BY_GROUP[group])
@@ -123,19 +123,19 @@ def test_every_option_can_be_overridden_without_plus(group: str) -> None:
         assert shown == options | {"name"}, f"{group}/{name}.yaml"
 
 
-def test_margin_and_distance_of_the_sampler_are_the_losses_own() -> None:
+def test_margin_and_distance_of_the_sampler_are_those_of_the_loss() -> None:
     config = compose("loss.margin=0.35", "loss.distance=squared")
     assert (config.sampler.margin, config.sampler.distance) == (0.35, "squared")
 
 
 @pytest.mark.parametrize("name", BY_GROUP["data"])
-def test_a_data_set_chooses_its_recipe_and_says_so(name: str) -> None:
+def test_a_data_set_chooses_and_prints_its_recipe(name: str) -> None:
     assert compose_once(f"data={name}").recipe.name == name
     text = (FOLDER / "recipe" / f"{name}.yaml").read_text(encoding="utf-8")
     assert f"# python -m siamese_lab.train data={name}" in text
 
 
-def test_without_a_recipe_every_data_set_is_trained_alike() -> None:
+def test_without_a_recipe_every_data_set_has_the_same_training_options() -> None:
     composed = {name: compose(f"data={name}", "recipe=none") for name in BY_GROUP["data"]}
     for config in composed.values():
         assert config.recipe.name == "none"
@@ -150,7 +150,7 @@ def test_the_command_line_wins_over_the_recipe() -> None:
 
 
 @pytest.mark.parametrize("name", ["digits", "glyphs", "mnist", "omniglot", "lfw"])
-def test_a_full_budget_is_the_recipes_own_steps_and_the_others_are_less(name: str) -> None:
+def test_a_full_budget_has_the_steps_of_the_recipe_and_others_have_fewer(name: str) -> None:
     own = compose_once(f"data={name}").trainer.max_steps
     quick, standard, full = (
         compose(f"data={name}", f"budget={each}").trainer.max_steps for each in ("quick", "standard", "full")
@@ -158,7 +158,7 @@ def test_a_full_budget_is_the_recipes_own_steps_and_the_others_are_less(name: st
     assert quick < standard <= full == own
 
 
-def test_automatic_precision_and_validation_are_decided_and_kept(tmp_path: Path) -> None:
+def test_automatic_precision_and_validation_are_decided_and_recorded(tmp_path: Path) -> None:
     config = compose("trainer.max_steps=250", "trainer.accelerator=cpu")
     trainer = build_trainer(config.trainer, default_root_dir=tmp_path, logger=False)
     processor = "bf16-mixed" if torch.cpu.get_capabilities()["avx512_bf16"] else "32-true"

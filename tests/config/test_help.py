@@ -1,4 +1,4 @@
-"""`--help` of every command: every group and option has its sentence, all fits 80 columns, three examples end it."""
+"""`--help` of every command describes every group and option, fits into 80 columns, and ends with three examples."""
 
 import re
 import subprocess
@@ -27,7 +27,7 @@ def check_page(page: str) -> None:
     assert not too_wide
     examples = page.split("\nExamples:\n")[1]
     assert examples.count("  python -m siamese_lab") == 3
-    assert len(re.findall(r"^  # ", examples, re.MULTILINE)) == 3, "each example says what it does"
+    assert len(re.findall(r"^  # ", examples, re.MULTILINE)) == 3, "each example has a comment"
     assert examples.rstrip().splitlines()[-1].startswith("  "), "the examples are last"
 
 

@@ -1,4 +1,4 @@
-"""A user's mistakes: one clear message, exit status 2, before any training starts."""
+"""A user's mistake gives one clear message and exit status 2 before any training starts."""
 
 import os
 import signal
@@ -49,7 +49,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistakes_are_explained_before_anything_is_trained(mistake: str, command, tmp_path: Path) -> None:
+def test_mistakes_are_explained_before_training_starts(mistake: str, command, tmp_path: Path) -> None:
     ended = command("data=digits", *mistake.split())
     assert ended.status == 2
     assert f"Error: {MISTAKES[mistake]}" in ended.err or MISTAKES[mistake] in ended.err
@@ -58,24 +58,24 @@ def test_mistakes_are_explained_before_anything_is_trained(mistake: str, command
     assert not list(tmp_path.rglob("results.json"))
 
 
-def test_a_data_folder_that_is_not_there_is_named(command, tmp_path: Path) -> None:
+def test_a_missing_data_folder_is_named(command, tmp_path: Path) -> None:
     assert "there is no such folder" in command("data=omniglot", f"paths.data={tmp_path / 'nowhere'}").err
 
 
-def test_the_traceback_is_there_for_who_wants_it(command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_traceback_can_be_requested(command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(ValueError, match="at least 2 images per class"):
         command("data=digits", "data.images_per_class=1")
 
 
-def test_errors_of_our_own_making_are_not_taken_for_the_users(command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_errors_are_not_reported_as_mistakes_of_the_user(command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("siamese_lab.training.run.build_datamodule", lambda config: int("not a number"))
     with pytest.raises(ValueError, match="invalid literal for int"):
         command(*QUICK)
 
 
 @pytest.mark.slow
-def test_a_run_prints_its_choices_its_metrics_and_where_they_lie(command, tmp_path: Path) -> None:
+def test_a_run_prints_its_choices_its_metrics_and_the_path_of_the_results(command, tmp_path: Path) -> None:
     ended = command(*QUICK, "sampler=hard")
     assert ended.status == 0
     for shown in ("digits", "hard", "margin=0.2", "6 steps of 6 classes × 8 images", "Recall@1", "validation", "test"):
@@ -100,7 +100,7 @@ def test_a_sweep_names_its_folders_by_data_strategy_and_seed(command, tmp_path: 
 
 
 @pytest.mark.slow
-def test_configs_of_the_users_own_are_added(command, tmp_path: Path) -> None:
+def test_configs_of_the_user_are_added(command, tmp_path: Path) -> None:
     (tmp_path / "mine/sampler").mkdir(parents=True)
     (tmp_path / "mine/sampler/narrow.yaml").write_text("name: semi_hard\nmargin: 0.05\n")
     ended = command("--config-dir", str(tmp_path / "mine"), "sampler=narrow", *QUICK)
@@ -117,7 +117,7 @@ def test_configs_of_the_users_own_are_added(command, tmp_path: Path) -> None:
     assert "Did you mean 'sampler.margin'?" in command(*mine, "sampler=narrow", "sampler.marign=1").err
 
 
-def test_help_helps(command) -> None:
+def test_help_shows_options_and_examples(command) -> None:
     shown = command("--help").out
     for expected in (
         "Train a Siamese network",
@@ -162,5 +162,5 @@ def test_a_signal_leaves_an_interrupted_run_that_resumes(number: signal.Signals,
 def wait_for(condition, seconds: float = 90) -> None:
     until = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < until, "waited in vain"
+        assert time.monotonic() < until, "the condition did not become true in time"
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Run readers of hostile files in processes of bounded time and memory, and build raw zip and tar files."""
+"""Run readers of hostile files in processes with limits of time and memory, and build raw zip and tar files."""
 
 import io
 import multiprocessing
@@ -16,19 +16,19 @@ from typing import Any, NamedTuple
 from siamese_lab.errors import UserError
 
 SECONDS = 30
-"""Far more than any reader takes on a busy machine, and far less than an endless file."""
+"""Seconds: far more than any reader takes on a busy machine, and far less than an endless file takes."""
 MEMORY = 500_000_000
-"""Bytes of address space that a reader may take."""
+"""Bytes of address space that a reader may use."""
 
 
 class Outcome(NamedTuple):
     refused: bool
-    told: str
-    """The message, or the result."""
+    message: str
+    """The message if the reader refused the file, otherwise its result."""
 
 
 def confined(work: Callable[[], Any]) -> Outcome:
-    """Run work in a process with a time limit and a memory limit. Return its message if it raises UserError."""
+    """Run work in a process with limits of time and memory. Return its message if it raises UserError."""
     here, there = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=_confine, args=(work, there), daemon=True)
     process.start()
@@ -37,7 +37,7 @@ def confined(work: Callable[[], Any]) -> Outcome:
         outcome = here.recv()
     except EOFError:
         process.join()
-        raise AssertionError(f"the process ended with {process.exitcode}: too slow, or a crash") from None
+        raise AssertionError(f"the process was too slow or crashed: exit code {process.exitcode}") from None
     process.join()
     assert isinstance(outcome, Outcome)
     return outcome
@@ -57,14 +57,14 @@ def _confine(work: Callable[[], Any], answer: Connection) -> None:
 
 
 def zeros(megabytes: int) -> bytes:
-    """Return a deflate stream of zeros, which is a thousandth of its content."""
+    """Return a deflate stream of zeros; its size is a thousandth of its content."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
     return block * megabytes + packer.flush()
 
 
 class ZipMember(NamedTuple):
-    """One member of a raw zip. None means the truth."""
+    """One member of a raw zip. A field that is None gets its true value."""
 
     name: bytes
     stored: bytes
@@ -76,7 +76,7 @@ class ZipMember(NamedTuple):
 
 
 def raw_zip(*members: ZipMember, offsets: dict[int, int] | None = None, shift: int = 0) -> bytes:
-    """Return a zip that says about its members whatever is asked for."""
+    """Return a zip file with any declared sizes and offsets of its members."""
     content, directory = io.BytesIO(), io.BytesIO()
     for number, member in enumerate(members):
         size = len(member.stored) if member.size is None else member.size
@@ -92,7 +92,7 @@ def raw_zip(*members: ZipMember, offsets: dict[int, int] | None = None, shift: i
 
 
 def tar_header(name: str, size: int | bytes = 0, kind: bytes = tarfile.REGTYPE, link: str = "") -> bytes:
-    """Return the header of a tar member. A size in bytes is written as it is."""
+    """Return the header of a tar member. A size in bytes is written unchanged."""
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, link
     info.size = size if isinstance(size, int) else 0
@@ -109,7 +109,7 @@ def tar_member(name: str, content: bytes, kind: bytes = tarfile.REGTYPE) -> byte
 
 
 def pax(records: bytes, name: str = "a/1.png", content: bytes = b"1") -> bytes:
-    """Return a member after an extended header with these records."""
+    """Return a tar member that follows an extended header with these records."""
     return tar_member("pax", records, tarfile.XHDTYPE) + tar_member(name, content)
 
 
@@ -121,4 +121,4 @@ def record(key: str, value: str) -> bytes:
 
 
 END = bytes(1024)
-"""The end of a tar."""
+"""The two empty blocks that end a tar."""

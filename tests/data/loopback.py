@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback with scripted answers."""
+"""Serve scripted answers from a real HTTP server on loopback."""
 
 import hashlib
 import threading
@@ -12,7 +12,7 @@ from siamese_lab.data.io.download import Remote
 class Server:
     """Serves scripted answers on loopback, and records the requested paths.
 
-    An answer is bytes, a status, or a function that is given the request's handler.
+    An answer is bytes, a status, or a function that receives the request's handler.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ def stall(content: bytes, after: int, seconds: float) -> Callable[[BaseHTTPReque
 
 
 def drip(content: bytes, pause: float, where: str) -> Callable[[BaseHTTPRequestHandler], None]:
-    """Send a byte now and then, in `where`: the status line, the headers or the content. It would take hours."""
+    """Send single bytes with pauses, in `where`: the status line, the headers or the content. It would take hours."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         start = {"status": b"HTTP/1.1 ", "headers": b"HTTP/1.1 200 OK\r\nX: ", "content": b"HTTP/1.1 200 OK\r\n\r\n"}
@@ -95,7 +95,7 @@ def drip(content: bytes, pause: float, where: str) -> Callable[[BaseHTTPRequestH
 
 
 def endless(start: bytes) -> Callable[[BaseHTTPRequestHandler], None]:
-    """Send the start of an answer, and then content until the client leaves."""
+    """Send the start of an answer, and then more content until the client disconnects."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         try:

@@ -25,7 +25,7 @@ def images(count=4, channels=1, side=8, seed=0):
 
 
 def affine(images_BCHW, drawn=None, **options):
-    """Apply `RandomAffine` to images in 0…1 with these draws in −1…1 for each image, and 0 for all other draws."""
+    """Apply `RandomAffine` to images in 0…1 with the given draws in −1…1 for each image; other draws are 0."""
     names = ("turn", "shear", "size", "across", "down", "side")
     draws_6B = torch.zeros(6, len(images_BCHW))
     for name, value in (drawn or {}).items():
@@ -43,7 +43,7 @@ def test_to_float():
     assert to_float(images()).dtype == torch.float32
 
 
-def test_without_any_range_images_stay_as_they_are():
+def test_without_any_range_images_are_unchanged():
     torch.testing.assert_close(Augmentation()(images()), to_float(images()), atol=1e-5, rtol=0)
     torch.testing.assert_close(affine(images(), rotation=1e-9), to_float(images()), atol=1e-5, rtol=0)
 
@@ -56,7 +56,7 @@ def test_rotation_by_a_quarter_turn(sign, interpolation):
 
 
 @pytest.mark.parametrize(("across", "down"), [(1, 0), (-1, 0), (0, 1), (-1, 0.5)])
-def test_translation_shifts_by_a_share_of_the_side_and_brings_in_black(across, down):
+def test_translation_shifts_by_a_fraction_of_the_side_and_fills_with_black(across, down):
     expected = torch.zeros(4, 1, 8, 8)
     shift_x, shift_y = -round(across * 2), -round(down * 2)
     for y in range(8):
@@ -107,7 +107,7 @@ def by_grid_sample(images_BCHW, draws_6B, rotation, scale, shear, translation, m
     side=st.integers(2, 20),
     seed=st.integers(0, 99),
 )
-def test_bilinear_is_what_grid_sample_does_at_full_precision(count, channels, side, seed):
+def test_bilinear_equals_grid_sample_at_full_precision(count, channels, side, seed):
     draws_6B = torch.rand(6, count, generator=torch.Generator().manual_seed(seed)) * 2 - 1
     options = {"rotation": 45.0, "scale": 0.5, "shear": 20.0, "translation": 0.5, "mirror": True}
     before = images(count, channels, side, seed)
@@ -116,7 +116,7 @@ def test_bilinear_is_what_grid_sample_does_at_full_precision(count, channels, si
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_nearest_takes_pixels_as_they_are(channels):
+def test_nearest_copies_pixels(channels):
     draws_6B = torch.rand(6, 50, generator=torch.Generator().manual_seed(0)) * 2 - 1
     before = images(50, channels, 12)
     after = move(before, draws_6B, **MOVES, interpolation="nearest")
@@ -146,7 +146,7 @@ def test_half_the_images_are_mirrored_left_to_right():
 
 
 @pytest.mark.parametrize("option", EVERYTHING)
-def test_each_image_has_an_effect_of_its_own(option):
+def test_each_image_has_a_separate_effect(option):
     same = images(1).repeat(12, 1, 1, 1)
     after = Augmentation(**{option: 1.0 if option == "erasing" else EVERYTHING[option]})(same)
     different = {tuple(image.flatten().tolist()) for image in after}
@@ -154,7 +154,7 @@ def test_each_image_has_an_effect_of_its_own(option):
 
 
 @pytest.mark.parametrize("option", ["brightness", "contrast", "erasing"])
-def test_an_option_leaves_the_effects_of_the_others_as_they_were(option):
+def test_an_option_does_not_change_the_effects_of_the_others(option):
     moved = Augmentation(**MOVES)(images(40))
     both = Augmentation(**MOVES, **{option: 0.3})(images(40))
     same = (moved == both).flatten(1).all(1)
@@ -184,7 +184,7 @@ def test_channels_move_together():
 
 @pytest.mark.parametrize(("bright", "contrast"), [(1, 0), (-1, 0), (0, 1), (0, -1), (0.5, -0.5)])
 def test_light_agrees_with_torchvision(bright, contrast):
-    grey = images(6, side=10).float() / 255 * 0.3 + 0.3  # so that nothing is cut off on the way
+    grey = images(6, side=10).float() / 255 * 0.3 + 0.3  # so that no value is clipped
     expected = torch.stack(
         [tvf.adjust_contrast(tvf.adjust_brightness(image, 1 + 0.4 * bright), 1 + 0.4 * contrast) for image in grey]
     )
@@ -209,8 +209,8 @@ def test_erasing_puts_a_rectangle_of_the_mean_color_into_its_share_of_images():
         torch.testing.assert_close(image[:, hole], old.mean((1, 2))[:, None].expand(3, int(hole.sum())))
 
 
-def test_parts_of_a_batch_are_augmented_as_the_whole_is():
-    """Several processes change their parts exactly as one process changes the whole batch."""
+def test_parts_of_a_batch_are_augmented_like_the_whole_batch():
+    """Several processes change their parts of a batch exactly as one process changes the whole batch."""
     whole, parts = Augmentation(**EVERYTHING), [Augmentation(**EVERYTHING) for _ in range(3)]
     for seed in range(2):
         batch = images(12, seed=seed)
@@ -219,7 +219,7 @@ def test_parts_of_a_batch_are_augmented_as_the_whole_is():
             torch.testing.assert_close(augment(part, rank, 3), expected[rank], atol=1e-6, rtol=0)
 
 
-def test_the_images_that_came_in_are_left_as_they_were():
+def test_input_images_are_not_changed():
     before = images()
     Augmentation(**EVERYTHING)(before)
     assert torch.equal(before, images())
@@ -236,8 +236,8 @@ def test_the_seed_decides_and_the_global_random_numbers_do_not():
 
 
 @pytest.mark.parametrize("used", [0, 1, 3, 4, 6])
-def test_a_stored_state_goes_on_with_the_same_effects(used, monkeypatch):
-    """Four batches are drawn at once: stored before the first, amid them, after the last of them, and later."""
+def test_a_stored_state_continues_with_the_same_effects(used, monkeypatch):
+    """Four batches are drawn at once; the state is stored before the first, between them, after the last, and later."""
     monkeypatch.setattr("siamese_lab.data.augment.pipeline.AT_ONCE", 16)
     expected, stored = Augmentation(**EVERYTHING), Augmentation(**EVERYTHING)
     for _ in range(used):
@@ -252,7 +252,7 @@ def test_a_stored_state_goes_on_with_the_same_effects(used, monkeypatch):
     assert all(torch.equal(resumed(images()), each) for each in following)
 
 
-def test_how_many_batches_are_drawn_at_once_changes_no_effect(monkeypatch):
+def test_the_number_of_batches_drawn_at_once_changes_no_effect(monkeypatch):
     at_once = Augmentation(**EVERYTHING)
     seen = [at_once(images()) for _ in range(5)]
     monkeypatch.setattr("siamese_lab.data.augment.pipeline.AT_ONCE", 1)
@@ -261,14 +261,14 @@ def test_how_many_batches_are_drawn_at_once_changes_no_effect(monkeypatch):
         torch.testing.assert_close(each(images()), batch, atol=1e-5, rtol=0)
 
 
-def test_large_images_are_changed_in_parts_as_they_are_at_once(monkeypatch):
+def test_large_images_are_changed_equally_in_parts_and_at_once(monkeypatch):
     at_once = Augmentation(**EVERYTHING)(images(12, 3))
     for tile in (1, 64 * 5, 64 * 6):
         monkeypatch.setattr("siamese_lab.data.augment.pipeline.TILE", tile)
         torch.testing.assert_close(Augmentation(**EVERYTHING)(images(12, 3)), at_once, atol=1e-6, rtol=0)
 
 
-def test_batches_of_another_size_have_effects_of_their_own():
+def test_batches_of_another_size_have_other_effects():
     augment = Augmentation(**MOVES)
     few, more, again = (augment(images(1).repeat(count, 1, 1, 1)) for count in (3, 5, 3))
     assert len({tuple(image.flatten().tolist()) for image in torch.cat([few, more, again])}) == 11
@@ -296,10 +296,10 @@ def test_bad_ranges_are_refused(options, message):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_gpu_need_not_wait_for_the_host(monkeypatch):
-    monkeypatch.setattr("siamese_lab.data.augment.pipeline.AT_ONCE", 32)  # so that it draws anew
+    monkeypatch.setattr("siamese_lab.data.augment.pipeline.AT_ONCE", 32)  # so that it draws again
     augment = Augmentation(**EVERYTHING)
     batch = images(32, 3, 16).cuda()
-    augment(batch)  # makes what it keeps
+    augment(batch)  # creates the constants that it keeps
     torch.cuda.set_sync_debug_mode("error")
     try:
         augment(batch)

@@ -1,4 +1,4 @@
-"""Any image is converted like the data set's own files. Its own files give exactly the same pixels."""
+"""Any image is converted like the data set's own files, and those files give exactly the same pixels."""
 
 import io
 from pathlib import Path
@@ -22,14 +22,14 @@ def pixels_of(image: Image.Image) -> torch.Tensor:
 
 
 def stored(image: Image.Image, kind: str, **options: object) -> Image.Image:
-    """Return the image after writing and reading a file."""
+    """Return the image after writing it to a file and reading it again."""
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return Image.open(io.BytesIO(stream.getvalue()))
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_images_of_mnist_and_of_fashion_mnist_stay_as_they_are(name: str, real_root: Path, real_cache: Path) -> None:
+def test_images_of_mnist_and_of_fashion_mnist_are_unchanged(name: str, real_root: Path, real_cache: Path) -> None:
     images = data.build(name, root=real_root, cache=real_cache, protocol="closed")
     for table in images.splits:
         for image_1HW in table.images_NCHW[::97]:
@@ -38,7 +38,7 @@ def test_images_of_mnist_and_of_fashion_mnist_stay_as_they_are(name: str, real_r
             assert converted.changes == ()
 
 
-def test_digits_are_what_their_own_pixels_become() -> None:
+def test_digits_equal_their_converted_pixels() -> None:
     images = data.build("digits")
     bunch = load_digits()
     test = images.splits.test
@@ -66,11 +66,11 @@ def test_a_photograph_of_lfw_becomes_the_row_of_its_table(real_root: Path, real_
         wide = Image.new("RGB", (600, 500))
         wide.paste(image.resize((500, 500), Image.Resampling.BICUBIC), (50, 0))
         difference = pixels_of(images.converted(wide).image).float() - row_CHW.float()
-        assert difference.abs().mean() < 2  # of 255: twice as large, it is the same face
+        assert difference.abs().mean() < 2  # of 255: the face is the same at twice the size
 
 
 def images_of(files: ImageFiles, rows: list[int]) -> list[tuple[int, Image.Image]]:
-    """Some of the files of a set, with their places."""
+    """Return the chosen files of a set, with their rows."""
     names = {files.names[row] for row in rows}
     contents = ImageFiles(files.path, files.suffix, frozenset(files.names) - names).contents()
     return [(row, Image.open(io.BytesIO(content))) for row, content in zip(rows, contents, strict=True)]
@@ -102,14 +102,14 @@ def test_a_file_of_a_folder_becomes_the_row_of_its_table(tmp_path: Path) -> None
 
 
 def drawing() -> np.ndarray:
-    """A light stroke on dark paper."""
+    """Return a light stroke on dark paper."""
     strokes = np.zeros((28, 28), dtype=np.uint8)
     strokes[4:24, 12:15] = 230
     strokes[4:7, 8:20] = 180
     return strokes
 
 
-def test_ink_and_paper_change_places_where_the_paper_is_light() -> None:
+def test_drawings_on_light_paper_are_inverted() -> None:
     light = convert_drawing(Image.fromarray(drawing()), 28)
     dark = convert_drawing(Image.fromarray(255 - drawing()), 28)
     assert torch.equal(pixels_of(light.image), pixels_of(dark.image))
@@ -136,7 +136,7 @@ def test_a_drawing_in_any_mode_is_the_same_drawing() -> None:
         assert converted.changes[0].endswith(" to L"), mode
 
 
-def test_a_drawing_that_is_no_square_is_padded_with_its_paper() -> None:
+def test_a_drawing_that_is_not_square_is_padded_with_its_paper() -> None:
     tall = 255 - drawing()[:, 6:22]
     converted = convert_drawing(Image.fromarray(tall), 28)
     assert torch.equal(pixels_of(converted.image), pixels_of(Image.fromarray(drawing())))
@@ -144,7 +144,7 @@ def test_a_drawing_that_is_no_square_is_padded_with_its_paper() -> None:
 
 
 @pytest.mark.parametrize("color", [True, False])
-def test_what_turning_and_modes_change_is_told(color: bool) -> None:
+def test_changes_of_rotation_and_mode_are_reported(color: bool) -> None:
     exif = Image.Exif()
     exif[274] = 6
     photograph = stored(Image.new("CMYK", (60, 40)), "JPEG", exif=exif)

@@ -15,7 +15,7 @@ from siamese_lab.data.sets.digits import Digits
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Run the command in this process, in an empty folder; return its status, output and errors."""
+    """Run the command in this process, in an empty folder. Return its status, output and errors."""
 
     def run(*arguments):
         monkeypatch.chdir(tmp_path)
@@ -30,7 +30,7 @@ def run(tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_it_prints_what_it_found(run):
+def test_the_command_prints_the_sizes_of_a_set(run):
     status, out, err = run("digits")
     assert (status, err) == (0, "")
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
@@ -83,7 +83,7 @@ def test_without_a_name(run):
     assert "error: name at least one of digits, " in err
 
 
-def test_all_is_every_set_but_images_of_ones_own(run):
+def test_all_means_every_set_except_image_folder(run):
     status, out, _ = run("all", "--verify", "paths.data=absent", "paths.cache=cache")
     assert status == 2, "the copies are absent"
     assert "digits: no faults found." in out
@@ -101,7 +101,7 @@ def test_show_draws_into_the_folder_of_the_set(run, tmp_path):
     assert all((tmp_path / each).is_file() and each.startswith("elsewhere/data/digits/") for each in shown)
 
 
-def test_verify_prepares_nothing_and_names_what_is_wrong(run, tmp_path):
+def test_verify_prepares_nothing_and_names_every_fault(run, tmp_path):
     (tmp_path / "root/MNIST/raw").mkdir(parents=True)
     (tmp_path / "root/MNIST/raw/train-labels-idx1-ubyte.gz").write_bytes(b"<html>")
     status, out, _ = run("mnist", "--verify", "digits", "paths.data=root", "paths.cache=cache")

@@ -1,4 +1,4 @@
-"""The data module under Lightning: complete epochs, bit-exact resumption, augmentation in training only."""
+"""The data module works under Lightning: complete epochs, bit-exact resumption, augmentation in training only."""
 
 import re
 
@@ -68,12 +68,12 @@ def fit(folder, resume_from=None, every=None, augment=None, **trainer_options):
 
 
 @pytest.mark.parametrize("limit", [{"max_epochs": 4}, {"max_steps": 4 * BATCHES, "max_epochs": -1}])
-def test_every_epoch_is_whole(tmp_path, limit):
+def test_every_epoch_is_complete(tmp_path, limit):
     steps = [(epoch, index) for epoch, index, *_ in fit(tmp_path, **limit).seen]
     assert steps == [(epoch, index) for epoch in range(4) for index in range(BATCHES)]
 
 
-def test_every_epoch_is_as_long_as_it_is_limited_to(tmp_path):
+def test_every_epoch_has_the_limited_length(tmp_path):
     steps = [(epoch, index) for epoch, index, *_ in fit(tmp_path, max_epochs=4, limit_train_batches=2).seen]
     assert steps == [(epoch, index) for epoch in range(4) for index in range(2)]
 
@@ -98,10 +98,10 @@ def test_only_training_images_are_augmented(tmp_path):
     expected = to_float(numbered(2, 2, 50).images_NCHW)
     assert torch.equal(torch.cat(model.evaluated), expected)
     trained = torch.tensor([image for _, _, images, _ in model.seen for image in images])
-    assert (trained.flatten(1).std(1) > 0).any(), "a shifted image has black in it"
+    assert (trained.flatten(1).std(1) > 0).any(), "a shifted image has black pixels"
 
 
-def test_without_augmentation_images_become_float_and_stay_as_they_are(tmp_path):
+def test_without_augmentation_images_become_float_and_keep_their_values(tmp_path):
     for _, _, images, labels in fit(tmp_path, max_epochs=1).seen:
         for image, label in zip(images, labels, strict=True):
             value = image[0][0][0]
@@ -110,7 +110,7 @@ def test_without_augmentation_images_become_float_and_stay_as_they_are(tmp_path)
             assert value == pytest.approx(round(value * 255) / 255)
 
 
-def test_classes_with_too_few_images_are_left_out_of_training():
+def test_classes_with_too_few_images_are_excluded_from_training():
     class Uneven(Numbers):
         def load(self):
             train = numbered(4, 3)
@@ -122,7 +122,7 @@ def test_classes_with_too_few_images_are_left_out_of_training():
         Uneven(classes_per_batch=2, images_per_class=2, min_images_per_class=1).setup("fit")
 
 
-def test_what_is_left_out_of_training_is_said(capsys):
+def test_classes_excluded_from_training_are_reported(capsys):
     class Lonely(Numbers):
         def load(self):
             return super().load()._replace(train=numbered(4, 3).rows(torch.tensor([0, 1, 2, 3, 4, 6, 9, 10, 11])))
@@ -130,7 +130,7 @@ def test_what_is_left_out_of_training_is_said(capsys):
     module = Lonely(classes_per_batch=3, images_per_class=3)
     assert module.splits.train.class_names == ("0", "1", "3"), "two images are needed"
     assert re.search(r"1 of 4 classes.*fewer than 2 images.*data\.min_images_per_class", capsys.readouterr().err)
-    assert any(batch.image_ids_B is not None for batch in module.batches), "and are repeated to reach K"
+    assert any(batch.image_ids_B is not None for batch in module.batches), "images are repeated to reach K"
 
 
 def test_images_in_order_are_all_images_in_order():
@@ -157,7 +157,7 @@ class Gathering(Recorder):
         torch.save((self.seen, self.evaluated), f"{self.trainer.default_root_dir}/{self.global_rank}.pt")
 
 
-def test_two_processes_see_what_one_sees(tmp_path):
+def test_two_processes_see_the_images_of_one(tmp_path):
     """Compare batches, augmentation and evaluation under DDP with gloo to one process."""
     options = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "num_sanity_val_steps": 0}
     options |= {"enable_progress_bar": False, "enable_model_summary": False, "max_epochs": 2}

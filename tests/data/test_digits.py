@@ -1,4 +1,4 @@
-"""Digits: 0–5 are for training, other images of 0–5 for validation, and 6–9 for testing."""
+"""Digits 0–5 are for training, other images of 0–5 for validation, and 6–9 for testing."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_every_image_is_in_one_part_and_every_fifth_seen_one_is_held_out(splits)
 
 def test_no_validation_image_is_trained_on(splits):
     images = [set(map(bytes, table.images_NCHW.flatten(1).numpy())) for table in splits]
-    assert [len(each) for each in images] == [len(table) for table in splits], "the digits hold no duplicates"
+    assert [len(each) for each in images] == [len(table) for table in splits], "the digits have no duplicate images"
     assert images[0].isdisjoint(images[1])
 
 

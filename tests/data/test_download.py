@@ -38,7 +38,7 @@ def test_the_second_mirror_serves_where_the_first_does_not(server, tmp_path, ans
 
 
 @pytest.mark.parametrize("passing", [503, 429, cut(CONTENT, 100_000), cut(CONTENT, 0)])
-def test_what_may_pass_is_tried_again_from_the_start(server, tmp_path, passing):
+def test_temporary_failures_are_retried_from_the_start(server, tmp_path, passing):
     server.answers["/a"] = [passing, passing, CONTENT]
     assert download(server.remote("it.zip", CONTENT, "/a"), tmp_path).read_bytes() == CONTENT
     assert len(server.asked) == 3
@@ -54,7 +54,7 @@ def test_what_may_pass_is_tried_again_from_the_start(server, tmp_path, passing):
         (cut(CONTENT, 1_000), "the connection failed or was cut", 3),
     ],
 )
-def test_what_no_mirror_has_is_one_sentence_and_leaves_nothing(server, tmp_path, answer, reason, times):
+def test_a_file_on_no_mirror_is_one_sentence_and_leaves_no_file(server, tmp_path, answer, reason, times):
     server.answers["/a"] = [answer]
     with pytest.raises(
         ValueError,
@@ -66,8 +66,8 @@ def test_what_no_mirror_has_is_one_sentence_and_leaves_nothing(server, tmp_path,
 
 
 @pytest.mark.parametrize("where", ["status", "headers", "content"])
-def test_a_server_that_drips_is_left(server, tmp_path, monkeypatch, where):
-    """Every byte comes in time, but all of them would take hours."""
+def test_a_server_that_drips_bytes_is_abandoned(server, tmp_path, monkeypatch, where):
+    """Every byte comes in time, but all bytes would take hours."""
     monkeypatch.setattr(module, "TIMEOUT", 0.3)
     server.answers["/a"] = [drip(CONTENT, 0.05, where)]
     started = time.monotonic()
@@ -77,8 +77,8 @@ def test_a_server_that_drips_is_left(server, tmp_path, monkeypatch, where):
     assert files_of(tmp_path) == []
 
 
-def test_a_slow_server_is_not_left(server, tmp_path, monkeypatch):
-    """It sends 40,000 bytes a second, in pieces."""
+def test_a_slow_server_is_not_abandoned(server, tmp_path, monkeypatch):
+    """The server sends 40,000 bytes per second, in pieces."""
     monkeypatch.setattr(module, "TIMEOUT", 0.3)
     content = CONTENT[:40_000]
 
@@ -114,7 +114,7 @@ def test_an_endless_body_that_is_not_the_file_is_not_read(server, tmp_path, stat
     remote = server.remote("it.zip", CONTENT, "/a", "/b")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert download(remote, tmp_path).read_bytes() == CONTENT
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "kilobytes"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "kilobytes of memory"
 
 
 def test_a_login_page_larger_than_the_file_is_called_a_web_page(server, tmp_path):
@@ -140,7 +140,7 @@ def test_without_a_network(server, tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk(server, tmp_path, monkeypatch):
-    """Make the draft a device that is always full."""
+    """Make the temporary file a device that is always full."""
     server.answers["/a"] = [CONTENT]
     monkeypatch.setattr(module, "create_draft", lambda path: os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb"))
     with pytest.raises(ValueError, match=rf"^There is no space left to write to {tmp_path}\. .*set paths\.cache"):
@@ -148,20 +148,20 @@ def test_a_full_disk(server, tmp_path, monkeypatch):
     assert files_of(tmp_path) == []
 
 
-def test_a_folder_that_cannot_be_written(server, tmp_path):
+def test_a_folder_that_cannot_be_written_is_named(server, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"in .*/file, but cannot write there \(.*Set paths\.cache to"):
         download(server.remote("it.zip", CONTENT, "/a"), tmp_path / "file")
 
 
-def test_half_a_file_left_by_another_is_not_continued(server, tmp_path):
+def test_a_partial_file_of_another_process_is_not_continued(server, tmp_path):
     server.answers["/a"] = [CONTENT]
     (tmp_path / ".it.zip.part").write_bytes(b"half of something else" * 100_000)
     assert download(server.remote("it.zip", CONTENT, "/a"), tmp_path).read_bytes() == CONTENT
 
 
 @pytest.mark.slow
-def test_of_several_processes_one_fetches_and_the_others_wait(server, tmp_path):
+def test_one_of_several_processes_downloads_and_the_others_wait(server, tmp_path):
     server.answers["/a"] = [stall(CONTENT, 200_000, seconds=0.5)]
     remote = server.remote("it.zip", CONTENT, "/a")
     processes = [start(lambda: download(remote, tmp_path)) for _ in range(4)]
@@ -173,7 +173,7 @@ def test_of_several_processes_one_fetches_and_the_others_wait(server, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_process_killed_while_it_downloads_leaves_nothing_to_trust(server, tmp_path):
+def test_a_process_killed_during_a_download_leaves_no_usable_file(server, tmp_path):
     server.answers["/a"] = [stall(CONTENT, 300_000, seconds=60), CONTENT]
     remote = server.remote("it.zip", CONTENT, "/a")
     process = start(lambda: download(remote, tmp_path))

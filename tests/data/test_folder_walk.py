@@ -1,4 +1,4 @@
-"""A walk of a folder ignores hidden files, visits each folder once, and records everything that it leaves out."""
+"""A walk of a folder ignores hidden files, visits each folder once, and records everything that it skips."""
 
 import os
 from pathlib import Path
@@ -54,12 +54,12 @@ def test_hidden_and_system_names_are_ignored_anywhere_and_counted(name: str, tmp
     assert sorted(content.left_out[Reason.HIDDEN]) == sorted([name, f"a/{name}"])
 
 
-def test_a_hidden_folder_that_is_named_itself_is_read(tmp_path: Path) -> None:
+def test_a_hidden_folder_that_is_the_root_is_read(tmp_path: Path) -> None:
     write(tmp_path / ".cache/photos", "a/1.png", "@home/2.png", "a..b/3.png")
     assert found(tmp_path / ".cache/photos") == ["@home/2.png", "a/1.png", "a..b/3.png"]
 
 
-def test_each_folder_is_visited_once_whatever_links_lead_to_it(tmp_path: Path) -> None:
+def test_each_folder_is_visited_once_despite_links(tmp_path: Path) -> None:
     root = tmp_path / "set"
     write(root, "a/1.png", "b/1.png", "b/deep/2.png")
     write(tmp_path, "elsewhere/c/3.png", "elsewhere/d/4.png", "secret.png", "sibling/5.png")
@@ -79,7 +79,7 @@ def test_each_folder_is_visited_once_whatever_links_lead_to_it(tmp_path: Path) -
     }
 
 
-def test_a_link_to_a_parent_of_its_own_target_brings_in_nothing_else(tmp_path: Path) -> None:
+def test_a_link_to_a_parent_of_its_own_target_adds_no_files(tmp_path: Path) -> None:
     write(tmp_path, "set/a/1.png", "store/class/2.png", "store/other/3.png")
     (tmp_path / "set/b").symlink_to(tmp_path / "store/class")
     (tmp_path / "store/class/up").symlink_to("..")
@@ -97,7 +97,7 @@ def test_links_to_files_are_files_and_broken_links_are_found_or_counted(tmp_path
     assert content.left_out == {Reason.BROKEN: ("a/itself", "b")}
 
 
-def test_other_types_are_counted_with_the_cure(tmp_path: Path) -> None:
+def test_other_types_are_counted_with_a_suggestion(tmp_path: Path) -> None:
     write(tmp_path, *(f"phone/{number}.heic" for number in range(9)), "a/1.jpe", "a/2.avif", "a/notes.TXT", "a/README")
     content = walk_folder(tmp_path)
     assert [file.name for file in content.files] == ["a/1.jpe", "a/2.avif"]

@@ -1,4 +1,4 @@
-"""Glyphs: training, validation and test share no letter, test shares no script, and drawing is exact and repeatable."""
+"""Training, validation and test glyphs share no letter, test shares no script, and drawing is exact and repeatable."""
 
 import hashlib
 import itertools
@@ -42,11 +42,11 @@ def pixels(images: Glyphs) -> bytes:
 
 
 class TestLetters:
-    """The list of letters against its rule, drawn by matplotlib's and Pillow's FreeType."""
+    """Check the list of letters against its rule, drawn by the FreeType of matplotlib and of Pillow."""
 
     @pytest.fixture(scope="class")
     def candidates(self) -> list[str]:
-        """Letters of the five scripts that all typefaces hold and that Unicode does not decompose, script by script."""
+        """Return letters that all typefaces hold and that Unicode does not decompose, for each of the five scripts."""
         held = set.intersection(*(set(font_manager.get_font(path).get_charmap()) for path in glyphs.font_files()))
         letters = [chr(code) for code in sorted(held) if unicodedata.category(chr(code)) in ("Lu", "Ll", "Lo")]
         plain = [letter for letter in letters if not unicodedata.decomposition(letter)]
@@ -54,7 +54,7 @@ class TestLetters:
 
     @pytest.fixture(scope="class")
     def similarity(self, candidates: list[str]) -> np.ndarray:
-        """Correlation of every two candidates: in Sans and in Serif, cropped and resized to a square."""
+        """Return the correlation of every two candidates: in Sans and in Serif, cropped and resized to a square."""
         centered = []
         for name in ("DejaVuSans.ttf", "DejaVuSerif.ttf"):
             path = glyphs.font_files()[TYPEFACES.index(name)]
@@ -74,10 +74,10 @@ class TestLetters:
     def test_no_two_letters_look_alike(self, candidates: list[str], similarity: np.ndarray) -> None:
         kept = [candidates.index(letter) for letter in "".join(LETTERS.values())]
         among = similarity[np.ix_(kept, kept)] - np.eye(len(kept))
-        # Another version of the renderer may draw a letter of the border slightly differently.
+        # Another version of the renderer may draw a borderline letter slightly differently.
         assert among.max() <= 0.86
 
-    def test_what_was_left_out_looks_like_an_earlier_letter(
+    def test_every_excluded_letter_looks_like_an_earlier_letter(
         self, candidates: list[str], similarity: np.ndarray
     ) -> None:
         kept = {candidates.index(letter) for letter in "".join(LETTERS.values())}
@@ -85,7 +85,7 @@ class TestLetters:
             earlier = [each for each in kept if each < number]
             assert similarity[number, earlier].max() > 0.84, candidates[number]
 
-    def test_alike_letters_of_several_scripts_stand_once(self) -> None:
+    def test_similar_letters_of_several_scripts_are_listed_once(self) -> None:
         letters = "".join(LETTERS.values())
         assert len(letters) == len(set(letters)) == 418
         for alike in ("OОΟo", "HНΗ", "AАΑ", "sѕS", "Օ"):
@@ -156,7 +156,7 @@ class TestDrawing:
             assert torch.equal(per_letter_CNHW[:, :12].flatten(0, 1)[:, None], one.images_NCHW)
             assert len({bytes(each) for each in three.images_NCHW.flatten(1).numpy()}) == len(three)
 
-    def test_without_distortion_all_copies_are_alike_and_in_the_middle(self, tmp_path: Path) -> None:
+    def test_without_distortion_all_copies_are_equal_and_centered(self, tmp_path: Path) -> None:
         still = Glyphs(cache=tmp_path, copies=2, distortion=0).splits.train
         first_CHW, second_CHW = still.images_NCHW.reshape(-1, 2, 12, 28, 28).unbind(1)
         assert torch.equal(first_CHW, second_CHW)
@@ -166,7 +166,7 @@ class TestDrawing:
     def test_drawing_takes_seconds(self, tmp_path: Path) -> None:
         begun = time.process_time()
         assert len(Glyphs(cache=tmp_path, drawing_seed=2)._draw()) == 5016
-        assert time.process_time() - begun < 8, "1 s of the processor where nothing else runs"
+        assert time.process_time() - begun < 8, "a quiet machine takes 1 s of processor time"
 
 
 def ink(image_HW: np.ndarray) -> float:
@@ -174,13 +174,13 @@ def ink(image_HW: np.ndarray) -> float:
 
 
 def middle(image_HW: np.ndarray) -> tuple[float, float]:
-    """Row and column of the center of the ink."""
+    """Return the row and column of the center of the ink."""
     rows, columns = np.indices(image_HW.shape)
     return float((rows * image_HW).sum() / ink(image_HW)), float((columns * image_HW).sum() / ink(image_HW))
 
 
 class TestDistorted:
-    """Each number of a distortion moves a white rectangle of 60 × 40 pixels as it says."""
+    """Each parameter of a distortion moves a white rectangle of 60 × 40 pixels by the documented amount."""
 
     shape = Image.new("L", (60, 40), 255)
 
@@ -190,13 +190,13 @@ class TestDistorted:
             numbers[{"turn": TURN, "shear": SHEAR, "scale": SCALE, "right": RIGHT, "down": DOWN}[name]] = value
         return distorted(self.shape, numbers, 50)
 
-    def test_the_longer_side_is_a_share_of_the_image(self) -> None:
+    def test_the_longer_side_is_a_fraction_of_the_image(self) -> None:
         image_HW = self.drawn()
         rows, columns = image_HW.max(1) > 128, image_HW.max(0) > 128
         assert (rows.sum(), columns.sum()) == (20, 30)
         assert middle(image_HW) == pytest.approx((24.5, 24.5), abs=0.05)
 
-    def test_a_shift_is_a_share_of_the_image(self) -> None:
+    def test_a_shift_is_a_fraction_of_the_image(self) -> None:
         assert middle(self.drawn(right=0.1, down=-0.06)) == pytest.approx((24.5 - 3, 24.5 + 5), abs=0.05)
 
     def test_scale_is_a_change_of_both_sides(self) -> None:
@@ -216,7 +216,7 @@ class TestDistorted:
         row_centers = {row: (sheared_HW[row] * columns).sum() / sheared_HW[row].sum(dtype=float) for row in (18, 30)}
         assert (row_centers[30] - row_centers[18]) / 12 == pytest.approx(0.3, abs=0.02)
 
-    def test_the_limits_are_those_that_are_documented(self) -> None:
+    def test_the_limits_are_the_documented_ones(self) -> None:
         numbers_5 = np.abs(np.concatenate([random_distortions(0, each, 100, 12).reshape(-1, 5) for each in "AB"]))
         limits_5 = [math.radians(25), 0.3, 0.25, 0.1, 0.1]
         assert (numbers_5.max(0) <= limits_5).all()
@@ -261,7 +261,9 @@ class TestCache:
         monkeypatch.setattr(glyphs, "shape_of", lambda *_: pytest.fail("drawn again"))
         assert pixels(Glyphs(cache=cache)) == before
 
-    def test_another_renderer_or_font_draws_again(self, drawn: Glyphs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_another_renderer_or_font_draws_the_images_again(
+        self, drawn: Glyphs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         keys = {drawn._key}
         for name, value in (("pillow_version", "0.0"), ("fonts_hash", lambda: "0" * 64)):
             monkeypatch.setattr(glyphs, name, value)

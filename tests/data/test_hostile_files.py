@@ -1,6 +1,6 @@
-"""Hostile and damaged files of others end in one sentence, in bounded time and memory. Nothing runs or is written.
+"""Hostile and damaged files give one clear message, in bounded time and memory. No code in them runs or writes a file.
 
-Each test states a kind of file, not a fault of the code: the files were thought of from what their formats allow.
+Each test describes a kind of file, not a known fault of the code: the files follow from what their formats allow.
 """
 
 import bz2
@@ -37,7 +37,7 @@ from siamese_lab.data.tables.image_table import ImageTable, cached, check_stored
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits address space, and reads /proc and /dev")
 
 BYTES = random.Random(0).randbytes(20_000)
-"""Content that does not compress, so that a place in the middle of an archive is a place in it."""
+"""Content that does not compress, so that the middle of an archive lies in the middle of this content."""
 TAR = tar_member("a/1.png", BYTES) + tar_member("a/2.png", b"2") + END
 TGZ = gzip.compress(TAR, mtime=0)
 NAME = b"a/1.png"
@@ -51,7 +51,7 @@ def flipped(content, at, bit=1):
 
 @pytest.fixture(autouse=True)
 def outside(tmp_path):
-    """A folder that no file may change."""
+    """Yield a folder, and check afterwards that no file in it has changed."""
     folder = tmp_path / "outside"
     folder.mkdir()
     (folder / "precious").write_bytes(b"precious")
@@ -83,13 +83,13 @@ def eight_gigabytes(path):
 
 
 def refused(work, path, *facts):
-    """Check that the work is refused in one sentence that names the file and says what to do."""
+    """Check that the work is refused with one message that names the file and says what to do."""
     outcome = confined(work)
-    assert outcome.refused, outcome.told
-    assert outcome.told.startswith(str(path)) and "eplace" in outcome.told, outcome.told
-    assert outcome.told.isprintable() and len(outcome.told) < len(str(path)) + 400, outcome.told
+    assert outcome.refused, outcome.message
+    assert outcome.message.startswith(str(path)) and "eplace" in outcome.message, outcome.message
+    assert outcome.message.isprintable() and len(outcome.message) < len(str(path)) + 400, outcome.message
     for fact in facts:
-        assert fact in outcome.told
+        assert fact in outcome.message
 
 
 def write(path, content):
@@ -170,7 +170,7 @@ def test_archives(tmp_path, monkeypatch, content):
 
 
 @pytest.mark.parametrize("content", [pipe, endless, eight_gigabytes])
-def test_what_is_no_archive_is_not_hashed_for_hours(tmp_path, content):
+def test_endless_files_are_refused_before_hashing(tmp_path, content):
     path = tmp_path / "images.zip"
     write(path, content)
     refused(lambda: list_images(path).key, path)
@@ -187,8 +187,8 @@ def test_archives_of_too_many_members(tmp_path, monkeypatch, kind):
     refused(lambda: list_images(path).names, path, "more than 1,000 members")
 
 
-def test_the_archives_are_read_without_what_is_hostile_in_them(tmp_path):
-    """The builders write good archives if nothing hostile is asked for."""
+def test_archives_without_faults_are_read(tmp_path):
+    """The builders write valid archives if no fault is requested."""
     for number, content in enumerate(
         (raw_zip(ZipMember(NAME, BYTES), ZipMember(b"a/2.png", b"2")), TAR, TGZ, bz2.compress(TAR), lzma.compress(TAR))
     ):
@@ -198,7 +198,7 @@ def test_the_archives_are_read_without_what_is_hostile_in_them(tmp_path):
 
 
 def test_every_single_flipped_bit_is_found_or_harmless(tmp_path):
-    """A bit of a compressed archive that can be flipped without a message changes no file."""
+    """Every single bit of a compressed archive is flipped: either the reader raises, or no file changes."""
     content = b"".join(tar_member(f"a/{number}.png", BYTES[:200]) for number in range(2)) + END
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -295,7 +295,7 @@ def runs_of_drawings():
 
 
 def exchange_two_runs(drawings, answers):
-    """Let the drawings of two runs be answered by each other's. All of them are still answered once."""
+    """Swap the answers of two runs, so that each points to the other run. Every drawing still has one answer."""
     for here, there in (("run01", "run02"), ("run02", "run01")):
         name = f"{here}/class_labels.txt"
         answers[name] = answers[name].replace(f" {here}", f" {there}")
@@ -323,7 +323,7 @@ def draw_in_another_run(drawings, answers):
 
 
 def draw_unevenly(drawings, answers):
-    """Move a drawing and its answer to another run. The counts of all runs together stay."""
+    """Move a drawing and its answer to another run. The total counts stay the same."""
     drawings[:] = [name.replace("run01/test/item01", "run02/test/item99") for name in drawings]
     drawings[:] = [name.replace("run01/training/class01", "run02/training/class99") for name in drawings]
     answers["run01/class_labels.txt"] = answers["run01/class_labels.txt"].partition("\n")[2]
@@ -360,7 +360,7 @@ def a_table():
 
 
 class Payload:
-    """Creates a file when it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -370,7 +370,7 @@ class Payload:
 
 
 def seal(place, **changes):
-    """Write a manifest that agrees with the files, as somebody does who knows how it is written."""
+    """Write a manifest that agrees with the files, as an attacker could who knows its format."""
     entries = json.loads((place / "table.json").read_text(encoding="utf-8"))
     del entries["checksum"]
     for name in ("images.npy", "labels.npy"):
@@ -419,7 +419,7 @@ def save(name, array):
 
 
 def header_of(text):
-    """Replace the header of the images by another of the same length."""
+    """Replace the header of the images with another header of the same length."""
 
     def change(place):
         file = place / "images.npy"
@@ -499,7 +499,7 @@ CACHES = {
 
 @pytest.mark.parametrize("change", CACHES.values(), ids=CACHES)
 def test_caches(tmp_path, monkeypatch, change):
-    """A table that is not as it was written is decoded again, whatever is in its place."""
+    """A table that differs from the written one is decoded again, even if another file replaces it."""
     monkeypatch.chdir(tmp_path)
     place = tmp_path / "cache/key"
     cached(place.parent, "key", a_table)
@@ -507,7 +507,7 @@ def test_caches(tmp_path, monkeypatch, change):
 
     def load():
         missing = not os.path.lexists(place)
-        assert missing or check_stored(place), "the check finds it as well"
+        assert missing or check_stored(place), "check_stored should find the fault, too"
         table = cached(place.parent, "key", a_table)
         return table.images_NCHW.tolist(), table.labels_N.tolist(), table.class_names, check_stored(place)
 
@@ -516,8 +516,8 @@ def test_caches(tmp_path, monkeypatch, change):
     assert sorted(each.name for each in place.parent.iterdir()) == [".locks", "key"]
 
 
-def test_a_table_that_nobody_changed_is_not_decoded_again(tmp_path):
-    """Sealing a manifest anew without changes gives a table that is accepted: the other tests find what they change."""
+def test_an_unchanged_table_is_not_decoded_again(tmp_path):
+    """A manifest that is sealed again without changes is accepted: the other tests detect the changes themselves."""
     place = tmp_path / "cache/key"
     cached(place.parent, "key", a_table)
     seal(place)

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: official files are recognized by content, packed or not, under both protocols."""
+"""Official files of MNIST and Fashion-MNIST are recognized by content, packed or unpacked, under both protocols."""
 
 import gzip
 import hashlib
@@ -48,7 +48,7 @@ class Small:
 
 @pytest.fixture
 def small(monkeypatch):
-    """Replace MNIST by the small set. No mirror is reachable."""
+    """Replace MNIST by the small set, without a reachable mirror."""
     small = Small()
     files = [
         IdxFile(name, md5(packed := gzip.compress(content, mtime=0)), md5(content), len(packed), len(content))
@@ -92,7 +92,7 @@ def test_a_second_load_reads_no_file_of_the_set_again(small, tmp_path, monkeypat
     assert torch.equal(second.test.classes(range(5, 10)).images_NCHW, first.test.images_NCHW)
 
 
-def test_what_is_missing_is_downloaded(small, server, tmp_path, monkeypatch):
+def test_missing_files_are_downloaded(small, server, tmp_path, monkeypatch):
     for name, content in small.contents.items():
         server.answers[f"/mirror/{name}.gz"] = [gzip.compress(content, mtime=0)]
     mirrors = (server.url("/none/"), server.url("/mirror/"))
@@ -103,7 +103,7 @@ def test_what_is_missing_is_downloaded(small, server, tmp_path, monkeypatch):
     assert module.verify() == []
 
 
-def test_another_file_under_the_right_name_is_refused_and_kept(small, tmp_path):
+def test_a_wrong_file_under_the_right_name_is_refused_and_kept(small, tmp_path):
     root = small.write(tmp_path / "root")
     file = root / "MNIST/raw/train-labels-idx1-ubyte.gz"
     file.write_bytes(gzip.compress(idx(small.labels["train"][::-1].copy())))
@@ -138,7 +138,7 @@ def test_verify_names_every_file_that_is_wrong_or_missing(small, tmp_path):
     assert found[1].startswith("MNIST/raw/t10k-labels-idx1-ubyte.gz is neither in paths.data")
 
 
-def test_a_protocol_that_there_is_not():
+def test_an_unknown_protocol_is_refused():
     with pytest.raises(ValueError, match=r"data\.protocol must be one of closed, disjoint, but is 'open'\."):
         Mnist(protocol="open")
 
@@ -160,6 +160,6 @@ def test_the_real_counts(real_root, real_cache, name, folder, disjoint):
     assert set(parts.train.class_names).isdisjoint(parts.test.class_names)
 
 
-def test_the_classes_of_fashion_mnist_are_those_of_its_paper():
+def test_the_classes_of_fashion_mnist_equal_those_of_its_paper():
     assert fashion_mnist.FASHION_MNIST.class_names[::3] == ("T-shirt/top", "Dress", "Shirt", "Ankle boot")
     assert FashionMnist().channels == 1 and FashionMnist().image_size == 28

@@ -1,4 +1,4 @@
-"""Image files are listed and read equally from folders, zips and tars. Messages name damaged files."""
+"""Folders, zips and tars give equal lists and contents of image files, and messages name damaged files."""
 
 import io
 import os
@@ -76,7 +76,7 @@ def test_the_key_of_an_archive_changes_with_a_single_byte(places):
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"PK\x03\x04 half of a zip", b"\x1f\x8b half of a tar"])
-def test_what_is_not_an_archive_is_refused(tmp_path, content):
+def test_files_that_are_no_archives_are_refused(tmp_path, content):
     place = tmp_path / "set.zip"
     place.write_bytes(content)
     with pytest.raises(
@@ -97,7 +97,7 @@ def test_a_truncated_archive_is_refused(places, place):
 
 def test_a_damaged_member_of_a_zip_is_named(places):
     content = bytearray((places / "set.zip").read_bytes())
-    content[content.index(b"a/10.png" * 2) + len("a/10.png")] ^= 1  # the content follows the name, which it repeats
+    content[content.index(b"a/10.png" * 2) + len("a/10.png")] ^= 1  # the name occurs again before the content
     (places / "set.zip").write_bytes(content)
     with pytest.raises(
         ValueError, match=r"set\.zip cannot be read \(Bad CRC-32 for file 'a/10\.png'\)\. It is damaged"
@@ -138,7 +138,7 @@ def test_a_link_in_a_tar_is_refused(tmp_path):
 
 @pytest.fixture
 def images(tmp_path):
-    """150 images, more than two chunks, each with a different color."""
+    """Write 150 images, more than two chunks, each with a different color."""
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(150):

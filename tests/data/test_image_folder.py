@@ -1,4 +1,4 @@
-"""Your own images: many file types, uneven classes, too many images for memory, and mistakes."""
+"""Folders of images may have many file types, uneven classes and too many images for memory; mistakes are named."""
 
 import hashlib
 import io
@@ -38,14 +38,14 @@ def build(folder, **options):
     return data.build("image_folder", root=folder, cache=folder.parent / "cache", **options)
 
 
-def test_classes_are_parted_whole_and_those_of_one_image_by_themselves(folder):
+def test_whole_classes_are_split_and_classes_of_one_image_separately(folder):
     module = build(folder)
     names = [set(part.class_names) for part in module.load()]
     assert set.union(*names) == {f"class {label}" for label in range(7)}
     assert sum(map(len, names)) == 7
     for part in module.load():
         assert part.labels_N.bincount().max() >= 2
-    assert "class 5" in names[0], "alone in its class, so it falls to the largest part"
+    assert "class 5" in names[0], "a class of one image belongs to the largest part"
     assert "class 5" not in module.splits.train.class_names
 
 
@@ -56,7 +56,7 @@ def test_the_split_depends_on_its_own_seed_only(folder):
     assert len(set(tested)) > 1
 
 
-def test_fractions_are_those_of_the_classes(tmp_path):
+def test_fractions_count_classes(tmp_path):
     for label in range(40):
         for rank in range(2):
             path = tmp_path / "many" / str(label) / f"{rank}.bmp"
@@ -66,7 +66,7 @@ def test_fractions_are_those_of_the_classes(tmp_path):
     assert [len(part.class_names) for part in parts] == [18, 10, 12]
 
 
-def test_images_are_those_of_the_files(folder):
+def test_images_equal_their_files(folder):
     module = build(folder)
     for part in module.load():
         for image_CHW, label in zip(part.images_NCHW, part.labels_N, strict=True):
@@ -114,7 +114,7 @@ def test_a_stream_decoded_by_workers_is_resumed_at_any_batch(folder):
     assert all(torch.equal(one, other) for one, other in zip(seen, expected, strict=True))
 
 
-def test_in_memory_is_what_it_says(folder):
+def test_in_memory_chooses_the_kind_of_table(folder):
     def kind(**options):
         return type(build(folder, **options).splits.train)
 
@@ -141,7 +141,7 @@ def test_a_run_ends_with_results(folder, tmp_path, in_memory):
     )
     assert left.status == "finished"
     assert 0 <= left.test["recall@1"] <= 1
-    assert left.validation["recall@8"] is None, "there are not so many images"
+    assert left.validation["recall@8"] is None, "there are too few images"
 
 
 # --- every kind of image
@@ -169,14 +169,14 @@ AS_THEY_ARE = [[0, 0, 0], [255, 0, 0], [0, 255, 0], [40, 80, 160]]
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "ppm"])
-def test_plain_color_stays_as_it_is(suffix):
+def test_plain_color_is_unchanged(suffix):
     assert corners(plain(through_file(Image.fromarray(QUARTERS), suffix))) == AS_THEY_ARE
 
 
 @pytest.mark.parametrize(
     ("suffix", "options"), [("jpeg", {"quality": 98, "subsampling": 0}), ("webp", {"quality": 98})]
 )
-def test_lossy_color_stays_nearly_as_it_is(suffix, options):
+def test_lossy_color_is_nearly_unchanged(suffix, options):
     large = Image.fromarray(QUARTERS).resize((64, 64), Image.Resampling.NEAREST)
     pixels = plain(through_file(large, suffix, **options), 8)
     assert np.abs(np.array(corners(pixels)) - AS_THEY_ARE).max() <= 8
@@ -189,7 +189,7 @@ def test_palettes_are_looked_up():
     assert corners(plain(through_file(image, "gif"))) == AS_THEY_ARE
 
 
-def test_what_is_transparent_is_black():
+def test_transparent_pixels_are_black():
     image = Image.fromarray(QUARTERS).convert("RGBA")
     image.putalpha(Image.fromarray(np.repeat([[255] * 8, [0] * 8], 4, 0).astype(np.uint8)))
     assert corners(plain(through_file(image, "png"))) == [*AS_THEY_ARE[:2], [0, 0, 0], [0, 0, 0]]
@@ -218,7 +218,7 @@ def test_floating_point_is_0_to_1_or_0_to_255():
     assert np.abs(plain(through_file(Image.fromarray(ramp * 255), "tiff"), 8, color=False)[0] - expected).max() <= 1
 
 
-def test_inks_become_light():
+def test_cmyk_images_become_rgb():
     image = Image.fromarray(QUARTERS).resize((64, 64), Image.Resampling.NEAREST).convert("CMYK")
     pixels = plain(through_file(image, "jpeg", quality=98), 8)
     assert np.abs(np.array(corners(pixels)) - AS_THEY_ARE).max() <= 12
@@ -229,17 +229,17 @@ def test_one_bit_becomes_black_and_white():
     assert corners(plain(through_file(image, "png"), color=False)) == [0, 255, 0, 0]
 
 
-def test_photographs_stand_upright_whatever_the_camera_noted():
+def test_photographs_are_rotated_upright_by_their_exif_data():
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned clockwise
+    exif[0x0112] = 6  # the camera's note: rotate clockwise
     image = through_file(Image.fromarray(QUARTERS), "png", exif=exif)
     assert corners(plain(image)) == [AS_THEY_ARE[2], AS_THEY_ARE[0], AS_THEY_ARE[3], AS_THEY_ARE[1]]
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_the_middle_is_kept_and_its_proportions(turned):
+def test_the_middle_and_its_proportions_are_kept(turned):
     wide = np.zeros((20, 60), dtype=np.uint8)
-    wide[:, 18:42] = 255  # resizing looks a little beyond
+    wide[:, 18:42] = 255  # resizing also uses neighboring pixels
     pixels = plain(Image.fromarray(wide.T if turned else wide), 10, color=False)
     assert (pixels == 255).all()
 
@@ -278,7 +278,7 @@ class InAll:
 
 
 @pytest.mark.parametrize("in_memory", ["true", "false"])
-def test_an_unreadable_image_is_left_out_if_that_is_asked_for_and_said(folder, in_memory, capsys):
+def test_an_unreadable_image_is_skipped_on_request_and_reported(folder, in_memory, capsys):
     path = broken(folder)
     module = build(folder, in_memory=in_memory, skip_unreadable=True)
     assert sum(len(part) for part in module.load()) == 22
@@ -287,7 +287,7 @@ def test_an_unreadable_image_is_left_out_if_that_is_asked_for_and_said(folder, i
     assert path.exists()
 
 
-def test_verify_names_what_cannot_be_read(folder):
+def test_verify_names_unreadable_images(folder):
     assert build(folder).verify() == []
     broken(folder)
     (complaint,) = build(folder).verify()
@@ -329,7 +329,7 @@ def test_folders_that_cannot_be_trained_on_are_refused(tmp_path, sizes, message)
         build(only(tmp_path, **sizes)).setup("fit")
 
 
-def test_images_beside_the_classes_are_left_out_and_alone_refused(tmp_path, capsys):
+def test_images_outside_of_class_folders_are_skipped_and_alone_refused(tmp_path, capsys):
     root = only(tmp_path, **dict.fromkeys("abcdef", 2))
     picture(0).save(root / "stray.png")
     assert sum(len(part) for part in build(root).load()) == 12
@@ -340,7 +340,7 @@ def test_images_beside_the_classes_are_left_out_and_alone_refused(tmp_path, caps
         build(tmp_path / "flat").setup("fit")
 
 
-def test_what_is_left_out_is_counted_in_one_line_with_the_cure(folder, capsys):
+def test_skipped_files_are_counted_in_one_line_with_a_suggestion(folder, capsys):
     before = build(folder).splits
     (folder / "class 1/.ipynb_checkpoints").mkdir()
     picture(1).save(folder / "class 1/.ipynb_checkpoints/1-checkpoint.png")
@@ -369,7 +369,7 @@ def test_what_is_left_out_is_counted_in_one_line_with_the_cure(folder, capsys):
 
 
 @pytest.mark.parametrize("in_memory", ["true", "false"])
-def test_every_kind_of_unreadable_file_is_left_out_if_that_is_asked_for(folder, in_memory, capsys):
+def test_every_kind_of_unreadable_file_is_skipped_on_request(folder, in_memory, capsys):
     before = build(folder).load()
     place = folder / "class 4"
     (place / "cut.png").write_bytes((place / "0.png").read_bytes()[:60])
@@ -383,7 +383,7 @@ def test_every_kind_of_unreadable_file_is_left_out_if_that_is_asked_for(folder, 
     for loader in (module.val_dataloader(), *module.test_dataloader(), InAll(module)):
         list(loader)
     said = capsys.readouterr().err
-    assert said.count("Skipped: ") == 5, "the first ones"
+    assert said.count("Skipped: ") == 5, "only the first files are listed"
     assert "6 of 29 images are skipped (skip_unreadable), because they cannot be read." in said
 
 
@@ -426,11 +426,11 @@ def test_names_that_are_not_utf8_are_trained_evaluated_embedded_and_found(tmp_pa
         found = call(search, query, f"in={stored}", f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / kind}.png")
         assert found.status == 0, found.err
         assert r"caf\xe9/b\xfcld 2.png" in found.out
-        assert r"caf\xe9/b\xfcld 1.png" not in found.out, "the query itself"
+        assert r"caf\xe9/b\xfcld 1.png" not in found.out, "the query itself is excluded"
 
 
-def test_the_table_of_a_folder_is_what_it_always_was(tmp_path):
-    """Pins the content of a table, so that a change of the walk or of a conversion shows. All formats are lossless."""
+def test_the_table_of_a_folder_is_pinned(tmp_path):
+    """The pinned content of a table shows changes of the walk and of the conversions. All formats are lossless."""
     kinds = [
         ("png", "RGB"),
         ("bmp", "L"),
@@ -477,7 +477,7 @@ def test_every_part_has_two_classes_of_two_images(tmp_path, classes):
         assert counts[1:] == [round(classes * 0.1), round(classes * 0.2)]
 
 
-def test_fractions_that_leave_nothing_to_train_on_are_refused(folder):
+def test_fractions_that_leave_no_training_classes_are_refused(folder):
     with pytest.raises(ValueError, match=r"Of the 6 classes .* 0 would remain for training, .*data\.test_fraction"):
         build(folder, test_fraction=0.6).setup("fit")
 

@@ -1,4 +1,4 @@
-"""Image tables keep images, labels and names together. The cache decodes once and never shows a partial table."""
+"""Image tables keep images, labels and names together; the cache decodes once and never returns a partial table."""
 
 import errno
 import json
@@ -40,7 +40,7 @@ def assert_equal(left, right):
         (torch.zeros(2, 1, 4, 4).byte(), torch.tensor([-1, 1]), r"of the 2 class names, but run from -1 to 1\."),
     ],
 )
-def test_parts_that_do_not_fit_are_refused(images, labels, message):
+def test_inconsistent_parts_are_refused(images, labels, message):
     with pytest.raises(ValueError, match=message):
         ImageTable(images, labels, ("a", "b"))
 
@@ -60,7 +60,7 @@ def test_classes_are_renumbered_in_the_order_asked_for():
     assert part.images_NCHW[:, 0, 0, 0].tolist() == [0, 8, 12, 20]
 
 
-def test_tables_of_some_rows_share_the_pixels_and_copy_only_what_is_fetched():
+def test_tables_of_some_rows_share_the_pixels_and_copy_only_fetched_rows():
     table = a_table()
     part = table.classes([2, 0]).rows(torch.tensor([3, 2, 2]))
     assert part.stored_SCHW is table.stored_SCHW
@@ -72,7 +72,7 @@ def test_tables_of_some_rows_share_the_pixels_and_copy_only_what_is_fetched():
         ImageTable(table.stored_SCHW, torch.zeros(3).long(), ("a",), torch.tensor([0, 1]))
 
 
-def test_rotations_are_classes_of_their_own():
+def test_rotations_are_separate_classes():
     table = a_table()
     turned = table.with_rotations()
     assert len(turned) == 24
@@ -94,10 +94,10 @@ def test_a_table_is_decoded_once(tmp_path):
     assert_equal(cached(folder, "key", forbidden), a_table())
     other = a_table(8, 4)
     assert_equal(cached(folder, "other", lambda: other), other)
-    assert files_of(folder) == [*STORED, *(file.replace("key", "other") for file in STORED)], "drafts should be gone"
+    assert files_of(folder) == [*STORED, *(file.replace("key", "other") for file in STORED)], "no temporary files"
 
 
-def test_images_come_from_the_file_as_needed_and_cannot_change_it(tmp_path):
+def test_images_are_memory_mapped_read_only(tmp_path):
     cached(tmp_path, "key", a_table)
     table = cached(tmp_path, "key", forbidden)
     file = tmp_path / "key" / "images.npy"
@@ -105,7 +105,7 @@ def test_images_come_from_the_file_as_needed_and_cannot_change_it(tmp_path):
     with file.open("r+b") as stream:
         stream.seek(-1, os.SEEK_END)
         stream.write(b"\xff")
-    assert table.images_NCHW[-1, 0, 1, 1] == 255, "a memory map sees the file as it is now"
+    assert table.images_NCHW[-1, 0, 1, 1] == 255, "a memory map shows the current content of the file"
     table.images_NCHW[0] = 77
     assert file.read_bytes()[:-1] == stored[:-1]
 
@@ -161,7 +161,7 @@ def damage_file(place):
         damage_file,
     ],
 )
-def test_a_cache_that_is_not_whole_or_not_ours_is_made_anew(tmp_path, damage, capsys):
+def test_an_incomplete_or_foreign_cache_is_decoded_again(tmp_path, damage, capsys):
     cached(tmp_path, "key", a_table)
     damage(tmp_path / "key")
     assert_equal(cached(tmp_path, "key", a_table), a_table())
@@ -170,9 +170,9 @@ def test_a_cache_that_is_not_whole_or_not_ours_is_made_anew(tmp_path, damage, ca
     assert files_of(tmp_path) == STORED
 
 
-def test_the_check_finds_what_a_start_does_not_look_for(tmp_path):
+def test_check_stored_finds_faults_that_a_start_does_not_check(tmp_path):
     place = tmp_path / "key"
-    assert check_stored(place) == [], "where there is no table, none is wrong"
+    assert check_stored(place) == [], "a missing table has no faults"
     cached(tmp_path, "key", a_table)
     assert check_stored(place) == []
     with (place / "images.npy").open("r+b") as stream:
@@ -185,7 +185,7 @@ def test_the_check_finds_what_a_start_does_not_look_for(tmp_path):
     assert "file sizes differ from the manifest" in check_stored(place)[0]
 
 
-def test_a_table_that_cannot_be_decoded_leaves_nothing(tmp_path):
+def test_a_table_that_cannot_be_decoded_leaves_no_files(tmp_path):
     def broken():
         raise ValueError("not an image")
 
@@ -196,7 +196,7 @@ def test_a_table_that_cannot_be_decoded_leaves_nothing(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_at_once_decode_once_and_leave_one_good_cache(tmp_path):
+def test_two_processes_at_once_decode_once_and_leave_one_valid_cache(tmp_path):
     cache, decoded = tmp_path / "cache", tmp_path / "decoded"
     together = multiprocessing.get_context("fork").Barrier(4)
 
@@ -226,8 +226,8 @@ def a_large_table():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("milliseconds", [0, 10, 20, 40, 60, 80, 120, 160])
-def test_a_process_killed_while_it_stores_leaves_nothing_to_trust(tmp_path, milliseconds):
-    """Kill the process while it decodes, writes a file or the manifest, or after the renaming."""
+def test_a_process_killed_while_it_stores_leaves_no_usable_table(tmp_path, milliseconds):
+    """The process is killed while it decodes, writes a file or the manifest, or after the renaming."""
     table = a_large_table()
     begun = tmp_path / "begun"
 
@@ -247,7 +247,7 @@ def test_a_process_killed_while_it_stores_leaves_nothing_to_trust(tmp_path, mill
 
 @pytest.mark.slow
 def test_a_process_killed_in_the_middle_of_a_file(tmp_path, monkeypatch):
-    """Decode the first half of the images, then wait forever."""
+    """The process decodes the first half of the images, then waits forever."""
     half = tmp_path / "half"
 
     def save_half(file, array):
@@ -270,7 +270,7 @@ def test_a_process_killed_in_the_middle_of_a_file(tmp_path, monkeypatch):
     assert files_of(tmp_path / "cache") == STORED
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_no_draft(tmp_path, monkeypatch):
+def test_a_full_disk_is_one_sentence_and_leaves_no_temporary_file(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -295,7 +295,7 @@ def as_nobody(work):
 
 
 def test_a_cache_without_write_permission_is_one_sentence_unless_it_holds_the_table():
-    with tempfile.TemporaryDirectory() as name:  # unlike pytest's own, its parent can be entered by anyone
+    with tempfile.TemporaryDirectory() as name:  # unlike pytest's own folder, any user can enter its parent
         folder = Path(name) / "cache"
         cached(folder, "key", a_table)
         folder.chmod(0o555)

@@ -1,4 +1,4 @@
-"""Labeled Faces in the Wild: split by people in both views, from any packaging, its pairs resolved."""
+"""Labeled Faces in the Wild is read from any packaging, split by people in both views, and its pairs are resolved."""
 
 import re
 import shutil
@@ -35,7 +35,7 @@ TOTAL = sum(person.images for person in SMALL)
 
 @pytest.fixture
 def copy(tmp_path, monkeypatch):
-    """Write images of seven people under the official names: one gray level in the middle, red around it."""
+    """Write images of seven people under the official names: a gray middle, different in each image, in a red frame."""
     monkeypatch.setattr(lfw, "people", lambda: SMALL)
     for row, name in enumerate(name for person in SMALL for name in person.files()):
         file = tmp_path / "root/lfw-py/lfw-deepfunneled" / name
@@ -54,7 +54,7 @@ def levels(table):
 def test_view_1_is_split_by_people(copy, tmp_path):
     train, validation, test = Lfw(copy, tmp_path / "cache", validation_fraction=1 / 3).load()
     assert test.class_names == ("Bo", "Di")
-    assert validation.class_names == ("Al_A-B",), "third from Ed with 5, Al_A with 3, Al_A-B with 2 images"
+    assert validation.class_names == ("Al_A-B",), "third by size: Ed has 5, Al_A 3, Al_A-B 2 images"
     assert train.class_names == ("Al_A", "Al_B", "Cy", "Ed")
     assert levels(train) == [0, 1, 2, 5, 7, 8, 13, 14, 15, 16, 17]
     assert (levels(validation), levels(test)) == ([3, 4], [6, 9, 10, 11, 12])
@@ -80,17 +80,17 @@ def test_both_views_and_all_folds_share_one_cached_table(copy, tmp_path):
 def test_people_of_one_image_are_not_trained_on(copy, tmp_path):
     module = Lfw(copy, tmp_path / "cache", validation_fraction=1 / 3, min_images_per_class=2)
     assert module.splits.train.class_names == ("Al_A", "Cy", "Ed")
-    assert module.splits.test.class_names == ("Bo", "Di"), "where they are distractors"
+    assert module.splits.test.class_names == ("Bo", "Di"), "they are distractors of the test"
 
 
 @pytest.mark.parametrize("image_size", [32, 64, 200])
 @pytest.mark.parametrize("color", [True, False])
-def test_the_middle_is_cropped_resized_and_made_grey(copy, tmp_path, image_size, color):
+def test_the_middle_is_cropped_resized_and_converted_to_gray(copy, tmp_path, image_size, color):
     module = Lfw(copy, tmp_path / "cache", image_size=image_size, color=color)
     images = module.everyone.images_NCHW
     assert images.shape == (TOTAL, module.channels, image_size, image_size)
     expected = torch.arange(TOTAL)[:, None, None, None] * 10
-    assert (images.int() - expected).abs().max() <= 8, "nothing of the red frame but JPEG's noise"
+    assert (images.int() - expected).abs().max() <= 8, "the red frame leaves only JPEG's noise"
     whole = Lfw(copy, tmp_path / "cache", crop=250, image_size=image_size, color=color).everyone.images_NCHW
     corner = whole[:, :, 0, 0].float().mean(0)
     torch.testing.assert_close(corner, torch.tensor([254.0, 0, 0] if color else [76.0]), atol=3, rtol=0)
@@ -110,7 +110,7 @@ def test_an_archive_of_any_packaging_gives_the_table_of_the_folder(copy, tmp_pat
 
 @pytest.mark.parametrize("damage", ["flip", "cut"])
 def test_a_damaged_archive_is_refused_and_verify_names_it(copy, tmp_path, damage):
-    """JPEG has no checksum: a flipped bit in a photograph is found by that of the archive only."""
+    """JPEG has no checksum: a flipped bit in a photograph is found only by the checksum of the archive."""
     file = tmp_path / "packed/lfw-py/lfw-deepfunneled.tgz"
     file.parent.mkdir(parents=True)
     with tarfile.open(file, "w:gz", compresslevel=0) as archive:
@@ -129,7 +129,7 @@ def test_a_damaged_archive_is_refused_and_verify_names_it(copy, tmp_path, damage
     assert re.match(message, Lfw(tmp_path / "packed", tmp_path / "cache").verify()[0])
 
 
-def test_funneled_is_used_where_there_is_no_deep_funneled_copy(copy, tmp_path):
+def test_funneled_is_used_without_a_deep_funneled_copy(copy, tmp_path):
     shutil.move(copy / "lfw-py/lfw-deepfunneled", copy / "lfw-py/lfw_funneled")
     module = Lfw(copy, tmp_path / "cache")
     assert module.provenance()["alignment"] == "funneled"
@@ -139,13 +139,13 @@ def test_funneled_is_used_where_there_is_no_deep_funneled_copy(copy, tmp_path):
         Lfw(copy, tmp_path / "cache", alignment="deepfunneled", validation_fraction=1 / 3).load()
 
 
-def test_deep_funneled_goes_first(copy, tmp_path):
+def test_deep_funneled_is_preferred(copy, tmp_path):
     shutil.copytree(copy / "lfw-py/lfw-deepfunneled", copy / "lfw-py/lfw_funneled")
     assert Lfw(copy, tmp_path / "cache").provenance()["alignment"] == "deepfunneled"
     assert Lfw(copy, tmp_path / "cache", alignment="funneled").provenance()["alignment"] == "funneled"
 
 
-def test_funneled_images_and_pairs_are_downloaded_where_there_are_none(copy, server, tmp_path, monkeypatch):
+def test_absent_funneled_images_and_pairs_are_downloaded(copy, server, tmp_path, monkeypatch):
     archive_file = tmp_path / "lfw-funneled.tgz"
     with tarfile.open(archive_file, "w:gz") as archive:
         archive.add(copy / "lfw-py/lfw-deepfunneled", "lfw_funneled")
@@ -168,7 +168,7 @@ def test_funneled_images_and_pairs_are_downloaded_where_there_are_none(copy, ser
     }
 
 
-def test_a_missing_and_a_strange_photograph_are_named(copy, tmp_path):
+def test_a_missing_and_an_unknown_photograph_are_named(copy, tmp_path):
     folder = copy / "lfw-py/lfw-deepfunneled"
     (folder / "Cy/Cy_0002.jpg").rename(folder / "Cy/Cy_0003.jpg")
     message = (
@@ -183,7 +183,7 @@ def test_a_missing_and_a_strange_photograph_are_named(copy, tmp_path):
 
 
 @pytest.mark.parametrize("broken", ["cut", "small"])
-def test_a_photograph_that_is_none_is_named(copy, tmp_path, broken):
+def test_an_unreadable_photograph_is_named(copy, tmp_path, broken):
     file = copy / "lfw-py/lfw-deepfunneled/Di/Di_0003.jpg"
     if broken == "cut":
         file.write_bytes(file.read_bytes()[:900])
@@ -216,7 +216,7 @@ def test_pairs_are_rows_of_the_table(tmp_path):
         ("1\nAl_A\t1\t2\nCy\t2\n", "should have 3 or 4 words in a line"),
     ],
 )
-def test_pairs_that_there_are_not(tmp_path, content, message):
+def test_invalid_lists_of_pairs_are_refused(tmp_path, content, message):
     file = tmp_path / "pairs.txt"
     file.write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
@@ -261,7 +261,7 @@ def test_view_2_chooses_on_the_other_folds(with_pairs, tmp_path, fold):
     assert named(official, official.choose) == [each for others in pairs for each in others]
 
 
-def test_missing_pairs_are_told_before_anything_is_trained(with_pairs, tmp_path, server, monkeypatch):
+def test_missing_pairs_are_reported_before_training(with_pairs, tmp_path, server, monkeypatch):
     (with_pairs / "lfw-py/pairsDevTest.txt").unlink()
     server.answers = {}
     monkeypatch.setitem(lfw.PAIRS, "view_1_test", server.remote("pairsDevTest.txt", b"", "/nothing"))
@@ -301,11 +301,11 @@ def test_a_network_is_refused_on_people_that_it_has_seen(learnt, tested, message
         module.check_unseen(choices)
 
 
-def test_what_other_sets_taught_is_no_matter():
+def test_training_on_other_sets_is_allowed():
     Lfw(view=2, fold=1).check_unseen({"name": "omniglot", "rotations": True})
 
 
-def test_the_state_says_whom_a_network_has_learnt_from(with_pairs, tmp_path):
+def test_the_state_records_the_people_of_the_training(with_pairs, tmp_path):
     def module(**options):
         options = {"validation_fraction": 1 / 3, "classes_per_batch": 2, "images_per_class": 2} | options
         return Lfw(with_pairs, tmp_path / "cache", **options)
@@ -329,19 +329,19 @@ def test_the_state_says_whom_a_network_has_learnt_from(with_pairs, tmp_path):
         ({"validation_fraction": 1}, r"data\.validation_fraction must be above 0 and below 1, but is 1\."),
     ],
 )
-def test_options_that_do_not_go_together(options, message):
+def test_inconsistent_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Lfw(**options)
 
 
-def test_pairs_of_another_name():
+def test_an_unknown_name_of_pairs_is_refused():
     with pytest.raises(
         ValueError, match=r"LFW has no pairs 'view2'\. Did you mean 'view_2'\? Available: view_1_train,"
     ):
         Lfw().pairs("view2")
 
 
-def test_the_shipped_people_are_those_published():
+def test_the_shipped_people_equal_the_published_ones():
     assert (len(people()), sum(person.images for person in people())) == (5_749, 13_233)
     parts = Counter(person.view_1 for person in people())
     assert parts == {"train": 4_038, "test": 1_711}
@@ -352,7 +352,7 @@ def test_the_shipped_people_are_those_published():
     assert sum(person.images for person in people() if person.view_1 == "train") == 9_525
 
 
-def test_the_real_people_lists_say_the_same(real_root):
+def test_the_real_people_lists_agree_with_the_shipped_people(real_root):
     folder = real_root / "lfw-py"
     for part in ("train", "test"):
         lines = (folder / f"peopleDev{part.capitalize()}.txt").read_text().splitlines()[1:]
@@ -392,7 +392,7 @@ def test_every_real_pair_resolves(real_root, real_cache):
         assert (pairs.first_M != pairs.second_M).all()
     fold_C = torch.tensor([person.fold for person in people()])
     for row_M in (pairs.first_M, pairs.second_M):
-        assert torch.equal(fold_C[label_of[row_M]], pairs.fold_M), "who is in a pair is in its fold"
+        assert torch.equal(fold_C[label_of[row_M]], pairs.fold_M), "the people of a pair belong to its fold"
     parts = np.array([person.view_1 for person in people()])
     for which in ("train", "test"):
         pairs = module.pairs(f"view_1_{which}")
@@ -409,10 +409,10 @@ def test_no_person_of_a_real_fold_is_trained_on(real_root, real_cache, fold):
     assert len(train) + len(validation) + len(test) == 13_233
 
 
-def test_view_2_of_raw_pixels_is_near_what_is_published_for_eigenfaces(real_root, real_cache):
-    """60.02 ± 0.79% by Turk & Pentland's eigenfaces (LFW results page), which use little more than pixels.
+def test_view_2_of_raw_pixels_is_near_the_published_accuracy_of_eigenfaces(real_root, real_cache):
+    """Turk & Pentland's eigenfaces reach 60.02 ± 0.79% (LFW results page) and use little more than pixels.
 
-    Nothing is trained: the images themselves, of unit norm, are the embeddings.
+    This test trains nothing: the embeddings are the images, normalized to unit norm.
     """
     accuracies = []
     for fold in range(FOLDS):

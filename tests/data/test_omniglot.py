@@ -101,7 +101,7 @@ def test_each_drawing_has_its_own_label(folders, tmp_path):
 
 
 @pytest.mark.parametrize("image_size", [16, 28])
-def test_images_are_white_on_black_of_the_size_asked_for(folders, tmp_path, image_size):
+def test_images_are_white_on_black_and_have_the_chosen_size(folders, tmp_path, image_size):
     for table in load(folders, tmp_path, image_size=image_size):
         assert table.images_NCHW.shape[1:] == (1, image_size, image_size)
         assert table.images_NCHW.float().mean() < 60
@@ -122,12 +122,12 @@ def test_a_second_load_decodes_nothing(folders, tmp_path, monkeypatch):
     assert all(torch.equal(a.images_NCHW, b.images_NCHW) for a, b in zip(first, second, strict=True))
 
 
-def test_another_size_is_decoded_anew(folders, tmp_path):
+def test_another_size_is_decoded_again(folders, tmp_path):
     assert load(folders, tmp_path, image_size=20).train.images_NCHW.shape[-1] == 20
     assert load(folders, tmp_path, image_size=28).train.images_NCHW.shape[-1] == 28
 
 
-def test_a_changed_copy_is_decoded_anew(folders, tmp_path):
+def test_a_changed_copy_is_decoded_again(folders, tmp_path):
     before = load(folders, tmp_path).test
     first = min((folders / "omniglot-py/images_evaluation").rglob("*.png"))
     Image.new("L", (105, 105), 0).save(first)
@@ -146,7 +146,7 @@ def offered(server, archives, monkeypatch):
     return server
 
 
-def test_what_is_nowhere_is_downloaded_into_the_cache(offered, folders, tmp_path, capsys):
+def test_absent_parts_are_downloaded_into_the_cache(offered, folders, tmp_path, capsys):
     for _ in range(2):
         module = Omniglot(None, tmp_path / "cache", validation_alphabets=["Hebrew"], rotations=False)
         for left, right in zip(module.load(), load(folders, tmp_path / "other"), strict=True):
@@ -161,7 +161,7 @@ def test_what_is_nowhere_is_downloaded_into_the_cache(offered, folders, tmp_path
     }
 
 
-def test_a_copy_of_half_the_set_is_used_and_the_rest_downloaded(offered, archives, tmp_path, capsys):
+def test_an_incomplete_copy_is_used_and_the_rest_is_downloaded(offered, archives, tmp_path, capsys):
     (archives / "omniglot-py/images_evaluation.zip").unlink()
     before = tree(archives)
     load(archives, tmp_path)
@@ -183,8 +183,8 @@ def test_a_copy_is_only_read(archives, tmp_path):
     assert tree(archives) == before
 
 
-def test_a_download_that_is_not_the_set_is_no_cache(offered, tmp_path, monkeypatch):
-    """Check the content even if the checksum of an incomplete archive is right."""
+def test_an_incomplete_download_is_not_cached(offered, tmp_path, monkeypatch):
+    """The content is checked even if the checksum of an incomplete archive is right."""
     offered.answers["/images_background.zip"] = offered.answers["/images_evaluation.zip"]
     content = offered.answers["/images_evaluation.zip"][0]
     monkeypatch.setitem(
@@ -196,8 +196,8 @@ def test_a_download_that_is_not_the_set_is_no_cache(offered, tmp_path, monkeypat
         load(None, tmp_path)
 
 
-def test_foreign_packaging(folders, tmp_path):
-    """Pack without the part's folder or under other folders, with hidden system files, as zip and as tar."""
+def test_archives_with_other_folders_are_read(folders, tmp_path):
+    """Zips and tars are packed without the part's folder or under other folders, with hidden system files."""
     for number, (suffix, top) in enumerate([(".zip", ""), (".zip", "my/copy/of/it/"), (".tgz", "x/"), (".tar", "")]):
         target = tmp_path / f"foreign{number}" / "omniglot-py"
         target.mkdir(parents=True)
@@ -218,7 +218,7 @@ def test_foreign_packaging(folders, tmp_path):
             assert left.class_names == right.class_names
 
 
-def test_verify_names_everything_that_is_wrong(archives, folders, tmp_path):
+def test_verify_names_every_fault(archives, folders, tmp_path):
     assert Omniglot(archives, tmp_path / "cache").verify() == []
     assert Omniglot(None, tmp_path / "cache").verify() == [
         f"omniglot-py/{part}.zip is neither in paths.data (not set) nor downloaded yet." for part in PARTS
@@ -233,7 +233,7 @@ def test_verify_names_everything_that_is_wrong(archives, folders, tmp_path):
     assert "but holds 4 characters and 11 images" in found[2]
 
 
-def test_verify_goes_on_after_an_archive_that_it_cannot_read(archives, tmp_path):
+def test_verify_continues_after_an_unreadable_archive(archives, tmp_path):
     background, evaluation = (archives / f"omniglot-py/{part}.zip" for part in PARTS)
     background.unlink()
     background.symlink_to("/dev/zero")
@@ -249,7 +249,7 @@ def test_verify_goes_on_after_an_archive_that_it_cannot_read(archives, tmp_path)
 
 
 def test_verify_names_a_download_that_has_changed(offered, tmp_path):
-    """The archive has more in it than was downloaded, and reads well."""
+    """The archive has more content than the downloaded one, and is readable."""
     module = Omniglot(None, tmp_path / "cache", validation_alphabets=["Hebrew"])
     module.load()
     assert module.verify() == []
@@ -279,7 +279,7 @@ def test_the_one_shot_runs_are_found_or_downloaded(server, archives, tmp_path, m
     assert module.one_shot_runs() == archives / "omniglot-py/one-shot-classification/all_runs"
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"absent, but there is no such folder\. It should hold omniglot-py/images_b.*z"
     ):
@@ -307,7 +307,7 @@ def test_the_wrong_part_under_the_right_name(folders, tmp_path):
         load(folders, tmp_path)
 
 
-def test_what_is_not_an_archive(archives, tmp_path):
+def test_a_file_that_is_no_archive_is_refused(archives, tmp_path):
     (archives / "omniglot-py/images_evaluation.zip").write_bytes(b"<html>404</html>")
     with pytest.raises(
         ValueError, match=r"images_evaluation\.zip should be a zip or tar archive, but cannot be read as one"
@@ -315,7 +315,7 @@ def test_what_is_not_an_archive(archives, tmp_path):
         load(archives, tmp_path)
 
 
-def test_an_alphabet_that_is_not_there(folders, tmp_path):
+def test_an_unknown_alphabet_is_refused(folders, tmp_path):
     with pytest.raises(
         ValueError,
         match=r"no background alphabet 'Hebraw'\. Did you mean 'Hebrew'\? Available: Greek, Hebrew, Latin\.",
@@ -324,7 +324,7 @@ def test_an_alphabet_that_is_not_there(folders, tmp_path):
 
 
 @pytest.mark.parametrize("alphabets", [[], ["Greek", "Hebrew", "Latin"]])
-def test_something_must_be_left_to_train_and_to_validate_on(folders, tmp_path, alphabets):
+def test_training_and_validation_need_alphabets(folders, tmp_path, alphabets):
     with pytest.raises(ValueError, match=rf"must name between 1 and 2 alphabets, but has {len(alphabets)}\."):
         load(folders, tmp_path, validation_alphabets=alphabets)
 
@@ -335,7 +335,7 @@ def test_any_size_of_at_least_one_pixel(folders, tmp_path):
         Omniglot(image_size=0)
 
 
-def test_it_is_found_by_name():
+def test_the_set_is_built_by_its_name():
     assert "omniglot" in data.available()
     with pytest.raises(ValueError, match=r"has no option 'rotation'\. Did you mean 'rotations'\?"):
         data.build("omniglot", rotation=True)

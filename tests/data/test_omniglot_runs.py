@@ -1,4 +1,4 @@
-"""Lake's one-shot runs: every drawing is in its place and converted like the set's images; partial copies fail."""
+"""Drawings of Lake's one-shot runs are in their places and converted like the set's images; partial copies fail."""
 
 import random
 import shutil
@@ -68,7 +68,7 @@ def test_each_drawing_is_in_its_place_in_any_packaging(packaging, answers):
         assert runs.answer_EQ[run].tolist() == answer
 
 
-def test_the_classes_of_the_table_say_the_same(whole):
+def test_the_classes_of_the_table_agree_with_the_answers(whole):
     name, title, how, table, known_EW, asked_EQ, answer_EQ = read_runs(whole, lambda image: image.resize((4, 4)))
     assert (name, title) == ("lake", "Lake's runs")
     assert "20 runs of 20-way classification" in how
@@ -103,7 +103,7 @@ def answer_gibberish(folder):
 @pytest.mark.parametrize(
     "damage", [remove_a_drawing, remove_a_run, remove_the_answers, answer_twice_the_same, answer_gibberish]
 )
-def test_a_copy_that_is_not_whole_is_refused(folder, damage):
+def test_an_incomplete_copy_is_refused(folder, damage):
     damage(folder)
     with pytest.raises(ValueError, match=r"should hold 20 runs of 20 known drawings, .* It is incomplete"):
         read_runs(folder, lambda image: image)
@@ -116,8 +116,8 @@ def test_an_unreadable_drawing_is_named(folder):
 
 
 @pytest.mark.parametrize("image_size", [28, 105])
-def test_the_real_drawings_are_made_as_those_of_the_set(omniglot_root, real_cache, image_size):
-    """Every one of the 800 drawings is also in the evaluation set, pixel by pixel."""
+def test_the_real_drawings_are_converted_like_those_of_the_set(omniglot_root, real_cache, image_size):
+    """Each of the 800 drawings also occurs in the evaluation set, pixel by pixel."""
     module = data.build("omniglot", root=omniglot_root, cache=real_cache, image_size=image_size)
     runs = module.one_shot
     assert runs.table.images_NCHW.shape == (800, 1, image_size, image_size)

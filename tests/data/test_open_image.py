@@ -1,4 +1,4 @@
-"""Images are read within stated limits, and values of 16 and 32 bits by a stated rule. Messages name the file."""
+"""Images are read within fixed limits, values of 16 and 32 bits by a documented rule, and messages name the file."""
 
 import io
 import os
@@ -35,7 +35,7 @@ def tiff(values: np.ndarray) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """Return a PNG that claims a size, with the pixels of a black image of that size if it is small to store."""
+    """Return a PNG that declares a size, with the pixels of a black image if they are few enough to store."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -66,7 +66,7 @@ RAMP = np.repeat(np.array([[0, 300, 40_000, 65_535]]), 4, 0)
         (tiff((RAMP / 65_535 * 1.03 - 0.015).astype(np.float32)), [0, 0, 156, 255]),
     ],
 )
-def test_values_are_scaled_by_the_stated_rule(content: bytes, expected: list[int]) -> None:
+def test_values_are_scaled_by_the_documented_rule(content: bytes, expected: list[int]) -> None:
     assert read(content)[0].tolist() == pytest.approx(expected, abs=1)
 
 

@@ -1,4 +1,4 @@
-"""P×K batches are balanced and resume bit for bit. Every class occurs once per round, and every epoch is complete."""
+"""P×K batches are balanced and resume bit for bit; every class occurs once per round, and every epoch is complete."""
 
 import io
 import subprocess
@@ -20,7 +20,7 @@ from siamese_lab.data.tables.image_table import ImageTable
 
 
 def table_of(*sizes):
-    """Make a table of one-pixel images: the pixel is the image number, and the images of a class are scattered."""
+    """Return a table of one-pixel images. The pixel is the image's number, and the images of a class are scattered."""
     labels = [label for turn in range(max(sizes)) for label, size in enumerate(sizes) if turn < size]
     images_NCHW = torch.arange(len(labels), dtype=torch.uint8).reshape(-1, 1, 1, 1)
     return ImageTable(images_NCHW, torch.tensor(labels), tuple(f"class{label}" for label in range(len(sizes))))
@@ -58,7 +58,7 @@ def test_every_batch_has_p_classes_of_k_different_images(case):
 
 @settings(max_examples=60, deadline=None)
 @given(case=cases())
-def test_every_class_comes_once_before_any_comes_again(case):
+def test_every_class_occurs_once_before_any_occurs_again(case):
     sizes, classes, images, seed = case
     seen = epochs(PKBatches(table_of(*sizes), classes, images, seed), 5)
     stream = [label for batch in seen for _, label in batch[::images]]
@@ -67,7 +67,7 @@ def test_every_class_comes_once_before_any_comes_again(case):
         assert sorted(stream[start : start + len(sizes)]) == list(range(len(sizes)))
 
 
-def test_every_image_of_a_class_is_as_likely():
+def test_images_of_a_class_are_equally_likely():
     batches = PKBatches(table_of(5, 9), 2, 2)
     counts = Counter(image for batch in epochs(batches, 700) for image, label in batch if label == 0)
     expected = 2 * 700 * len(batches) / 5
@@ -82,10 +82,10 @@ def test_repeats_show_each_image_once_before_any_again():
         assert [len(times[label]) for label in range(4)] == [2, 3, 4, 5]
         assert all(max(count.values()) - min(count.values()) <= 1 for count in times.values())
     twice = Counter(image for batch in seen for image, count in Counter(batch).items() if count == 3)
-    assert len(twice) == 2, "which of two images is shown more often is drawn"
+    assert len(twice) == 2, "a random draw decides which of two images is shown more often"
 
 
-def test_a_batch_says_which_image_is_which_where_one_may_come_twice():
+def test_a_batch_has_image_ids_if_images_may_repeat():
     for batch in PKBatches(table_of(2, 3, 4, 8), 3, 4, repeats=True):
         assert torch.equal(batch.image_ids_B, batch.images_BCHW.flatten().long()), "a pixel is the image's number"
         for label in batch.labels_B.unique():
@@ -97,7 +97,7 @@ def test_repeats_may_be_positives_and_then_one_image_is_enough_for_a_class():
     table = table_of(1, 2, 4)
     batches = PKBatches(table, 3, 4, repeats=True, repeats_are_positives=True)
     for batch in batches:
-        assert batch.image_ids_B is None, "nothing keeps the sampler from pairing an image with itself"
+        assert batch.image_ids_B is None, "an image may be paired with itself"
         shown = {label: set(batch.images_BCHW[batch.labels_B == label].flatten().tolist()) for label in range(3)}
         assert [len(shown[label]) for label in range(3)] == [1, 2, 4]
     with pytest.raises(ValueError, match="need 2 images per class"):
@@ -108,7 +108,7 @@ def test_repeats_may_be_positives_and_then_one_image_is_enough_for_a_class():
 
 @settings(max_examples=30, deadline=None)
 @given(case=cases(), ranks=st.sampled_from([1, 2, 3, 4]), repeats=st.booleans())
-def test_processes_together_see_what_one_sees(case, ranks, repeats):
+def test_processes_together_see_the_batches_of_one(case, ranks, repeats):
     sizes, classes, images, seed = case
     sizes = sizes * ranks
     build = partial(PKBatches, table_of(*sizes), classes * ranks, images + 2 * repeats, seed, repeats=repeats)
@@ -121,7 +121,7 @@ def test_processes_together_see_what_one_sees(case, ranks, repeats):
     assert [list(chain(*parts)) for parts in zip(*shares, strict=True)] == alone
 
 
-def test_classes_that_cannot_be_shared_out_are_refused():
+def test_classes_that_processes_cannot_share_are_refused():
     with pytest.raises(ValueError, match=r"3 classes.*data\.classes_per_batch.*2 processes"):
         PKBatches(table_of(4, 4, 4), 3, 2).split_between_processes(0, 2)
 
@@ -136,8 +136,8 @@ def test_the_length_of_an_epoch_can_be_chosen_and_the_stream_stays_the_same(leng
     assert seen == epochs(PKBatches(table, 3, 2), 3 * length // 4 + 1)[: 3 * length]
 
 
-def test_looking_ahead_does_not_take_the_stream_further(monkeypatch):
-    """A table that requests many batches before it yields one, across several draws."""
+def test_looking_ahead_does_not_advance_the_stream(monkeypatch):
+    """The table requests many batches before it yields one, across several draws."""
     monkeypatch.setattr(pk_batches, "AT_ONCE", 18)
     table = table_of(5, 5, 5, 5, 5)
     expected = epochs(PKBatches(table, 3, 2, batches_per_epoch=20), 2)
@@ -153,15 +153,15 @@ def test_looking_ahead_does_not_take_the_stream_further(monkeypatch):
     resumed = PKBatches(ahead, 3, 2, seed=5, batches_per_epoch=20)
     resumed.load_state_dict(batches.state_dict())
     assert seen + epochs(resumed, 1) + epochs(resumed, 1) == expected
-    assert seen + epochs(batches, 1) == expected[:27], "an epoch that is broken off goes on where it was"
+    assert seen + epochs(batches, 1) == expected[:27], "an interrupted epoch continues at the same batch"
 
 
-def test_k_different_images_of_a_class_are_every_set_and_order_as_often():
-    """Floyd's method with a shuffle: all 60 ordered triples of 5 images (χ², 59 degrees of freedom)."""
+def test_sets_and_orders_of_k_images_are_equally_likely():
+    """Floyd's method with a shuffle draws all 60 ordered triples of 5 images equally often (χ², 59 df)."""
     batches = PKBatches(table_of(5, 5), 2, 3, batches_per_epoch=6000)
     counts = Counter(tuple(image for image, of in batch if of == 0) for batch in epochs(batches, 1))
     assert len(counts) == 60
-    assert sum((count - 100) ** 2 / 100 for count in counts.values()) < 115  # beyond by chance once in 60,000
+    assert sum((count - 100) ** 2 / 100 for count in counts.values()) < 115  # exceeded by chance once in 60,000
 
 
 def floyd(size, noise):
@@ -175,7 +175,7 @@ def floyd(size, noise):
 
 @settings(max_examples=60, deadline=None)
 @given(sizes=st.lists(st.integers(2, 9), min_size=1, max_size=9), images=st.integers(2, 6), seed=st.integers(0, 99))
-def test_images_of_a_class_are_chosen_and_put_in_order_as_by_plain_loops(sizes, images, seed):
+def test_images_of_a_class_are_chosen_and_ordered_as_by_plain_loops(sizes, images, seed):
     choice, order = np.random.default_rng(seed).random((2, len(sizes), images))
     chosen_KR = pk_batches._some_of(np.array(sizes), choice)
     assert np.array_equal(chosen_KR, pk_batches._some_of(np.array(sizes, np.int32), choice))
@@ -216,7 +216,7 @@ print(time.process_time() - started, (resource.getrusage(resource.RUSAGE_SELF).r
 
 @pytest.mark.slow
 def test_ten_million_images_of_a_million_classes_start_in_two_seconds_and_300_mb():
-    """Measure seconds of one core and MiB beyond the table until the first batch, with scattered classes."""
+    """Until the first batch, seconds of one core and MiB beyond the table are measured. The classes are scattered."""
     ended = subprocess.run(
         [sys.executable, "-c", START, "10000000", "1000000"], capture_output=True, text=True, check=True
     )
@@ -231,20 +231,20 @@ def test_the_seed_decides_and_0_is_a_seed():
     assert first != other
 
 
-def test_the_global_random_numbers_are_neither_used_nor_disturbed():
+def test_global_random_numbers_are_neither_used_nor_changed():
     before = torch.get_rng_state()
     epochs(PKBatches(table_of(4, 4, 4), 2, 2), 2)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_next_epoch_goes_on_and_does_not_begin_again():
+def test_the_next_epoch_continues_the_stream():
     batches = PKBatches(table_of(6, 6, 6, 6, 6), 2, 3)
     assert epochs(batches, 1) != epochs(batches, 1)
 
 
 @pytest.mark.parametrize("taken", range(9))
-def test_a_stored_stream_goes_on_with_equal_batches(taken):
-    """Four batches an epoch: stored before, inside, between and at the end of epochs, and through a file."""
+def test_a_stored_stream_continues_with_equal_batches(taken):
+    """Each epoch has four batches. The state is stored in a file before, inside, between and at the end of epochs."""
     table = table_of(5, 5, 5, 5, 5)
     uninterrupted = epochs(PKBatches(table, 3, 2), 6)
 
@@ -265,11 +265,11 @@ def test_a_stored_stream_goes_on_with_equal_batches(taken):
     resumed = PKBatches(table, 3, 2, seed=77)
     resumed.load_state_dict(torch.load(file))
     rest = epochs(resumed, 1)
-    assert len(rest) == (4 - taken % 4), "the rest of the epoch, or a whole one after its end"
+    assert len(rest) == (4 - taken % 4), "the rest of the epoch, or a whole epoch after its end"
     assert before + rest + epochs(resumed, 2) == uninterrupted[: taken + len(rest) + 8]
 
 
-def test_an_epoch_whose_last_batch_was_the_last_asked_for_is_over():
+def test_an_epoch_is_over_after_its_last_batch():
     """A trainer stops after `len` batches and never reaches the end of the iterator."""
     batches = PKBatches(table_of(4, 4, 4), 2, 2)
     seen = []
@@ -297,7 +297,7 @@ def test_an_epoch_whose_last_batch_was_the_last_asked_for_is_over():
         ),
     ],
 )
-def test_what_does_not_go_together_is_refused(sizes, options, message):
+def test_inconsistent_classes_and_options_are_refused(sizes, options, message):
     with pytest.raises(ValueError, match=message):
         PKBatches(table_of(*sizes), *options)
 

@@ -63,7 +63,7 @@ def test_every_kind_of_set_has_three_readable_pictures(tmp_path, sizes, channels
             pixels = np.asarray(picture.convert("L"))
         assert 200 < min(pixels.shape) <= max(pixels.shape) < 2600, "neither tiny nor huge"
         border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-        assert (border == 255).all(), "nothing is cut off"
+        assert (border == 255).all(), "no content touches the border"
 
 
 def test_rows_are_classes_from_the_largest_to_the_smallest(tmp_path, drawn):
@@ -80,7 +80,7 @@ def test_rows_are_classes_from_the_largest_to_the_smallest(tmp_path, drawn):
     assert (classes[16:, 3 * 8 :] == 1).all(), "white where there are no more images"
 
 
-def test_the_batch_is_the_next_one_augmented_and_is_not_used_up(tmp_path, drawn):
+def test_the_batch_is_the_next_augmented_one_and_is_not_consumed(tmp_path, drawn):
     options = {"classes_per_batch": 4, "images_per_class": 3, "augment": {"rotation": 30.0}}
     module, other = (Own([5, 6, 7, 8, 9], **options) for _ in range(2))
     stream = iter(module.batches)

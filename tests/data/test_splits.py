@@ -18,7 +18,7 @@ def test_the_nth_image_of_each_class_is_held_out_in_order():
 
 
 def test_the_nth_class_is_held_out_from_the_largest_to_the_smallest():
-    size_C = torch.tensor([1, 9, 2, 2, 1, 5, 2, 1])  # from the largest: 1, 5, 2, 3, 6, 0, 4, 7
+    size_C = torch.tensor([1, 9, 2, 2, 1, 5, 2, 1])  # by decreasing size: 1, 5, 2, 3, 6, 0, 4, 7
     assert hold_out_classes(size_C, 1 / 3) == ([1, 3, 4, 5, 6, 7], [0, 2])
     assert hold_out_classes(size_C, 1 / 8) == ([0, 1, 2, 3, 4, 5, 6], [7])
 
@@ -54,7 +54,7 @@ def test_a_fraction_out_of_range_is_refused(fraction):
         hold_out_images(table, fraction)
 
 
-def test_there_must_be_something_to_hold_out():
+def test_a_fraction_that_holds_out_nothing_is_refused():
     with pytest.raises(ValueError, match=r"validation_fraction=0\.16 holds out no class, .* only 5 classes"):
         hold_out_classes(torch.ones(5), 0.16)
     table = ImageTable(torch.zeros(9, 1, 1, 1).byte(), torch.arange(9) // 5, ("a", "b"))

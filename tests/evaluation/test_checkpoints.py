@@ -1,4 +1,4 @@
-"""Loading a network from a checkpoint: which checkpoints are refused, and that no code in them is executed."""
+"""A network is loaded from a checkpoint, faulty checkpoints are refused, and code in a checkpoint is not executed."""
 
 import os
 import pickle
@@ -55,17 +55,17 @@ def test_the_network_is_the_one_that_was_trained(run: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("named", [".", "checkpoints", "checkpoints/last.ckpt"])
-def test_a_run_is_named_by_its_folder_too(named: str, run: Path) -> None:
+def test_a_checkpoint_may_be_named_by_the_folder_of_its_run(named: str, run: Path) -> None:
     assert load(run / named).checkpoint == run / "checkpoints/last.ckpt"
 
 
 @pytest.mark.slow
-def test_a_runs_folder_means_the_weights_that_it_reports(tmp_path: Path) -> None:
+def test_the_folder_of_a_run_means_its_reported_weights(tmp_path: Path) -> None:
     quick_run(tmp_path, "trainer.val_check_interval=2", "report_checkpoint=best")
     assert load(tmp_path).checkpoint == tmp_path / "checkpoints/best.ckpt"
 
 
-def test_choices_that_are_not_in_the_checkpoint_are_taken_from_its_run(run: Path, tmp_path: Path) -> None:
+def test_choices_absent_from_the_checkpoint_are_taken_from_its_run(run: Path, tmp_path: Path) -> None:
     def forget(content: Any) -> None:
         del content["callbacks"]["StoredChoices"]["choices"]
 
@@ -168,10 +168,10 @@ def test_a_plain_pickle_is_not_executed(tmp_path: Path) -> None:
         load(tmp_path / "program.ckpt")
     assert not (tmp_path / "harm").exists()
     pickle.loads((tmp_path / "program.ckpt").read_bytes())
-    assert (tmp_path / "harm").exists()  # so the program was one
+    assert (tmp_path / "harm").exists()  # the pickle does run a program
 
 
-def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:
     torch.save(torch.zeros(3), tmp_path / "tensor.ckpt")
     with pytest.raises(ValueError, match="holds a Tensor, not the checkpoint of a run of siamese_lab"):
         load(tmp_path / "tensor.ckpt")

@@ -1,4 +1,4 @@
-"""`python -m siamese_lab.evaluate`: its output, its files, and its messages for mistakes."""
+"""`python -m siamese_lab.evaluate` prints and writes figures, and gives a clear message for each mistake."""
 
 import csv
 import json
@@ -21,13 +21,15 @@ PICTURES = ("nearest_neighbours.png", "hardest_errors.png", "roc.png", "embeddin
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A short run on the digits."""
+    """Return the folder of a short run on the digits."""
     folder = tmp_path_factory.mktemp("run")
     quick_run(folder, "seed=1")
     return folder
 
 
-def test_it_leaves_figures_classes_and_pictures_beside_the_run(evaluate: Callable[..., Ended], run: Path) -> None:
+def test_figures_classes_and_pictures_are_written_into_the_run_folder(
+    evaluate: Callable[..., Ended], run: Path
+) -> None:
     ended = evaluate(f"checkpoint={run}", "accelerator=cpu", "pairs=400")
     assert (ended.status, ended.err) == (0, "")
     (folder,) = (run / "evaluations").iterdir()
@@ -49,7 +51,7 @@ def test_it_leaves_figures_classes_and_pictures_beside_the_run(evaluate: Callabl
         "It needs 5 classes with at least 16 images, but only 4 have as many."
     )
     figures = left["protocols"]["verification_sampled"]["figures"]
-    assert figures["tar@far=0.001"] == {"value": None, "low": None, "high": None}  # there are 200 pairs of two classes
+    assert figures["tar@far=0.001"] == {"value": None, "low": None, "high": None}  # there are 200 negative pairs
     assert figures["tar@far=0.1"]["low"] is not None
     for protocol in left["protocols"].values():
         for name, figure in protocol["figures"].items():
@@ -75,14 +77,14 @@ def test_it_leaves_figures_classes_and_pictures_beside_the_run(evaluate: Callabl
             assert picture.info["dpi"] == pytest.approx((120, 120), abs=1)
 
 
-def test_a_run_is_named_as_its_folder_is(evaluate: Callable[..., Ended], run: Path, tmp_path: Path) -> None:
+def test_a_run_is_named_like_its_folder(evaluate: Callable[..., Ended], run: Path, tmp_path: Path) -> None:
     named = tmp_path / "digits_semi_hard_seed=0"
     shutil.copytree(run / "checkpoints", named / "checkpoints")
     ended = evaluate(f"checkpoint={named}", "episodes=0", f"folder={tmp_path / 'to'}", *QUICK)
     assert (ended.status, ended.err) == (0, "")
 
 
-def test_the_figures_are_those_of_the_run(evaluate: Callable[..., Ended], tmp_path: Path) -> None:
+def test_the_figures_equal_those_of_the_run(evaluate: Callable[..., Ended], tmp_path: Path) -> None:
     results = quick_run(tmp_path / "run", "trainer.precision=32-true")
     assert evaluate(f"checkpoint={tmp_path / 'run'}", f"folder={tmp_path / 'to'}", *QUICK).status == 0
     figures = json.loads((tmp_path / "to/evaluation.json").read_text())["protocols"]["retrieval"]["figures"]
@@ -128,7 +130,9 @@ def make_images(root: Path, classes: int, each: int) -> None:
 FOLDER = ("data=image_folder", "data.root=images", "paths.cache=cache")
 
 
-def test_another_set_than_it_was_trained_on(evaluate: Callable[..., Ended], run: Path, tmp_path: Path) -> None:
+def test_another_set_than_the_training_set_is_evaluated(
+    evaluate: Callable[..., Ended], run: Path, tmp_path: Path
+) -> None:
     make_images(tmp_path / "images", 24, 5)
     fitting = ("data.image_size=16", "data.color=false", "data.test_fraction=0.5")
     ended = evaluate(f"checkpoint={run}", *FOLDER, *fitting, "folder=to", *QUICK)
@@ -138,7 +142,7 @@ def test_another_set_than_it_was_trained_on(evaluate: Callable[..., Ended], run:
     assert left["network"]["choices"]["data"]["name"] == "digits"
 
 
-def test_a_set_that_does_not_fit_the_network_is_refused_with_what_would(
+def test_images_of_another_form_are_refused_with_a_suggestion(
     evaluate: Callable[..., Ended], run: Path, tmp_path: Path
 ) -> None:
     make_images(tmp_path / "images", 24, 2)
@@ -153,7 +157,7 @@ def test_a_set_that_does_not_fit_the_network_is_refused_with_what_would(
     assert "MNIST has images of 28×28 pixels in grayscale. Train a network for images of that form." in ended.err
 
 
-def test_a_set_that_is_parted_anew_is_refused(evaluate: Callable[..., Ended], tmp_path: Path) -> None:
+def test_a_set_with_another_split_is_refused(evaluate: Callable[..., Ended], tmp_path: Path) -> None:
     make_images(tmp_path / "images", 24, 6)
     images = ("data=image_folder", f"data.root={tmp_path / 'images'}", f"paths.cache={tmp_path / 'cache'}")
     small = ("data.image_size=16", "data.classes_per_batch=4", "network=mlp")
@@ -225,7 +229,7 @@ def test_mistakes_are_explained(mistake: str, evaluate: Callable[..., Ended], ru
     assert not list(tmp_path.iterdir())
 
 
-def test_a_mistake_is_explained_as_well_by_python_m(run: Path, tmp_path: Path) -> None:
+def test_a_mistake_is_explained_by_python_m(run: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "siamese_lab.evaluate", f"checkpoint={run}", "precision=8"]
     ended = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
     assert ended.returncode == 2
@@ -233,7 +237,7 @@ def test_a_mistake_is_explained_as_well_by_python_m(run: Path, tmp_path: Path) -
     assert "Traceback" not in ended.stderr
 
 
-def test_help_helps(evaluate: Callable[..., Ended], run: Path) -> None:
+def test_help_shows_options_and_examples(evaluate: Callable[..., Ended], run: Path) -> None:
     shown = evaluate("--help").out
     for expected in ("Evaluate a trained network", "checkpoint=outputs/runs/", "data=mnist", "episodes: 1000"):
         assert expected in shown

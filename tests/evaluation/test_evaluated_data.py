@@ -1,4 +1,4 @@
-"""The choice of the evaluated data: options, folders, and test data that is refused."""
+"""The evaluated data follow from options, folders and the checkpoint; data seen in training are refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SIAMESE_LAB_DATA", raising=False)
 
 
-def test_options_are_those_of_the_training(tmp_path: Path) -> None:
+def test_options_default_to_those_of_the_training(tmp_path: Path) -> None:
     place = checkpoint(tmp_path, "data=omniglot", "data.image_size=40", "data.rotations=false")
     for named in ([], ["data=omniglot"]):
         chosen = options(f"checkpoint={place}", *named)
@@ -39,7 +39,7 @@ def test_another_set_has_its_own_options(tmp_path: Path) -> None:
     assert (chosen["name"], chosen["eval_batch_size"], chosen["root"]) == ("mnist", 512, "${paths.data}")
 
 
-def test_folders_are_those_of_this_machine_else_those_of_the_training(
+def test_folders_of_this_machine_override_those_of_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "there").mkdir()
@@ -55,18 +55,18 @@ def test_folders_are_those_of_this_machine_else_those_of_the_training(
     assert with_evaluated_data([argument]) == [read]
 
 
-def test_a_folder_of_images_of_ones_own_stays_where_it_was(tmp_path: Path) -> None:
+def test_the_root_of_an_image_folder_is_taken_from_the_training(tmp_path: Path) -> None:
     place = checkpoint(tmp_path, "data=image_folder", "data.root=mine", "paths.data=elsewhere")
     assert options(f"checkpoint={place}")["root"] == "mine"
 
 
-def test_data_sets_of_the_users_own_can_be_named(tmp_path: Path) -> None:
+def test_data_sets_of_the_user_can_be_named(tmp_path: Path) -> None:
     (tmp_path / "mine/data").mkdir(parents=True)
     (tmp_path / "mine/data/small.yaml").write_text("name: digits\nimage_size: 16\n")
     place = checkpoint(tmp_path, "data=mnist")
     chosen = options("--config-dir", str(tmp_path / "mine"), f"checkpoint={place}", "data=small")
     assert (chosen["name"], chosen["image_size"]) == ("digits", 16)
-    assert "protocol" not in chosen  # an option of the data that the checkpoint was trained on
+    assert "protocol" not in chosen  # an option of the training data only
 
 
 @pytest.mark.parametrize(

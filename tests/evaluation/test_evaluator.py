@@ -1,4 +1,4 @@
-"""The evaluator without Hydra: which protocols a data set gets, and how their values are computed."""
+"""The evaluator works without Hydra: it chooses the protocols of a data set and computes their values."""
 
 import json
 from functools import cached_property
@@ -42,7 +42,7 @@ def result() -> Evaluation:
     return evaluate(untrained(DIGITS), DIGITS, pairs=1000)
 
 
-def test_recall_is_that_of_plain_loops(result: Evaluation) -> None:
+def test_recall_equals_plain_loops(result: Evaluation) -> None:
     z_ND, labels_N = by_hand(untrained(DIGITS), DIGITS), DIGITS.splits.test.labels_N
     d_NN = torch.cdist(z_ND.double(), z_ND.double()).fill_diagonal_(torch.inf)
     hits = sum(int(labels_N[row.argmin()] == label) for row, label in zip(d_NN, labels_N, strict=True))
@@ -64,7 +64,7 @@ def test_the_threshold_comes_from_validation_images(result: Evaluation) -> None:
     assert (facts["positives"], facts["negatives"]) == (500, 500)
 
 
-def test_pairs_are_as_many_as_there_are() -> None:
+def test_all_pairs_are_used_if_there_are_too_few() -> None:
     z_MD = torch.eye(4)
     few = draw_pairs(z_MD, torch.tensor([0, 0, 1, 2]), 1000, seed=0)
     assert few is not None and int(few.pairs.same_N.sum()) == 1 and len(few.pairs.same_N) == 2
@@ -72,7 +72,7 @@ def test_pairs_are_as_many_as_there_are() -> None:
     assert draw_pairs(z_MD, torch.tensor([0, 0, 0, 0]), 1000, seed=0) is None
 
 
-def test_the_network_is_left_as_it_was() -> None:
+def test_the_network_keeps_its_mode_and_weights() -> None:
     network = untrained(DIGITS).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     evaluate(network, DIGITS, pairs=0, episodes=0)
@@ -90,7 +90,7 @@ def test_batches_do_not_change_embeddings() -> None:
     assert sum(counted) == 2 * len(table) and set(counted) == {len(table), 7, len(table) % 7}
 
 
-def test_lengths_count_for_euclidean_distance_only() -> None:
+def test_norms_matter_only_for_euclidean_distance() -> None:
     network = untrained(DIGITS, normalize=False)
     cosine, euclidean = (
         evaluate(network, DIGITS, distance=distance, pairs=0, episodes=0) for distance in ("cosine", "euclidean")
@@ -158,7 +158,7 @@ def test_a_collapsed_network_is_at_chance_and_flagged() -> None:
     assert "The embedding has collapsed" in console.export_text()
 
 
-def test_stages_add_up_and_draw_nothing_into_files(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stages_add_up_and_print_no_progress_into_files(capsys: pytest.CaptureFixture[str]) -> None:
     stages = Stages(Console())
     for _ in range(2):
         with stages.running("Something", 2) as advance:
@@ -167,7 +167,7 @@ def test_stages_add_up_and_draw_nothing_into_files(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == ""
 
 
-def test_few_shot_episodes_where_classes_suffice(tmp_path: Path) -> None:
+def test_few_shot_episodes_need_enough_classes(tmp_path: Path) -> None:
     make_images(tmp_path / "images", 40, 17)
     images = data.build(
         "image_folder",
@@ -198,7 +198,7 @@ def test_omniglot_has_lakes_runs_and_random_episodes(tmp_path: Path, omniglot_ro
     lake, random = (found.protocols[name] for name in ("one_shot_lake", "episodes_20way_1shot"))
     assert (lake.over, random.over) == ("runs", "episodes")
     assert list(lake.figures) == ["error"] and list(random.figures) == ["error", "accuracy"]
-    assert 0.3 < lake.figures["error"].value < 0.95  # an untrained network, 20 ways
+    assert 0.3 < lake.figures["error"].value < 0.95  # an untrained network with 20 ways
     assert "Random episodes are easier" in lake.how
     record.write_evaluation(found, {}, tmp_path)
     assert set(json.loads((tmp_path / "evaluation.json").read_text())["protocols"]) == set(found.protocols)
@@ -231,7 +231,7 @@ def own_set() -> DataModule:
     return Own()
 
 
-def test_protocols_that_a_set_of_ones_own_defines_are_evaluated() -> None:
+def test_protocols_of_a_set_of_the_user_are_evaluated() -> None:
     images = own_set()
     found = evaluate(untrained(images), images, pairs=0, episodes=0)
     pairs, runs = found.protocols["verification_own_view"], found.protocols["one_shot_own"]
@@ -244,7 +244,7 @@ def test_protocols_that_a_set_of_ones_own_defines_are_evaluated() -> None:
     assert runs.figures["error"].value == pytest.approx(float(expected))
 
 
-def test_protocols_that_are_absent_are_left_out_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_protocols_are_skipped_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     images = own_set()
 
     def absent(self: DataModule) -> None:

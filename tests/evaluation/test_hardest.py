@@ -1,4 +1,4 @@
-"""The hardest pairs are compared with plain loops, for several tile sizes."""
+"""The hardest pairs agree with plain loops, for several tile sizes."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def greedy(pairs: list[tuple[float, int, int]], number: int) -> list[tuple[int, 
 
 
 @pytest.mark.parametrize("entries", [1, 100, 10**6])
-def test_against_plain_loops(entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_agrees_with_plain_loops(entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(distances.TILE_ENTRIES, "cpu", entries)
     generator = torch.Generator().manual_seed(0)
     z_ND = torch.nn.functional.normalize(torch.randn(60, 4, generator=generator), dim=1)
@@ -38,7 +38,7 @@ def test_against_plain_loops(entries: int, monkeypatch: pytest.MonkeyPatch) -> N
         assert pairs.distance_E.tolist() == pytest.approx([d[left][right] for left, right in wanted], abs=1e-3)
 
 
-def test_there_may_be_fewer_than_asked_for() -> None:
+def test_there_may_be_fewer_pairs_than_requested() -> None:
     z_ND = torch.eye(3)
     found = find_hardest_errors(z_ND, torch.tensor([0, 1, 2]), 5)
     assert len(found.same.left_E) == 0

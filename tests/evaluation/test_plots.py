@@ -68,7 +68,7 @@ def test_every_set_can_be_drawn(name: str, tmp_path: Path) -> None:
             assert len(set(picture.convert("L").get_flattened_data())) > 2
 
 
-def test_no_map_and_no_curve_where_there_are_none(tmp_path: Path) -> None:
+def test_absent_maps_and_curves_are_not_drawn(tmp_path: Path) -> None:
     drawn = plots.write_plots(evaluation_of([0, 0, 1, 1]), tmp_path, map_by=None)
     assert [each.name for each in drawn] == ["nearest_neighbours.png", "hardest_errors.png"]
 
@@ -85,7 +85,7 @@ def test_the_legend_of_the_roc_curves_covers_no_curve_and_rates_end_at_100_perce
         assert all(label.get_text().endswith("%") for label in axes.get_xticklabels() if label.get_text())
 
 
-def test_frames_tell_right_from_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_mark_correct_and_wrong_neighbors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nearest_neighbours, "QUERIES", 6)
     evaluation = SETS["many classes"]
     labels_N = evaluation.table.labels_N
@@ -103,7 +103,7 @@ def test_frames_tell_right_from_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (signs.count(RIGHT.sign), signs.count(WRONG.sign)) == (right, 30 - right)
 
 
-def test_queries_are_of_different_classes_and_never_alone() -> None:
+def test_queries_have_different_classes_of_several_images() -> None:
     labels_N = torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 3, 3, 3, 4])
     for seed in range(10):
         query_Q = choose_queries(labels_N, 3, seed)
@@ -112,7 +112,7 @@ def test_queries_are_of_different_classes_and_never_alone() -> None:
     assert not torch.equal(choose_queries(labels_N, 3, 0), choose_queries(labels_N, 3, 1))
 
 
-def test_the_map_shows_whole_classes_the_largest_picked_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_map_shows_whole_classes_and_highlights_the_largest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedding_map, "MAX_IMAGES", 100)
     labels_N = torch.arange(40).repeat_interleave(torch.tensor([9] * 10 + [4] * 30))
     picked, shown_M = embedding_map.choose_images(labels_N, seed=0)
@@ -138,12 +138,12 @@ def test_names_fit_below_an_image(name: str, shown: str) -> None:
     assert wrap_name(name) == shown
 
 
-def test_the_layout_is_drawn_again_alike() -> None:
+def test_the_layout_is_reproducible() -> None:
     z_ND = torch.nn.functional.normalize(torch.randn(40, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     assert (project(z_ND, "tsne", seed=1) == project(z_ND, "tsne", seed=1)).all()
 
 
-def test_umap_is_asked_for_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_umap_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
     with pytest.raises(ValueError, match=r"map=umap needs .*pip install umap-learn.*map=tsne"):
         check_method("umap")

@@ -1,4 +1,4 @@
-"""The command line of positional arguments and NAME=VALUE: parsing, and messages for mistakes."""
+"""The command line of positional arguments and NAME=VALUE is parsed, and mistakes are explained."""
 
 import re
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ COMMAND = Command(
 NEEDED = ("a.png", "checkpoint=run", "in=here")
 
 
-def test_words_and_options_come_in_any_order_and_the_last_one_holds() -> None:
+def test_arguments_and_options_come_in_any_order_and_the_last_one_counts() -> None:
     read = COMMAND.parse_options(
         ["k=3", "checkpoint=outputs/seed=0", "force=True", "a.png", "in='a b'", "k=4", "threshold=0.5"]
     )

@@ -1,4 +1,4 @@
-"""`python -m siamese_lab.embed`: embeds every image, names unreadable files, and overwrites nothing."""
+"""`python -m siamese_lab.embed` embeds every image, names unreadable files, and overwrites nothing."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Call = Callable[..., Ended]
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Five images of several formats, sizes and modes, in folders."""
+    """Return a folder of five images in several formats, sizes and modes, in subfolders."""
     generator = np.random.default_rng(0)
     place = tmp_path / "pictures"
     for number, name in enumerate(("b/1.png", "a/2.jpg", "a/1.webp", "3.tif", "4.gif")):
@@ -53,7 +53,9 @@ def test_every_image_is_embedded_as_by_the_network(
     assert not list(tmp_path.glob("*draft*"))
 
 
-def test_the_files_are_what_their_readers_expect(call: Call, digits_run: Path, pictures: Path, tmp_path: Path) -> None:
+def test_the_files_have_the_form_that_their_readers_expect(
+    call: Call, digits_run: Path, pictures: Path, tmp_path: Path
+) -> None:
     import pyarrow.parquet
 
     for kind in ("npz", "parquet"):
@@ -70,7 +72,7 @@ def test_the_files_are_what_their_readers_expect(call: Call, digits_run: Path, p
     assert np.allclose(np.stack(table["embedding"].to_numpy()), stored["embeddings"])
 
 
-def test_by_default_it_goes_below_outputs_and_is_not_overwritten(
+def test_the_default_file_lies_below_outputs_and_is_not_overwritten(
     call: Call, digits_run: Path, pictures: Path, tmp_path: Path
 ) -> None:
     arguments = (f"checkpoint={digits_run}", f"images={pictures}")
@@ -86,7 +88,7 @@ def test_by_default_it_goes_below_outputs_and_is_not_overwritten(
     assert len(embeddings_file.read_embeddings(place).names) == 5
 
 
-def test_files_that_are_no_images_are_named_and_left_out_when_asked(
+def test_files_that_are_no_images_are_named_and_skipped_on_request(
     call: Call, digits_run: Path, pictures: Path, tmp_path: Path
 ) -> None:
     (pictures / "text.png").write_text("no image")
@@ -147,7 +149,7 @@ def test_a_parquet_without_pyarrow_is_refused_first(
         assert fact in ended.err
 
 
-def test_embeddings_that_are_none_are_refused(tmp_path: Path) -> None:
+def test_files_that_hold_no_embeddings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"There is no file of embeddings at .*e\.npz"):
         embeddings_file.read_embeddings(tmp_path / "e.npz")
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
@@ -159,7 +161,7 @@ def test_embeddings_that_are_none_are_refused(tmp_path: Path) -> None:
             embeddings_file.read_embeddings(tmp_path / name)
 
 
-def test_a_file_that_could_not_be_written_whole_is_not_there(
+def test_a_partially_written_file_is_removed(
     own_run: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = sl.load(own_run)

@@ -1,4 +1,4 @@
-"""`python -m siamese_lab.export`: the exported network equals the original, and its model card describes it."""
+"""`python -m siamese_lab.export` writes a network that equals the original, and a model card that describes it."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ SUFFIXES = {"onnx": "onnx", "torch": "pt2"}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["onnx", "torch"])
-def test_what_is_exported_gives_the_same_embeddings_of_any_number_of_images(
+def test_the_exported_network_gives_the_same_embeddings_for_any_batch_size(
     kind: str, call: Call, own_run: Path
 ) -> None:
     ended = call(export, f"checkpoint={own_run}", f"format={kind}")
@@ -39,7 +39,7 @@ def test_what_is_exported_gives_the_same_embeddings_of_any_number_of_images(
 
 
 @pytest.mark.slow
-def test_an_onnx_says_what_it_is(call: Call, own_run: Path, tmp_path: Path) -> None:
+def test_an_onnx_file_describes_its_network(call: Call, own_run: Path, tmp_path: Path) -> None:
     import onnx
 
     threshold = sl.load(own_run).threshold
@@ -75,7 +75,7 @@ def test_every_kind_of_network_can_be_exported(network: str, call: Call, tmp_pat
 
 
 class Shifted(nn.Module):
-    """A network that computes wrong embeddings, like a faulty export."""
+    """A network with wrong embeddings, as from a faulty export."""
 
     def __init__(self, inner: nn.Module, by: float) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Shifted(nn.Module):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "by"), [("onnx", 2e-4), ("torch", float("nan"))])
-def test_what_computes_something_else_is_not_kept(
+def test_an_export_with_other_embeddings_is_not_kept(
     kind: str, by: float, call: Call, own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = READERS[kind]
@@ -98,7 +98,7 @@ def test_what_computes_something_else_is_not_kept(
     assert not list((own_run / "exported").iterdir())
 
 
-def test_the_greatest_difference_is_that() -> None:
+def test_the_greatest_difference_counts_nan_as_infinite() -> None:
     original = nn.Flatten()
     assert greatest_difference(original, original, (1, 4, 4)) == 0
     assert greatest_difference(original, Shifted(original, 0.25), (1, 4, 4)) == pytest.approx(0.25, abs=1e-6)
@@ -106,7 +106,7 @@ def test_the_greatest_difference_is_that() -> None:
 
 
 @pytest.mark.slow
-def test_nothing_is_overwritten_unless_asked(call: Call, own_run: Path, tmp_path: Path) -> None:
+def test_nothing_is_overwritten_unless_requested(call: Call, own_run: Path, tmp_path: Path) -> None:
     (tmp_path / "net.pt2.md").write_text("precious")
     arguments = (f"checkpoint={own_run}", "format=torch", "out=net.pt2")
     ended = call(export, *arguments)
@@ -181,7 +181,7 @@ def test_the_card_shows_the_newest_evaluation_with_its_intervals_and_the_thresho
     assert f"accepts {threshold.far:.1%} of {threshold.negatives:,} pairs of two classes (FAR)" in text
 
 
-def test_the_card_reads_what_evaluate_writes(own_run: Path, evaluate: Callable[..., Ended]) -> None:
+def test_the_card_reads_the_files_of_evaluate(own_run: Path, evaluate: Callable[..., Ended]) -> None:
     ended = evaluate(f"checkpoint='{own_run}'", "map=null", "episodes=0", "pairs=100")
     assert ended.status == 0, ended.err
     (left,) = own_run.glob("evaluations/*/evaluation.json")
@@ -189,9 +189,7 @@ def test_the_card_reads_what_evaluate_writes(own_run: Path, evaluate: Callable[.
     assert f"| Recall@1 | {figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}] |" in card(own_run)
 
 
-def test_the_card_of_faces_says_what_they_must_not_be_used_for(
-    digits_run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_card_of_a_face_network_names_forbidden_uses(digits_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = sl.load(digits_run)
     monkeypatch.setattr(type(network.datamodule), "limitations", Lfw.limitations)
     text = "\n".join(limitations_section(network))
@@ -199,7 +197,7 @@ def test_the_card_of_faces_says_what_they_must_not_be_used_for(
 
 
 @pytest.mark.slow
-def test_the_file_of_a_program_says_what_it_is_too(call: Call, own_run: Path, tmp_path: Path) -> None:
+def test_a_torch_program_describes_its_network(call: Call, own_run: Path, tmp_path: Path) -> None:
     call(export, f"checkpoint={own_run}", "format=torch", "out=net.pt2")
     files = {"about.json": ""}
     torch.export.load(tmp_path / "net.pt2", extra_files=files)

@@ -1,4 +1,4 @@
-"""Uses of a face network: deciding pairs, searching a thousand photographs, and running in another runtime.
+"""A face network decides pairs, searches a thousand photographs, and runs in another runtime.
 
 The environment variable SIAMESE_LAB_FACES names the folder of a run on LFW. Without it, the tests use an untrained
 network and check only that every step works:
@@ -114,7 +114,7 @@ def test_a_face_is_searched_among_a_thousand(call: Call, run: Path, folder: Path
         assert sum(name.startswith(f"{query.parent.name}/") for name in names) >= 3
 
 
-def test_elsewhere_it_finds_as_many(call: Call, run: Path, tmp_path: Path) -> None:
+def test_onnxruntime_has_the_same_recall(call: Call, run: Path, tmp_path: Path) -> None:
     ended = call(export, f"checkpoint={run}", "out=faces.onnx")
     assert ended.status == 0, ended.err
     network = sl.load(run)

@@ -1,4 +1,4 @@
-"""`sl.load`: images of every kind get the same embeddings as the images in the tables of the data set."""
+"""`sl.load` gives images of every kind the same embeddings as the images in the tables of the data set."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def picture(seed: int, side: int = 40, channels: int = 0) -> np.ndarray:
     return drawn
 
 
-def test_the_twin_is_the_network_that_was_trained(network: sl.TrainedNetwork) -> None:
+def test_the_twin_is_the_trained_network(network: sl.TrainedNetwork) -> None:
     images_BCHW = network.datamodule.splits.test.images_NCHW[:7]
     expected_BD = network.trained.network.eval()(images_BCHW.float() / 255)
     assert torch.allclose(network.embed(images_BCHW), expected_BD, atol=1e-6)
@@ -33,12 +33,12 @@ def test_the_twin_is_the_network_that_was_trained(network: sl.TrainedNetwork) ->
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
-def test_the_size_of_batches_changes_nothing(network: sl.TrainedNetwork, batch_size: int) -> None:
+def test_the_batch_size_does_not_change_embeddings(network: sl.TrainedNetwork, batch_size: int) -> None:
     images_BCHW = network.datamodule.splits.test.images_NCHW[:7]
     assert torch.allclose(network.embed(images_BCHW, batch_size=batch_size), network.embed(images_BCHW), atol=1e-6)
 
 
-def test_an_image_is_the_same_whatever_it_is_handed_over_as(network: sl.TrainedNetwork, tmp_path: Path) -> None:
+def test_every_form_of_an_image_gives_the_same_embedding(network: sl.TrainedNetwork, tmp_path: Path) -> None:
     pixels_HW = picture(1)
     image = Image.fromarray(pixels_HW)
     image.save(tmp_path / "a.png")
@@ -59,7 +59,7 @@ def test_distances_are_those_of_the_embeddings(network: sl.TrainedNetwork) -> No
     assert torch.allclose(one_B, distances.pairwise(network.embed([left[0], *right]))[0, 1:], atol=1e-3)
 
 
-def test_what_is_near_enough_is_the_same(own_run: Path) -> None:
+def test_images_within_the_threshold_are_the_same(own_run: Path) -> None:
     network = sl.load(own_run)
     left, right = [picture(1), picture(2)], [picture(3), picture(2)]
     d_B = network.distance(left, right)
@@ -107,7 +107,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_what_is_no_image_is_named(message: str, network: sl.TrainedNetwork, tmp_path: Path) -> None:
+def test_values_that_are_no_images_are_named(message: str, network: sl.TrainedNetwork, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
         network.embed(WRONG[message](tmp_path))
 
@@ -117,11 +117,11 @@ def test_other_numbers_of_images_are_not_compared(network: sl.TrainedNetwork) ->
         network.distance([picture(1)] * 2, [picture(1)] * 3)
 
 
-def test_a_run_that_was_moved_is_still_of_use(digits_run: Path, own_run: Path) -> None:
+def test_a_moved_run_can_be_loaded(digits_run: Path, own_run: Path) -> None:
     assert torch.equal(sl.load(own_run).embed(picture(1)), sl.load(str(digits_run)).embed(picture(1)))
     assert "trained on digits with semi_hard" in repr(sl.load(own_run))
 
 
-def test_an_accelerator_that_is_not_there_is_named(digits_run: Path) -> None:
+def test_an_unavailable_accelerator_is_named(digits_run: Path) -> None:
     with pytest.raises(ValueError, match="accelerator=tpu is not available on this machine, which has: cpu"):
         sl.load(digits_run, accelerator="tpu")

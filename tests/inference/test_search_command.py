@@ -1,4 +1,4 @@
-"""`python -m siamese_lab.search QUERY in=FOLDER`: the nearest images in order, and a picture of them."""
+"""`python -m siamese_lab.search QUERY in=FOLDER` finds the nearest images in order, and draws a picture of them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +40,7 @@ def found(ended: Ended) -> list[tuple[float, str]]:
     return [(float(line[1]), line[-1]) for line in lines]
 
 
-def test_the_nearest_come_first_and_the_query_is_not_among_them(
+def test_the_nearest_come_first_and_the_query_is_excluded(
     call: Call, digits_run: Path, pictures: Path, tmp_path: Path
 ) -> None:
     query = pictures / "image_3.png"
@@ -54,7 +54,7 @@ def test_the_nearest_come_first_and_the_query_is_not_among_them(
         assert len(np.unique(np.asarray(picture.convert("L")))) > 100
 
 
-def test_another_image_finds_as_many_as_asked(call: Call, digits_run: Path, pictures: Path, tmp_path: Path) -> None:
+def test_another_image_finds_the_requested_number(call: Call, digits_run: Path, pictures: Path, tmp_path: Path) -> None:
     query = tmp_path / "query.png"
     Image.open(pictures / "more/image_6.png").save(query)
     ended = call(search, query, f"in={pictures}", f"checkpoint={digits_run}", "k=2", "out=found.png")
@@ -83,7 +83,7 @@ def test_embeddings_of_another_network_are_refused(call: Call, own_run: Path, pi
     assert "The embeddings in stored.npz were computed by another network (" in ended.err
 
 
-def test_what_lies_within_the_threshold_is_marked(call: Call, own_run: Path, pictures: Path) -> None:
+def test_images_within_the_threshold_are_marked(call: Call, own_run: Path, pictures: Path) -> None:
     query = pictures / "image_2.png"
     arguments = (query, f"in={pictures}", f"checkpoint={own_run}", "force=true")
     assert "✓" not in call(search, *arguments).out

@@ -11,7 +11,7 @@ from siamese_lab.inference import threshold as thresholds
 from siamese_lab.metrics.pairs import sampled_pairs
 
 
-def test_it_is_the_best_of_half_of_the_pairs_and_its_rates_are_those_of_the_others(own_run: Path) -> None:
+def test_the_threshold_is_best_on_half_of_the_pairs_and_measured_on_the_others(own_run: Path) -> None:
     network = sl.load(own_run)
     table = network.datamodule.splits.validation
     z_ND = network.embed(table.images_NCHW).double()
@@ -36,7 +36,7 @@ def test_it_is_the_best_of_half_of_the_pairs_and_its_rates_are_those_of_the_othe
     assert found.step == 6
 
 
-def test_it_says_whether_the_network_knew_the_classes(own_run: Path) -> None:
+def test_the_threshold_records_whether_its_classes_were_seen_in_training(own_run: Path) -> None:
     network = sl.load(own_run)
     assert network.threshold.chosen_on == "pairs of validation images of Digits (classes seen in training)"
     validation = network.datamodule.splits.validation
@@ -45,7 +45,7 @@ def test_it_says_whether_the_network_knew_the_classes(own_run: Path) -> None:
     assert thresholds.describe_pairs(network.datamodule) == "pairs of validation images of Digits"
 
 
-def test_test_images_have_no_part_in_it(own_run: Path) -> None:
+def test_test_images_do_not_affect_the_threshold(own_run: Path) -> None:
     network = sl.load(own_run)
     test = network.datamodule.splits.test
     blank = type(test)(torch.zeros_like(test.images_NCHW), test.labels_N, test.class_names)
@@ -53,7 +53,7 @@ def test_test_images_have_no_part_in_it(own_run: Path) -> None:
     assert network.threshold == sl.load(own_run).threshold
 
 
-def test_it_is_kept_beside_the_run_and_taken_from_there(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_threshold_is_stored_in_the_run_folder_and_reused(own_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = sl.load(own_run).threshold
     stored = json.loads((own_run / "threshold.json").read_text())
     assert (stored["threshold"], stored["far"]) == (chosen.threshold, chosen.far)
@@ -62,7 +62,7 @@ def test_it_is_kept_beside_the_run_and_taken_from_there(own_run: Path, monkeypat
     assert not list(own_run.glob("*.draft"))
 
 
-def test_other_weights_have_another(own_run: Path) -> None:
+def test_other_weights_have_another_threshold(own_run: Path) -> None:
     network = sl.load(own_run / "checkpoints/best.ckpt")
     first = network.threshold
     assert {path.name for path in own_run.rglob("*threshold.json")} == {"best.threshold.json"}
@@ -73,13 +73,13 @@ def test_other_weights_have_another(own_run: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "{}", '{"schema_version": 2}', '{"schema_version": 1, "foo": 1}', "[]"])
-def test_a_damaged_one_is_named(own_run: Path, content: str) -> None:
+def test_a_damaged_threshold_file_is_named(own_run: Path, content: str) -> None:
     (own_run / "threshold.json").write_text(content)
     with pytest.raises(ValueError, match=r"threshold.json is damaged, or another version .* Delete the file"):
         _ = sl.load(own_run).threshold
 
 
-def test_images_that_make_no_pairs_give_none(own_run: Path) -> None:
+def test_without_pairs_there_is_no_threshold(own_run: Path) -> None:
     network = sl.load(own_run)
     splits = network.datamodule.splits
     network.datamodule.splits = splits._replace(validation=splits.validation.classes([0]))
@@ -87,7 +87,7 @@ def test_images_that_make_no_pairs_give_none(own_run: Path) -> None:
         _ = network.threshold
 
 
-def test_a_folder_that_cannot_be_written_costs_only_the_next_time(own_run: Path, monkeypatch, capsys) -> None:
+def test_a_threshold_that_cannot_be_stored_is_still_returned(own_run: Path, monkeypatch, capsys) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 

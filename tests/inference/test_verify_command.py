@@ -1,4 +1,4 @@
-"""`python -m siamese_lab.verify A B`: the distance, the decision, and the threshold with its errors."""
+"""`python -m siamese_lab.verify A B` prints the distance, the decision, and the threshold with its errors."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "a.png", tmp_path / "b.png"
 
 
-def test_it_says_what_the_network_says(call: Call, own_run: Path, pair: tuple[Path, Path]) -> None:
+def test_the_output_equals_that_of_the_network(call: Call, own_run: Path, pair: tuple[Path, Path]) -> None:
     ended = call(verify, *pair, f"checkpoint={own_run}")
     assert ended.status == 0, ended.err
     network = sl.load(own_run)
@@ -37,7 +37,7 @@ def test_it_says_what_the_network_says(call: Call, own_run: Path, pair: tuple[Pa
     assert (own_run / "threshold.json").is_file()
 
 
-def test_a_threshold_may_be_given_and_none_is_chosen_then(call: Call, own_run: Path, pair: tuple[Path, Path]) -> None:
+def test_a_given_threshold_replaces_the_chosen_one(call: Call, own_run: Path, pair: tuple[Path, Path]) -> None:
     distance = float(sl.load(own_run).distance(*pair))
     for given, decision in ((distance / 2, "different"), (2, "the same")):
         ended = call(verify, *pair, f"checkpoint={own_run}", f"threshold={given}")
@@ -61,7 +61,7 @@ def test_mistakes_are_explained(call: Call, digits_run: Path, pair: tuple[Path, 
         assert message in ended.err
 
 
-def test_help_is_there(call: Call) -> None:
+def test_help_shows_the_usage(call: Call) -> None:
     ended = call(verify, "--help")
     assert (ended.status, ended.err) == (0, "")
     assert "usage: python -m siamese_lab.verify A.jpg B.jpg checkpoint=…" in ended.out

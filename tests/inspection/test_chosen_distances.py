@@ -1,4 +1,4 @@
-"""q(d) is the density of distances on the sphere, and chosen distances are compared with it."""
+"""The density q(d) is that of distances on the sphere, and chosen distances are compared with it."""
 
 import math
 
@@ -21,7 +21,7 @@ def points(number: int, dimensions: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dimensions", [3, 4, 8, 128])
-def test_density_is_the_papers_and_a_density(dimensions: int) -> None:
+def test_density_is_that_of_the_paper_and_integrates_to_1(dimensions: int) -> None:
     def formula(d: float) -> float:
         return d ** (dimensions - 2) * (1 - d**2 / 4) ** ((dimensions - 3) / 2)
 
@@ -31,7 +31,7 @@ def test_density_is_the_papers_and_a_density(dimensions: int) -> None:
     d = torch.tensor([0.7, 1.4], dtype=torch.float64)
     near, far = density(d.numpy(), dimensions)
     weight_near, weight_far = log_inverse_density(d, dimensions).tolist()
-    assert math.log(far / near) == pytest.approx(weight_near - weight_far), "what the sampler undoes"
+    assert math.log(far / near) == pytest.approx(weight_near - weight_far), "the sampler weights by the inverse"
 
 
 @pytest.mark.parametrize("dimensions", [2, 3, 16])
@@ -42,7 +42,7 @@ def test_density_is_that_of_random_points(dimensions: int) -> None:
     assert kstest(apart, lambda d: np.interp(d, edges, cumulated)).pvalue > 1e-3
 
 
-def test_distances_are_those_of_the_chosen_triplets() -> None:
+def test_distances_belong_to_the_chosen_triplets() -> None:
     z_BD, labels_B = points(12, 5).float(), torch.arange(4).repeat_interleave(3)
     found = chosen_distances(samplers.build("hard", num_negatives=2), z_BD, labels_B, draws=3)
     expected = []
@@ -53,8 +53,8 @@ def test_distances_are_those_of_the_chosen_triplets() -> None:
     torch.testing.assert_close(found.sort().values, torch.tensor(sorted(expected)), atol=1e-4, rtol=0)
 
 
-def test_distance_weighted_choices_are_even_where_points_fill_the_sphere() -> None:
-    """Use 5 dimensions, because they have enough points at every distance from 0.5 to 1.4."""
+def test_distance_weighted_choices_are_uniform_if_points_fill_the_sphere() -> None:
+    """Five dimensions have enough points at every distance from 0.5 to 1.4."""
     z_BD, labels_B = points(600, 5).float(), torch.arange(200).repeat_interleave(3)
     d_T = chosen_distances(samplers.build("distance_weighted", seed=0), z_BD, labels_B, draws=10)
     assert d_T.max() < 1.4
@@ -62,13 +62,13 @@ def test_distance_weighted_choices_are_even_where_points_fill_the_sphere() -> No
     assert counts.min() > 0.85 * counts.max()
 
 
-def test_a_memory_is_looked_into() -> None:
+def test_a_memory_gives_finite_distances() -> None:
     z_BD, labels_B = points(8, 5).float(), torch.arange(4).repeat_interleave(2)
     sampler = samplers.build("memory", strategy="hard", size=64)
     assert torch.isfinite(chosen_distances(sampler, z_BD, labels_B, draws=3)).all()
 
 
-def test_every_triplet_is_no_choice() -> None:
+def test_the_sampler_all_is_refused() -> None:
     with pytest.raises(ValueError, match=r"chooses no distances.*semi_hard"):
         chosen_distances(samplers.build("all"), points(4, 5).float(), torch.tensor([0, 0, 1, 1]))
     with pytest.raises(ValueError, match="draws must be at least 1, but is 0"):
@@ -86,7 +86,7 @@ def test_the_picture_has_a_panel_for_each(number: int) -> None:
         outline = max(axes.patches, key=lambda patch: patch.get_path().vertices[:, 1].max()).get_path().vertices
         peak = outline[outline[:, 1] == outline[:, 1].max()]
         assert peak[:, 0].min() <= 0.31 + 0.1 * k <= peak[:, 0].max()
-        assert outline[:, 1].max() == pytest.approx(20), "all in one bin of a twentieth"
+        assert outline[:, 1].max() == pytest.approx(20), "all distances lie in one bin of width 1/20"
 
 
 def test_the_legend_fits_into_the_figure_of_one_strategy() -> None:

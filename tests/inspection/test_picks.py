@@ -34,7 +34,7 @@ def built(*names: str) -> dict[str, samplers.Sampler]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_negatives_are_all_there_nearest_first(seed: int) -> None:
+def test_all_negatives_are_listed_nearest_first(seed: int) -> None:
     z_BD, labels_B = batch(seed)
     pair = informative_pair(z_BD, labels_B)
     picks = pick(built("random"), z_BD, labels_B, pair, draws=1)
@@ -45,7 +45,7 @@ def test_the_negatives_are_all_there_nearest_first(seed: int) -> None:
     assert picks.d_ap == pytest.approx(distance(z_BD, *pair), abs=1e-3)
 
 
-def test_shares_are_those_of_the_definitions() -> None:
+def test_shares_follow_the_definitions() -> None:
     z_BD, labels_B = batch()
     pair = informative_pair(z_BD, labels_B, MARGIN)
     draws = 600
@@ -62,7 +62,7 @@ def test_shares_are_those_of_the_definitions() -> None:
         assert float(share_N.sum()) == pytest.approx(1, abs=1e-5)
 
 
-def test_several_negatives_of_a_pair_share_it() -> None:
+def test_several_negatives_of_a_pair_have_equal_shares() -> None:
     z_BD, labels_B = batch()
     share_N = pick(
         {"hard": samplers.build("hard", num_negatives=3)}, z_BD, labels_B, informative_pair(z_BD, labels_B), draws=2
@@ -72,7 +72,7 @@ def test_several_negatives_of_a_pair_share_it() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_informative_pair_is_the_best_of_all(seed: int) -> None:
+def test_the_informative_pair_has_the_best_score(seed: int) -> None:
     z_BD, labels_B = batch(seed, classes=4, each=3)
 
     def score(anchor: int, positive: int) -> int:
@@ -114,7 +114,7 @@ def test_invalid_arguments_are_explained() -> None:
 
 
 @pytest.mark.parametrize(("classes", "channels"), [(2, 1), (6, 3), (14, 1)], ids=["few", "color", "many"])
-def test_discs_are_as_large_as_shares_and_nothing_is_cut(classes: int, channels: int, tmp_path) -> None:
+def test_discs_have_the_area_of_shares_and_nothing_is_cut_off(classes: int, channels: int, tmp_path) -> None:
     z_BD, labels_B = batch(classes=classes)
     picks = pick(built("random", "hard", "semi_hard"), z_BD, labels_B, informative_pair(z_BD, labels_B), draws=50)
     figure = draw_picks(picks, torch.rand(len(labels_B), channels, 6, 6), MARGIN)
@@ -135,7 +135,7 @@ def test_discs_are_as_large_as_shares_and_nothing_is_cut(classes: int, channels:
     assert (np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]) == 255).all()
 
 
-def test_the_line_parts_nearer_negatives_from_farther_ones() -> None:
+def test_the_line_separates_nearer_from_farther_negatives() -> None:
     z_BD, labels_B = batch()
     picks = pick(built("hard"), z_BD, labels_B, informative_pair(z_BD, labels_B), draws=1)
     axes = draw_picks(picks, torch.rand(len(labels_B), 1, 6, 6), MARGIN).axes[0]

@@ -1,4 +1,4 @@
-"""The losses in plain loops over float64, written from DEFINITIONS: the mean and the share of active terms."""
+"""Compute the losses in plain loops over float64, from DEFINITIONS: the mean and the share of active terms."""
 
 import math
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def triplet(points, triplets, labels, margin=0.2, soft=False, distance="plain", 
 
 
 def margin(points, triplets, labels, margin=0.2, beta=1.2, distance="plain", betas=None, **_):
-    """`betas` are those of the classes, where each has its own."""
+    """Compute the margin loss. `betas` are the values of the classes if each class has its own β."""
     terms = []
     for a, p, negatives in triplets:
         boundary = beta if betas is None else betas[labels[a]]

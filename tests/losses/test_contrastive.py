@@ -1,4 +1,4 @@
-"""What is the contrastive loss's own: pairs rather than triplets."""
+"""The contrastive loss acts on pairs rather than triplets."""
 
 import math
 
@@ -15,8 +15,8 @@ from siamese_lab import losses
 from siamese_lab.batch import Triplets
 
 
-def test_agrees_with_pytorch_metric_learning_pair_by_pair_but_for_the_square():
-    """Theirs is d and [m − d]₊ (each averaged over its non-zero ones); Hadsell's is half of their squares."""
+def test_agrees_with_pytorch_metric_learning_pair_by_pair_except_for_the_square():
+    """The peer computes d and [m − d]₊ (each averaged over non-zero terms); Hadsell's loss is half of their squares."""
     generator = torch.Generator().manual_seed(0)
     z_BD = F.normalize(torch.randn(9, 5, generator=generator), dim=1)
     a, p, n = torch.stack([torch.randperm(9, generator=generator)[:3] for _ in range(20)], 1)
@@ -31,7 +31,7 @@ def test_agrees_with_pytorch_metric_learning_pair_by_pair_but_for_the_square():
     assert 0.5 < output.statistics["active_share"] < 1
 
 
-def test_a_collapsed_network_stands_at_a_quarter_of_the_squared_margin():
+def test_a_collapsed_network_has_a_quarter_of_the_squared_margin():
     z_BD = torch.tensor([[0.6, 0.8]]).repeat(3, 1).requires_grad_()
     triplets = Triplets(torch.tensor([0]), torch.tensor([1]), torch.tensor([[2]]))
     value = value_of(losses.build("contrastive", margin=1.2), z_BD, triplets)
@@ -54,5 +54,5 @@ def test_bad_options_are_refused(options, message):
 
 
 def test_semi_hard_mining_takes_every_negative_beyond_the_positive_that_the_loss_acts_on():
-    """Its window d_ap < d_an < d_ap + m holds all of d_ap < d_an < m."""
+    """Its window d_ap < d_an < d_ap + m contains all negatives with d_ap < d_an < m."""
     assert compose("loss=contrastive", "sampler=semi_hard").sampler.margin == 1.0

@@ -1,4 +1,4 @@
-"""What holds of every loss: its oracle, its gradient, its invariances, and that nothing is ever NaN."""
+"""Every loss agrees with its oracle, has correct gradients and invariances, and is never NaN."""
 
 import pytest
 import torch
@@ -31,12 +31,12 @@ CASES = [
 every_case = pytest.mark.parametrize(("name", "options"), CASES, ids=[f"{name}{options}" for name, options in CASES])
 
 
-def test_no_loss_is_left_out():
+def test_every_loss_has_cases_and_an_oracle():
     assert {name for name, _ in CASES} == set(ORACLES) == set(LOSSES)
 
 
 def batch(images=7, dimensions=5, pairs=11, negatives=2, seed=0, directions=None, dtype=torch.float64):
-    """Points, triplets whose anchor is neither positive nor negative, labels. Few `directions` make points coincide."""
+    """Return points, triplets without repeated images in a pair, and labels. Few `directions` make points coincide."""
     generator = torch.Generator().manual_seed(seed)
     x_BD = torch.randn(images, dimensions, generator=generator, dtype=torch.float64)
     if directions is not None:
@@ -59,7 +59,7 @@ def oracle_of(name, options, loss, x_BD, triplets, labels_B):
 
 
 def built(name, options, dtype=torch.float64):
-    """With a different β for each class, where there is one."""
+    """Build a loss, with a different β for each class if it has one β per class."""
     loss = losses.build(name, **options).to(dtype)
     if options.get("beta_per_class"):
         loss.beta.data += torch.linspace(-0.2, 0.2, CLASSES, dtype=dtype)
@@ -93,7 +93,7 @@ def test_gradients_into_embeddings_and_parameters_pass_gradcheck(name, options):
 
 
 def counts_coincident_pairs(name, options):
-    """Whether it hangs on rounding if a pair at distance 0 counts as active."""
+    """Return whether rounding decides if a pair at distance 0 counts as active."""
     return name == "contrastive" and options.get("reduction") == "mean_active"
 
 
@@ -158,7 +158,7 @@ def test_the_order_of_images_and_of_pairs_and_a_rotation_do_not_matter(name, opt
 
 
 @pytest.mark.parametrize(("name", "options"), [case for case in CASES if "l2_penalty" not in case[1]], ids=str)
-def test_images_that_no_triplet_names_get_no_gradient(name, options):
+def test_images_outside_of_all_triplets_get_no_gradient(name, options):
     loss = built(name, options)
     x_BD, _, labels_B = batch()
     x_BD.requires_grad_()
@@ -182,7 +182,7 @@ def test_without_triplets_the_loss_is_0_and_back_propagates(name, options):
 
 @pytest.mark.parametrize("name", sorted(set(LOSSES) - {"n_pair"}))
 def test_no_active_term_is_exactly_0_and_back_propagates(name):
-    """N-pair is left out: a cross-entropy is never 0."""
+    """N-pair is excluded, because a cross-entropy is never 0."""
     z_BD = torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]], requires_grad=True)
     loss = losses.build(name)
     triplets = Triplets(torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([[2], [2]]))
@@ -210,8 +210,8 @@ def test_autocast_does_not_lower_the_precision(name, options):
 @every_case
 @settings(max_examples=25, deadline=None)
 @given(shape=any_batch, remembered=st.integers(0, 3))
-def test_reported_distances_are_those_of_the_selection(name, options, shape, remembered):
-    """They are plain, without gradient, and of remembered candidates too; embeddings of any length have none."""
+def test_reported_distances_equal_those_of_the_selection(name, options, shape, remembered):
+    """Distances are plain, without gradient, and include remembered candidates; embeddings of any norm have none."""
     loss = built(name, options)
     images = shape["images"]
     x_CD, triplets, labels_C = batch(**{**shape, "images": images + (remembered if loss.needs_unit_norm else 0)})
@@ -227,7 +227,7 @@ def test_reported_distances_are_those_of_the_selection(name, options, shape, rem
         torch.testing.assert_close(ours, expected, atol=1e-7, rtol=1e-7)
 
 
-def test_distances_of_a_selection_are_those_of_loops():
+def test_distances_of_a_selection_agree_with_loops():
     x_CD, triplets, _ = batch(negatives=3)
     z_CD = F.normalize(x_CD, dim=1)
     d_ap_T1, d_an_TM = selected_distances(Selection(triplets, z_CD))
@@ -237,7 +237,7 @@ def test_distances_of_a_selection_are_those_of_loops():
 
 
 @every_case
-def test_a_call_leaves_nothing_on_the_loss(name, options):
+def test_a_call_does_not_change_the_loss(name, options):
     loss = built(name, options)
     before = dict(vars(loss))
     x_BD, triplets, labels_B = batch()
@@ -250,7 +250,7 @@ def test_a_call_leaves_nothing_on_the_loss(name, options):
 @every_case
 def test_the_loss_compiles_as_one_graph(name, options):
     loss = built(name, options, torch.float32)
-    backend = "aot_eager" if options else "inductor"  # the graph is the same, its kernels take long to build
+    backend = "aot_eager" if options else "inductor"  # the graph is the same, but inductor's kernels take long to build
     compiled = torch.compile(built(name, options, torch.float32), fullgraph=True, backend=backend)
     gradients = []
     for each in (loss, compiled):

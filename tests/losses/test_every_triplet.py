@@ -1,4 +1,4 @@
-"""The loss over every triplet, unlisted, is the loss over the list of them, in value and gradient, and the peer's."""
+"""The loss over all triplets equals the loss over their list and the peer's loss, in value and gradient."""
 
 import itertools
 
@@ -22,7 +22,7 @@ every_option = pytest.mark.parametrize(
 
 
 def batch(sizes=(4, 4, 4, 4), seed=0, dimensions=6):
-    """Points that need not be unit vectors yet, around a centre for each class."""
+    """Return points around a center for each class, not yet normalized, and labels."""
     generator = torch.Generator().manual_seed(seed)
     labels_B = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     labels_B = labels_B[torch.randperm(len(labels_B), generator=generator)]
@@ -31,7 +31,7 @@ def batch(sizes=(4, 4, 4, 4), seed=0, dimensions=6):
 
 
 def listed(z_BD, labels_B, semi_hard, distance, image_ids_B=None):
-    """All of them, by loops."""
+    """List all triplets with plain loops."""
     ids = range(len(labels_B)) if image_ids_B is None else image_ids_B.tolist()
     labels, points = labels_B.tolist(), z_BD.double()
     power = 2 if distance == "squared" else 1
@@ -61,7 +61,7 @@ def loss_and_gradient(loss_function, x_BD, triplets):
 @every_option
 @pytest.mark.parametrize("semi_hard", [False, True])
 @pytest.mark.parametrize("sizes", [(4, 4, 4, 4), (1, 2, 3, 5)])
-def test_it_is_the_loss_over_the_list(sizes, semi_hard, soft, distance, reduction):
+def test_the_loss_equals_the_loss_over_the_list(sizes, semi_hard, soft, distance, reduction):
     x_BD, labels_B = batch(sizes)
     z_BD = F.normalize(x_BD, dim=1)
     options = {"margin": MARGIN, "soft": soft, "distance": distance, "reduction": reduction}
@@ -81,7 +81,7 @@ def test_it_is_the_loss_over_the_list(sizes, semi_hard, soft, distance, reductio
         torch.testing.assert_close(statistics["active_share"], of_list["active_share"])
 
 
-def test_a_repeated_image_is_left_out_and_the_others_are_taken_once():
+def test_a_repeated_image_is_excluded_and_other_images_are_used_once():
     x_BD, labels_B = batch((3, 3, 3))
     x_BD[labels_B == 0] = x_BD[labels_B == 0][:1]
     image_ids_B = torch.where(labels_B == 0, 0, torch.arange(9) + 1)
@@ -96,7 +96,7 @@ def test_a_repeated_image_is_left_out_and_the_others_are_taken_once():
 
 @every_option
 @pytest.mark.parametrize("semi_hard", [False, True])
-def test_it_is_pytorch_metric_learnings(semi_hard, soft, distance, reduction):
+def test_the_loss_equals_that_of_pytorch_metric_learning(semi_hard, soft, distance, reduction):
     x_BD, labels_B = batch((4,) * 12, seed=1, dimensions=16)
     peer_distance = LpDistance(normalize_embeddings=True, p=2, power=2 if distance == "squared" else 1)
     theirs = TripletMarginLoss(
@@ -161,7 +161,7 @@ def test_half_precision_embeddings_give_a_float32_loss_and_take_their_gradient(d
     torch.testing.assert_close(loss, value_of(losses.build("triplet"), z_BD.detach().float(), every))
 
 
-def test_what_each_gives_and_takes_is_stated():
+def test_losses_and_samplers_declare_their_kinds_of_triplets():
     x_BD, labels_B = batch()
     for name in samplers.available():
         sampler = samplers.build(name)

@@ -1,4 +1,4 @@
-"""What is the margin loss's own: a β that is learnt, for all classes or for each."""
+"""The margin loss learns β, either one for all classes or one for each."""
 
 import math
 
@@ -27,7 +27,7 @@ def batch(seed=0, negatives=1):
 @pytest.mark.parametrize("per_class", [False, True])
 @pytest.mark.parametrize("negatives", [1, 3])
 def test_agrees_with_pytorch_metric_learning(negatives, per_class, distance):
-    """In value and in the gradients of embeddings and β; its ν, a further push on β, is 0 by default there."""
+    """Values and gradients of embeddings and β agree. The peer's ν, an additional force on β, is 0 by default."""
     z_BD, triplets, labels_B = batch(negatives=negatives)
     power = 2 if distance == "squared" else 1
     theirs = MarginLoss(
@@ -50,12 +50,12 @@ def test_agrees_with_pytorch_metric_learning(negatives, per_class, distance):
     value.backward()
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(ours.beta.grad, theirs.beta.grad.view_as(ours.beta))
-    # Along z itself the two differ, as d² = 2 − 2 z·z' here and ‖z − z'‖² there; the unit norm before them undoes it.
+    # Along z the two differ: d² = 2 − 2 z·z' here, ‖z − z'‖² there. The unit norm before the loss makes them equal.
     tangent = [each.grad - (each.grad * z_BD).sum(1, keepdim=True) * z_BD for each in (one_BD, other_BD)]
     torch.testing.assert_close(tangent[1], tangent[0], atol=1e-5, rtol=1e-4)
 
 
-def test_beta_settles_where_as_many_positives_are_too_far_as_negatives_too_near():
+def test_beta_settles_with_as_many_positives_too_far_as_negatives_too_near():
     z_BD, triplets, labels_B = batch(negatives=2)
     loss = losses.build("margin", beta=0.3)
     optimizer = torch.optim.SGD(loss.parameters(), lr=0.02)
@@ -95,7 +95,7 @@ def test_bad_options_are_refused(options, message):
         losses.build("margin", **options)
 
 
-def test_a_beta_per_class_wants_labels():
+def test_a_beta_per_class_needs_labels():
     z_BD, triplets, _ = batch()
     with pytest.raises(ValueError, match=r"needs the labels of the batch: loss\(.*labels_B\)"):
         output_of(losses.build("margin", beta_per_class=True, classes=CLASSES), z_BD, triplets)

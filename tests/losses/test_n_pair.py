@@ -1,4 +1,4 @@
-"""What is the N-pair loss's own: many negatives at once, a temperature, and embeddings of any length."""
+"""The N-pair loss takes many negatives at once, a temperature, and embeddings of any norm."""
 
 import math
 
@@ -18,14 +18,14 @@ CLASSES = 6
 
 
 def n_pairs():
-    """Two images of each class: anchor i, positive i + CLASSES, and all other positives as negatives."""
+    """Return two images of each class. Anchor i has the positive i + CLASSES and all other positives as negatives."""
     x_BD = torch.randn(2 * CLASSES, 5, generator=torch.Generator().manual_seed(0))
     anchor_T = torch.arange(CLASSES)
     others_TM = torch.stack([torch.cat([anchor_T[:i], anchor_T[i + 1 :]]) for i in range(CLASSES)]) + CLASSES
     return x_BD, Triplets(anchor_T, anchor_T + CLASSES, others_TM)
 
 
-def test_agrees_with_pytorch_metric_learnings_n_pairs_on_embeddings_of_any_length():
+def test_agrees_with_pytorch_metric_learnings_n_pairs_on_embeddings_of_any_norm():
     x_BD, triplets = n_pairs()
     theirs = NPairsLoss(distance=DotProductSimilarity(normalize_embeddings=False))
     expected = theirs(x_BD, torch.arange(2 * CLASSES) % CLASSES)
@@ -34,8 +34,8 @@ def test_agrees_with_pytorch_metric_learnings_n_pairs_on_embeddings_of_any_lengt
 
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
-def test_agrees_with_pytorch_metric_learnings_ntxent_where_an_anchor_has_one_pair(temperature):
-    """Where it has several, NT-Xent sets each against the negatives of all of them."""
+def test_agrees_with_pytorch_metric_learnings_ntxent_if_an_anchor_has_one_pair(temperature):
+    """An anchor with several pairs would differ: NT-Xent compares each pair with the negatives of all its pairs."""
     x_BD, triplets = n_pairs()
     z_BD = F.normalize(x_BD, dim=1)
     pairs = (
@@ -49,7 +49,7 @@ def test_agrees_with_pytorch_metric_learnings_ntxent_where_an_anchor_has_one_pai
 
 
 def test_one_negative_gives_the_soft_triplet_loss_of_squared_distances():
-    """As d² = 2 − 2s, softplus((s_an − s_ap) / τ) is softplus(d²_ap − d²_an) at τ = ½."""
+    """With d² = 2 − 2s, softplus((s_an − s_ap) / τ) equals softplus(d²_ap − d²_an) at τ = ½."""
     x_BD, triplets = n_pairs()
     z_BD = F.normalize(x_BD, dim=1)
     first = Triplets(triplets.anchor_T, triplets.positive_T, triplets.negative_TM[:, :1])
@@ -57,7 +57,7 @@ def test_one_negative_gives_the_soft_triplet_loss_of_squared_distances():
     torch.testing.assert_close(value_of(losses.build("n_pair", temperature=0.5), z_BD, first), soft)
 
 
-def test_a_collapsed_network_stands_at_the_logarithm_of_the_number_of_choices():
+def test_a_collapsed_network_has_the_logarithm_of_the_number_of_choices():
     _, triplets = n_pairs()
     z_BD = torch.tensor([[0.6, 0.8]]).repeat(2 * CLASSES, 1)
     assert value_of(losses.build("n_pair"), z_BD, triplets).item() == pytest.approx(math.log(CLASSES))
@@ -85,7 +85,7 @@ def test_bad_options_are_refused(options, message):
         losses.build("n_pair", **options)
 
 
-def test_embeddings_from_a_memory_do_not_go_with_free_lengths():
+def test_embeddings_from_a_memory_need_unit_norm():
     x_BD, triplets = n_pairs()
     with pytest.raises(ValueError, match=r"takes the 6 embeddings of the batch alone, but got 12: remembered ones"):
         losses.build("n_pair", l2_penalty=0.1)(Selection(triplets, x_BD), x_BD[:CLASSES])
@@ -111,12 +111,12 @@ def test_network_and_loss_must_agree_on_unit_norm(overrides, message):
         ["sampler=curriculum", "sampler.stages=[{name: random, until: 0.5}, {name: memory, until: 1}]"],
     ],
 )
-def test_a_memory_does_not_go_with_free_lengths(sampler):
+def test_a_memory_needs_unit_norm(sampler):
     config = compose("loss=n_pair", "loss.l2_penalty=0.001", "network.normalize=false", *sampler)
     with pytest.raises(ValueError, match=r"memory.*loss\.l2_penalty=null"):
         build_module(config, build_datamodule(config))
 
 
-def test_semi_hard_mining_has_a_window_of_its_own_where_the_loss_has_none():
+def test_semi_hard_mining_has_its_own_margin_if_the_loss_has_none():
     config = compose("loss=n_pair", "sampler=semi_hard")
     assert (config.sampler.margin, config.sampler.distance) == (0.2, "plain")

@@ -33,7 +33,7 @@ def images(seed=0):
 
 
 def some_triplets(negatives=1, seed=0):
-    """Three different images in each triplet; the loss knows no classes."""
+    """Return triplets of three different images each; the loss does not use classes."""
     generator = torch.Generator().manual_seed(seed)
     rows = torch.stack([torch.randperm(IMAGES, generator=generator) for _ in range(PAIRS)])
     return Triplets(rows[:, 0], rows[:, 1], rows[:, 2 : 2 + negatives])
@@ -45,7 +45,7 @@ def normalised(point):
 
 
 def oracle(points, triplets, margin=0.2, soft=False, distance="plain", reduction="mean"):
-    """Loss and share of active terms of points that need not be unit vectors yet."""
+    """Compute the loss and the share of active terms of points that are not yet normalized."""
     unit = [normalised(point) for point in points]
     power = 2 if distance == "squared" else 1
     terms = []
@@ -131,7 +131,7 @@ def test_no_active_triplet_gives_exactly_0_which_back_propagates(distance, reduc
 
 @pytest.mark.parametrize(("soft", "expected"), [(False, 0.3), (True, math.log(2))])
 @pytest.mark.parametrize("distance", ["plain", "squared"])
-def test_a_collapsed_network_stands_at_the_margin_or_ln_2_without_nan(soft, expected, distance):
+def test_a_collapsed_network_has_the_margin_or_ln_2_without_nan(soft, expected, distance):
     x_BD = images()[:1].repeat(IMAGES, 1).requires_grad_()
     loss_function = losses.build("triplet", margin=0.3, soft=soft, distance=distance)
     loss, statistics, _ = output_of(loss_function, F.normalize(x_BD, dim=1), some_triplets(2))

@@ -1,4 +1,4 @@
-"""Retrieval as it is defined, in plain loops and float64, and embeddings to try it on."""
+"""Define retrieval in plain loops and float64, and create embeddings to test it on."""
 
 import math
 from typing import NamedTuple
@@ -29,7 +29,7 @@ NEARNESS = {"cosine": cosine, "euclidean": half_squared}
 
 
 def relevance(query, label, others, distance):
-    """Whether the nearest, the next, … is of the class; images of it stand behind all others that are as near."""
+    """Return whether the nearest, the next, … image is of the class. In a tie, images of the class come last."""
     own, foreign = [], []
     for other, other_label in others:
         nearness, tie = NEARNESS[distance](query, other)
@@ -53,7 +53,7 @@ def figures(relevant, ks):
 
 
 def expected(z_ND, labels_N, ks, gallery=None, distance="cosine"):
-    """What `retrieve` should find."""
+    """Return the figures that `retrieve` should compute."""
     points, labels = z_ND.double().tolist(), labels_N.tolist()
     rows = []
     for i, (query, label) in enumerate(zip(points, labels, strict=True)):
@@ -76,7 +76,7 @@ def random_labels(count, classes, seed=0):
 
 
 def clustered(classes, each, spread, dimensions=16, seed=0):
-    """Classes in a random order, the images of each around a centre of their own."""
+    """Return classes in a random order, with the images of each class around its own center."""
     generator = torch.Generator().manual_seed(seed)
     labels_N = torch.arange(classes).repeat_interleave(each)[torch.randperm(classes * each, generator=generator)]
     centre_CD = torch.randn(classes, dimensions, generator=generator)

@@ -1,4 +1,4 @@
-"""The intervals of figures of pairs: against plain loops, and that they cover the truth as often as they say."""
+"""Intervals of figures of pairs agree with plain loops and cover the truth at their level."""
 
 import math
 
@@ -17,7 +17,7 @@ def mean(index_M: Tensor) -> dict[str, float]:
     return {"mean": float(VALUE[index_M].mean())}
 
 
-def test_against_plain_loops() -> None:
+def test_agrees_with_plain_loops() -> None:
     generator = torch.Generator().manual_seed(7)
     means: list[float] = []
     while len(means) < 40:
@@ -33,17 +33,17 @@ def test_against_plain_loops() -> None:
     assert bounds == pytest.approx(tuple(ends.tolist()), abs=1e-12)
 
 
-def test_the_names_of_classes_do_not_matter() -> None:
-    renamed = torch.tensor([30, 5, 99])  # in another order: other classes are drawn, but the sorted ones are the same
+def test_the_numbers_of_classes_do_not_matter() -> None:
+    renamed = torch.tensor([30, 5, 99])  # sorted numbers draw the same classes; another order would not
     assert bounds_over_classes(mean, renamed.sort().values[LEFT], renamed.sort().values[RIGHT]) == bounds_over_classes(
         mean, LEFT, RIGHT
     )
 
 
-def test_it_covers_the_truth_where_classes_differ() -> None:
+def test_the_interval_covers_the_truth_if_classes_differ() -> None:
     generator = torch.Generator().manual_seed(0)
     label_N = torch.arange(30).repeat_interleave(10)
-    other_N = torch.cat([label_N[:270], (label_N[270:] + 1) % 30])  # a few pairs of two classes, which must be there
+    other_N = torch.cat([label_N[:270], (label_N[270:] + 1) % 30])  # there must be some negative pairs
     covered = 0
     for trial in range(100):
         ability_C = torch.rand(30, generator=generator)
@@ -57,10 +57,10 @@ def test_it_covers_the_truth_where_classes_differ() -> None:
         )["share"]
         assert bounds.low is not None and bounds.high is not None
         covered += bounds.low <= 0.5 <= bounds.high
-    assert 88 <= covered <= 99  # pairs taken for independent would give about 70
+    assert 88 <= covered <= 99  # treating pairs as independent would give about 70
 
 
-def test_what_few_resamples_can_tell_has_no_interval() -> None:
+def test_figures_of_too_few_resamples_have_no_interval() -> None:
     calls = iter(range(1000))
 
     def sometimes(index_M: Tensor) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""NMI and AMI of k-means: known answers, torchmetrics' scores, and nothing to tell where there is nothing."""
+"""NMI and AMI of k-means have known values and agree with torchmetrics, and 0 is returned for equal embeddings."""
 
 import warnings
 
@@ -20,7 +20,7 @@ def test_perfect_clusters_are_found():
     assert nmi_ami(unit(10)[labels_N], labels_N * 3 - 5) == pytest.approx((1, 1))
 
 
-def test_equal_embeddings_tell_nothing_and_warn_of_nothing():
+def test_equal_embeddings_score_0_without_a_warning():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert nmi_ami(unit(1).repeat(60, 1), torch.arange(60) % 6) == pytest.approx((0, 0), abs=1e-9)
@@ -28,7 +28,7 @@ def test_equal_embeddings_tell_nothing_and_warn_of_nothing():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_random_embeddings_are_chance_only_when_adjusted_for_it(seed):
-    """With 100 classes of five the clusters share much with the classes by mere chance."""
+    """With 100 classes of five images, clusters share much information with the classes by chance."""
     found = nmi_ami(unit(500, seed=seed), torch.arange(500) % 100, seed)
     assert found.nmi > 0.5
     assert found.ami == pytest.approx(0, abs=0.05)
@@ -46,12 +46,12 @@ def test_agrees_with_torchmetrics():
     assert found.ami == pytest.approx(float(adjusted_mutual_info_score(cluster_N, labels_N)), abs=1e-4)
 
 
-def test_a_seed_is_a_start():
+def test_a_seed_decides_the_start_of_k_means():
     z_ND, labels_N = unit(300), torch.arange(300) % 30
     assert nmi_ami(z_ND, labels_N, 0) == nmi_ami(z_ND, labels_N, 0) != nmi_ami(z_ND, labels_N, 1)
 
 
-def test_half_precision_will_do():
+def test_half_precision_is_accepted():
     labels_N = torch.arange(60) % 6
     assert nmi_ami(unit(6)[labels_N].bfloat16(), labels_N).nmi == pytest.approx(1)
 
@@ -64,7 +64,7 @@ def test_half_precision_will_do():
         ([0, 1, 2], r"Clustering expects embeddings \(N, D\) and labels \(N,\), but got \(4, 16\) and \(3,\)\."),
     ],
 )
-def test_sets_without_anything_to_find(labels, message):
+def test_sets_without_clusters_are_refused(labels, message):
     with pytest.raises(ValueError, match=message):
         nmi_ami(unit(4), torch.tensor(labels))
 

@@ -1,4 +1,4 @@
-"""Registered metrics: class recall agrees with plain loops, and the shell computes extras of each image once."""
+"""Class recall agrees with plain loops, and the shell computes additional metrics once for each image."""
 
 from collections import defaultdict
 
@@ -33,7 +33,7 @@ def test_class_recall_agrees_with_plain_loops(seed):
     assert class_recall(z_ND, labels_N)["class_recall@1"].item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_extras_are_computed_of_each_image_once(two_metrics):
+def test_additional_metrics_count_each_image_once(two_metrics):
     metric = RetrievalMetrics(extra=["first_of_test"])
     seen = torch.cat([torch.arange(20), torch.arange(5)])
     metric.update(embeddings(20)[seen], random_labels(20, 4)[seen], seen)

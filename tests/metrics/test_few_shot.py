@@ -1,4 +1,4 @@
-"""Episodes and Lake's runs agree with plain loops and with cases whose answer is known."""
+"""Episodes and Lake's runs agree with plain loops and with known results."""
 
 import math
 from collections import Counter
@@ -24,7 +24,7 @@ def unit(*shape, seed=0):
 
 
 def clusters(classes, images, dimensions=32, noise=0.3, seed=0):
-    """Embeddings scattered around a centre for each class, and their labels."""
+    """Return embeddings scattered around a center for each class, and their labels."""
     centres_CD = unit(classes, dimensions, seed=seed)
     scatter = noise * torch.randn(classes * images, dimensions, generator=generator(seed + 1))
     return F.normalize(centres_CD.repeat_interleave(images, 0) + scatter, dim=1), torch.arange(
@@ -33,7 +33,7 @@ def clusters(classes, images, dimensions=32, noise=0.3, seed=0):
 
 
 def by_loops(known, asked, answers):
-    """The share of images whose nearest mean is that of their class; a tie is shared."""
+    """Return the share of images with the nearest mean in their own class; a tie is shared."""
     shares = []
     for image, answer in zip(asked, answers, strict=True):
         d = [math.dist(image, mean) for mean in known]
@@ -53,8 +53,8 @@ def test_the_nearest_mean_agrees_with_the_loops(seed):
 
 @settings(max_examples=150, deadline=None)
 @given(places=st.lists(st.integers(0, 5), min_size=4, max_size=4), asked=st.integers(0, 5), answer=st.integers(0, 3))
-def test_ties_are_shared_as_the_loops_say(places, asked, answer):
-    """On ± the axes, where distances are exact."""
+def test_ties_are_shared_as_in_the_loops(places, asked, answer):
+    """The points lie on ± the axes, where distances are exact."""
     axes = torch.cat([torch.eye(3), -torch.eye(3)])
     found = share_right(axes[places][None], axes[asked][None, None], torch.tensor([[answer]]))
     assert found.flatten().tolist() == by_loops(axes[places].tolist(), [axes[asked].tolist()], [answer])
@@ -83,21 +83,21 @@ def test_runs_of_equal_embeddings_have_the_error_of_chance():
 
 @pytest.mark.parametrize(("ways", "shots"), SETTINGS)
 def test_equal_embeddings_are_chance(ways, shots):
-    """Though rounding can give equal embeddings scores that differ in the last bit."""
+    """Rounding can give equal embeddings scores that differ in the last bit; they still tie."""
     labels_N = torch.arange(30).repeat_interleave(20)
     found = episodes(unit(1, 128).repeat(600, 1), labels_N, ways, shots, number=50)
     assert found[:3] == pytest.approx((1 / ways,) * 3)
 
 
 @pytest.mark.parametrize(("ways", "shots"), SETTINGS)
-def test_perfect_clusters_are_all_right(ways, shots):
+def test_perfect_clusters_have_full_accuracy(ways, shots):
     z_ND, labels_N = clusters(30, 20, noise=0)
     assert episodes(z_ND, labels_N, ways, shots, number=50)[:4] == (1, 1, 1, 30)
 
 
 @pytest.mark.parametrize(("ways", "shots"), SETTINGS)
 def test_random_embeddings_are_chance_within_the_interval(ways, shots):
-    """Twice the interval: the images are random but few, so that they repeat between episodes."""
+    """The bound is twice the interval, because the few random images repeat between episodes."""
     found = episodes(unit(4000, 32), torch.arange(4000) % 100, ways, shots, number=300)
     half = found.high - found.accuracy
     assert 0 < half < 0.02
@@ -116,18 +116,18 @@ def test_the_interval_is_that_of_independent_episodes(seed):
     assert abs(other.accuracy - found.accuracy) < 2 * half
 
 
-def test_a_seed_is_a_draw_and_the_order_of_the_images_is_immaterial():
+def test_a_seed_decides_the_draw_and_the_order_of_classes_does_not():
     z_ND, labels_N = clusters(30, 20)
     one, again, other = (episodes(z_ND, labels_N, 5, 1, number=20, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(one.accuracy_E, again.accuracy_E)
     assert not torch.equal(one.accuracy_E, other.accuracy_E)
-    grouped_N = (labels_N * 7 % 30).argsort(stable=True)  # other classes first, in each the same order of images
+    grouped_N = (labels_N * 7 % 30).argsort(stable=True)  # other classes first, images of a class in equal order
     assert torch.equal(episodes(z_ND[grouped_N], labels_N[grouped_N], 5, 1, number=20).accuracy_E, one.accuracy_E)
 
 
 @pytest.mark.parametrize("cells", [1, 5000, 2**20])
-def test_chunks_of_any_size_are_of_episodes_alike(cells, monkeypatch):
-    """Another chunk draws other episodes, of the same accuracy."""
+def test_the_chunk_size_does_not_change_the_accuracy(cells, monkeypatch):
+    """Another chunk size draws other episodes, with the same accuracy."""
     z_ND, labels_N = clusters(30, 20, noise=0.4)
     whole = episodes(z_ND, labels_N, 5, 1, number=300)
     monkeypatch.setattr(few_shot, "CHUNK_CELLS", cells)
@@ -135,7 +135,7 @@ def test_chunks_of_any_size_are_of_episodes_alike(cells, monkeypatch):
 
 
 def test_classes_with_too_few_images_are_not_drawn():
-    """Were the images of small classes drawn, which lie on those of others, no episode would be perfect."""
+    """The images of small classes lie on those of others, so an episode with them would not be perfect."""
     z_ND, labels_N = clusters(8, 6, noise=0)
     z_ND, labels_N = (
         torch.cat([z_ND, z_ND[::6], z_ND[:1]]),
@@ -146,8 +146,8 @@ def test_classes_with_too_few_images_are_not_drawn():
 
 
 @pytest.mark.parametrize(("size", "number"), [(6, 3), (5, 5), (4, 1)])
-def test_every_ordered_draw_is_as_probable_as_any_other(size, number):
-    """Chi-squared below its mean and four standard deviations."""
+def test_all_ordered_draws_are_equally_probable(size, number):
+    """The χ² statistic is at most four standard deviations above its mean."""
     drawn = Counter(map(tuple, draw_distinct(torch.full((60_000,), size), number, generator()).tolist()))
     assert len(drawn) == math.perm(size, number)
     expected = 60_000 / len(drawn)
@@ -155,7 +155,7 @@ def test_every_ordered_draw_is_as_probable_as_any_other(size, number):
     assert sum((count - expected) ** 2 / expected for count in drawn.values()) < freedom + 4 * math.sqrt(2 * freedom)
 
 
-def test_sizes_may_differ():
+def test_sizes_of_classes_may_differ():
     size = torch.tensor([[3, 10**9], [7, 4]])
     drawn = draw_distinct(size, 3, generator())
     assert drawn.shape == (2, 2, 3)
@@ -179,13 +179,13 @@ def test_sizes_may_differ():
         ({"ways": 5, "shots": 1, "number": 1}, r"needs number=2 or more, but got 1\."),
     ],
 )
-def test_episodes_that_cannot_be_drawn(options, message):
+def test_episodes_that_cannot_be_drawn_are_refused(options, message):
     z_ND, labels_N = clusters(8, 6)
     with pytest.raises(ValueError, match=message):
         episodes(z_ND, labels_N, **{"queries": 5} | options)
 
 
-def test_classes_of_one_image_make_no_episode():
+def test_classes_of_one_image_are_refused():
     with pytest.raises(ValueError, match=r"need 5 classes of at least 2 images, but of 40 classes 0 have as many"):
         episodes(unit(40, 8), torch.arange(40), 5, 1, queries=1)
 

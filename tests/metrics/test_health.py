@@ -1,4 +1,4 @@
-"""Embedding health agrees with its definitions over all pairs, and with cases whose answer is known."""
+"""Embedding health agrees with its definitions over all pairs, and with known results."""
 
 import math
 from itertools import combinations
@@ -66,15 +66,15 @@ def test_embeddings_on_the_axes_use_every_dimension():
 
 
 def test_two_opposite_points_have_not_collapsed_but_are_of_rank_1():
-    """The best there is for two classes."""
+    """Two opposite points are the best embedding of two classes."""
     found = health(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]).repeat(5, 1), torch.arange(10) % 2)
     assert not found.collapsed
     assert (found.effective_rank, found.alignment) == pytest.approx((1, 0))
     assert found.mean_distance == pytest.approx(2 * 5 / 9)
 
 
-def test_random_directions_are_as_even_as_theory_says():
-    """In 64 dimensions: mean d² = 2, and E exp(−2 d²) = e⁻⁴ · E e^{4 s}, s of variance 1/64 and nearly normal."""
+def test_random_directions_have_the_uniformity_of_theory():
+    """In 64 dimensions, mean d² = 2 and E exp(−2 d²) = e⁻⁴ · E e^{4 s}, with s of variance 1/64 and nearly normal."""
     found = health(unit(3000, 64), torch.arange(3000) % 30)
     assert found.alignment == pytest.approx(2, abs=0.01)
     assert found.uniformity == pytest.approx(-4 + 8 / 64, abs=0.01)
@@ -82,7 +82,7 @@ def test_random_directions_are_as_even_as_theory_says():
     assert not found.collapsed
 
 
-def test_no_pair_of_one_class_leaves_nothing_to_align():
+def test_alignment_needs_a_pair_of_one_class():
     with pytest.raises(ValueError, match=r"Alignment needs a class with at least 2 images, but all 5 have one\."):
         health(unit(5), torch.arange(5))
 
@@ -94,7 +94,7 @@ def test_embeddings_that_are_not_finite_are_refused():
         health(z_ND, torch.zeros(5, dtype=torch.int64))
 
 
-def test_half_precision_and_many_equal_images_lose_nothing():
+def test_half_precision_and_many_equal_images_are_accepted():
     z_ND = unit(6).repeat_interleave(50, 0)
     labels_N = torch.arange(6).repeat_interleave(50)
     assert alignment(z_ND.bfloat16(), labels_N) == pytest.approx(0, abs=1e-9)

@@ -1,4 +1,4 @@
-"""Sampled pairs are of both kinds alike, none twice, each pair as probable as any other."""
+"""Sampled pairs are half positive and half negative, occur once, and are equally probable."""
 
 from collections import Counter
 
@@ -17,7 +17,7 @@ def generator(seed=0):
 
 
 def all_pairs(labels):
-    """(same, different), as sets of sorted pairs of images."""
+    """Return the positive and the negative pairs, as sets of sorted pairs of images."""
     every = [(i, j) for j in range(len(labels)) for i in range(j)]
     return [{pair for pair in every if (labels[pair[0]] == labels[pair[1]]) == same} for same in (True, False)]
 
@@ -28,7 +28,7 @@ def as_set(left_N, right_N):
 
 @settings(max_examples=100, deadline=None)
 @given(labels=st.lists(st.integers(-3, 5), min_size=2, max_size=30), seed=st.integers(0, 10**6), share=st.floats(0, 1))
-def test_pairs_are_of_their_kind_and_none_comes_twice(labels, seed, share):
+def test_pairs_have_the_right_kind_and_occur_once(labels, seed, share):
     same, different = all_pairs(labels)
     most = min(len(same), len(different))
     each = max(1, int(share * most))
@@ -43,7 +43,7 @@ def test_pairs_are_of_their_kind_and_none_comes_twice(labels, seed, share):
         assert drawn <= allowed
 
 
-def test_all_pairs_can_be_asked_for():
+def test_all_pairs_can_be_requested():
     labels = [3, 1, 3, 3, 1, 1, 9, 9]
     same, different = all_pairs(labels)
     left_N, right_N, same_N = sampled_pairs(torch.tensor(labels), 2 * len(same))
@@ -51,8 +51,8 @@ def test_all_pairs_can_be_asked_for():
     assert as_set(left_N[~same_N], right_N[~same_N]) < different
 
 
-def test_each_pair_is_as_probable_as_any_other():
-    """Chi-squared over 15 and 30 pairs: below its 99.9% quantile."""
+def test_pairs_are_equally_probable():
+    """The χ² statistics over 15 and 30 pairs are below their 99.9% quantile."""
     labels = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2]
     drawn = Counter()
     for seed in range(1500):
@@ -64,15 +64,15 @@ def test_each_pair_is_as_probable_as_any_other():
         assert sum((drawn[pair] - expected) ** 2 / expected for pair in kind) < most
 
 
-def test_a_seed_is_a_draw():
+def test_a_seed_decides_the_draw():
     labels_M = torch.arange(60) % 6
     one, again, other = (sampled_pairs(labels_M, 40, seed) for seed in (0, 0, 1))
     assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
     assert not torch.equal(one.left_N, other.left_N)
 
 
-def test_few_pairs_of_very_many_cost_nothing():
-    """100,000 images of 10 classes make 5·10⁹ pairs, none of which is listed."""
+def test_few_pairs_of_very_many_need_little_memory():
+    """100,000 images of 10 classes make 5·10⁹ pairs, which are never listed."""
     labels_M = torch.arange(100_000) % 10
     left_N, right_N, same_N = sampled_pairs(labels_M, 20_000)
     assert torch.equal(labels_M[left_N] == labels_M[right_N], same_N)
@@ -87,7 +87,7 @@ def test_distinct_integers(number, below):
 
 
 @pytest.mark.parametrize("cells", [1, 40, 2**20])
-def test_distances_are_those_of_the_rows_whatever_the_chunks(cells, monkeypatch):
+def test_distances_do_not_depend_on_the_chunk_size(cells, monkeypatch):
     monkeypatch.setattr(pairs, "CHUNK_CELLS", cells)
     z_MD = F.normalize(torch.randn(20, 8, generator=generator()), dim=1)
     some = sampled_pairs(torch.arange(20) % 4, 40)
@@ -107,12 +107,12 @@ def test_distances_are_those_of_the_rows_whatever_the_chunks(cells, monkeypatch)
         ([], 2, r"1 pairs of one class were asked for, but these 0 images make 0\."),
     ],
 )
-def test_more_pairs_than_there_are(labels, number, message):
+def test_more_pairs_than_exist_are_refused(labels, number, message):
     with pytest.raises(ValueError, match=message):
         sampled_pairs(torch.tensor(labels, dtype=torch.int64), number)
 
 
-def test_rows_that_there_are_not_and_embeddings_that_are_none():
+def test_missing_rows_and_non_finite_embeddings_are_refused():
     pair = ImagePairs(torch.tensor([0]), torch.tensor([4]), torch.tensor([True]))
     with pytest.raises(ValueError, match=r"expect embeddings \(5 or more, D\), but got \(4, 3\)\."):
         pair_distances(torch.ones(4, 3), pair)

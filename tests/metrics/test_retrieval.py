@@ -41,7 +41,7 @@ def plain(figures):
 @pytest.mark.parametrize("classes", [2, 5, 10, 40])
 @pytest.mark.parametrize("count", [20, 50, 130])
 def test_agrees_with_the_loops(count, classes, distance):
-    """With 40 classes many are of one image, which never query; with 2 a class is most of a row."""
+    """Many of 40 classes have one image, which is never a query; one of 2 classes fills most of the query's row."""
     for seed in range(3):
         z_ND, labels_N = embeddings(count, seed=seed), random_labels(count, classes, seed)
         z_ND = z_ND * torch.rand(count, 1, generator=torch.Generator().manual_seed(seed)).add(0.2)
@@ -50,13 +50,13 @@ def test_agrees_with_the_loops(count, classes, distance):
 
 @pytest.mark.parametrize("spread", [0.1, 1.0, 3.0])
 @pytest.mark.parametrize(("classes", "each"), [(2, 60), (4, 40), (30, 5), (60, 2)])
-def test_agrees_with_the_loops_on_classes_that_are_found(classes, each, spread):
+def test_agrees_with_the_loops_on_clustered_classes(classes, each, spread):
     z_ND, labels_N = clustered(classes, each, spread)
     agree(retrieve(z_ND, labels_N, KS), expected(z_ND, labels_N, KS))
 
 
 def test_agrees_with_the_loops_on_classes_of_all_sizes():
-    """As in LFW, where most have one image and one has hundreds."""
+    """Most classes have one image and one has hundreds, as in LFW."""
     labels_N = torch.cat([torch.full((size,), label) for label, size in enumerate([1, 2, 1, 70, 3, 1, 30, 9])])
     z_ND = F.normalize(embeddings(8, 8, 1)[labels_N] + 0.5 * embeddings(len(labels_N), 8), dim=1)
     agree(retrieve(z_ND, labels_N, KS), expected(z_ND, labels_N, KS))
@@ -64,7 +64,7 @@ def test_agrees_with_the_loops_on_classes_of_all_sizes():
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 def test_agrees_with_the_loops_on_a_gallery(distance):
-    """Of which some classes are in the queries only, and some in the gallery only."""
+    """Some classes occur only in the queries, and some only in the gallery."""
     for seed in range(3):
         queries = 2 * embeddings(40, seed=seed), random_labels(40, 12, seed)
         gallery = embeddings(70, seed=seed + 10), random_labels(70, 15, seed + 10) + 2
@@ -72,7 +72,7 @@ def test_agrees_with_the_loops_on_a_gallery(distance):
         agree(found, expected(*queries, KS, gallery, distance))
 
 
-def test_the_images_as_their_own_gallery_are_not_left_out():
+def test_the_images_as_their_own_gallery_are_not_removed():
     z_ND, labels_N = embeddings(40), random_labels(40, 5)
     found = retrieve(z_ND, labels_N, (1,), gallery_z_MD=z_ND, gallery_labels_M=labels_N)
     assert found.figures()["recall@1"] == 1
@@ -80,7 +80,7 @@ def test_the_images_as_their_own_gallery_are_not_left_out():
 
 @st.composite
 def on_the_axes(draw):
-    """Embeddings on ± the axes, whose similarities of −1, 0, 1 are exact, so that ties are many and certain."""
+    """Return embeddings on ± the axes. Their similarities −1, 0 and 1 are exact, so that many ties occur."""
     count = draw(st.integers(3, 20))
     places = draw(st.lists(st.integers(0, 5), min_size=count, max_size=count))
     labels = draw(st.lists(st.integers(-1, 3), min_size=count, max_size=count).filter(lambda x: len({*x}) < len(x)))
@@ -90,13 +90,13 @@ def on_the_axes(draw):
 
 @settings(max_examples=200, deadline=None)
 @given(case=on_the_axes(), distance=st.sampled_from(["cosine", "euclidean"]))
-def test_ties_count_as_the_loops_say(case, distance):
+def test_ties_count_as_in_the_loops(case, distance):
     agree(retrieve(*case, (1, 2), distance=distance), expected(*case, (1, 2), distance=distance))
 
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), count=st.integers(4, 40), classes=st.integers(1, 3))
-def test_more_neighbours_never_hurt_and_the_order_is_immaterial(seed, count, classes):
+def test_recall_grows_with_k_and_the_order_of_images_does_not_matter(seed, count, classes):
     z_ND, labels_N = embeddings(count, seed=seed), random_labels(count, classes, seed)
     ks = (1, 2, 3, count - 1)
     found = plain(retrieve(z_ND, labels_N, ks).figures())
@@ -122,8 +122,8 @@ def test_tiles_of_any_size_give_the_same(entries, classes, monkeypatch):
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 @pytest.mark.parametrize("dimensions", [2, 64, 512])
 @pytest.mark.parametrize("count", [5, 60, 257])
-def test_a_collapsed_network_gets_nothing(count, dimensions, distance):
-    """Though rounding can give equal embeddings similarities that differ in the last bit. All others come first."""
+def test_a_collapsed_network_scores_0(count, dimensions, distance):
+    """All other images come first, although rounding can change similarities of equal embeddings in the last bit."""
     labels_N = torch.arange(count) % (count // 2)
     for seed in range(5):
         z_ND = 3 * embeddings(1, dimensions, seed).repeat(count, 1)
@@ -133,14 +133,14 @@ def test_a_collapsed_network_gets_nothing(count, dimensions, distance):
         assert found["mrr"] == pytest.approx(float((1 / (1 + others_Q)).mean()))
 
 
-def test_perfect_clusters_get_everything():
+def test_perfect_clusters_score_1():
     labels_N = torch.arange(20).repeat_interleave(7)
     found = retrieve(torch.eye(20)[labels_N], labels_N).figures()
     assert set(plain(found).values()) == {1.0}
 
 
 def test_random_embeddings_are_at_chance():
-    """Of 50 images in 10 classes, 4 of 49 others are of one's class; bounds of four standard errors over 40 draws."""
+    """A query has 4 of 49 other images in its class (10 classes of 5); bounds are four standard errors of 40 draws."""
     labels_N = torch.arange(50) % 10
     draws = [plain(retrieve(embeddings(50, 32, seed), labels_N, (1, 2)).figures()) for seed in range(40)]
     chance = {"recall@1": 4 / 49, "recall@2": 1 - 45 / 49 * 44 / 48, "r_precision": 4 / 49}
@@ -150,7 +150,7 @@ def test_random_embeddings_are_at_chance():
 
 
 def test_the_query_is_removed_by_index_and_its_duplicate_counts():
-    """Of two equal images each finds the other; an equal image of another class is a tie, and counts against."""
+    """Two equal images find each other; an equal image of another class is a tie and counts against the model."""
     z_ND = torch.eye(4)[[0, 0, 1, 1, 2]]
     assert plain(recall_at_k(z_ND, torch.tensor([0, 0, 1, 1, 2]), (1,))) == {1: 1.0}
     assert plain(recall_at_k(z_ND, torch.tensor([0, 1, 0, 1, 2]), (1, 2))) == {1: 0.0, 2: 0.0}
@@ -170,7 +170,7 @@ def test_other_precisions_are_compared_in_float32(dtype):
 
 
 @pytest.mark.parametrize("inference", [False, True])
-def test_it_is_measured_in_training_and_in_inference_mode(inference):
+def test_retrieval_works_with_gradients_and_in_inference_mode(inference):
     z_ND, labels_N = embeddings(40), random_labels(40, 8)
     expected_figures = plain(retrieve(z_ND, labels_N).figures())
     with torch.inference_mode(inference), torch.autocast("cpu", torch.bfloat16):
@@ -188,8 +188,8 @@ def test_the_thin_functions_give_the_same_figures():
 
 @pytest.mark.parametrize("lost", [math.nan, math.inf])
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
-def test_what_is_not_finite_counts_against_the_model_and_no_query_vanishes(lost, distance):
-    """It finds nothing, is not found, and stands before all of another class: it is first for four queries here."""
+def test_non_finite_embeddings_count_against_the_model_and_keep_their_query(lost, distance):
+    """The image finds nothing, is not found, and ranks before all of other classes: first for four queries here."""
     z_ND, labels_N = torch.eye(3).repeat_interleave(2, 0), torch.arange(3).repeat_interleave(2)
     assert retrieve(z_ND, labels_N, (1,), distance=distance).figures()["mrr"] == 1
     z_ND[0, 1] = lost
@@ -221,7 +221,7 @@ def test_figures_by_class():
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
-def test_the_nearest_are_those_that_the_loops_find(distance, monkeypatch):
+def test_the_nearest_agree_with_the_loops(distance, monkeypatch):
     monkeypatch.setattr(ranking, "TILE_ENTRIES", {"cpu": 100})
     z_ND = embeddings(30) * torch.linspace(0.2, 2, 30)[:, None]
     compared_ND = F.normalize(z_ND, dim=1) if distance == "cosine" else z_ND
@@ -232,8 +232,8 @@ def test_the_nearest_are_those_that_the_loops_find(distance, monkeypatch):
     assert torch.equal(nearest(z_ND, z_ND, 1, distance=distance).index_Qk[:, 0], torch.arange(30))
 
 
-def test_the_approximate_index_is_told_and_near_the_truth():
-    """Of 600 images there are 15 cells, of which it looks into two."""
+def test_the_approximate_index_is_recorded_and_near_the_exact_figures():
+    """600 images make 15 cells, and two of them are searched."""
     z_ND, labels_N = clustered(20, 30, 0.7)
     for distance in ("cosine", "euclidean"):
         exact = retrieve(z_ND, labels_N, distance=distance)
@@ -245,7 +245,7 @@ def test_the_approximate_index_is_told_and_near_the_truth():
             assert figure == pytest.approx(exact.figures()[name].item(), abs=0.1)
 
 
-def test_the_approximate_index_that_looks_everywhere_is_exact(monkeypatch):
+def test_the_approximate_index_that_searches_all_cells_is_exact(monkeypatch):
     monkeypatch.setattr("siamese_lab.metrics.approximate.SHARE_PROBED", 1)
     z_ND, labels_N = clustered(20, 30, 1.0)
     for distance in ("cosine", "euclidean"):
@@ -278,19 +278,19 @@ def test_the_approximate_index_that_looks_everywhere_is_exact(monkeypatch):
         ({"z_ND": torch.full((4, 2), math.nan), "index": "faiss"}, r"needs finite embeddings, but some are not"),
     ],
 )
-def test_what_does_not_fit_is_refused(options, message):
+def test_inconsistent_arguments_are_refused(options, message):
     given_ = {"z_ND": torch.ones(4, 2), "labels_N": torch.zeros(4).long(), "k": (1,)} | options
     with pytest.raises(ValueError, match=message):
         retrieve(**given_)
 
 
 @pytest.mark.parametrize("k", [0, 5])
-def test_more_nearest_than_there_are_cannot_be_asked_for(k):
+def test_more_neighbors_than_images_are_refused(k):
     with pytest.raises(ValueError, match=rf"k must be 1 to 4, the number of images that can be found, but is {k}\."):
         nearest(torch.ones(2, 3), torch.ones(5, 3), k, torch.tensor([0, 1]))
 
 
-def test_labels_that_cannot_be_evaluated_are_told_beforehand():
+def test_labels_that_cannot_be_evaluated_are_refused():
     check_labels(torch.arange(9) // 2)
     with pytest.raises(ValueError, match="needs a class with at least 2 images, but all 9 have one"):
         check_labels(torch.arange(9))

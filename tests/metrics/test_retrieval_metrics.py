@@ -1,4 +1,4 @@
-"""The shell gives the figures of all images together: in chunks, and of several processes as of one."""
+"""The metric computes the figures of all images together, in chunks and over several processes."""
 
 import math
 import multiprocessing
@@ -20,7 +20,7 @@ def plain(figures):
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 @pytest.mark.parametrize("chunk", [1, 7, 50])
-def test_in_chunks_it_equals_the_function(chunk, distance):
+def test_the_metric_in_chunks_equals_the_function(chunk, distance):
     z_ND, labels_N = 2 * embeddings(50), random_labels(50, 10)
     metric = RetrievalMetrics(k=(1, 4), distance=distance)
     metric.update(embeddings(3, seed=9), torch.zeros(3, dtype=torch.int64))
@@ -31,7 +31,7 @@ def test_in_chunks_it_equals_the_function(chunk, distance):
     assert list(metric.compute()) == ["recall@1", "recall@4", "r_precision", "map@r", "mrr"]
 
 
-def test_an_image_counts_once_where_ids_are_told_and_its_order_does_not_show():
+def test_an_image_with_an_id_counts_once_and_the_order_does_not_matter():
     z_ND, labels_N = clustered(20, 5, 2.0)
     once = plain(retrieve(z_ND, labels_N).figures())
     seen = torch.cat([torch.randperm(100, generator=torch.Generator().manual_seed(0)), torch.arange(20)])
@@ -42,8 +42,8 @@ def test_an_image_counts_once_where_ids_are_told_and_its_order_does_not_show():
     assert plain(without.compute())["recall@1"] > once["recall@1"], "a repeated image finds itself"
 
 
-def test_of_few_images_it_tells_what_it_can():
-    """Three others: a K of 4 would ask for more."""
+def test_few_images_have_undefined_recalls():
+    """Each query has three other images, so Recall@4 and Recall@8 are undefined."""
     metric = RetrievalMetrics()
     metric.update(embeddings(4), torch.tensor([0, 0, 1, 1]))
     figures = plain(metric.compute())
@@ -60,12 +60,12 @@ def test_ids_of_some_chunks_only_are_refused():
 
 
 def uneven(rank):
-    """71 of the 100 images for the first process, 29 for the second, neither in order."""
+    """Return 71 of the 100 images for the first process, 29 for the second, both out of order."""
     return torch.randperm(100, generator=torch.Generator().manual_seed(0))[slice(71) if rank == 0 else slice(71, 100)]
 
 
 def shared_out(rank):
-    """As torch's sampler does it for 3 processes, which see 102 images in all, two of them twice."""
+    """Share the images as torch's sampler does for 3 processes: they see 102 images in all, two of them twice."""
     sampler = DistributedSampler(range(100), num_replicas=3, rank=rank, shuffle=True, seed=1)
     assert len(sampler) == 34
     return torch.tensor(list(sampler))
@@ -87,7 +87,7 @@ def one_of_several(rank, port, of_rank, results):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("of_rank", PARTS)
-def test_several_processes_give_the_very_figures_of_one(of_rank):
+def test_several_processes_give_the_figures_of_one(of_rank):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Thresholds, ROC, EER and TAR@FAR agree with plain loops, with torchmetrics and with cases whose answer is known."""
+"""Thresholds, ROC, EER and TAR@FAR agree with plain loops, with torchmetrics and with known results."""
 
 import math
 from itertools import pairwise
@@ -18,7 +18,7 @@ from siamese_lab.metrics.verification import Roc, VerificationMetrics, best_thre
 
 @st.composite
 def pairs_with_ties(draw):
-    """Few different distances, so that many are equal; both kinds of pairs."""
+    """Return pairs of both kinds with few different distances, so that many are equal."""
     kinds = draw(st.lists(st.booleans(), min_size=2, max_size=25).filter(lambda kinds: len(set(kinds)) == 2))
     levels = draw(st.lists(st.integers(0, 8), min_size=len(kinds), max_size=len(kinds)))
     return torch.tensor(levels, dtype=torch.float32) / 4, torch.tensor(kinds)
@@ -40,7 +40,7 @@ def curve_by_loops(distance, same):
 
 
 def eer_by_bisection(points):
-    """Where FAR = 1 − TAR on the chain of straight lines, walked along by the share t of its length in FAR + TAR."""
+    """Find FAR = 1 − TAR on the polyline of the curve; t is the length of FAR + TAR along the line."""
 
     def at(t):
         for (far, tar), (next_far, next_tar) in pairwise(points):
@@ -91,7 +91,7 @@ def test_everything_agrees_with_the_loops(case):
 
 @settings(max_examples=300, deadline=None)
 @given(case=pairs_with_ties())
-def test_no_threshold_decides_more_pairs_rightly(case):
+def test_no_threshold_decides_more_pairs_correctly(case):
     distance_N, same_N = case
     distance, same = distance_N.tolist(), same_N.tolist()
     levels = sorted(set(distance))
@@ -125,7 +125,7 @@ def test_agrees_with_scikit_learn_and_torchmetrics(seed, decimals):
 
 
 def test_equal_embeddings_are_chance():
-    """Whichever way equal distances are decided, half of the pairs are right."""
+    """Half of the pairs are right, however equal distances are decided."""
     z_MD = F.normalize(torch.ones(40, 16), dim=1)
     choose, decide = (sampled_pairs(torch.arange(40) % 4, 100, seed) for seed in (0, 1))
     found = verify(z_MD, choose, decide)
@@ -133,7 +133,7 @@ def test_equal_embeddings_are_chance():
     assert [rate.tar for rate in found.tar_at_far] == [0, None, None]
 
 
-def test_perfect_clusters_are_all_right():
+def test_perfect_clusters_have_full_accuracy():
     labels_M = torch.arange(40) % 4
     z_MD = torch.eye(8)[labels_M]
     choose, decide = (sampled_pairs(labels_M, 200, seed) for seed in (0, 1))
@@ -144,14 +144,14 @@ def test_perfect_clusters_are_all_right():
     assert (found.positives, found.negatives) == (100, 100)
 
 
-def test_embeddings_turned_inside_out_are_all_wrong():
-    """Far where the same and near where different: accuracy can only be had by accepting all or nothing."""
+def test_inverted_embeddings_have_no_accuracy():
+    """Positives are far and negatives are near, so only accepting all or none gives any accuracy."""
     found = report(torch.tensor([2.0, 2.0, 0.0, 0.0]), torch.tensor([True, True, False, False]), 1.0)
     assert (found.accuracy, found.auc, found.eer) == (0, 0, 1)
 
 
-def test_random_embeddings_are_chance_within_its_interval():
-    """2,000 of 4,000 pairs each: 99.9% of such AUCs lie within 3.3 standard errors, √(1 / (6 · 2,000))."""
+def test_random_embeddings_are_at_chance_within_its_interval():
+    """The sets have 2,000 pairs of each kind: 99.9% of such AUCs lie within 3.3 standard errors, √(1 / (6 · 2,000))."""
     z_MD = F.normalize(torch.randn(500, 32, generator=torch.Generator().manual_seed(0)), dim=1)
     labels_M = torch.arange(500) % 25
     found = verify(z_MD, sampled_pairs(labels_M, 4000, 0), sampled_pairs(labels_M, 4000, 1))
@@ -161,7 +161,7 @@ def test_random_embeddings_are_chance_within_its_interval():
 
 
 def test_a_known_eer_and_known_rates():
-    """Ten of each, at d = 1…10 and at d = 5.5…14.5: with one false accept in ten come six true ones."""
+    """Positives lie at d = 1…10, negatives at d = 5.5…14.5: one false accept in ten comes with six true accepts."""
     positive, negative = torch.arange(1, 11), torch.arange(5, 15) + 0.5
     same_N = torch.arange(20) < 10
     found = report(torch.cat([positive, negative]), same_N, 7.75)
@@ -171,7 +171,7 @@ def test_a_known_eer_and_known_rates():
     assert found.tar_at_far[0] == (0.1, pytest.approx(0.6))
 
 
-def test_a_rate_finer_than_one_negative_is_not_invented():
+def test_a_rate_finer_than_one_negative_is_undefined():
     for negatives, reported in (
         (9, [False] * 3),
         (10, [True, False, False]),
@@ -216,7 +216,7 @@ def test_the_threshold_is_chosen_on_the_other_pairs():
     ],
 )
 @pytest.mark.parametrize("function", [verification.roc, best_threshold])
-def test_pairs_that_nothing_can_be_told_of(function, distances, kinds, message):
+def test_pairs_without_a_result_are_refused(function, distances, kinds, message):
     with pytest.raises(ValueError, match=message):
         function(torch.tensor(distances), torch.tensor(kinds, dtype=torch.bool))
 
@@ -238,7 +238,7 @@ def test_the_metric_in_chunks_equals_the_function(chunk):
     assert metric.compute() == pytest.approx({f"view_1/{name}": each for name, each in expected.items()}, nan_ok=True)
 
 
-def test_a_curve_says_which_threshold_gives_its_points():
+def test_each_point_of_a_curve_has_its_threshold():
     curve = verification.roc(torch.tensor([0.2, 0.4, 0.4, 0.9]), torch.tensor([True, False, True, False]))
     assert isinstance(curve, Roc)
     assert curve.threshold_P.tolist() == pytest.approx([-math.inf, 0.2, 0.4, 0.9])

@@ -1,4 +1,4 @@
-"""Koch's network is that of the paper, whatever the size of the images."""
+"""Koch's network follows the paper, for every size of the images."""
 
 import torch
 import torch.nn.functional as F
@@ -7,8 +7,8 @@ from torch import nn
 from siamese_lab import networks
 
 
-def test_its_maps_and_weights_are_the_papers():
-    """Figure 4 of Koch et al. 2015: 96, 42, 18 and 6 pixels a side after the convolutions."""
+def test_maps_and_weights_equal_those_of_the_paper():
+    """Figure 4 of Koch et al. 2015 gives 96, 42, 18 and 6 pixels a side after the convolutions."""
     backbone = networks.build("koch", image_size=105).backbone
     seen = []
     for layer in backbone.modules():
@@ -24,7 +24,7 @@ def test_its_maps_and_weights_are_the_papers():
     assert weights == convolutions + 4096 * (9216 + 1) == 38_951_745 - output_unit
 
 
-def test_other_sizes_are_resized_to_the_papers():
+def test_other_sizes_are_resized_to_that_of_the_paper():
     torch.manual_seed(0)
     large = networks.build("koch", channels=3, image_size=105).eval()
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""The residual networks are torchvision's, but for the stem of small images; pretrained weights see what they know."""
+"""Residual networks equal torchvision's except for the stem of small images; pretrained ones standardize images."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -15,7 +15,7 @@ both = pytest.mark.parametrize("name", WEIGHTS)
 
 
 def sizes_seen(name, **options):
-    """The side of the maps that each stage gives."""
+    """Return the side of the maps of each stage."""
     backbone = networks.build(name, **options).backbone.eval()
     sides = []
     for stage in ("layer1", "layer2", "layer3", "layer4"):
@@ -41,7 +41,7 @@ def test_the_stem_suits_the_images(name, size, stem, sides):
 
 
 @both
-def test_with_imagenets_stem_it_is_torchvisions_network(name):
+def test_with_the_stem_of_imagenet_the_network_equals_torchvisions(name):
     torch.manual_seed(0)
     ours = networks.build(name, channels=3, image_size=96).backbone.eval()
     theirs = models.get_model(name).eval()
@@ -53,8 +53,8 @@ def test_with_imagenets_stem_it_is_torchvisions_network(name):
 
 
 @pytest.fixture
-def weights_at_hand(tmp_path, monkeypatch):
-    """Weights where torchvision keeps what it has downloaded; not ImageNet's, as those would have to be."""
+def cached_weights(tmp_path, monkeypatch):
+    """Write random weights into the cache of torchvision, because ImageNet's weights would need a download."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
@@ -67,17 +67,17 @@ def weights_at_hand(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("image_size", [32, 96])
-def test_pretrained_weights_see_what_they_learnt_from(channels, image_size, weights_at_hand):
-    """Three channels, standardised as torchvision's own transform does it; the small size keeps the stem, too."""
+def test_pretrained_weights_see_standardized_images(channels, image_size, cached_weights):
+    """Three channels are standardized as by torchvision's transform; small images keep the stem of ImageNet, too."""
     backbone = networks.build("resnet18", channels=channels, image_size=image_size, pretrained=True).backbone.eval()
     images_BCHW = torch.rand(2, channels, image_size, image_size)
     transform = WEIGHTS["resnet18"].transforms()
-    expected = weights_at_hand(normalize(images_BCHW.expand(-1, 3, -1, -1), transform.mean, transform.std))
+    expected = cached_weights(normalize(images_BCHW.expand(-1, 3, -1, -1), transform.mean, transform.std))
     torch.testing.assert_close(backbone(images_BCHW), expected, atol=1e-4, rtol=1e-4)
-    assert "standardize" not in "".join(backbone.state_dict()), "what is constant need not be stored"
+    assert "standardize" not in "".join(backbone.state_dict()), "constants are not stored"
 
 
-def test_pretrained_weights_are_for_grey_and_color(weights_at_hand):
+def test_pretrained_weights_need_1_or_3_channels(cached_weights):
     with pytest.raises(
         ValueError, match=r"images of 1 or 3 channels, but these have 4\. Set network\.pretrained=false"
     ):
@@ -85,8 +85,8 @@ def test_pretrained_weights_are_for_grey_and_color(weights_at_hand):
 
 
 @pytest.fixture
-def no_way_out(tmp_path, monkeypatch):
-    """A proxy on loopback that lets nothing through."""
+def unreachable_network(tmp_path, monkeypatch):
+    """Set a proxy on loopback that refuses every connection."""
 
     class Refuse(BaseHTTPRequestHandler):
         def do_CONNECT(self):
@@ -109,13 +109,13 @@ def no_way_out(tmp_path, monkeypatch):
     thread.join()
 
 
-def test_weights_that_cannot_be_downloaded_are_a_clear_error(no_way_out):
+def test_weights_that_cannot_be_downloaded_are_a_clear_error(unreachable_network):
     with pytest.raises(ValueError, match=r"could not be loaded from https://.*resnet50-.*\.pth") as caught:
         networks.build("resnet50", channels=3, image_size=96, pretrained=True)
-    assert f"Put that file into {no_way_out}/hub/checkpoints by hand, or set network.pretrained=false" in str(
+    assert f"Put that file into {unreachable_network}/hub/checkpoints by hand, or set network.pretrained=false" in str(
         caught.value
     )
-    assert not list((no_way_out / "hub/checkpoints").glob("*")), "nothing half-made should be left"
+    assert not list((unreachable_network / "hub/checkpoints").glob("*")), "no partial download should remain"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_weights_that_cannot_be_downloaded_are_a_clear_error(no_way_out):
         ("mlp", {"depth": 0}, r"a depth and a width of at least 1, but they are 0 and 512\."),
     ],
 )
-def test_options_that_make_no_network_are_refused(name, options, message):
+def test_invalid_options_are_refused(name, options, message):
     with pytest.raises(ValueError, match=message):
         networks.build(name, **options)
 
@@ -145,6 +145,6 @@ def test_resnet10_halves_three_times_after_its_first_convolution(stride, sides):
 
 
 @pytest.mark.parametrize(("image_size", "side"), [(64, 4), (60, 4), (28, 2)])
-def test_resnet10_keeps_the_places_of_aligned_images(image_size, side):
+def test_resnet10_keeps_the_positions_of_aligned_images(image_size, side):
     backbone = networks.build("resnet10", channels=3, image_size=image_size, width=8, pooled=False).backbone
     assert backbone(torch.rand(2, 3, image_size, image_size)).shape == (2, backbone.features) == (2, 64 * side * side)

@@ -1,4 +1,4 @@
-"""Networks give unit-norm float32 embeddings, whatever surrounds them, and the distances between twins."""
+"""Networks give unit-norm float32 embeddings under autocast, too, and the distances between twins."""
 
 import copy
 
@@ -41,7 +41,7 @@ def test_embeddings_are_unit_norm_float32_under_autocast_too(name):
     network.embed.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     with torch.autocast("cpu", torch.bfloat16):
         z_BD = network(images(size=28))
-    assert seen == [torch.bfloat16], "autocast should be at work before the norm"
+    assert seen == [torch.bfloat16], "autocast should be active before the norm"
     assert z_BD.dtype == torch.float32
     torch.testing.assert_close(z_BD.norm(dim=1), torch.ones(6))
 
@@ -79,7 +79,7 @@ def test_every_weight_learns(name):
     ("image_size", "ceil_mode", "features"),
     [(16, True, 64), (28, True, 256), (28, False, 64), (32, True, 256), (105, True, 3136), (105, False, 2304)],
 )
-def test_conv4_states_the_features_it_gives(image_size, ceil_mode, features):
+def test_conv4_declares_its_number_of_features(image_size, ceil_mode, features):
     backbone = networks.build("conv4", channels=3, image_size=image_size, ceil_mode=ceil_mode).backbone
     assert backbone.features == features
     assert backbone(images(2, channels=3, size=image_size)).shape == (2, features)
@@ -92,8 +92,8 @@ def test_conv4_doubles_its_maps_from_block_to_block():
     assert backbone(torch.rand(2, 1, 28, 28)).shape == (2, backbone.features) == (2, 64 * 2 * 2)
 
 
-def test_conv4_is_four_blocks_of_the_literature():
-    """111,680 weights: 64 filters of 3×3 on 1 and then three times on 64 maps, and two per map for batch norm."""
+def test_conv4_has_four_blocks_like_the_literature():
+    """It has 111,680 weights: 64 filters of 3×3 on 1, then three times on 64 maps, and two per map for batch norm."""
     backbone = networks.build("conv4").backbone
     assert sum(weight.numel() for weight in backbone.parameters()) == 9 * 64 * (1 + 3 * 64) + 4 * 2 * 64
 
@@ -106,7 +106,7 @@ def test_images_that_are_too_small_are_refused():
     assert networks.build("conv4", **SMALL)(images()).shape == (6, 16)
 
 
-def test_without_normalisation_lengths_are_free_and_only_directions_are_compared():
+def test_without_normalization_norms_are_free_and_directions_are_compared():
     network = seeded("conv4", normalize=False).eval()
     left_BCHW, right_BCHW = images(size=28), images(size=28, seed=1)
     z_BD = network(left_BCHW)
@@ -128,7 +128,7 @@ def test_twins_are_the_same_up_to_the_threshold():
     assert torch.equal(squared_B, network.same(left_BCHW, right_BCHW, threshold))
 
 
-def test_dropout_leaves_features_out_in_training_alone_and_keeps_their_mean():
+def test_dropout_drops_features_only_in_training_and_keeps_their_mean():
     layer = Dropout(0.25, seed=3)
     features = torch.ones(200, 500)
     dropped = layer.train()(features)
@@ -137,7 +137,7 @@ def test_dropout_leaves_features_out_in_training_alone_and_keeps_their_mean():
     assert torch.equal(layer.eval()(features), features)
 
 
-def test_dropout_goes_on_from_its_stored_state_and_leaves_other_random_numbers_alone():
+def test_dropout_continues_from_its_stored_state_and_uses_no_other_random_numbers():
     network = seeded("conv4", dropout=0.5)
     before = torch.get_rng_state()
     network(images(size=28))
@@ -154,7 +154,7 @@ def test_dropout_does_not_change_the_initial_weights():
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_batch_norm_turns_untrained_embeddings_apart_and_leaves_the_initial_weights():
+def test_batch_norm_spreads_untrained_embeddings_and_keeps_the_initial_weights():
     plain, normed = seeded("conv4"), seeded("conv4", batch_norm=True)
     assert all(torch.equal(weight, normed.state_dict()[name]) for name, weight in plain.state_dict().items())
     seen = []
@@ -165,7 +165,7 @@ def test_batch_norm_turns_untrained_embeddings_apart_and_leaves_the_initial_weig
     assert distances.pairwise(z_BD).mean() > 2 * distances.pairwise(plain(images(64, size=28))).mean()
 
 
-def test_batch_norm_takes_an_image_by_itself_once_trained():
+def test_batch_norm_accepts_a_single_image_after_training():
     network = seeded("conv4", batch_norm=True)
     network(images(64, size=28))
     several, alone = network.eval()(images(size=28)), network(images(size=28)[:1])
@@ -173,7 +173,7 @@ def test_batch_norm_takes_an_image_by_itself_once_trained():
 
 
 @pytest.mark.parametrize("normalize", [True, False])
-def test_an_image_and_its_views_are_embedded_as_one_outside_training(normalize):
+def test_an_image_and_its_views_are_averaged_outside_of_training(normalize):
     network, plain = (seeded("conv4", normalize=normalize, tta=tta).eval() for tta in (["mirrored", "smaller"], []))
     seen = images(size=28)
     mean = (plain(seen) + plain(seen.flip(3)) + plain(smaller(seen))) / 3
@@ -182,7 +182,7 @@ def test_an_image_and_its_views_are_embedded_as_one_outside_training(normalize):
     assert torch.equal(network.train()(seen), plain.train()(seen))
 
 
-def test_a_mirror_image_is_embedded_as_the_image():
+def test_a_mirror_image_has_the_embedding_of_the_image():
     network = seeded("conv4", tta=["mirrored"]).eval()
     torch.testing.assert_close(network(images(size=28).flip(3)), network(images(size=28)))
 
@@ -190,18 +190,18 @@ def test_a_mirror_image_is_embedded_as_the_image():
 @pytest.mark.parametrize(
     ("tta", "message"), [(["larg"], r"no view 'larg'\. Did you mean 'larger'"), (["a"], r"'a'\. Available: mirrored")]
 )
-def test_views_that_are_none_are_refused(tta, message):
+def test_unknown_views_are_refused(tta, message):
     with pytest.raises(ValueError, match=message):
         networks.build("conv4", tta=tta)
 
 
-def test_a_view_that_comes_twice_is_refused():
+def test_a_repeated_view_is_refused():
     with pytest.raises(ValueError, match=r"network\.tta .* each view once, but is larger, larger\."):
         networks.build("conv4", tta=["larger", "larger"])
 
 
 @pytest.mark.parametrize("dropout", [-0.1, 1.0])
-def test_a_dropout_that_is_no_share_is_refused(dropout):
+def test_a_dropout_outside_of_its_range_is_refused(dropout):
     with pytest.raises(ValueError, match=rf"at least 0 and below 1, but is {dropout}\."):
         networks.build("conv4", dropout=dropout)
 

@@ -1,4 +1,4 @@
-"""Views show the image moved, larger or smaller about its middle, in the size it has."""
+"""Views show the image moved, larger or smaller about its middle, at its own size."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from siamese_lab.networks.views import VIEWS, larger, mirrored, smaller
 
 
 def disc(radius, high=64, wide=96):
-    """1 within so many pixels of the middle, with soft edges."""
+    """Return a disc: 1 within `radius` pixels of the middle, with soft edges."""
     y_H1, x_1W = torch.arange(high)[:, None] - (high - 1) / 2, torch.arange(wide) - (wide - 1) / 2
     return (radius - (y_H1**2 + x_1W**2).sqrt()).sigmoid()[None, None]
 
@@ -23,13 +23,13 @@ def test_views_have_the_shape_and_the_range_of_the_image(name, size):
 
 
 @pytest.mark.parametrize(("view", "times"), [(larger, 68 / 64), (smaller, 60 / 64)])
-def test_a_disc_in_the_middle_grows_or_shrinks_there(view, times):
-    # 64×96 pixels with margins of 2 and 3 grow by the same factor both ways.
+def test_a_disc_in_the_middle_grows_or_shrinks(view, times):
+    # Margins of 2 and 3 of 64×96 pixels grow by the same factor in both directions.
     torch.testing.assert_close(view(disc(20.0)), disc(20.0 * times), atol=0.06, rtol=0)
     assert (view(disc(20.0)) - disc(20.0)).abs().max() > 0.2
 
 
-def test_a_mirror_image_ends_where_the_image_begins():
+def test_mirrored_flips_left_and_right():
     images_BCHW = torch.rand(1, 1, 4, 5)
     assert torch.equal(mirrored(images_BCHW)[..., 0], images_BCHW[..., 4])
     assert torch.equal(mirrored(mirrored(images_BCHW)), images_BCHW)

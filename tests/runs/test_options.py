@@ -43,7 +43,7 @@ def test_a_recorded_configuration_holds_no_path_of_a_class() -> None:
     assert recorded(config) == config
 
 
-def test_an_own_class_in_place_of_the_shipped_one_is_recorded_by_its_own_name() -> None:
+def test_a_class_of_the_user_in_place_of_a_shipped_one_is_recorded_by_its_class_name() -> None:
     config = schema.to_plain(compose("optimizer=adamw", "optimizer._target_=torch.optim.RAdam"))
     assert config["optimizer"]["name"] == "RAdam"
 
@@ -73,7 +73,7 @@ def test_options_without_effect_are_not_compared(option: str) -> None:
     assert {"seed", "data.name", "optimizer.name", "trainer.max_steps", "metrics.extra"} <= compared.keys()
 
 
-def test_an_option_that_earlier_runs_lack_has_the_value_that_they_used() -> None:
+def test_an_option_absent_from_earlier_runs_has_the_value_that_they_used() -> None:
     assert compared_options({"seed": 0})["trainer.accumulate_grad_batches"] == 1
     given = {"trainer": {"accumulate_grad_batches": 4}}
     assert compared_options(given)["trainer.accumulate_grad_batches"] == 4

@@ -1,4 +1,4 @@
-"""Batches to sample from, and the strategies written once more from their definitions: plain loops over Python floats.
+"""Create batches to sample from, and define the strategies in plain loops over Python floats.
 
 Shapes: B images, D embedding dimensions, T (anchor, positive) pairs.
 """
@@ -23,9 +23,9 @@ class Pair(NamedTuple):
 
 
 class Oracle:
-    """The distances of a batch, and what each strategy may choose for a pair.
+    """Holds the distances of a batch, and returns what each strategy may choose for a pair.
 
-    With `batch` only the first images are the batch; those after it may be negatives.
+    With `batch`, only the first images belong to the batch; later images are only negatives.
     """
 
     def __init__(self, z_BD: Tensor, labels_B: Tensor, batch: int | None = None) -> None:
@@ -46,14 +46,14 @@ class Oracle:
         return min(self.negatives(pair.anchor), key=lambda n: self.d[pair.anchor][n])
 
     def window(self, pair: Pair, margin: float, distance: str) -> list[int]:
-        """The negatives with d_ap < d_an < d_ap + margin."""
+        """Return the negatives with d_ap < d_an < d_ap + margin."""
         power = 2 if distance == "squared" else 1
         anchor, positive = pair
         d_ap = self.d[anchor][positive] ** power
         return [n for n in self.negatives(anchor) if d_ap < self.d[anchor][n] ** power < d_ap + margin]
 
     def semi_hard_fallback(self, pair: Pair) -> int:
-        """The nearest negative beyond the positive; if there is none, the farthest negative."""
+        """Return the nearest negative beyond the positive; if there is none, the farthest negative."""
         d_a = self.d[pair.anchor]
         beyond = [n for n in self.negatives(pair.anchor) if d_a[n] > d_a[pair.positive]]
         if beyond:
@@ -73,12 +73,12 @@ class Oracle:
         return [pair.positive for pair in self.pairs() if pair.anchor == anchor]
 
     def batch_hard(self, anchor: int) -> tuple[int, int]:
-        """The farthest positive and the nearest negative."""
+        """Return the farthest positive and the nearest negative."""
         farthest = max(self.positives(anchor), key=lambda p: self.d[anchor][p])
         return farthest, min(self.negatives(anchor), key=lambda n: self.d[anchor][n])
 
     def easy_positive(self, anchor: int) -> tuple[int, int]:
-        """The nearest positive, and the nearest negative beyond it or the farthest of all."""
+        """Return the nearest positive, and the nearest negative beyond it or the farthest of all."""
         nearest = min(self.positives(anchor), key=lambda p: self.d[anchor][p])
         return nearest, self.semi_hard_fallback(Pair(anchor, nearest))
 
@@ -86,7 +86,7 @@ class Oracle:
         return 1 - self.d[left][right] ** 2 / 2
 
     def multi_similarity(self, anchor: int, epsilon: float) -> tuple[set[int], set[int]]:
-        """The informative positives and negatives; the farthest positive and the nearest negative if there are none."""
+        """Return the informative positives and negatives; without any, the farthest positive and nearest negative."""
         s_ap = {p: self.similarity(anchor, p) for p in self.positives(anchor)}
         s_an = {n: self.similarity(anchor, n) for n in self.negatives(anchor)}
         positives = {p for p, s in s_ap.items() if s < max(s_an.values()) + epsilon}
@@ -94,13 +94,13 @@ class Oracle:
         return positives or {min(s_ap, key=s_ap.__getitem__)}, negatives or {max(s_an, key=s_an.__getitem__)}
 
     def near(self, anchor: int, cutoff: float = 1.4) -> list[int]:
-        """What distance-weighted sampling may draw without falling back."""
+        """Return the negatives that distance-weighted sampling may draw without falling back."""
         return [n for n in self.negatives(anchor) if self.d[anchor][n] < cutoff]
 
     def distance_weighted(
         self, anchor: int, nearest: float = 0.5, cutoff: float = 1.4, weight_limit: float = math.inf
     ) -> dict[int, float]:
-        """The probability of each eligible negative: min(λ, 1/q(d)), normalised; uniform if none is eligible."""
+        """Return the probability of each eligible negative: min(λ, 1/q(d)), normalized; uniform if none is eligible."""
         if not self.near(anchor, cutoff):
             negatives = self.negatives(anchor)
             return {n: 1 / len(negatives) for n in negatives}
@@ -120,7 +120,7 @@ def statistics_of(selection: Selection) -> dict[str, Tensor]:
 
 
 def chosen(triplets: Triplets) -> dict[Pair, int]:
-    """The negative of each pair; no pair may come twice."""
+    """Return the negative of each pair; each pair must occur once."""
     rows = list(zip(*(index_T.flatten().tolist() for index_T in triplets), strict=True))
     choice = {Pair(a, p): n for a, p, n in rows}
     assert len(choice) == len(rows)
@@ -128,13 +128,13 @@ def chosen(triplets: Triplets) -> dict[Pair, int]:
 
 
 def rows(triplets: Triplets) -> list[tuple[int, int, tuple[int, ...]]]:
-    """Anchor, positive and the negatives of each pair, in a fixed order."""
+    """Return anchor, positive and the negatives of each pair, in a fixed order."""
     anchor_T, positive_T, negative_TM = (index.tolist() for index in triplets)
     return sorted((a, p, tuple(n)) for a, p, n in zip(anchor_T, positive_T, negative_TM, strict=True))
 
 
 def pk_labels(classes: int, images_per_class: int, seed: int) -> Tensor:
-    """P×K labels in a random order, and not counted from 0."""
+    """Return P×K labels in a random order; they do not start at 0."""
     generator = torch.Generator().manual_seed(seed)
     labels_B = torch.arange(classes).repeat_interleave(images_per_class) * 7 - 3
     return labels_B[torch.randperm(len(labels_B), generator=generator)]
@@ -145,7 +145,7 @@ def random_embeddings(count: int, dimensions: int, seed: int) -> Tensor:
 
 
 def clustered_embeddings(labels_B: Tensor, dimensions: int, spread: float, seed: int) -> Tensor:
-    """Images around a random centre of their class, so that windows and cut-offs have something on either side."""
+    """Return images around a random center of their class, so that images lie on both sides of windows and cut-offs."""
     generator = torch.Generator().manual_seed(seed)
     class_B = labels_B.unique(return_inverse=True)[1]
     centre_CD = F.normalize(torch.randn(int(class_B.max()) + 1, dimensions, generator=generator), dim=1)
@@ -154,9 +154,9 @@ def clustered_embeddings(labels_B: Tensor, dimensions: int, spread: float, seed:
 
 
 def star(d_ap: float, d_an: list[float], positives: int, dimensions: int) -> tuple[Tensor, Tensor]:
-    """Image 0 with all its positives at one distance, and one single-image class at each of the distances `d_an`.
+    """Return image 0 with all its positives at one distance, and one single-image class at each distance of `d_an`.
 
-    Image 0 is the anchor of as many alike pairs as there are positives; the negatives are images positives + 1, ….
+    Image 0 is the anchor of as many equal pairs as it has positives; the negatives are images positives + 1, ….
     """
     lengths = [0.0] + [d_ap] * positives + d_an
     axis = [1] + [1] * positives + list(range(2, 2 + len(d_an)))

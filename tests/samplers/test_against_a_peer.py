@@ -1,4 +1,4 @@
-"""Where pytorch-metric-learning means the same it selects the same; where it does not, this shows why."""
+"""Strategies with the same definition in pytorch-metric-learning select the same; tests explain the differences."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def listed(mined):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_batch_hard_is_theirs(seed):
+def test_batch_hard_equals_the_peers(seed):
     z_BD, labels_B = batch(seed)
     ours = rows(samplers.build("batch_hard")(z_BD, labels_B))
     theirs = BatchHardMiner(distance=LpDistance())(z_BD, labels_B)
@@ -29,7 +29,7 @@ def test_batch_hard_is_theirs(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_easy_positives_are_theirs(seed):
+def test_easy_positives_equal_the_peers(seed):
     z_BD, labels_B = batch(seed)
     ours = rows(samplers.build("easy_positive")(z_BD, labels_B))
     miner = BatchEasyHardMiner(pos_strategy="easy", neg_strategy="semihard", distance=LpDistance())
@@ -40,7 +40,7 @@ def test_easy_positives_are_theirs(seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_every_semi_hard_choice_is_among_theirs_and_all_of_theirs_are_reached(seed):
+def test_semi_hard_choices_reach_exactly_the_triplets_of_the_peer(seed):
     z_BD, labels_B = batch(seed)
     theirs = set(listed(TripletMarginMiner(MARGIN, "semihard", distance=LpDistance())(z_BD, labels_B)))
     sampler = samplers.build("semi_hard", margin=MARGIN)
@@ -53,8 +53,8 @@ def test_every_semi_hard_choice_is_among_theirs_and_all_of_theirs_are_reached(se
 
 
 @pytest.mark.parametrize("dimensions", [256, 512])
-def test_every_anchor_keeps_a_negative_where_the_peer_loses_most(dimensions):
-    """One close pair of different classes is enough: the peer takes weights relative to the largest of the batch."""
+def test_every_anchor_keeps_a_negative_although_the_peer_loses_most(dimensions):
+    """A single close negative pair is enough: the peer's weights are relative to the largest weight of the batch."""
     labels_B = pk_labels(16, 4, seed=0)
     z_BD = random_embeddings(64, dimensions, seed=0)
     near_BD = z_BD.clone()

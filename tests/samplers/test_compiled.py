@@ -1,4 +1,4 @@
-"""A step of every strategy, compiled as one graph, selects and learns the same; on a GPU nothing waits."""
+"""A step of every strategy, compiled as one graph, selects and learns the same, and a GPU never waits for the host."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def batch(seed, device="cpu"):
 
 
 def step(sampler, loss):
-    """A function that selects, computes the loss and describes both."""
+    """Return a function that selects, computes the loss and describes both."""
 
     def one(z_BD, labels_B, progress=0.0):
         selection = sampler.mine(z_BD.detach(), labels_B, progress=progress)
@@ -35,15 +35,15 @@ def learn(one, seed, progress=0.0):
 
 
 @pytest.fixture(autouse=True)
-def afresh():
+def reset_compiler():
     torch.compiler.reset()
     yield
     torch.compiler.reset()
 
 
 @pytest.mark.parametrize("name", samplers.available())
-def test_a_compiled_step_is_the_same_step(name):
-    """Three steps without compiling anew, but for a memory, which makes room at its first."""
+def test_a_compiled_step_equals_the_plain_step(name):
+    """Three steps need no recompilation; a memory compiles again at its first step, when it allocates its ring."""
     plain, compiled = (step(samplers.build(name, images_per_class=4), losses.build("triplet")) for _ in range(2))
     compiled = torch.compile(compiled, fullgraph=True, backend="aot_eager")
     for seed in range(4):
@@ -54,7 +54,7 @@ def test_a_compiled_step_is_the_same_step(name):
         torch.testing.assert_close(learnt, of_plain)
 
 
-def test_code_for_the_processor_gives_the_same_triplets():
+def test_inductor_code_gives_the_same_triplets():
     plain, compiled = (
         step(samplers.build("distance_weighted", images_per_class=4), losses.build("triplet")) for _ in "ab"
     )
@@ -65,8 +65,8 @@ def test_code_for_the_processor_gives_the_same_triplets():
         torch.testing.assert_close(learnt, of_plain)
 
 
-def test_progress_within_a_stage_compiles_nothing_anew():
-    """But for its first change, which makes it a variable of the compiled step in place of a constant."""
+def test_progress_within_a_stage_needs_no_recompilation():
+    """Only the first change of progress compiles again, because it turns a constant into a variable."""
     sampler = samplers.build("curriculum", images_per_class=4)
     compiled = torch.compile(step(sampler, losses.build("triplet")), fullgraph=True, backend="aot_eager")
     for number, progress in enumerate((0.2, 0.3, 0.4, 0.5)):
@@ -76,7 +76,7 @@ def test_progress_within_a_stage_compiles_nothing_anew():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 @pytest.mark.parametrize("name", samplers.available())
-def test_nothing_waits_for_a_gpu_and_it_selects_as_the_processor_does(name):
+def test_a_step_on_a_gpu_does_not_wait(name):
     sampler = samplers.build(name, images_per_class=4).to("cuda")
     one = step(sampler, losses.build("triplet"))
     z_BD, labels_B = batch(0, "cuda")

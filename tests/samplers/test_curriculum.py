@@ -1,4 +1,4 @@
-"""The curriculum is the strategy of its stage, whatever that is."""
+"""The curriculum selects like the strategy of its stage."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def batch(seed=0):
 @pytest.mark.parametrize(
     ("progress", "stage"), [(0.0, 0), (0.2499, 0), (0.25, 1), (0.4, 1), (0.5, 2), (0.99, 2), (1.0, 2), (1.1, 2)]
 )
-def test_progress_decides(progress, stage):
+def test_progress_decides_the_stage(progress, stage):
     curriculum = samplers.build("curriculum", stages=STAGES)
     assert curriculum.stage(progress) == stage
     options = {key: value for key, value in STAGES[stage].items() if key != "until"}
@@ -37,7 +37,7 @@ def test_progress_decides(progress, stage):
         assert all(torch.equal(statistics[name], value) for name, value in expected.items())
 
 
-def test_before_any_progress_is_told_it_is_the_first_stage():
+def test_without_progress_the_first_stage_is_used():
     assert len(samplers.build("curriculum", stages=STAGES)(*batch()).anchor_T) == 15
 
 

@@ -48,8 +48,8 @@ def test_semi_hard_nearest_takes_the_nearest_of_the_window_or_falls_back(distanc
     ("d_an", "expected"),
     [
         ([0.3, 1.3, 1.2, 1.7], 1.2),  # empty window: the nearest beyond the positive
-        ([0.3, 0.8, 0.5, 0.7], 0.8),  # nothing beyond the positive: the farthest
-        ([1.05, 1.3, 0.9, 1.5], 1.05),  # the only one of the window
+        ([0.3, 0.8, 0.5, 0.7], 0.8),  # none beyond the positive: the farthest
+        ([1.05, 1.3, 0.9, 1.5], 1.05),  # only one in the window
     ],
 )
 def test_semi_hard_fallbacks(choice, d_an, expected):
@@ -60,7 +60,7 @@ def test_semi_hard_fallbacks(choice, d_an, expected):
 
 
 def test_the_window_depends_on_the_distance():
-    """With d_ap = 0.5 and d_an = 0.6, the plain gap is 0.1 and the squared one 0.11."""
+    """With d_ap = 0.5 and d_an = 0.6, the plain gap is 0.1 and the squared gap is 0.11."""
     z_BD, labels_B = star(0.5, [0.6, 1.3], positives=1, dimensions=4)
     fallbacks = {}
     for distance in ("plain", "squared"):
@@ -76,7 +76,7 @@ def test_the_window_depends_on_the_distance():
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("sizes", [[4] * 6, [1, 2, 3, 5, 2]])
 @pytest.mark.parametrize("name", ["batch_hard", "easy_positive"])
-def test_positives_are_chosen_as_the_loops_say(name, sizes, seed):
+def test_positives_agree_with_the_loops(name, sizes, seed):
     labels_B = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     labels_B = labels_B[torch.randperm(len(labels_B), generator=torch.Generator().manual_seed(seed))]
     z_BD = clustered_embeddings(labels_B, 16, 2.0, seed)
@@ -101,7 +101,7 @@ def test_several_negatives_are_the_nearest_ones_in_order(seed):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_several_semi_hard_negatives_are_those_of_the_window_then_those_beyond_then_the_farthest(seed):
+def test_several_semi_hard_negatives_come_from_the_window_then_beyond_it_then_the_farthest(seed):
     labels_B = pk_labels(5, 3, seed)
     z_BD = clustered_embeddings(labels_B, 16, 2.0, seed)
     oracle = Oracle(z_BD, labels_B)

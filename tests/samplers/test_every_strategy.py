@@ -1,4 +1,4 @@
-"""What holds for every strategy: valid triplets, degenerate batches, its own random stream, honest statistics."""
+"""Every strategy gives valid triplets, handles degenerate batches, has a random stream, and reports statistics."""
 
 import math
 
@@ -15,7 +15,7 @@ from siamese_lab.samplers.kernels.class_index import class_index
 from siamese_lab.samplers.kernels.tiles import TILE_ENTRIES, MiningInputs
 
 LISTING = [name for name in SAMPLERS if samplers.registry.classes[name].triplet_type is Triplets]
-"""All strategies but `all`, which has separate tests."""
+"""All strategies except `all`, which has separate tests."""
 VARIANTS = [(name, {}) for name in LISTING] + [
     ("memory", {"strategy": "hard", "size": 7}),
     ("memory", {"strategy": "random", "size": 7}),
@@ -40,9 +40,9 @@ every_drawing_strategy = pytest.mark.parametrize(("name", "options"), DRAWING)
 
 
 def assert_valid(triplets, labels_B, sampler, negatives=1):
-    """Of each anchor K − 1 pairs, or the one of batch-hard, each with different images of other classes.
+    """Assert that each anchor has K − 1 pairs (batch-hard: one), and each pair different images of other classes.
 
-    A strategy that leaves the positives alone takes each one once.
+    A strategy that does not choose positives takes each of them once.
     """
     labels = labels_B.tolist()
     images = range(len(labels))
@@ -62,7 +62,7 @@ def assert_valid(triplets, labels_B, sampler, negatives=1):
 
 @st.composite
 def batches(draw):
-    """Classes of any sizes, in any order, some images alike, of any floating type."""
+    """Return classes of any sizes, in any order and floating type, with some equal images."""
     sizes = [*draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)), draw(st.integers(2, 4))]
     names = draw(st.lists(st.integers(-5, 1000), min_size=len(sizes), max_size=len(sizes), unique=True))
     labels = [name for name, size in zip(names, sizes, strict=True) for _ in range(size)]
@@ -86,7 +86,7 @@ def test_every_pair_gets_one_valid_negative(name, options, batch):
 @every_strategy
 @settings(max_examples=20, deadline=None)
 @given(batch=batches(), negatives=st.integers(2, 4))
-def test_every_pair_gets_as_many_different_negatives_as_asked_for_or_a_clear_refusal(name, options, batch, negatives):
+def test_every_pair_gets_the_requested_number_of_negatives_or_a_clear_message(name, options, batch, negatives):
     z_BD, labels_B = batch
     sampler = samplers.build(name, num_negatives=negatives, **options)
     fewest = len(labels_B) - int(labels_B.unique(return_counts=True)[1].max())
@@ -98,8 +98,8 @@ def test_every_pair_gets_as_many_different_negatives_as_asked_for_or_a_clear_ref
 
 
 @every_strategy
-def test_the_faster_choice_is_the_one_by_score(name, options):
-    """Where nothing is drawn: index by index. What is drawn is held against its exact probabilities elsewhere."""
+def test_the_faster_choice_equals_the_choice_by_score(name, options):
+    """Only choices without a random draw are compared, index by index. Other tests check probabilities of draws."""
     labels_B = pk_labels(6, 4, seed=4)
     z_BD = clustered_embeddings(labels_B, 16, 1.5, seed=4)
     sampler = samplers.build(name, **options)
@@ -128,7 +128,7 @@ def test_tiles_of_any_size_give_the_same_triplets(name, options, entries, monkey
 
 @every_strategy
 @pytest.mark.parametrize(("classes", "images_per_class"), [(2, 2), (2, 5), (7, 2), (5, 4)])
-def test_a_p_by_k_batch_gives_the_same_triplets_whether_k_is_told_or_counted(name, options, classes, images_per_class):
+def test_a_p_by_k_batch_gives_the_same_triplets_with_k_passed_or_counted(name, options, classes, images_per_class):
     labels_B = pk_labels(classes, images_per_class, seed=1)
     z_BD = clustered_embeddings(labels_B, 8, 1.0, seed=1)
     sampler = samplers.build(name, images_per_class=images_per_class, **options)
@@ -142,7 +142,7 @@ def test_a_p_by_k_batch_gives_the_same_triplets_whether_k_is_told_or_counted(nam
 
 @every_strategy
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_distances_are_float32_whatever_comes_in(name, options, dtype):
+def test_distances_are_float32_for_every_input_type(name, options, dtype):
     labels_B = pk_labels(6, 3, seed=2)
     z_BD = clustered_embeddings(labels_B, 64, 1.0, seed=2).to(dtype)
     as_given = samplers.build(name, **options)(z_BD, labels_B)
@@ -151,7 +151,7 @@ def test_distances_are_float32_whatever_comes_in(name, options, dtype):
 
 
 @every_strategy
-def test_all_embeddings_equal(name, options):
+def test_equal_embeddings_give_valid_triplets(name, options):
     labels_B = pk_labels(4, 3, seed=3)
     sampler = samplers.build(name, **options)
     selection = sampler.mine(random_embeddings(1, 16, 0).expand(12, 16), labels_B)
@@ -162,8 +162,8 @@ def test_all_embeddings_equal(name, options):
 
 
 @every_strategy
-def test_antipodes(name, options):
-    """Distances of 0 and of 2, where 1/q is infinite."""
+def test_antipodes_give_valid_triplets(name, options):
+    """The distances are 0 and 2, where 1/q is infinite."""
     labels_B = torch.tensor([0, 0, 1, 1])
     z_BD = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [1.0, 0.0], [-1.0, 0.0]])
     sampler = samplers.build(name, **options)
@@ -192,7 +192,7 @@ def test_classes_of_one_image_each_are_refused(name, options):
 
 
 @every_strategy
-def test_k_that_is_not_the_batch_s_is_refused(name, options):
+def test_a_wrong_k_is_refused(name, options):
     sampler = samplers.build(name, images_per_class=3, **options)
     with pytest.raises(ValueError, match=r"images_per_class=3 .* classes with \[2, 4\]"):
         sampler(random_embeddings(6, 8, 0), torch.tensor([0, 0, 1, 1, 1, 1]))
@@ -224,13 +224,13 @@ def test_a_repeated_image_is_never_its_own_positive(name, options, images_per_cl
         [0, 1],
     ],
 )
-def test_a_batch_that_is_no_table_of_the_told_classes_is_refused(labels):
+def test_a_batch_without_the_passed_k_is_refused(labels):
     with pytest.raises(ValueError, match=r"images_per_class=4|All 8 images"):
         class_index(torch.tensor(labels), 4)
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_the_positives_are_in_one_order_whether_k_is_told_or_counted(together):
+def test_the_order_of_positives_is_the_same_with_k_passed_or_counted(together):
     mixed_B = pk_labels(9, 5, seed=2)
     labels_B = mixed_B.unique()[torch.randperm(9, generator=torch.Generator().manual_seed(0))].repeat_interleave(5)
     labels_B = labels_B if together else mixed_B
@@ -243,7 +243,7 @@ def test_the_positives_are_in_one_order_whether_k_is_told_or_counted(together):
     assert all(torch.equal(left, right) for left, right in zip(runs, counted.runs, strict=True))
 
 
-def test_a_repeated_image_gives_its_place_to_the_next_different_one():
+def test_a_repeated_image_is_replaced_by_the_next_different_one():
     labels_B = torch.zeros(6, dtype=torch.int64)
     labels_B[4:] = 1
     classes = class_index(labels_B, image_ids_B=torch.tensor([1, 1, 2, 3, 4, 4]))
@@ -268,8 +268,8 @@ def test_embeddings_that_are_not_unit_vectors_are_refused():
 
 
 @every_strategy
-def test_nan_passes_where_another_looks_for_it(name, options):
-    """In training `StopOnNonFinite` says more about it; every index must still be that of a candidate."""
+def test_nan_gives_valid_indices_with_finite_only_false(name, options):
+    """In training, `StopOnNonFinite` gives a longer message. Every index must still be that of a candidate."""
     labels_B = pk_labels(5, 3, seed=6)
     z_BD = random_embeddings(15, 8, 6)
     z_BD[4] = math.nan
@@ -359,13 +359,13 @@ def test_the_seed_decides_and_0_is_a_seed(name, options):
 
 
 @every_drawing_strategy
-def test_each_call_draws_anew(name, options):
+def test_each_call_draws_again(name, options):
     sampler = samplers.build(name, **options)
     assert rows(sampler(*a_batch())) != rows(sampler(*a_batch()))
 
 
 @every_drawing_strategy
-def test_a_checkpoint_goes_on_with_the_same_random_stream(name, options):
+def test_a_checkpoint_continues_the_random_stream(name, options):
     sampler = samplers.build(name, **options)
     sampler(*a_batch())
     stored = sampler.state_dict()
@@ -386,7 +386,7 @@ def test_the_checkpoint_of_an_unused_sampler_starts_from_the_seed(name, options)
 
 
 @every_strategy
-def test_the_global_random_numbers_are_neither_used_nor_disturbed(name, options):
+def test_global_random_numbers_are_neither_used_nor_changed(name, options):
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = rows(samplers.build(name, **options)(*a_batch()))
@@ -396,7 +396,7 @@ def test_the_global_random_numbers_are_neither_used_nor_disturbed(name, options)
 
 
 def quantile(values, share):
-    """With linear interpolation between the two nearest of the sorted values."""
+    """Interpolate linearly between the two nearest of the sorted values."""
     ordered = sorted(values)
     place = share * (len(ordered) - 1)
     below = math.floor(place)
@@ -405,7 +405,7 @@ def quantile(values, share):
 
 
 @every_strategy
-def test_statistics_are_what_a_loop_says(name, options):
+def test_statistics_agree_with_a_loop(name, options):
     z_BD, labels_B = a_batch()
     oracle = Oracle(z_BD, labels_B)
     sampler = samplers.build(name, **options)
@@ -453,10 +453,10 @@ def tensors_of(selection):
 @pytest.mark.parametrize("entries", [None, 100])
 @pytest.mark.parametrize("images_per_class", [None, 4])
 @pytest.mark.parametrize(("name", "options"), [*VARIANTS, ("all", {}), ("random", {"num_negatives": 2})])
-def test_a_selection_stays_as_it_is_when_the_sampler_is_called_again(
+def test_a_selection_does_not_change_when_the_sampler_is_called_again(
     name, options, images_per_class, entries, monkeypatch
 ):
-    """In one tile or in many; the memory is overwritten several times."""
+    """The batch has one tile or many, and the memory is overwritten several times."""
     if entries is not None:
         monkeypatch.setitem(TILE_ENTRIES, "cpu", entries)
     sampler = samplers.build(name, images_per_class=images_per_class, **options)
@@ -473,8 +473,8 @@ def test_a_selection_stays_as_it_is_when_the_sampler_is_called_again(
 
 
 @pytest.mark.parametrize(("name", "options"), [*VARIANTS, ("all", {})])
-def test_a_call_leaves_nothing_on_the_sampler(name, options):
-    """But for the memory, which is in the state that a checkpoint keeps."""
+def test_a_call_does_not_change_the_sampler(name, options):
+    """Only the memory changes, and a checkpoint holds its state."""
     sampler = samplers.build(name, **options)
     sampler.mine(*a_batch(0))
     parts = [each for each in sampler.modules() if isinstance(each, samplers.Sampler)]
@@ -486,7 +486,7 @@ def test_a_call_leaves_nothing_on_the_sampler(name, options):
 
 
 @every_strategy
-def test_a_call_in_short_gives_the_triplets_of_the_selection(name, options):
+def test_calling_the_sampler_gives_the_triplets_of_the_selection(name, options):
     alone, whole = (samplers.build(name, **options) for _ in range(2))
     assert rows(alone(*a_batch())) == rows(whole.mine(*a_batch()).triplets)
     assert alone.state_dict().keys() == whole.state_dict().keys()

@@ -1,4 +1,4 @@
-"""Each primitive is what it says it equals: argmax, a window, a draw with given weights."""
+"""Each primitive agrees with its definition: argmax, a window, a draw with given weights."""
 
 import math
 from collections import Counter
@@ -19,13 +19,13 @@ sizes = st.tuples(st.integers(1, 9), st.integers(1, 700).map(block_selection.pad
 
 
 def numbers(rows, columns, seed, distinct=50):
-    """Few different values, so that many are equal, of either sign and 0."""
+    """Return few different values of either sign and 0, so that many are equal."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(-distinct, distinct, (rows, columns), generator=generator) / distinct
 
 
 @pytest.mark.parametrize("columns", [1, 8, 9, 63, 64, 65, 128, 1000, 4097, 40_000])
-def test_padding_is_little_and_fits_the_blocks(columns):
+def test_padding_is_small_and_fits_the_blocks(columns):
     padded = block_selection.padded(columns)
     assert columns <= padded < columns + block_selection.block_count(columns)
     assert padded % block_selection.block_count(padded) == 0
@@ -34,7 +34,7 @@ def test_padding_is_little_and_fits_the_blocks(columns):
 
 @settings(max_examples=100, deadline=None)
 @given(size=sizes)
-def test_largest_is_argmax(size):
+def test_largest_equals_argmax(size):
     x_AC = numbers(*size)
     assert torch.equal(x_AC.gather(1, block_selection.largest(x_AC)[:, None])[:, 0], x_AC.amax(1))
 
@@ -87,7 +87,7 @@ def test_draw_weighted_draws_with_the_weights(columns):
 
 
 @pytest.mark.parametrize("u", [2.0**-24, 1 - 2.0**-24])
-def test_no_draw_at_the_edge_of_0_and_1_has_no_weight(u):
+def test_draws_near_0_and_1_have_a_weight(u):
     generator = torch.Generator().manual_seed(0)
     weight_AC = torch.rand(500, 256, generator=generator) * (torch.rand(500, 256, generator=generator) < 0.1)
     weight_AC[:, 100] = 1e-20
@@ -109,7 +109,7 @@ def test_powers(exponent):
     torch.testing.assert_close(block_selection.power_(x.clone(), exponent), x**exponent, rtol=5e-5, atol=0)
 
 
-def test_noise_is_uniform_and_never_0_or_1_and_calls_and_neighbouring_seeds_do_not_correlate():
+def test_noise_is_uniform_without_0_and_1_and_calls_and_neighboring_seeds_do_not_correlate():
     noise = Noise(0)
     first, second, other = (source.uniform((200_000,), CPU) for source in (noise, noise, Noise(1)))
     counts = torch.histc(first, 100, 0, 1)
@@ -128,7 +128,7 @@ def test_noise_is_the_same_on_every_machine():
     assert noise.uniform((1,), CPU).item() == expected
 
 
-def test_numbers_drawn_ahead_are_those_of_each_call_whatever_became_of_the_ones_before():
+def test_numbers_drawn_ahead_equal_those_of_each_call():
     noise = Noise(3)
     for call, size in enumerate([5, 5, 5, 7, 5, 20_000, 20_000, 5]):
         alone = Noise(3)

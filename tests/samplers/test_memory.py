@@ -1,4 +1,4 @@
-"""The memory strategy: any strategy over the batch and what is remembered of those before; kept in checkpoints."""
+"""The memory applies any strategy to the batch and to remembered embeddings, and checkpoints keep it."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def batch(seed, classes=5, images_per_class=3):
 
 
 def last(batches, size=SIZE):
-    """The newest embeddings and labels of these batches, in the order of a ring of that size."""
+    """Return the newest embeddings and labels of these batches, in the order of a ring of that size."""
     z_ND, labels_N = (torch.cat(each) for each in zip(*batches, strict=True))
     ring = {}
     for n in range(len(z_ND)):
@@ -35,7 +35,7 @@ def last(batches, size=SIZE):
         ),
     ],
 )
-def test_negatives_come_from_both_as_the_loops_say(options, choose, steps):
+def test_negatives_from_batch_and_memory_agree_with_the_loops(options, choose, steps):
     sampler = samplers.build("memory", size=SIZE, **options)
     before = [batch(seed) for seed in range(steps)]
     for each in before:
@@ -51,7 +51,7 @@ def test_negatives_come_from_both_as_the_loops_say(options, choose, steps):
     assert torch.equal(candidates_CD[: len(oracle.labels)], torch.cat([z_BD, remembered[0]]))
 
 
-def test_random_reaches_all_negatives_of_both_and_never_an_empty_place():
+def test_random_reaches_all_negatives_of_batch_and_memory_and_no_empty_place():
     z_BD, labels_B = batch(1)
     before = batch(0)
     reached = {}
@@ -85,7 +85,7 @@ def test_a_batch_larger_than_the_memory_leaves_its_last_images():
     assert torch.equal(sampler.mine(*second).candidates_CD[15:], first[0][-4:])
 
 
-def test_a_checkpoint_keeps_what_is_remembered(tmp_path):
+def test_a_checkpoint_keeps_the_memory(tmp_path):
     sampler = samplers.build("memory", size=SIZE)
     for seed in range(3):
         sampler(*batch(seed))

@@ -1,4 +1,4 @@
-"""Strategies with a random choice choose only what the loops allow, and as often as they say."""
+"""Strategies with a random choice draw only what the loops allow, with the probabilities of the loops."""
 
 import math
 from collections import Counter
@@ -21,11 +21,11 @@ from siamese_lab import samplers
 
 POSITIVES = 20
 UNLIKELY = 1e-4
-"""A fair sampler gives a smaller p-value once in ten thousand seeds; the seeds are fixed."""
+"""A fair sampler gives a smaller p-value once in ten thousand seeds. The seeds are fixed."""
 
 
 def draws_of_image_0(sampler, z_BD, labels_B, calls=60):
-    """How often each negative was chosen for image 0."""
+    """Count how often each negative is chosen for image 0."""
     counts = Counter()
     for _ in range(calls):
         choice = chosen(sampler(z_BD, labels_B))
@@ -42,7 +42,7 @@ def assert_frequencies(counts, probabilities):
 
 
 def draws_of_all(sampler, z_BD, labels_B, calls):
-    """Everything ever chosen for each pair."""
+    """Return all negatives that are ever chosen for each pair."""
     reached = {}
     for _ in range(calls):
         for pair, negative in chosen(sampler(z_BD, labels_B)).items():
@@ -58,7 +58,7 @@ def test_random_reaches_every_negative_of_every_pair_and_nothing_else():
     assert reached == {pair: set(oracle.negatives(pair.anchor)) for pair in oracle.pairs()}
 
 
-def test_random_is_uniform_whatever_the_distances():
+def test_random_does_not_depend_on_distances():
     z_BD, labels_B = star(1.0, [0.1, 0.5, 1.0, 1.4, 1.9], POSITIVES, dimensions=8)
     negatives = Oracle(z_BD, labels_B).negatives(0)
     counts = draws_of_image_0(samplers.build("random", seed=1), z_BD, labels_B)
@@ -93,13 +93,13 @@ def test_semi_hard_is_uniform_inside_the_window():
         (16, [0.1, 0.3, 0.5, 0.55, 0.6, 1.5], {"nearest": 0.56}),
         (16, [1.1, 1.2, 1.3, 1.45, 1.6, 1.7], {"cutoff": 1.65}),
         (16, [0.7, 0.9, 1.0, 1.1, 1.2], {"weight_limit": 8.0}),
-        (2, [0.5, 0.9, 1.3, 1.39], {}),  # in two dimensions nearer is not likelier
+        (2, [0.5, 0.9, 1.3, 1.39], {}),  # in two dimensions, nearer negatives are not more likely
         (512, [1.300, 1.306, 1.312, 1.318, 1.324, 1.41, 1.45], {}),
         (512, [0.2, 0.5, 0.501, 0.502, 1.45], {}),
         (512, [1.300, 1.306, 1.312, 1.318, 1.324], {"weight_limit": math.exp(5.0)}),
     ],
 )
-def test_distance_weighted_draws_as_often_as_its_weights_say(dimensions, d_an, options):
+def test_distance_weighted_draws_with_its_weights(dimensions, d_an, options):
     z_BD, labels_B = star(1.0, d_an, POSITIVES, max(dimensions, len(d_an) + 2))
     if dimensions == 2:
         z_BD = onto_the_plane(z_BD)
@@ -113,13 +113,13 @@ def test_distance_weighted_draws_as_often_as_its_weights_say(dimensions, d_an, o
 
 
 def onto_the_plane(z_BD):
-    """Two dimensions, in which all images keep their distance from image 0."""
+    """Map the images to two dimensions, where they keep their distance from image 0."""
     cos_B = z_BD[:, 0]
     return torch.stack([cos_B, (1 - cos_B.square()).sqrt()], 1)
 
 
 def test_heavy_weights_elsewhere_in_the_batch_do_not_starve_an_anchor():
-    """At D = 512 the weights of two close images exceed those at 1.3 by e^300: a global maximum would underflow."""
+    """At D = 512 the weights of two close images exceed those at 1.3 by e^300. A global maximum would underflow."""
     d_an = [1.300, 1.306, 1.312]
     z_BD, labels_B = star(1.0, d_an, POSITIVES, 512)
     close_2D = torch.zeros(2, 512)
@@ -147,7 +147,7 @@ def test_distance_weighted_falls_back_to_uniform_and_counts_it(dimensions):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("dimensions", [4, 128, 512])
-def test_distance_weighted_chooses_only_what_is_near_enough(dimensions, seed):
+def test_distance_weighted_chooses_only_negatives_below_the_cutoff(dimensions, seed):
     labels_B = pk_labels(5, 4, seed)
     z_BD = random_embeddings(20, dimensions, seed)
     oracle = Oracle(z_BD, labels_B)
@@ -183,7 +183,7 @@ def test_multi_similarity_takes_informative_pairs_alone_and_reaches_all_of_them(
         ("distance_weighted", {}, [0.9, 1.0, 1.1, 1.2, 1.35]),
     ],
 )
-def test_several_draws_are_without_replacement_and_the_first_is_the_single_one(name, options, d_an):
+def test_several_draws_are_without_replacement_and_start_with_the_single_draw(name, options, d_an):
     z_BD, labels_B = star(1.0, d_an, POSITIVES, dimensions=16)
     oracle = Oracle(z_BD, labels_B)
     probabilities = {

@@ -1,4 +1,4 @@
-"""Studies that never ran, with curves and figures such as real ones have, to try the report on."""
+"""Create results of studies that were never run, with curves and figures like real ones, to test the report."""
 
 import math
 
@@ -26,12 +26,12 @@ METRICS = {"recall@1": 0.0, "recall@2": 0.05, "recall@4": 0.08, "recall@8": 0.1,
 
 
 def run(data="omniglot", strategy="random", seed=0, *, recall=None, effect=None, noise=0.004, steps=1000, **changed):
-    """The results of one run; `recall` fixes its test Recall@1, `changed` any field."""
+    """Return the results of one run. `recall` sets its test Recall@1, `changed` any field."""
     protocol = None
     if ":" in data:
         data, protocol = data.split(":")
     draws = np.random.default_rng([seed, *f"{data}{protocol}".encode()])
-    luck = draws.normal(0, 2 * noise)  # what all strategies of a seed have in common
+    luck = draws.normal(0, 2 * noise)  # the part that all strategies of a seed share
     draws = np.random.default_rng([seed, *f"{data}{protocol}{strategy}".encode()])
     if recall is None:
         gain = EFFECTS.get(strategy, 0.01) if effect is None else effect
@@ -72,7 +72,7 @@ def run(data="omniglot", strategy="random", seed=0, *, recall=None, effect=None,
 
 
 def course(recall, strategy, steps, draws, validations=10):
-    """Ten validations on the way to a Recall@1, each with what a training logs."""
+    """Return ten validations on the way to a Recall@1, each with the logged figures of a training."""
     points, seconds = [], []
     for number in range(1, validations + 1):
         share = number / validations
@@ -88,7 +88,7 @@ def course(recall, strategy, steps, draws, validations=10):
 
 
 def written(folder, *runs):
-    """Leave runs as a study does."""
+    """Write runs like a study does."""
     for each in runs:
         protocol = each.choices["data"].get("protocol")
         place = folder / (f"{each.data}-{protocol}" if protocol else each.data) / each.sampler / f"seed={each.seed}"
@@ -104,6 +104,6 @@ def study(
     seeds=3,
     **options,
 ):
-    """A whole grid."""
+    """Write a whole grid of runs."""
     every = (run(each, strategy, seed, **options) for each in data for strategy in strategies for seed in range(seeds))
     return written(folder, *every)

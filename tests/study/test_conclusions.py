@@ -1,4 +1,4 @@
-"""The sentences that answer the question follow from the statistics, and admit what these cannot tell."""
+"""The sentences that answer the question follow from the statistics, and name their limitations."""
 
 import pytest
 from synthetic import run, study, written
@@ -29,14 +29,14 @@ def test_clear_differences_are_named_with_their_size(tmp_path):
     )
 
 
-def test_what_the_data_do_not_separate_is_said(tmp_path):
+def test_differences_that_are_not_significant_are_named(tmp_path):
     first, second, third = answered(study(tmp_path, effect=0.0, noise=0.01))
     assert first == "No strategy differs significantly from random sampling in test Recall@1 on any of 4 data sets."
     assert "the differences are not significant (Friedman’s p = " in second
     assert third == "Limitations: 3 seeds can only show large differences."
 
 
-def test_some_of_each(tmp_path):
+def test_significant_and_other_differences_are_reported_together(tmp_path):
     study(tmp_path, data=("omniglot",), strategies=("random", "hard"), effect=0.0, seeds=5)
     written(tmp_path, *(run("omniglot", "semi_hard", seed, effect=0.2) for seed in range(5)))
     first, second = answered(tmp_path)
@@ -62,7 +62,7 @@ def test_one_seed_cannot_separate_anything(tmp_path):
     assert "only one seed" in first and first.endswith("no strategy is separated from random sampling.")
 
 
-def test_without_random_sampling_there_is_nothing_to_compare_with(tmp_path):
+def test_without_random_sampling_there_is_no_comparison(tmp_path):
     written(tmp_path, run(strategy="hard"), run(strategy="semi_hard"))
     assert answered(tmp_path)[0].startswith("No strategy shares a data set and a seed with random sampling")
 
@@ -72,7 +72,7 @@ def test_one_strategy(tmp_path):
     assert answered(tmp_path) == ["All finished runs use hard, so there is nothing to compare."]
 
 
-def test_what_limits_the_answer_is_its_last_sentence(tmp_path):
+def test_limitations_are_the_last_sentence(tmp_path):
     study(tmp_path, data=("omniglot",), strategies=("random", "hard"), seeds=5)
     written(tmp_path, run(seed=3, commit="b" * 40), run(strategy="hard", seed=4, status="failed", error="x"))
     written(tmp_path, run("digits", "random", steps=7), run("digits", "hard"))
@@ -84,5 +84,5 @@ def test_what_limits_the_answer_is_its_last_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 5])
-def test_there_are_never_more_than_three_sentences(tmp_path, seeds):
+def test_the_answer_has_at_most_three_sentences(tmp_path, seeds):
     assert len(answered(study(tmp_path, seeds=seeds))) <= 3

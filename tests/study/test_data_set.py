@@ -1,4 +1,4 @@
-"""A data set's own declaration reaches labels, order, notes and protocol; earlier results are described as before."""
+"""A data set's declaration reaches labels, order, notes and protocol, and earlier results keep their descriptions."""
 
 import shutil
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_the_shipped_study_has_the_same_names_order_and_numbers(tmp_path):
         ("image_folder", {"root": "/somewhere/birds"}),
     ],
 )
-def test_a_new_run_is_labelled_as_an_earlier_one(name, options):
+def test_a_new_run_has_the_label_of_an_earlier_one(name, options):
     described = data.build(name, **options).describe()
     earlier = run("digits")
     earlier.data, earlier.choices["data"] = name, {"name": name, **options}
@@ -62,7 +62,7 @@ def test_a_new_run_is_labelled_as_an_earlier_one(name, options):
     assert data_set(new)._replace(notes=()) == data_set(earlier)
 
 
-def test_the_declaration_of_a_set_of_ones_own_reaches_tables_notes_and_protocol(tmp_path):
+def test_the_declaration_of_a_set_of_the_user_reaches_tables_notes_and_protocol(tmp_path):
     study(tmp_path, data=("mnist:disjoint", "omniglot"))
     for strategy, camera in (("random", "A"), ("hard", "B")):
         changed = {"data_set": OWN.recorded(), "images": {"camera": camera, "from": "here"}}
@@ -78,7 +78,7 @@ def test_the_declaration_of_a_set_of_ones_own_reaches_tables_notes_and_protocol(
     assert not any("images.from" in each for each in found_caveats)
 
 
-def test_folds_of_a_set_of_ones_own_are_joined(tmp_path):
+def test_folds_of_a_set_of_the_user_are_joined(tmp_path):
     from siamese_lab.study import folds
 
     for fold in range(3):
@@ -92,7 +92,7 @@ def test_folds_of_a_set_of_ones_own_are_joined(tmp_path):
     assert joined.estimates["recall@1"].standard_error == pytest.approx(0.1 / 3**0.5)
 
 
-def test_results_whose_declaration_is_damaged_are_quarantined(tmp_path):
+def test_results_with_a_damaged_declaration_are_quarantined(tmp_path):
     written(tmp_path, run(), run(strategy="hard", data_set={"title": "Half"}), run(strategy="semi_hard", data_set=[]))
     read = runs.read_study(tmp_path)
     assert [each.strategy for each in read.runs] == ["random"]

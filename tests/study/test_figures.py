@@ -1,4 +1,4 @@
-"""The figures of a report: axes of percentages end at 100%, and figures with few panels are still large."""
+"""The figures of a report have axes of percentages that end at 100%, and few panels are still large."""
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -15,7 +15,7 @@ LEVELS = (0.9,)
 
 @pytest.fixture(scope="module")
 def scattered(tmp_path_factory):
-    """Two seeds that differ much: their intervals pass 0% and 100%."""
+    """Return a study of two seeds that differ much: their intervals exceed 0% and 100%."""
     folder = study(tmp_path_factory.mktemp("scattered"), data=("digits", "lfw"), seeds=2, noise=0.08)
     return analyze(read_study(folder), LEVELS)
 
@@ -25,7 +25,7 @@ def drawn(figure):
     return figure
 
 
-def test_axes_of_the_comparison_end_at_100_although_intervals_do_not(scattered):
+def test_axes_of_the_comparison_end_at_100_percent(scattered):
     figure = drawn(draw_comparison(scattered.values[HEADLINE]))
     ends = [end for axes in figure.axes for line in axes.lines for end in line.get_xdata()]
     assert max(ends) > 100 and min(ends) < 0
@@ -41,7 +41,7 @@ def test_axes_of_curves_end_at_100_percent(quantity, scattered):
         low, high = axes.get_ylim()
         assert 0 <= low < high == pytest.approx(1)
         markers = [line for line in axes.lines if line.get_marker() != "None"]
-        assert markers and not any(line.get_clip_on() for line in markers)  # those at 100% are drawn whole
+        assert markers and not any(line.get_clip_on() for line in markers)  # markers at 100% are drawn whole
 
 
 def panel_size(figure):

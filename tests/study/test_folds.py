@@ -1,4 +1,4 @@
-"""The runs of all folds become one figure with its standard error; what is missing or there twice is named."""
+"""The runs of all folds become one figure with its standard error; missing and repeated folds are named."""
 
 import json
 import statistics
@@ -57,10 +57,10 @@ def test_ten_folds_are_joined(tmp_path):
     assert [joined.figures_of_fold[fold]["accuracy"] for fold in range(10)] == list(ACCURACIES)
     assert joined.estimates["accuracy"].mean == pytest.approx(0.618)
     assert joined.estimates["accuracy"].standard_error == pytest.approx(statistics.stdev(ACCURACIES) / 10**0.5)
-    assert set(joined.estimates) == {"accuracy"}, "no mean of what no fold can tell, of thresholds or of counts"
+    assert set(joined.estimates) == {"accuracy"}, "undefined figures, thresholds and counts have no mean"
 
 
-def test_the_order_of_the_runs_is_immaterial_and_others_are_passed_over(tmp_path):
+def test_the_order_of_the_runs_does_not_matter_and_other_runs_are_ignored(tmp_path):
     others = [
         run(None, view=1),
         Results(**vars(run(0)) | {"data": "omniglot", "choices": {"data": {"name": "omniglot"}}}),
@@ -69,7 +69,7 @@ def test_the_order_of_the_runs_is_immaterial_and_others_are_passed_over(tmp_path
     assert joined.estimates["accuracy"].mean == pytest.approx(0.618)
 
 
-def test_there_is_no_figure_of_fewer_folds_and_the_missing_are_named(tmp_path):
+def test_fewer_folds_have_no_figure_and_missing_folds_are_named(tmp_path):
     runs = [each for fold, each in enumerate(ten()) if fold not in (3, 7, 9)]
     runs += [run(7, status="failed", error="FloatingPointError: nan"), run(9, status="interrupted")]
     (joined,) = folds.read_folds(written(tmp_path, runs))
@@ -78,7 +78,7 @@ def test_there_is_no_figure_of_fewer_folds_and_the_missing_are_named(tmp_path):
     assert len(joined.figures_of_fold) == 7
 
 
-def test_a_fold_that_failed_and_was_made_again_is_there(tmp_path):
+def test_a_failed_fold_that_was_repeated_counts(tmp_path):
     (joined,) = folds.read_folds(written(tmp_path, [run(4, status="failed", error="x"), *ten()]))
     assert joined.missing == {}
 
@@ -92,7 +92,7 @@ def test_runs_of_other_choices_seeds_code_or_images_are_not_mixed(tmp_path):
     assert folds.differing(joined[:1]) == ["sampler.name"]
 
 
-def test_a_fold_that_is_there_twice_is_refused(tmp_path):
+def test_a_fold_that_was_finished_twice_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"Fold 2 .* was finished twice with the same configuration, in .*sweep/10 and .*sweep/2\."
     ):
@@ -134,13 +134,13 @@ def test_the_command_prints_and_writes_the_table(tmp_path, monkeypatch, capsys):
         ([*ten(), run(5)], "Fold 5 of LFW, View 2 was finished twice"),
     ],
 )
-def test_what_cannot_be_reported_ends_with_one_sentence(tmp_path, monkeypatch, capsys, runs, message):
+def test_incomplete_folds_give_one_message(tmp_path, monkeypatch, capsys, runs, message):
     status, said = reported(written(tmp_path, runs), monkeypatch, capsys)
     assert status == 2
     assert message in said.err and said.err.startswith("Error: ") and said.err.count("\n") == 1
 
 
-def test_a_folder_that_is_not_there_and_results_that_are_not_whole(tmp_path, monkeypatch, capsys):
+def test_a_missing_folder_and_incomplete_results_are_named(tmp_path, monkeypatch, capsys):
     assert "There is no folder" in reported(tmp_path / "nowhere", monkeypatch, capsys)[1].err
     written(tmp_path, ten())
     (tmp_path / "sweep/3/results.json").write_text('{"schema_version": 1, "da', encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What was held fixed, what strategies have of their own, and what makes a comparison unfair."""
+"""The report lists fixed options and options of strategies, and names differences that make a comparison unfair."""
 
 import copy
 import json
@@ -23,7 +23,7 @@ def reserved(folder):
     return " ".join(caveats(analyze(runs.read_study(folder), [0.5])))
 
 
-def test_a_fair_study_has_nothing_that_differs(tmp_path):
+def test_a_fair_study_has_no_differences(tmp_path):
     found = protocol(runs.read_study(study(tmp_path, seeds=2)))
     assert found.differing == []
     assert found.fixed["loss.margin"]["Omniglot"] == "0.2"
@@ -42,7 +42,7 @@ def test_options_of_a_strategy_are_its_own(tmp_path):
     assert found.of_strategies["Omniglot", "random"] == {"sampler.num_negatives": "1"}
 
 
-def test_what_differs_besides_is_named_with_its_runs(tmp_path):
+def test_other_differences_are_named_with_their_runs(tmp_path):
     written(tmp_path, run(), changed(run(strategy="hard"), "optimizer", lr=0.01), run(strategy="hard", seed=1))
     (differing,) = protocol(runs.read_study(tmp_path)).differing
     assert (differing.data, differing.option) == ("Omniglot", "optimizer.lr")
@@ -56,12 +56,12 @@ def test_what_differs_besides_is_named_with_its_runs(tmp_path):
     assert expected in reserved(tmp_path)
 
 
-def test_a_strategys_options_that_differ_between_its_seeds_are_no_strategys(tmp_path):
+def test_options_that_differ_between_seeds_are_no_options_of_the_strategy(tmp_path):
     written(tmp_path, run(strategy="hard"), changed(run(strategy="hard", seed=1), "sampler", num_negatives=2), run())
     assert [each.option for each in protocol(runs.read_study(tmp_path)).differing] == ["sampler.num_negatives"]
 
 
-def test_data_sets_may_have_options_of_their_own(tmp_path):
+def test_data_sets_may_have_different_options(tmp_path):
     written(tmp_path, run(), changed(run("digits"), "optimizer", lr=0.01))
     assert protocol(runs.read_study(tmp_path)).differing == []
 
@@ -76,7 +76,7 @@ def test_images_and_precision_belong_to_the_protocol(tmp_path):
     assert options == ["images.alignment", "hardware.precision"]
 
 
-def test_a_tuned_study_gives_each_strategy_what_suits_it(tmp_path):
+def test_a_tuned_study_describes_the_tuned_options_of_each_strategy(tmp_path):
     for strategy, lr in (("random", 0.003), ("hard", 0.001)):
         for seed in (0, 1):
             each = changed(run(strategy=strategy, seed=seed), "optimizer", lr=lr)
@@ -103,7 +103,7 @@ def test_tuning_by_unequal_budgets_gives_a_caveat(tmp_path):
     assert "budgets on Omniglot differ (20 trials of 100 steps and 30 trials of 100 steps)" in reserved(tmp_path)
 
 
-def test_data_sets_may_be_tuned_by_budgets_of_their_own(tmp_path):
+def test_data_sets_may_have_different_tuning_budgets(tmp_path):
     for data, steps in (("digits", 100), ("omniglot", 500)):
         each = run(data)
         each.choices["tuned"] = {"trials": 20, "steps": steps, "options": {}}
@@ -126,7 +126,7 @@ def test_other_code_other_machines_and_uncommitted_changes_give_caveats(tmp_path
     assert "their seconds cannot be compared" in found
 
 
-def test_several_processes_are_another_machine(tmp_path):
+def test_several_processes_count_as_another_machine(tmp_path):
     hardware = {"device": "A processor", "precision": "bf16-mixed", "cores": 2, "threads": 1}
     written(tmp_path, run(hardware=hardware), run(seed=1, hardware=hardware | {"processes": 1}))
     assert reserved(tmp_path) == ""
@@ -147,7 +147,7 @@ SCHEDULES = [
 
 
 def test_runs_that_differ_only_in_the_module_of_a_class_are_comparable(tmp_path):
-    """In a study, and for the question whether a folder holds the requested run."""
+    """Such runs are equal in a study, and in the check whether a folder holds the requested run."""
     for seed, (optimizer, schedule) in enumerate(zip(OPTIMIZERS, SCHEDULES, strict=True)):
         each = run(seed=seed)
         each.choices |= {"optimizer": optimizer, "schedule": schedule}

@@ -1,4 +1,4 @@
-"""Average ranks, Friedman's test and the critical difference, on the example of the paper and against libraries."""
+"""Average ranks, Friedman's test and the critical difference agree with the paper's example and with libraries."""
 
 import numpy as np
 import pandas as pd
@@ -31,24 +31,24 @@ STRATEGIES = ("random", "hard", "semi_hard", "distance_weighted")
 
 
 def values(table_ND, strategies=STRATEGIES, seeds=1):
-    """Of data sets by strategies, the same in every seed."""
+    """Return a table of data sets by strategies, with the same values in every seed."""
     index = pd.MultiIndex.from_product(
         [[f"set {number:02}" for number in range(len(table_ND))], strategies], names=["data", "strategy"]
     )
     return pd.DataFrame(np.repeat(np.reshape(table_ND, (-1, 1)), seeds, axis=1), index=index, columns=range(seeds))
 
 
-def test_the_example_of_the_paper():
+def test_the_example_of_the_paper_is_reproduced():
     found = rank(values(C45))
     assert [round(found.average[name], 3) for name in STRATEGIES] == [3.143, 2.0, 2.893, 1.964]
     assert found.critical_difference == pytest.approx(1.25, abs=0.005)
     squares = sum(average**2 for average in found.average.values())
-    assert 12 * 14 / 20 * (squares - 4 * 25 / 4) == pytest.approx(9.28, abs=0.005), "his χ², without ties"
+    assert 12 * 14 / 20 * (squares - 4 * 25 / 4) == pytest.approx(9.28, abs=0.005), "Demšar's χ², without ties"
     assert found.p == pytest.approx(scipy.stats.friedmanchisquare(*C45.T).pvalue, abs=0.01)
     assert len(found.data) == 14
 
 
-def test_nemenyis_difference_parts_what_scikit_posthocs_parts():
+def test_nemenyis_difference_agrees_with_scikit_posthocs():
     table = np.random.default_rng(0).normal(np.arange(6) * 0.8, 1.0, (12, 6))
     names = [f"s{number}" for number in range(6)]
     found = rank(values(table, names))
@@ -58,7 +58,7 @@ def test_nemenyis_difference_parts_what_scikit_posthocs_parts():
     assert 0 < len(apart) < 15
 
 
-def test_the_critical_differences_of_the_papers_table():
+def test_critical_differences_agree_with_the_table_of_the_paper():
     # q at 5% for 2, 4, 10 classifiers: 1.960, 2.569, 3.164 (Demšar 2006, ReportTable 5a).
     for number, q in ((2, 1.960), (4, 2.569), (10, 3.164)):
         assert critical_difference(number, 6) == pytest.approx(q * np.sqrt(number * (number + 1) / 36), abs=1e-3)
@@ -71,7 +71,7 @@ def test_friedmans_p_is_exact_for_few_data_sets():
     assert friedman_p(np.ones((4, 3)) * 2) == pytest.approx(1.0)
 
 
-def test_friedmans_p_nears_scipys_for_many_data_sets():
+def test_friedmans_p_approaches_scipys_for_many_data_sets():
     table = np.random.default_rng(1).normal(np.array([0, 0.1, 0.2, 0.45]), 1.0, (60, 4))
     ranks = scipy.stats.rankdata(table, axis=1)
     assert friedman_p(ranks) == pytest.approx(scipy.stats.friedmanchisquare(*table.T).pvalue, abs=0.01)
@@ -90,13 +90,13 @@ def test_means_that_differ_by_rounding_tie():
     assert found.significant_pairs == []
 
 
-def test_a_data_set_without_a_strategy_is_left_out_and_named():
+def test_a_data_set_without_a_strategy_is_excluded_and_named():
     found = rank(values(C45[:4]).drop(index=("set 02", "hard")))
     assert found.data == ["set 00", "set 01", "set 03"]
     assert found.left_out == ["set 02"]
 
 
-def test_only_seeds_that_all_strategies_have_are_counted():
+def test_only_common_seeds_are_counted():
     table = values(C45[:3], seeds=2)
     table.loc[("set 00", "hard"), 0] = 5.0
     table.loc[("set 00", "semi_hard"), 0] = np.nan
@@ -110,7 +110,7 @@ def test_one_strategy_or_one_data_set_has_no_ranks():
     assert rank(values(C45[:, :1], STRATEGIES[:1])) is None
 
 
-def test_bars_join_the_longest_runs_that_are_not_parted():
+def test_bars_join_the_longest_groups_without_a_significant_difference():
     table = np.tile(np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4]), (4, 1))
     names = list("abcdef")
     found = rank(values(table, names))
@@ -119,8 +119,8 @@ def test_bars_join_the_longest_runs_that_are_not_parted():
     assert found.significant_pairs == [("a", "e"), ("a", "f"), ("b", "f")]
 
 
-def test_no_pair_is_significant_where_friedmans_test_finds_nothing():
-    # The outer two differ by more than the critical difference of many alike ones would have it.
+def test_no_pair_is_significant_if_friedmans_test_is_not():
+    # The outer two of many similar strategies can differ by more than the critical difference.
     rng = np.random.default_rng(3)
     for _ in range(40):
         found = rank(values(rng.random((4, 4))))

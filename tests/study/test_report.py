@@ -1,4 +1,4 @@
-"""`python -m siamese_lab.report` on whole studies: what it writes and shows, on one page that needs nothing else."""
+"""`python -m siamese_lab.report` writes and shows a whole study on one page that needs no other file."""
 
 import re
 import shutil
@@ -31,7 +31,7 @@ def reported(monkeypatch, capsys):
 
 
 class Page(HTMLParser):
-    """What a page refers to, which tags it opens and does not close, and what it says."""
+    """Collects the references, the unclosed tags and the text of a page."""
 
     VOID = ("meta", "img", "br", "link", "input")
 
@@ -65,7 +65,7 @@ def page(folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A study and its report, made once."""
+    """Return the folder of a study and its report, made once."""
     from rich.console import Console
 
     folder = study(tmp_path_factory.mktemp("studies") / "whole", data=("omniglot", "lfw"))
@@ -89,7 +89,7 @@ def test_tables_figures_and_the_page_are_written_into_the_folder(whole):
             assert picture.width > 500 and len(set(picture.convert("L").resize((60, 60)).tobytes())) > 5, name
 
 
-def test_the_page_needs_nothing_beside_it(whole):
+def test_the_page_needs_no_other_file(whole):
     found = page(whole)
     assert found.open == []
     assert not found.tags & {"script", "link", "iframe", "object", "embed"}
@@ -113,7 +113,7 @@ def test_no_table_and_no_figure_widens_the_page(whole):
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
 @pytest.mark.parametrize("width", [420, 1400])
 def test_a_browser_shows_the_page_without_scrolling_sideways(width, tmp_path, reported):
-    """In a frame, because the window of a headless Chromium has a minimum width."""
+    """The page is shown in a frame, because the window of a headless Chromium has a minimum width."""
     folder = tmp_path / ("a_name_of_a_study_without_spaces_" * 3)
     study(folder, data=("omniglot", "lfw"), seeds=2)
     failed = run("digits", status="failed", error=f"ValueError: /{'a_long_path/' * 20}")
@@ -137,7 +137,7 @@ def test_a_browser_shows_the_page_without_scrolling_sideways(width, tmp_path, re
     assert re.findall("<title>(.*?)</title>", dom) == ["0"]
 
 
-def test_the_page_says_all_that_is_known(whole):
+def test_the_page_has_all_parts_of_the_report(whole):
     said = page(whole).text
     for part in (
         "How does the sample selection strategy affect",
@@ -169,7 +169,7 @@ def test_the_same_runs_give_the_same_report_to_the_byte(whole, tmp_path, reporte
         assert (tmp_path / "whole" / name).read_bytes() == (whole / name).read_bytes(), name
 
 
-def test_the_terminal_shows_the_headline_and_where_the_page_lies(tmp_path, reported):
+def test_the_terminal_shows_the_headline_and_the_path_of_the_page(tmp_path, reported):
     status, said = reported(study(tmp_path, data=("omniglot",), strategies=("random", "hard")))
     assert status == 0
     (row,) = (line for line in said.out.splitlines() if line.startswith("│ Omniglot"))
@@ -178,7 +178,7 @@ def test_the_terminal_shows_the_headline_and_where_the_page_lies(tmp_path, repor
     assert f"Report: {tmp_path / 'report.html'}" in said.out.replace("\n", "")
 
 
-def test_what_failed_is_missing_or_damaged_is_on_the_page(tmp_path, reported):
+def test_failed_missing_and_damaged_runs_are_on_the_page(tmp_path, reported):
     study(tmp_path, data=("omniglot",), strategies=("random", "hard"), seeds=2)
     written(tmp_path, run(seed=1, status="failed", steps=40, error="FloatingPointError: the loss is <nan> & void"))
     shutil.rmtree(tmp_path / "omniglot/hard/seed=0")
@@ -217,14 +217,14 @@ def test_one_run_alone_has_a_report(tmp_path, reported):
     assert not (tmp_path / "figures/critical_difference.png").exists()
 
 
-def test_runs_without_a_course_have_a_report(tmp_path, reported):
+def test_runs_without_a_history_have_a_report(tmp_path, reported):
     bare = {"history": [], "seconds_of_history": []}
     status, _ = reported(written(tmp_path, run(**bare), run(strategy="hard", **bare)))
     assert status == 0
     assert {place.stem for place in (tmp_path / "figures").iterdir()} == {"recall1_comparison"}
 
 
-def test_what_an_earlier_report_drew_and_this_one_has_not_is_taken_away(tmp_path, reported):
+def test_figures_of_an_earlier_report_are_removed(tmp_path, reported):
     study(tmp_path, data=("omniglot", "lfw"), strategies=("random", "hard"), seeds=2)
     reported(tmp_path)
     (tmp_path / "tables/mine.txt").write_text("kept", encoding="utf-8")
@@ -235,7 +235,7 @@ def test_what_an_earlier_report_drew_and_this_one_has_not_is_taken_away(tmp_path
     assert (tmp_path / "tables/mine.txt").read_text(encoding="utf-8") == "kept"
 
 
-def test_strategies_of_ones_own_on_five_data_sets(tmp_path, reported):
+def test_strategies_of_the_user_on_five_data_sets_are_reported(tmp_path, reported):
     data = ("digits", "mnist:closed", "mnist:disjoint", "omniglot", "lfw")
     names = ("random", "hard", "semi_hard", "distance_weighted", "all", "a_strategy_with_quite_a_long_name", "x<y>&z")
     status, _ = reported(study(tmp_path, data=data, strategies=names, seeds=2))
@@ -244,7 +244,7 @@ def test_strategies_of_ones_own_on_five_data_sets(tmp_path, reported):
     assert r"x$<$y$>$\&z" in (tmp_path / "tables/recall_at_1.tex").read_text(encoding="utf-8")
 
 
-def test_a_study_beside_folds_of_view_2_reports_both(tmp_path, reported):
+def test_a_study_with_folds_of_view_2_reports_both(tmp_path, reported):
     written(tmp_path, run(), run(strategy="hard"))
     for fold in range(10):
         each = run("lfw", test={"view_2/accuracy": 0.6 + fold / 100})
@@ -266,26 +266,26 @@ def test_a_study_beside_folds_of_view_2_reports_both(tmp_path, reported):
         ),
     ],
 )
-def test_where_there_is_nothing_to_report_one_sentence_says_why(tmp_path, reported, runs, message):
+def test_a_study_without_finished_runs_gives_one_message(tmp_path, reported, runs, message):
     status, said = reported(written(tmp_path, *runs))
     assert status == 2
     assert message in said.err and said.err.count("\n") == 1
     assert not (tmp_path / "report.html").exists()
 
 
-def test_only_damaged_files(tmp_path, reported):
+def test_only_damaged_files_give_one_message(tmp_path, reported):
     (tmp_path / "results.json").write_text("{", encoding="utf-8")
     status, said = reported(tmp_path)
     assert status == 2 and "holds no run that can be used" in said.err and "is damaged" in said.err
 
 
 @pytest.mark.parametrize("level", ["90", "0", "-0.1"])
-def test_a_level_that_is_no_share_is_refused(tmp_path, reported, level):
+def test_a_level_outside_of_its_range_is_refused(tmp_path, reported, level):
     status, said = reported(written(tmp_path, run()), f"--levels={level}")
     assert status == 2 and f"--levels must be above 0 and at most 1, such as 0.9, but {level} was given." in said.err
 
 
-def test_levels_are_those_asked_for(tmp_path, reported):
+def test_levels_can_be_chosen(tmp_path, reported):
     reported(study(tmp_path, data=("omniglot",), strategies=("random", "hard")), "--levels", "0.77", "0.8")
     lines = (tmp_path / "tables/seconds_to_reach.csv").read_text(encoding="utf-8").splitlines()[1:]
     assert {line.split(",")[2] for line in lines} == {"0.77", "0.8"}
@@ -298,14 +298,14 @@ def test_a_folder_that_cannot_be_written_to(tmp_path, reported):
     assert status == 2 and "The report cannot be written into" in said.err and said.err.count("\n") == 1
 
 
-def test_help_says_what_is_read_and_written(reported):
+def test_help_describes_what_is_read_and_written(reported):
     status, said = reported("--help")
     assert status == 0
     for part in ("results.json", "report.html", "--levels", "--commit", "outputs/study"):
         assert part in said.out
 
 
-def test_neither_the_report_nor_a_training_loads_what_the_other_needs():
+def test_the_report_and_a_training_import_only_their_own_libraries():
     code = "import sys, siamese_lab.{0}; print([name for name in {1} if name in sys.modules])"
     for module, strangers in (
         ("report", ("lightning", "torchvision")),

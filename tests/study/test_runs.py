@@ -1,4 +1,4 @@
-"""The files of a study: files that count, excluded files with their reason, and missing jobs."""
+"""Files of a study are counted or excluded with a reason, and missing jobs are listed."""
 
 import json
 import math
@@ -23,7 +23,7 @@ def test_a_grid_is_read_in_the_order_of_the_question(tmp_path):
     assert len(found.finished) == 24 and found.missing == [] and found.excluded == []
 
 
-def test_protocols_views_and_folders_of_one_data_set_are_apart(tmp_path):
+def test_protocols_views_and_folders_of_one_data_set_are_separate(tmp_path):
     written(tmp_path / "1", run("mnist:closed"))
     written(tmp_path / "2", run("mnist:disjoint"))
     for number, root in enumerate(("/photographs/birds", "C:\\photographs\\cars\\")):
@@ -53,7 +53,7 @@ def test_evaluations_and_trials_of_a_tuning_are_no_runs(tmp_path):
         ('{"schema_version": 1, "data": "mnist"}', "written by another version"),
     ],
 )
-def test_what_is_no_whole_result_is_excluded_with_the_reason(tmp_path, content, reason):
+def test_incomplete_results_are_excluded_with_the_reason(tmp_path, content, reason):
     written(tmp_path, run())
     (tmp_path / "other").mkdir()
     (tmp_path / "other/results.json").write_text(content, encoding="utf-8")
@@ -90,7 +90,7 @@ def test_a_result_of_another_form_is_excluded(tmp_path, change):
     assert [each.folder for each in found.excluded] == ["omniglot/random/seed=1"]
 
 
-def test_the_same_job_twice_counts_once_and_the_finished_one(tmp_path):
+def test_of_repeated_jobs_only_the_finished_one_counts(tmp_path):
     written(tmp_path / "1", run(status="failed", error="x"))
     written(tmp_path / "2", run())
     written(tmp_path / "3", run())
@@ -102,7 +102,7 @@ def test_the_same_job_twice_counts_once_and_the_finished_one(tmp_path):
     }
 
 
-def test_runs_of_another_commit_are_excluded_where_one_is_asked_for(tmp_path):
+def test_runs_of_another_commit_are_excluded_on_request(tmp_path):
     written(tmp_path, run(), run(seed=1, commit="b" * 40), run(seed=2, commit=None))
     found = runs.read_study(tmp_path, commit="bbb")
     assert [each.seed for each in found.runs] == [1]
@@ -121,7 +121,7 @@ def test_missing_jobs_are_those_of_the_grid(tmp_path):
     }
 
 
-def test_figures_are_of_finished_runs_and_without_undefined_values(tmp_path):
+def test_figures_come_from_finished_runs_and_omit_undefined_values(tmp_path):
     odd = run(seed=1, test={"recall@1": math.nan, "mrr": None, "view_1/threshold": 0.9, "view_1/auc": 0.8})
     written(tmp_path, run(recall=0.5), odd, run(seed=2, status="running"))
     figures = runs.figures(runs.read_study(tmp_path))
@@ -130,7 +130,7 @@ def test_figures_are_of_finished_runs_and_without_undefined_values(tmp_path):
     assert figures.loc[(figures["seed"] == 0) & (figures["metric"] == "recall@1"), "value"].item() == 0.5
 
 
-def test_courses_hold_every_validation_and_nan_where_nothing_was_logged(tmp_path):
+def test_curves_have_every_validation_and_nan_for_unlogged_values(tmp_path):
     bare = run(history=[Point(10, 100, {}, {"recall@1": 0.4})], seconds_of_history=[1.5])
     written(tmp_path, bare)
     (row,) = runs.curves(runs.read_study(tmp_path)).to_dict("records")
@@ -138,6 +138,6 @@ def test_courses_hold_every_validation_and_nan_where_nothing_was_logged(tmp_path
     assert math.isnan(row["loss"]) and math.isnan(row["d_an_q90"])
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(ValueError, match="There is no folder"):
         runs.read_study(tmp_path / "nowhere")

@@ -1,4 +1,4 @@
-"""Intervals, tests and effects against scipy, statsmodels and arithmetic by hand; single and constant seeds."""
+"""Intervals, tests and effects agree with scipy, statsmodels and arithmetic by hand, also for one or equal seeds."""
 
 import math
 import warnings
@@ -33,24 +33,24 @@ def test_the_interval_of_three_seeds_by_hand():
     )
 
 
-def test_the_interval_is_statsmodels():
+def test_the_interval_agrees_with_statsmodels():
     low, high = DescrStatsW(HARD).tconfint_mean(0.05)
     assert estimate(HARD)[:3] == pytest.approx((np.mean(HARD), low, high))
 
 
-def test_a_single_seed_tells_no_interval():
+def test_a_single_seed_has_no_interval():
     assert estimate([0.9]) == (0.9, None, None, None, 1)
     assert difference([0.9], [0.8]) == (pytest.approx(0.1), None, None, None, None, 1)
 
 
-def test_seeds_that_are_all_equal_have_an_interval_of_no_width():
+def test_equal_seeds_have_an_interval_of_no_width():
     assert estimate([0.9, 0.9, 0.9]) == (0.9, 0.9, 0.9, 0.0, 3)
-    # A mean that arithmetic does not give exactly.
+    # Floating-point arithmetic does not give this mean exactly.
     found = estimate([0.1] * 3)
     assert found.deviation == 0.0 and found.low == found.high == found.mean
 
 
-def test_the_paired_difference_is_scipys():
+def test_the_paired_difference_agrees_with_scipy():
     found = difference(HARD, RANDOM)
     test = scipy.stats.ttest_rel(HARD, RANDOM)
     assert found.p == pytest.approx(test.pvalue)
@@ -66,12 +66,12 @@ def test_the_effect_by_hand():
     assert found.effect == pytest.approx(2 / math.sqrt(math.pi))
 
 
-def test_hedges_takes_away_the_bias_of_few_seeds():
+def test_hedges_correction_removes_the_bias_of_few_seeds():
     drawn = np.random.default_rng(0).normal(1.0, 1.0, size=(20_000, 5))
     effects = [difference(row, np.zeros(5)).effect for row in drawn[:4000]]
     error = np.std(effects) / math.sqrt(len(effects))
     assert abs(np.mean(effects) - 1.0) < 4 * error
-    assert np.mean(drawn.mean(1) / drawn.std(1, ddof=1)) > 1.15, "without the correction it would be seen"
+    assert np.mean(drawn.mean(1) / drawn.std(1, ddof=1)) > 1.15, "without the correction, the bias is visible"
 
 
 def test_two_seeds_have_a_p_value_but_no_effect():
@@ -80,11 +80,11 @@ def test_two_seeds_have_a_p_value_but_no_effect():
     assert found.effect is None
 
 
-def test_no_difference_in_any_seed_is_certain_to_be_none():
+def test_zero_differences_have_a_p_value_of_1():
     assert difference(HARD, HARD) == (0.0, 0.0, 0.0, 1.0, None, 5)
 
 
-def test_one_and_the_same_difference_in_every_seed_cannot_be_judged():
+def test_equal_differences_in_every_seed_have_no_p_value():
     found = difference([0.9, 0.8, 0.7], [0.8, 0.7, 0.6])
     assert found.mean == pytest.approx(0.1)
     assert (found.p, found.effect) == (None, None)
@@ -98,7 +98,7 @@ def test_holm_by_hand_and_by_statsmodels():
     assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
 
 
-def test_what_cannot_be_tested_counts_as_found_nothing():
+def test_undefined_p_values_count_as_not_significant():
     assert holm([None, 0.02, None, 0.03]) == [None, pytest.approx(0.08), None, pytest.approx(0.09)]
     tested = multipletests([1.0, 0.02, 1.0, 0.03], method="holm")[1]
     assert holm([None, 0.02, None, 0.03])[1::2] == pytest.approx(tested[1::2].tolist())

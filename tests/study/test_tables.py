@@ -1,4 +1,4 @@
-"""Tables say what the figures say, to programs and to people, in files that every system and LaTeX takes."""
+"""Tables show the figures to programs and people, in files that every system and LaTeX accept."""
 
 import io
 import re
@@ -19,8 +19,8 @@ def tables(folder):
     return {table.name: table for table in tabulate(analyze(runs.read_study(folder), [0.5, 0.8])).every()}
 
 
-def test_the_table_of_a_metric_is_its_mean_and_interval(tmp_path):
-    # Of 0.89, 0.90, 0.91 half the interval is 0.0248 (see test_statistics).
+def test_the_table_of_a_metric_shows_mean_and_interval(tmp_path):
+    # half the interval of 0.89, 0.90, 0.91 is 0.0248 (see test_statistics)
     three = [run(seed=seed, recall=value) for seed, value in enumerate((0.89, 0.90, 0.91))]
     written(tmp_path, *three, run(strategy="hard", recall=0.5), run("digits", "hard", recall=0.4))
     table = tables(tmp_path)["recall_at_1"]
@@ -35,7 +35,7 @@ def test_the_table_of_a_metric_is_its_mean_and_interval(tmp_path):
     assert row["number"] == 3
 
 
-def test_one_seed_gives_no_interval_and_says_so(tmp_path):
+def test_one_seed_gives_no_interval_and_a_note(tmp_path):
     table = tables(study(tmp_path, seeds=1))["recall_at_1"]
     assert not any("±" in text for text in table.shown.to_numpy().ravel())
     assert table.note == "One seed; a single seed has no interval."
@@ -65,7 +65,7 @@ def test_equal_seeds_and_equal_strategies_leave_no_nan(tmp_path):
         assert not any("nan" in text.lower() for text in table.shown.to_numpy().ravel())
 
 
-def test_all_are_written_in_three_forms(tmp_path):
+def test_all_tables_are_written_in_three_forms(tmp_path):
     folder = study(tmp_path / "study")
     write_tables(list(tables(folder).values()), tmp_path / "tables")
     names = {place.stem for place in (tmp_path / "tables").iterdir()}
@@ -77,7 +77,7 @@ def test_all_are_written_in_three_forms(tmp_path):
         "seconds_to_reach",
     } <= names
     for name in names:
-        assert re.fullmatch(r"[a-z0-9_.-]+", name), "a name for every file system"
+        assert re.fullmatch(r"[a-z0-9_.-]+", name), "the name is valid on every file system"
         assert {place.suffix for place in (tmp_path / "tables").glob(f"{name}.*")} == {".csv", ".md", ".tex"}
     read = pd.read_csv(tmp_path / "tables/recall_at_1.csv")
     assert list(read.columns) == ["data", "strategy", "mean", "low", "high", "deviation", "number"]
@@ -88,7 +88,7 @@ def test_all_are_written_in_three_forms(tmp_path):
     assert len([line for line in lines if line.startswith("|")]) == 6
 
 
-def test_latex_is_plain_ascii_with_its_own_signs_escaped():
+def test_latex_is_plain_ascii_with_escaped_characters():
     names = ["a_b & c%", "#1 {x}~y^z\\", "5 < 6 ± 0.1 − 2"]
     shown = pd.DataFrame({"strategy": names, "p (Holm), g_z": ["–", "1 … 2", "$3"]})
     text = latex(ReportTable("x_y", "In 100% of_cases", shown, shown, "Friedman’s α ≤ χ²."))
@@ -103,7 +103,7 @@ def test_latex_is_plain_ascii_with_its_own_signs_escaped():
     assert r"g\_z" in body and r"\$3" in body
     assert r"\caption{In 100\% of\_cases. Friedman's $\alpha$ $\le$ $\chi$$^2$.}" in text
     assert r"\begin{tabular}{lr}" in text
-    # No sign of LaTeX is left bare: every & parts two cells, of two columns.
+    # Every character of LaTeX is escaped: the remaining & separate two cells, of two columns.
     assert all(len(re.findall(r"(?<!\\)&", row)) == 1 for row in body.split(r"\\")[:-1])
 
 
@@ -112,25 +112,25 @@ def test_every_table_of_a_study_is_ascii_in_latex(tmp_path):
         assert latex(table).isascii(), table.name
 
 
-def test_markdown_keeps_its_columns_where_a_name_has_a_bar():
+def test_markdown_keeps_its_columns_if_a_name_has_a_bar():
     shown = pd.DataFrame({"strategy": ["a|b"], "x": ["1"]})
     assert r"a\|b" in markdown(ReportTable("n", "T", shown, shown, ""))
 
 
-def test_csv_quotes_what_has_commas(tmp_path):
+def test_csv_quotes_cells_with_commas(tmp_path):
     written(tmp_path, run("mnist:closed"), run("mnist:closed", "hard"))
     numbers = tables(tmp_path)["recall_at_1"].numbers
     assert pd.read_csv(io.StringIO(numbers.to_csv(index=False)))["data"].tolist() == ["MNIST, closed"] * 2
 
 
-def test_numbers_are_written_with_signs_and_without_a_negative_nothing():
+def test_numbers_have_signs_and_no_negative_zero():
     assert [cells.points(value) for value in (0.0312, -0.0312, -0.0001, 0.0)] == ["+3.1", "−3.1", "0.0", "0.0"]
     assert [cells.p_value(value) for value in (None, 0.0004, 0.04567, 1.0)] == ["–", "<0.001", "0.046", "1.000"]
     assert cells.spread([3.0, 1.0, 2.0], ".0f") == "2 (1–3)"
     assert cells.spread([2.0, 2.0], ".0f") == "2"
 
 
-def test_names():
+def test_metrics_files_and_data_sets_have_names():
     named = {name: metric_name(name) for name in ("recall@1", "map@r", "r_precision", "mrr", "view_1/tar@far=0.01")}
     assert list(named.values()) == ["Recall@1", "MAP@R", "R-Precision", "MRR", "TAR@FAR=0.01, View 1"]
     assert file_name("view_1/tar@far=0.01") == "view_1_tar_at_far_0.01"

@@ -1,4 +1,4 @@
-"""A sweep that is killed at any moment and started again leaves what an undisturbed one does."""
+"""A sweep that is killed at any moment and started again gives the results of an undisturbed sweep."""
 
 import json
 import random
@@ -35,7 +35,7 @@ def started(folder: Path, *further: str) -> subprocess.Popen:
 
 
 def outcome(folder: Path) -> dict[str, dict]:
-    """The results of each run but for the clock."""
+    """Return the results of each run, without measured times."""
     found = {}
     for run in RUNS:
         content = json.loads((folder / "outputs/study/digits" / run / "results.json").read_text())
@@ -46,7 +46,7 @@ def outcome(folder: Path) -> dict[str, dict]:
 
 
 def tables(folder: Path) -> dict[str, str]:
-    """Of the report of the sweep, but for those of seconds."""
+    """Return the tables of the sweep's report, except those of seconds."""
     subprocess.run(
         [sys.executable, "-m", "siamese_lab.report", "outputs/study"], cwd=folder, check=True, capture_output=True
     )
@@ -55,7 +55,7 @@ def tables(folder: Path) -> dict[str, str]:
 
 
 def wait_for_change(place: Path, process: subprocess.Popen) -> None:
-    """Until the sweep has written the file anew."""
+    """Wait until the sweep has written the file again."""
 
     def written() -> float:
         return place.stat().st_mtime if place.exists() else 0.0
@@ -74,13 +74,13 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_killed_ten_times_and_started_again(undisturbed: Path, tmp_path: Path) -> None:
+def test_a_sweep_killed_ten_times_gives_the_undisturbed_results(undisturbed: Path, tmp_path: Path) -> None:
     chance = random.Random(0)
     for kill in range(KILLS):
         process = started(tmp_path)
         run = tmp_path / "outputs/study/digits" / RUNS[0 if kill < KILLS // 2 else 1]
         wait_for_change(run / "results.json", process)
-        time.sleep(chance.random() * 0.6)  # steps, validations and checkpoints follow one another within it
+        time.sleep(chance.random() * 0.6)  # covers steps, validations and checkpoints
         process.kill()
         process.wait()
     process = started(tmp_path)
@@ -98,10 +98,10 @@ def test_killed_ten_times_and_started_again(undisturbed: Path, tmp_path: Path) -
     again = started(tmp_path)
     out, _ = again.communicate(timeout=400)
     assert again.returncode == 0
-    assert outcome(tmp_path) == outcome(undisturbed), "nothing is run twice"
+    assert outcome(tmp_path) == outcome(undisturbed), "no run is repeated"
 
 
-def test_two_sweeps_in_one_folder(tmp_path: Path) -> None:
+def test_two_sweeps_in_one_folder_are_refused(tmp_path: Path) -> None:
     first = started(tmp_path, "budget.steps.digits=5000")
     wait_for_change(tmp_path / "outputs/study/digits/random/seed=0/results.json", first)
     second = started(tmp_path, "budget.steps.digits=5000")

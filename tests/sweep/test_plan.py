@@ -1,7 +1,7 @@
 """The runs of a sweep are planned as Hydra's own sweeper starts them."""
 
 import pytest
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # the oracle; Hydra has no public way to ask it
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # the oracle; Hydra has no public API for it
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from siamese_lab.errors import UserError
@@ -18,7 +18,7 @@ COMMAND_LINES = [
 
 
 @pytest.mark.parametrize("line", COMMAND_LINES, ids=" ".join)
-def test_the_combinations_are_those_of_hydras_sweeper(line: list[str]) -> None:
+def test_the_combinations_equal_those_of_hydras_sweeper(line: list[str]) -> None:
     overrides = OverridesParser.create().parse_overrides(line)
     (expected,) = BasicSweeper.split_arguments(overrides, None)
     assert combinations(overrides) == expected

@@ -18,7 +18,7 @@ FURTHER = ("trainer.val_check_interval=3",)
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that is finished."""
+    """Return the folder of a finished run."""
     folder = tmp_path_factory.mktemp("run")
     quick_run(folder, *FURTHER)
     return folder
@@ -26,7 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(run: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
+    """Return a copy of the finished run."""
     for place in run.rglob("*"):
         if place.is_file():
             copy = tmp_path / place.relative_to(run)
@@ -40,38 +40,38 @@ def change_results(folder: Path, **changed: object) -> None:
     place.write_text(json.dumps(json.loads(place.read_text()) | changed))
 
 
-def left(folder: Path, *overrides: str) -> tuple[str, Path | None, str]:
+def remaining(folder: Path, *overrides: str) -> tuple[str, Path | None, str]:
     output = io.StringIO()
     wanted = schema.to_plain(compose(*QUICK, *FURTHER, *overrides))
     what, checkpoint = remaining_work(folder, wanted, Console(file=output, width=300))
     return what, checkpoint, output.getvalue()
 
 
-def test_nothing_is_left_of_a_finished_run_wherever_it_and_its_data_lie(folder: Path) -> None:
+def test_a_finished_run_has_no_remaining_work_even_if_moved(folder: Path) -> None:
     moved = ("paths.outputs=elsewhere", "paths.data=elsewhere", "logger=tensorboard", "threads=3")
-    assert left(folder, *moved)[0] == "nothing"
+    assert remaining(folder, *moved)[0] == "nothing"
 
 
-def test_the_rest_is_left_of_one_that_was_killed(folder: Path) -> None:
+def test_a_killed_run_resumes_from_its_checkpoint(folder: Path) -> None:
     change_results(folder, status="running")
-    assert left(folder) == ("rest", folder / "checkpoints/last.ckpt", "")
+    assert remaining(folder) == ("rest", folder / "checkpoints/last.ckpt", "")
     (folder / "results.json").unlink()
-    assert left(folder)[0] == "rest"
+    assert remaining(folder)[0] == "rest"
 
 
-def test_all_is_left_of_one_that_failed_or_left_no_checkpoint(folder: Path, tmp_path: Path) -> None:
+def test_a_run_that_failed_or_has_no_checkpoint_starts_again(folder: Path, tmp_path: Path) -> None:
     change_results(folder, status="failed")
-    assert left(folder)[0] == "all"
+    assert remaining(folder)[0] == "all"
     change_results(folder, status="interrupted")
     (folder / "checkpoints/last.ckpt").unlink()
-    assert left(folder)[0] == "all"
-    assert left(tmp_path / "nothing here")[0] == "all"
+    assert remaining(folder)[0] == "all"
+    assert remaining(tmp_path / "nothing here")[0] == "all"
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"schema_version": 99}', "[]", '{"schema_version": 1, "unknown": 1}'])
 def test_damaged_results_are_quarantined(content: str, folder: Path) -> None:
     (folder / "results.json").write_text(content)
-    what, checkpoint, output = left(folder)
+    what, checkpoint, output = remaining(folder)
     assert (what, checkpoint) == ("rest", folder / "checkpoints/last.ckpt")
     aside = folder / "results.json.damaged-1"
     assert aside.read_text() == content
@@ -85,7 +85,7 @@ def test_a_damaged_checkpoint_is_quarantined_and_no_other_is_lost(folder: Path) 
     whole = checkpoint.read_bytes()
     for number in (1, 2):
         checkpoint.write_bytes(whole[: len(whole) // (1 + number)])
-        what, _, output = left(folder)
+        what, _, output = remaining(folder)
         assert what == "all"
         assert f"last.ckpt.damaged-{number}: " in output
         assert "is not a readable checkpoint: the file is truncated, damaged or of another format." in output
@@ -93,18 +93,18 @@ def test_a_damaged_checkpoint_is_quarantined_and_no_other_is_lost(folder: Path) 
 
 
 @pytest.mark.parametrize("status", ["finished", "running"])
-def test_a_run_of_other_choices_is_refused(status: str, folder: Path) -> None:
+def test_a_run_with_another_configuration_is_refused(status: str, folder: Path) -> None:
     change_results(folder, status=status)
     with pytest.raises(
         ValueError, match=r"holds a run with another configuration: optimizer.lr was 0.003 and is now 0.1"
     ):
-        left(folder, "optimizer.lr=0.1")
+        remaining(folder, "optimizer.lr=0.1")
     (folder / "results.json").unlink()
     with pytest.raises(ValueError, match=r"seed was 0 and is now 1"):
-        left(folder, "seed=1")
+        remaining(folder, "seed=1")
 
 
-def test_a_run_holds_no_path_of_a_class_in_its_results_and_checkpoints(folder: Path) -> None:
+def test_results_and_checkpoints_hold_no_path_of_a_class(folder: Path) -> None:
     assert "_target_" not in (folder / "results.json").read_text()
     checkpoint = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
     assert "_target_" not in str(checkpoint["callbacks"][CONFIG_KEY])
@@ -112,7 +112,7 @@ def test_a_run_holds_no_path_of_a_class_in_its_results_and_checkpoints(folder: P
 
 @pytest.mark.parametrize("status", ["finished", "running"])
 def test_a_run_from_before_a_class_moved_is_the_same_run(status: str, folder: Path) -> None:
-    """Earlier results and checkpoints hold the path that the class had."""
+    """Earlier results and checkpoints hold the path that the class had then."""
     place = folder / "checkpoints/last.ckpt"
     checkpoint = torch.load(place, weights_only=True)
     choices = checkpoint["callbacks"][CONFIG_KEY]["choices"]
@@ -121,4 +121,4 @@ def test_a_run_from_before_a_class_moved_is_the_same_run(status: str, folder: Pa
         del choices[group]["name"]
     change_results(folder, status=status, choices=choices)
     torch.save(checkpoint, place)
-    assert left(folder)[0] == ("nothing" if status == "finished" else "rest")
+    assert remaining(folder)[0] == ("nothing" if status == "finished" else "rest")

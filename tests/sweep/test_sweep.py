@@ -1,4 +1,4 @@
-"""What a sweep refuses before it starts, what it survives, and what it says of it."""
+"""A sweep refuses mistakes before it starts, survives failed runs, and names them."""
 
 import json
 import os
@@ -25,7 +25,7 @@ RUN = Path("outputs/study/digits/random/seed=0")
 
 @pytest.fixture
 def sweep(command: Callable[..., Ended]) -> Callable[..., Ended]:
-    """A sweep of digits with random sampling, from the folder of the test."""
+    """Return a function that sweeps digits with random sampling, in the folder of the test."""
 
     def sweep(*arguments: str) -> Ended:
         return command(*STUDY, *arguments)
@@ -54,11 +54,11 @@ def test_one_failed_run_does_not_end_the_sweep_and_is_named_with_its_reason(swee
     checkpoint = tmp_path / RUN / "checkpoints/last.ckpt"
     before = checkpoint.stat().st_mtime
     assert sweep("seed=0", "data=digits,image_folder").status == 1
-    assert checkpoint.stat().st_mtime == before, "a finished run is not run again"
+    assert checkpoint.stat().st_mtime == before, "a finished run is not repeated"
 
 
 @pytest.mark.slow
-def test_other_choices_and_other_code_in_the_folder(sweep, tmp_path: Path) -> None:
+def test_other_configurations_and_other_code_in_the_folder_are_named(sweep, tmp_path: Path) -> None:
     assert sweep("seed=0").status == 0
     ended = sweep("seed=0", "optimizer.lr=0.1")
     assert ended.status == 2
@@ -97,7 +97,7 @@ def test_mistakes_end_the_sweep_before_it_starts(sweep, tmp_path: Path) -> None:
         assert message in ended.err
 
 
-def test_a_study_takes_m(command) -> None:
+def test_a_study_needs_m(command) -> None:
     ended = command("experiment=study")
     assert ended.status == 2
     assert (
@@ -107,14 +107,14 @@ def test_a_study_takes_m(command) -> None:
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root writes anywhere")
-def test_a_folder_that_cannot_be_written(sweep, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named(sweep, tmp_path: Path) -> None:
     (tmp_path / "outputs").mkdir(mode=0o555)
     ended = sweep("seed=0")
     assert ended.status == 2
     assert "The sweep cannot write to outputs/study (Permission denied). Choose another folder" in ended.err
 
 
-def test_a_file_where_the_folder_should_be(sweep, tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_named(sweep, tmp_path: Path) -> None:
     (tmp_path / "outputs").touch()
     ended = sweep("seed=0")
     assert ended.status == 2
@@ -123,7 +123,7 @@ def test_a_file_where_the_folder_should_be(sweep, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_full_disk_fails_the_run_not_the_sweep(sweep, tmp_path: Path) -> None:
-    """Files of at most so many bytes: no checkpoint can be written, results can."""
+    """Files have a limited size: no checkpoint can be written, but results can."""
     limited = (
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -150,7 +150,7 @@ def test_a_full_disk_fails_the_run_not_the_sweep(sweep, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_side_by_side_as_one_after_another(launcher: str, sweep, tmp_path: Path) -> None:
+def test_parallel_runs_equal_sequential_runs(launcher: str, sweep, tmp_path: Path) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher")
     outcomes = {}
     for how in ("one_by_one", launcher):

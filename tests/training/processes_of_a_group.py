@@ -1,4 +1,4 @@
-"""Start processes that form a group (gloo) and return what each of them computed."""
+"""Start processes that form a group (gloo), and return what each process computed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +13,10 @@ def run_in_group(function: Callable[..., Any], ranks: int, folder: Path, *argume
     """Call a function in every process of a group, and return the results in the order of the ranks.
 
     Args:
-        function: of a module, as it is pickled by name.
-        ranks: how many processes to start.
-        folder: empty, for what they exchange.
-        *arguments: of the function.
+        function: a function of a module, because it is pickled by name.
+        ranks: number of processes.
+        folder: an empty folder, in which the processes exchange files.
+        *arguments: arguments of the function.
     """
     mp.start_processes(_call, (function, ranks, folder, arguments), ranks, start_method="spawn")
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(ranks)]

@@ -1,4 +1,4 @@
-"""Batch norm over several processes equals batch norm over the whole batch in one."""
+"""Batch norm over several processes equals batch norm over the whole batch in one process."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def inputs(case: str) -> list[torch.Tensor]:
 
 
 def outcome(case: str, momentum: float | None, dtype: torch.dtype) -> dict[str, Any]:
-    """What some training steps of a norm come to, on the part of the batch that this process has."""
+    """Return the results of some training steps of a norm, on this process's part of the batch."""
     kind = nn.BatchNorm2d if len(SHAPES[case]) == 4 else nn.BatchNorm1d
     norm = nn.Sequential(kind(5, momentum=momentum)).to(torch.float64 if dtype == torch.float64 else torch.float32)
     with torch.no_grad():
@@ -52,7 +52,7 @@ def outcome(case: str, momentum: float | None, dtype: torch.dtype) -> dict[str, 
 
 
 def joined(several: list[dict[str, Any]], name: str) -> torch.Tensor:
-    """Return what the processes computed of the whole batch: features in order, gradients of weights summed."""
+    """Return the results for the whole batch: features in order, gradients of weights summed."""
     parts = [each[name] for each in several]
     return sum(parts[1:], parts[0]) if name in ("weight", "bias") else torch.cat(parts)
 
@@ -67,7 +67,7 @@ def joined(several: list[dict[str, Any]], name: str) -> torch.Tensor:
         (2, "2d", 0.1, torch.bfloat16),
     ],
 )
-def test_it_equals_one_process(
+def test_several_processes_equal_one(
     ranks: int, case: str, momentum: float | None, dtype: torch.dtype, tmp_path: Path
 ) -> None:
     one = outcome(case, momentum, dtype)
@@ -83,8 +83,8 @@ def test_it_equals_one_process(
 
 
 @pytest.mark.slow
-def test_in_float32_it_is_as_precise_as_torch_far_from_zero(tmp_path: Path) -> None:
-    """Means of 100 and deviations of 2 lose digits in float32, to torch as to us: float64 says how many."""
+def test_in_float32_the_norm_is_as_precise_as_torchs_far_from_zero(tmp_path: Path) -> None:
+    """Means of 100 and deviations of 2 lose digits in float32, in torch as well; float64 shows how many."""
     exact = outcome("far from 0", 0.1, torch.float64)
     one = outcome("far from 0", 0.1, torch.float32)
     several = run_in_group(outcome, 2, tmp_path, "far from 0", 0.1, torch.float32)
@@ -99,7 +99,7 @@ def dropped(steps: int) -> torch.Tensor:
 
 
 @pytest.mark.slow
-def test_dropout_of_two_processes_drops_what_one_drops(tmp_path: Path) -> None:
+def test_dropout_of_two_processes_equals_that_of_one(tmp_path: Path) -> None:
     assert torch.equal(torch.cat(run_in_group(dropped, 2, tmp_path, 4), 1), dropped(4))
 
 

@@ -35,12 +35,12 @@ def laid(folder: Path, files: list[str]) -> Path:
     return folder
 
 
-def test_the_digits_always_are() -> None:
+def test_the_digits_are_always_available() -> None:
     assert available_locally(*ALL) == ("digits",)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_set_is_at_hand_when_all_its_files_are(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_is_available_if_all_its_files_are(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIAMESE_LAB_DATA", str(laid(tmp_path / "whole", FILES[name])))
     assert available_locally("digits", name, "fashion_mnist") == ("digits", name)
     for missing in FILES[name]:
@@ -51,18 +51,18 @@ def test_a_set_is_at_hand_when_all_its_files_are(name: str, tmp_path: Path, monk
         assert "is neither in paths.data" in sentence
 
 
-def test_what_was_downloaded_before_counts(tmp_path: Path) -> None:
+def test_downloaded_files_count(tmp_path: Path) -> None:
     laid(tmp_path / "cache/siamese_lab/downloads", FILES["omniglot"])
     assert available_locally("omniglot") == ("omniglot",)
 
 
-def test_images_of_ones_own_are_where_they_are_said_to_be(tmp_path: Path) -> None:
+def test_an_image_folder_is_available_if_its_root_exists(tmp_path: Path) -> None:
     assert data.build("image_folder", root=tmp_path).absent() == []
     gone = tmp_path / "gone"
     assert data.build("image_folder", root=gone).absent() == [f"There is no folder data.root={gone}."]
 
 
-def test_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_data_folder_is_a_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIAMESE_LAB_DATA", str(tmp_path / "gone"))
     with pytest.raises(ValueError, match="there is no such folder"):
         available_locally("omniglot")

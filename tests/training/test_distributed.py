@@ -1,4 +1,4 @@
-"""Several processes run the experiment of one, from the command line: figures, files, signals, resuming, studies."""
+"""Several processes run the experiment of one: figures, files, signals, resuming, and studies from the command line."""
 
 import json
 import os
@@ -20,12 +20,12 @@ from siamese_lab.training.placement import find_placement
 
 TRAIN = (sys.executable, "-m", "siamese_lab.train")
 ON_CPU = ("data=digits", "threads=1", "trainer.accelerator=cpu")
-# float64, as training magnifies the rounding of float32: within 30 steps the losses of one process with two threads and
-# with one differ by 1e-3.
+# float64, because training magnifies the rounding of float32: within 30 steps the losses of one process with two
+# threads and with one thread differ by 1e-3.
 EXACT = ("trainer.precision=64-true", "data.classes_per_batch=6", "trainer.log_every_n_steps=1")
 EVERYTHING = ("network.batch_norm=true", "network.dropout=0.2", "sampler=memory", "sampler.size=96", "ema=0.9")
 LIMIT = 240
-"""Seconds for a run; a test that is reached by it has found processes that wait for one another."""
+"""Seconds for a run; a test that reaches this limit has found processes that wait for each other."""
 
 
 def run(*arguments: str, cwd: Path, environment: dict[str, str] | None = None) -> Ended:
@@ -46,7 +46,7 @@ def results(folder: Path) -> dict:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    """All tensors of the last checkpoint but the counters: the network, the loss, the memory."""
+    """Return all tensors of the last checkpoint except the counters: the network, the loss, the memory."""
     state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     return {name: each for name, each in state.items() if isinstance(each, torch.Tensor)}
 
@@ -58,7 +58,7 @@ def greatest_difference(one: Path, other: Path) -> float:
 
 
 def scalars(folder: Path) -> dict[str, list[float]]:
-    """What was logged of training at every step; the distances of the triplets tell these apart."""
+    """Return the logged values of training at every step. The distances of the triplets differ between steps."""
     every = EventAccumulator(str(folder), {"scalars": 0}).Reload()
     names = [name for name in every.Tags()["scalars"] if name.startswith("train/") and name != "train/mining_ms"]
     return {name: [event.value for event in every.Scalars(name)] for name in names}
@@ -79,7 +79,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("devices", "strategy"),
     [pytest.param(2, "ddp", id="two by ddp"), pytest.param(3, "ddp_spawn", id="three by ddp_spawn")],
 )
-def test_they_run_the_experiment_of_one(devices: int, strategy: str, alone: Path, tmp_path: Path) -> None:
+def test_several_processes_run_the_experiment_of_one(devices: int, strategy: str, alone: Path, tmp_path: Path) -> None:
     options = f"trainer.devices={devices}", f"trainer.strategy={strategy}", "data.eval_batch_size=50"
     steps = "trainer.max_steps=12", "trainer.val_check_interval=4", "hydra.run.dir=run"
     ended = run(*EXACT, *EVERYTHING, *steps, *options, cwd=tmp_path)
@@ -88,7 +88,7 @@ def test_they_run_the_experiment_of_one(devices: int, strategy: str, alone: Path
     ours, theirs = scalars(alone), scalars(together)
     assert ours.keys() == theirs.keys() and len(ours["train/loss"]) == 12
     for name, values in ours.items():
-        assert theirs[name] == pytest.approx(values, abs=1e-6), name  # which is how precisely events hold them
+        assert theirs[name] == pytest.approx(values, abs=1e-6), name  # event files have this precision
     assert greatest_difference(alone, together) < 1e-6
     one, several = results(alone), results(together)
     assert several["status"] == "finished" and several["hardware"]["processes"] == devices
@@ -104,7 +104,7 @@ def test_they_run_the_experiment_of_one(devices: int, strategy: str, alone: Path
     )
 
 
-def test_classes_that_cannot_be_shared_out_are_refused_before_processes_start(command: Callable[..., Ended]) -> None:
+def test_classes_that_processes_cannot_share_are_refused_before_they_start(command: Callable[..., Ended]) -> None:
     ended = command("data=digits", "data.classes_per_batch=4", "trainer.devices=3", "trainer.accelerator=cpu")
     assert ended.status == 2
     assert re.search(r"4 classes.*classes_per_batch.*3 processes.*trainer\.devices", ended.err.replace("\n", " "))
@@ -118,7 +118,7 @@ def test_other_strategies_and_unstarted_nodes_are_refused() -> None:
         find_placement(compose("trainer.devices=2", "trainer.num_nodes=2", "trainer.accelerator=cpu").trainer)
 
 
-def test_devices_that_are_not_there_are_refused() -> None:
+def test_absent_devices_are_refused() -> None:
     with pytest.raises(UserError, match=r"trainer\.devices=-1"):
         find_placement(compose("trainer.devices=-1", "trainer.accelerator=cpu").trainer)
 
@@ -150,7 +150,7 @@ def test_processes_of_a_launcher_are_recognized(monkeypatch: pytest.MonkeyPatch)
     ],
     ids=["a rank", "a job of two tasks"],
 )
-def test_variables_of_a_job_scheduler_do_one_process_no_harm(variables: dict[str, str], tmp_path: Path) -> None:
+def test_variables_of_a_job_scheduler_do_not_affect_one_process(variables: dict[str, str], tmp_path: Path) -> None:
     ended = run("trainer.max_steps=2", "hydra.run.dir=run", cwd=tmp_path, environment=variables)
     assert ended.status == 0, ended.err
     assert results(tmp_path / "run")["status"] == "finished" and "Results:" in ended.out
@@ -192,7 +192,7 @@ class Started:
         assert len(self.ranks) == 2
 
     def ended(self) -> Ended:
-        """How it ended; nothing of it may be left."""
+        """Return how the run ended, and check that no process is left."""
         try:
             status = self.process.wait(60)
             until = time.monotonic() + 30
@@ -206,15 +206,15 @@ class Started:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was not waited for does not."""
+    """Return whether a process runs; a process that has ended but was not waited for does not run."""
     shown = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
     return bool(shown) and not shown.startswith("Z")
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_all_and_one_process_goes_on_from_there(tmp_path: Path) -> None:
+def test_ctrl_c_stops_all_processes_and_one_process_resumes(tmp_path: Path) -> None:
     started = Started(tmp_path, "trainer.max_steps=2000")
-    os.killpg(started.process.pid, signal.SIGINT)  # as a terminal does: to all processes of the group
+    os.killpg(started.process.pid, signal.SIGINT)  # like a terminal: to all processes of the group
     ended = started.ended()
     left = results(started.folder)
     assert (ended.status, left["status"], left["error"]) == (130, "interrupted", None), ended.out
@@ -229,10 +229,11 @@ def test_ctrl_c_stops_all_and_one_process_goes_on_from_there(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_another_number_of_processes_goes_on_as_the_first_would(tmp_path: Path) -> None:
-    """One process makes 2 steps, two go on to 4, one again to 6: together what one did by itself.
+def test_another_number_of_processes_resumes_equally(tmp_path: Path) -> None:
+    """One process makes 2 steps, two continue to 4, one again to 6: together they equal 6 steps of one process.
 
-    In float32, as Lightning rounds restored weights to it: small steps, and a strategy that rounding hardly changes.
+    The precision is float32, because Lightning rounds restored weights to it. So the steps are small, and the strategy
+    hardly depends on rounding.
     """
     small = "trainer.precision=32-true", "optimizer=sgd", "optimizer.lr=3e-3", "schedule=constant"
     options = *EXACT[1:], *EVERYTHING, *small, "sampler.strategy=hard", "trainer.val_check_interval=2"
@@ -270,7 +271,7 @@ def test_a_killed_process_ends_the_run_and_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+def test_the_processes_end_with_their_parent(tmp_path: Path) -> None:
     started = Started(tmp_path, "trainer.max_steps=2000")
     os.kill(started.process.pid, signal.SIGKILL)
     started.ended()
@@ -281,7 +282,7 @@ def test_the_processes_end_with_the_one_that_started_them(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_study_and_a_tuning_of_runs_of_two_processes(tmp_path: Path) -> None:
+def test_a_study_and_a_tuning_run_with_two_processes(tmp_path: Path) -> None:
     short = "~logger", "data=digits", "sampler=random", "trainer.devices=2", "trainer.max_steps=4", "paths.outputs=out"
     study = run("-m", "experiment=study", "study_name=s", "seed=0,1", *short, cwd=tmp_path)
     assert study.status == 0, study.out + study.err

@@ -1,4 +1,4 @@
-"""Each loss learns from what each strategy selects, or says before training that it cannot."""
+"""Each loss learns from the triplets of each strategy, or is refused before training."""
 
 from itertools import product
 
@@ -46,17 +46,17 @@ def test_a_step_gives_finite_gradients_everywhere(sampler, loss, digits):
     assert any(each.grad.any() for each in learnt) or not is_shipped
 
 
-def test_of_the_shipped_losses_triplet_alone_takes_every_triplet():
+def test_only_the_triplet_loss_takes_the_sampler_all():
     assert NO_MEANING & set(product(SAMPLERS, LOSSES)) == {("all", loss) for loss in LOSSES if loss != "triplet"}
 
 
 @pytest.mark.parametrize(("sampler", "loss"), sorted(NO_MEANING))
-def test_what_has_no_meaning_is_refused_before_training(sampler, loss, digits):
+def test_invalid_combinations_are_refused_before_training(sampler, loss, digits):
     with pytest.raises(ValueError, match=rf"loss={loss} .*sampler={sampler}.*: .*triplet"):
         build_module(compose(f"sampler={sampler}", f"loss={loss}"), digits[0])
 
 
-def test_free_lengths_are_mined_and_compared_by_direction(digits):
+def test_free_norms_are_mined_and_compared_by_direction(digits):
     images, [batch, _] = digits
     free = ["loss=n_pair", "loss.l2_penalty=0.001", "loss.temperature=1", "network.normalize=false"]
     module = build_module(compose(*free, "sampler.num_negatives=5"), images)

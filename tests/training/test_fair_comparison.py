@@ -1,4 +1,4 @@
-"""Same seed, same initial weights, same batches, same augmentation, whatever the strategy: bit by bit."""
+"""For one seed, every strategy gets the same initial weights, batches and augmentation, bit by bit."""
 
 import itertools
 
@@ -17,7 +17,7 @@ STEPS = 6
 
 
 def seen_by(strategy: str, tmp_path, monkeypatch: pytest.MonkeyPatch, seed: int = 0):
-    """The initial weights and the batches, augmented, of a short training."""
+    """Return the initial weights and the augmented batches of a short training."""
     config = compose(f"sampler={strategy}", f"seed={seed}")
     weights = build_module(config, build_datamodule(config)).network.state_dict()
     batches: list[Batch] = []

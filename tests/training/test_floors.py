@@ -1,4 +1,4 @@
-"""The floors of a run: what raw pixels and the untrained network reach on the test images."""
+"""The floors of a run are the figures of raw pixels and of the untrained network on the test images."""
 
 import io
 import json
@@ -25,7 +25,7 @@ OWN_FLOORS = ("network.batch_norm=true", "network.dropout=0.2", "ema=0.9")
 
 
 def brute_force_recall(vectors_ND: torch.Tensor, labels_N: torch.Tensor) -> float:
-    """Recall@1 by cosine in plain loops and float64; ties count against the model."""
+    """Return Recall@1 by cosine in plain loops and float64; ties count against the model."""
     vectors_ND = vectors_ND.double()
     found = 0
     for query, vector_D in enumerate(vectors_ND):
@@ -56,7 +56,7 @@ def test_recall_of_pixels_equals_brute_force(common: float) -> None:
     assert float(metric.compute()["recall@1"]) == pytest.approx(max(plain, centered))
 
 
-def test_both_floors_are_those_computed_by_hand(tmp_path: Path) -> None:
+def test_both_floors_agree_with_a_computation_by_hand(tmp_path: Path) -> None:
     left = quick_run(tmp_path, FLOAT32, *OWN_FLOORS)
     assert list(left.floors) == ["pixels", "untrained"]
     assert left.floors["pixels"].keys() == left.floors["untrained"].keys() == left.test.keys()
@@ -120,7 +120,7 @@ def test_results_of_earlier_versions_are_read(tmp_path: Path) -> None:
     assert read_results(tmp_path).test == content["test"]
 
 
-def test_large_sets_leave_out_pixels_and_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_sets_skip_pixels_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_cheap(13_180, 36 * 36) and is_cheap(3708, 3 * 96 * 96)  # Omniglot, LFW
     assert not is_cheap(10**6, 28 * 28)
     assert not is_cheap(1000, 3 * 224 * 224)

@@ -1,4 +1,4 @@
-"""Processes that are started together: how they end, and what their parent reports."""
+"""Processes that are started together end together, and their parent reports the failure."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ class CannotBePickled(Exception):  # noqa: N818
 
 
 def part(what: str, folder: Path, console: Console, member: Member) -> None:
-    """What each process does: the second one ends as asked, while the first waits for it."""
+    """Run in each process: the second one ends as requested, while the first waits for it."""
     console.print(f"rank {member.rank} of {member.processes}")
     (folder / str(member.rank)).write_text(str(os.getpid()))
     if what == "well":
@@ -52,7 +52,7 @@ def is_alive(pid: int) -> bool:
         ("killed", ProcessDied, r"rank 1 of 2 was killed by SIGKILL"),
     ],
 )
-def test_the_failure_of_one_ends_all_and_is_raised_here(
+def test_the_failure_of_one_process_ends_all_and_is_raised_in_the_parent(
     what: str, error: type[BaseException], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launch, "GRACE", 0.5)
@@ -63,12 +63,12 @@ def test_the_failure_of_one_ends_all_and_is_raised_here(
     assert not any(is_alive(int((tmp_path / rank).read_text())) for rank in "01")
 
 
-def test_only_the_first_prints_and_that_into_the_log_of_a_study(tmp_path: Path) -> None:
+def test_only_the_first_process_prints_into_the_log_of_a_study(tmp_path: Path) -> None:
     log = tmp_path / "run.log"
     with log.open("a") as file:
         Console(file=file).print("before")
         assert Output.of(Console(file=file, width=70)).width == 70
         thread = threading.Thread(target=launch.start, args=(part, ("well", tmp_path), 2, Console(file=file)))
-        thread.start()  # a thread cannot listen to signals, and has no need to
+        thread.start()  # a thread cannot and need not listen to signals
         thread.join()
     assert log.read_text() == "before\nrank 0 of 2\n"

@@ -1,4 +1,4 @@
-"""`-m experiment=lfw_view2` on a small LFW: ten trainings, one per fold, joined by the report."""
+"""`-m experiment=lfw_view2` on a small LFW trains ten networks, one per fold, and the report joins them."""
 
 import json
 import statistics
@@ -77,7 +77,7 @@ def test_ten_folds_from_the_command_line_to_the_table(
     assert 0.5 <= statistics.mean(accuracies) <= 1
 
 
-def test_a_network_of_view_1_does_not_go_on_with_view_2(
+def test_a_network_of_view_1_is_not_resumed_on_view_2(
     root: Path, command: Callable[..., Ended], tmp_path: Path
 ) -> None:
     pairs = (root / "lfw-py/pairs.txt").read_text(encoding="utf-8").splitlines()[1:]
@@ -94,7 +94,7 @@ def test_a_network_of_view_1_does_not_go_on_with_view_2(
     assert (tmp_path / "view_1/results.json").read_bytes() == before
 
 
-def test_view_2_without_a_fold_says_how_to_run_all(command: Callable[..., Ended]) -> None:
+def test_view_2_without_a_fold_names_the_experiment(command: Callable[..., Ended]) -> None:
     ended = command("experiment=lfw_view2")
     assert ended.status == 2
     assert "python -m siamese_lab.train -m experiment=lfw_view2." in ended.err

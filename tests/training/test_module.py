@@ -1,4 +1,4 @@
-"""A training step: the progress that the sampler gets, the distances it computes, gradients clipped where asked for."""
+"""A training step passes the progress to the sampler, computes distances once, and clips gradients on request."""
 
 import csv
 import io
@@ -20,8 +20,8 @@ from siamese_lab.training.trainer import build_trainer, set_steps_of_epochs
 
 
 @pytest.mark.slow
-def test_the_sampler_knows_how_far_training_is(tmp_path):
-    """Of six steps each second one is logged: after 1, 3 and 5 of them were done, with stages until 0.1, 0.7 and 1."""
+def test_the_sampler_gets_the_progress_of_training(tmp_path):
+    """Every second of six steps is logged: after 1, 3 and 5 completed steps, with stages until 0.1, 0.7 and 1."""
     quick_run(tmp_path, "sampler=curriculum")
     with (tmp_path / "csv/metrics.csv").open(encoding="utf-8") as file:
         stages = [float(row["train/stage"]) for row in csv.DictReader(file) if row["train/stage"]]
@@ -32,7 +32,7 @@ def test_the_sampler_knows_how_far_training_is(tmp_path):
 @pytest.mark.parametrize("limit", [1e-3, 1e-5])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("fused", [True, False])
-def test_gradients_are_clipped_to_the_norm_that_is_asked_for(limit, precision, fused, tmp_path):
+def test_gradients_are_clipped_to_the_requested_norm(limit, precision, fused, tmp_path):
     plain = ("optimizer=sgd", "optimizer.lr=1", "optimizer.momentum=0", "optimizer.nesterov=false")
     step = (*plain, "optimizer.weight_decay=0", f"optimizer.fused={fused}", "schedule=constant", "trainer.max_steps=1")
     quick_run(tmp_path, *step, f"trainer.precision={precision}", f"trainer.gradient_clip_val={limit}")
@@ -58,7 +58,7 @@ LOGGED = ("logger=tensorboard", "trainer.log_every_n_steps=1", "trainer.val_chec
     ids=" ".join,
 )
 def test_distances_of_the_triplets_are_computed_once_a_step(parts, tmp_path, monkeypatch):
-    """By the loss, for the curves, histograms and pictures of six steps that all are logged."""
+    """The loss computes the distances for curves, histograms and pictures; all six steps are logged."""
     computed, dot = [], distances.dot
 
     def counted(left, right):
@@ -74,7 +74,7 @@ def test_distances_of_the_triplets_are_computed_once_a_step(parts, tmp_path, mon
 
 
 class ValueAlone(TripletLoss):
-    """The triplet loss, which reports nothing."""
+    """A triplet loss that reports no statistics."""
 
     def forward(self, selection, z_BD, labels_B=None):
         return losses.LossOutput(super().forward(selection, z_BD, labels_B).value)
@@ -101,7 +101,7 @@ def test_a_loss_that_reports_nothing_trains_the_same_and_shows_no_active_share(s
 
 @pytest.mark.parametrize(("accumulated", "steps"), [(1, 36), (4, 10)])
 def test_epochs_set_the_steps_and_the_schedule(accumulated: int, steps: int) -> None:
-    """Two epochs of 18 batches; four batches make a step, and the rest of an epoch makes one too."""
+    """Two epochs have 18 batches each. Four batches make a step, and the last two of an epoch make another step."""
     config = compose("trainer.max_epochs=2", f"trainer.accumulate_grad_batches={accumulated}")
     set_steps_of_epochs(config, 18)
     assert (config.trainer.max_steps, config.schedule.steps) == (steps, steps)

@@ -1,8 +1,8 @@
 """A training step on a GPU never makes the host wait, shown without a GPU.
 
-Fake CUDA tensors (torch's FakeTensorMode) take the branches that a GPU takes and raise at every call with a result that
-depends on data: `.item()`, `.tolist()`, `bool(tensor)`, boolean indexing, `nonzero`. Autograd's engine of a torch that
-was built with CUDA refuses fake CUDA tensors without a GPU, so the whole step, backward and optimizer included, also
+Fake CUDA tensors (torch's FakeTensorMode) take the branches of a GPU. They raise at every call with a result that
+depends on data: `.item()`, `.tolist()`, `bool(tensor)`, boolean indexing, `nonzero`. If torch was built with CUDA but
+finds no GPU, its autograd engine refuses fake CUDA tensors. So the whole step, including backward and optimizer, also
 runs on `meta` tensors, which refuse the same calls and copies to the host as well.
 """
 
@@ -35,13 +35,13 @@ NETWORK = ("network.width=8", "network.dropout=0.1", "network.batch_norm=true")
 
 
 class Event:
-    """A CUDA event that is always over; waiting for one is what must not happen."""
+    """A CUDA event that is always over; waiting for it raises."""
 
     def __init__(self, enable_timing: bool = False) -> None:
         assert enable_timing
 
     def record(self) -> None:
-        """Take the place of a mark in the stream."""
+        """Do nothing in place of a mark in the stream."""
 
     def query(self) -> bool:
         return True
@@ -83,7 +83,7 @@ def datamodule() -> Any:
 
 @pytest.fixture(autouse=True)
 def without_a_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Replace the three things that need hardware: events, a generator on the device, autocast of `meta`."""
+    """Replace the three parts that need hardware: events, a generator on the device, autocast of `meta`."""
     monkeypatch.setattr(torch.cuda, "Event", Event)
     make = torch.Generator
     monkeypatch.setattr(torch, "Generator", lambda device="cpu": make("cpu"))
@@ -114,7 +114,7 @@ def moved(module: StepModule, device: str) -> StepModule:
 
 
 def batch(datamodule: Any, device: str) -> Batch:
-    """Sixteen augmented images of four classes, as they arrive from the data module."""
+    """Return sixteen augmented images of four classes, as they arrive from the data module."""
     side = datamodule.image_size
     images_BCHW = torch.empty(16, datamodule.channels, side, side, dtype=torch.uint8, device=device)
     augmented_BCHW = Augmentation(**AUGMENTATION)(images_BCHW)
@@ -122,7 +122,7 @@ def batch(datamodule: Any, device: str) -> Batch:
     return Batch(augmented_BCHW, torch.empty_like(ids_B), ids_B)
 
 
-def assert_nothing_left_the_device(module: StepModule, device: str) -> None:
+def assert_all_tensors_on_the_device(module: StepModule, device: str) -> None:
     assert {"train/loss", "train/active_share", "train/mining_ms"} <= module.logged.keys()
     tensors = [value for value in module.logged.values() if isinstance(value, Tensor)]
     assert len(tensors) >= 2
@@ -139,7 +139,7 @@ def test_a_step_on_cuda_does_not_depend_on_data_up_to_its_loss_and_statistics(
         assert output["loss"].device.type == "cuda"
         if torch.cuda.is_available():
             output["loss"].backward()
-    assert_nothing_left_the_device(module, "cuda")
+    assert_all_tensors_on_the_device(module, "cuda")
 
 
 @pytest.mark.parametrize(("sampler", "loss"), PAIRS)
@@ -154,7 +154,7 @@ def test_a_whole_step_with_backward_and_optimizer_does_not_depend_on_data(
     module.training_step(batch(datamodule, "meta"), 0)["loss"].backward()
     optimizer.step()
     assert all(each.grad is not None and each.grad.device.type == "meta" for each in module.parameters())
-    assert_nothing_left_the_device(module, "meta")
+    assert_all_tensors_on_the_device(module, "meta")
 
 
 def item(z_BD: Tensor) -> Any:
@@ -172,7 +172,7 @@ def boolean_index(z_BD: Tensor) -> Any:
 @pytest.mark.parametrize("device", ["cuda", "meta"])
 @pytest.mark.parametrize("call", [item, branch, boolean_index])
 def test_a_strategy_that_waits_for_its_data_is_found(call: Any, device: str, datamodule: Any) -> None:
-    """The check can fail: each kind of waiting call raises on both kinds of tensors."""
+    """Each kind of waiting call raises on both kinds of tensors, so the check can fail."""
     module = step_module(datamodule, "sampler=hard")
     score = module.sampler.select
     module.sampler.select = lambda inputs: (call(inputs.z_CD), score(inputs))[1]
@@ -181,7 +181,7 @@ def test_a_strategy_that_waits_for_its_data_is_found(call: Any, device: str, dat
         moved(module, device).training_step(batch(datamodule, device), 0)
 
 
-def test_the_latest_time_of_a_gpu_is_that_of_a_block_that_has_finished() -> None:
+def test_the_latest_time_of_a_gpu_belongs_to_a_finished_block() -> None:
     class Running(Event):
         def query(self) -> bool:
             return False

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 STEP = 5
 
 
-def test_it_says_which_step_and_which_triplets_and_keeps_the_last_good_checkpoint(
+def test_the_message_names_step_and_triplets_and_the_last_good_checkpoint_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training_step = SiameseModule.training_step
@@ -23,7 +23,7 @@ def test_it_says_which_step_and_which_triplets_and_keeps_the_last_good_checkpoin
     def one_bad_image(self: SiameseModule, batch, batch_idx: int) -> dict:
         if self.global_step + 1 == STEP:
             batch.images_BCHW[7] = torch.nan
-            self.network.eval()  # so that batch norm does not spread it
+            self.network.eval()  # so that batch norm does not spread the NaN
         return training_step(self, batch, batch_idx)
 
     monkeypatch.setattr(SiameseModule, "training_step", one_bad_image)
@@ -42,7 +42,7 @@ def test_it_says_which_step_and_which_triplets_and_keeps_the_last_good_checkpoin
     assert all(tensor.isfinite().all() for tensor in kept["state_dict"].values() if isinstance(tensor, torch.Tensor))
 
 
-def test_a_loss_that_overflows_by_itself_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_overflows_by_itself_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("siamese_lab.losses.triplet.TripletLoss.terms", lambda self, excess_TM: excess_TM * torch.inf)
     with pytest.raises(NonFiniteLossError, match=r"step 1 is (nan|inf|-inf): all its embeddings are finite"):
         quick_run(tmp_path)

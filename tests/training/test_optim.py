@@ -1,4 +1,4 @@
-"""Weights decay; biases, norms and what a loss learns do not, and the last have their own learning rate."""
+"""Weights decay, but biases, norms and parameters of a loss do not, and the last have a separate learning rate."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def test_every_parameter_is_in_one_group_and_only_weights_decay(name):
     assert (others["weight_decay"], of_loss["weight_decay"], of_loss["lr"]) == (0.0, 0.0, 1e-3)
 
 
-def test_a_loss_that_learns_nothing_has_no_group_and_a_frozen_weight_is_left_out():
+def test_a_loss_without_parameters_has_no_group_and_frozen_weights_are_excluded():
     network = networks.build("conv4")
     network.backbone.requires_grad_(False)
     decaying, others = parameter_groups(network, losses.build("triplet"))

@@ -1,4 +1,4 @@
-"""A run that is interrupted and resumed ends with the weights of one that was not."""
+"""An interrupted and resumed run ends with the weights of an uninterrupted run."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def test_resumed_equals_uninterrupted(
     assert json.loads((parts / "results.json").read_text())["status"] == "finished"
 
 
-def test_the_former_signal_handlers_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_previous_signal_handlers_are_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     interrupt_after(2, signal.SIGTERM, monkeypatch)
     with pytest.raises(Interrupted, match="Interrupted by SIGTERM"):
@@ -83,7 +83,7 @@ def test_the_former_signal_handlers_come_back(tmp_path: Path, monkeypatch: pytes
     assert before == (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT))
 
 
-def test_what_is_said_now_comes_before_what_was_said_then(tmp_path: Path) -> None:
+def test_new_overrides_win_over_those_of_the_checkpoint(tmp_path: Path) -> None:
     overrides = [*QUICK, "sampler=hard", "seed=5"]
     train(compose(*overrides), tmp_path, overrides, SILENT)
     checkpoint = tmp_path / "checkpoints/last.ckpt"
@@ -94,7 +94,7 @@ def test_what_is_said_now_comes_before_what_was_said_then(tmp_path: Path) -> Non
     assert f"hydra.run.dir='{tmp_path}'" in said
 
 
-def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     with pytest.raises(ValueError, match="was not written by a run of siamese_lab"):
         with_resumed_overrides([f"resume={tmp_path / 'other.ckpt'}"])

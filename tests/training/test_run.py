@@ -1,4 +1,4 @@
-"""What a run leaves behind, and that it learns."""
+"""A run writes its results and learns."""
 
 import csv
 import io
@@ -38,7 +38,7 @@ LOGGED = {
 }
 
 
-def but_for_times(folder: Path) -> dict[str, object]:
+def without_times(folder: Path) -> dict[str, object]:
     content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert set(content.pop("seconds")) == {"total", "training", "per_step", "mining", "mining_per_step"}
     assert len(content.pop("seconds_of_history")) == len(content["history"])
@@ -47,7 +47,7 @@ def but_for_times(folder: Path) -> dict[str, object]:
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
-    """As a user has them: some sums are in no fixed order when threads share them."""
+    """Use two threads, like a user: the order of some sums is not fixed when threads share them."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -55,16 +55,16 @@ def two_threads() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("strategy", samplers.available())
-def test_same_seed_gives_the_same_results_but_for_times(strategy: str, tmp_path: Path, two_threads: None) -> None:
+def test_same_seed_gives_the_same_results_except_for_times(strategy: str, tmp_path: Path, two_threads: None) -> None:
     for name in ("one", "two"):
         quick_run(tmp_path / name, f"sampler={strategy}", "trainer.max_steps=20")
-    assert but_for_times(tmp_path / "one") == but_for_times(tmp_path / "two")
+    assert without_times(tmp_path / "one") == without_times(tmp_path / "two")
     one, two = last_weights(tmp_path / "one"), last_weights(tmp_path / "two")
     assert one
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_results_say_what_was_chosen_where_it_ran_and_what_came_of_it(tmp_path: Path) -> None:
+def test_results_hold_choices_machine_and_figures(tmp_path: Path) -> None:
     quick_run(tmp_path, "sampler=hard", "seed=3", "loss.margin=0.3")
     left = results.read_results(tmp_path)
     assert (left.status, left.data, left.sampler, left.loss, left.network) == (
@@ -89,7 +89,7 @@ def test_results_say_what_was_chosen_where_it_ran_and_what_came_of_it(tmp_path: 
 
 
 @pytest.mark.parametrize("report_checkpoint", ["last", "best"])
-def test_the_reported_figures_are_those_of_the_asked_checkpoint(report_checkpoint: str, tmp_path: Path) -> None:
+def test_the_reported_figures_belong_to_the_chosen_checkpoint(report_checkpoint: str, tmp_path: Path) -> None:
     left = quick_run(
         tmp_path, "trainer.precision=32-true", "trainer.val_check_interval=2", f"report_checkpoint={report_checkpoint}"
     )
@@ -162,7 +162,7 @@ def test_other_schemas_are_refused(tmp_path: Path) -> None:
     ("override", "line"),
     [("recipe=digits", "recipe    digits  configs/recipe/digits.yaml"), ("recipe=none", "recipe    none")],
 )
-def test_the_printed_configuration_says_which_recipe_is_in_force(override: str, line: str, tmp_path: Path) -> None:
+def test_the_printed_configuration_names_the_recipe(override: str, line: str, tmp_path: Path) -> None:
     shown = io.StringIO()
     overrides = (*QUICK, override, "trainer.max_steps=2", "trainer.val_check_interval=2")
     train(compose(*overrides), tmp_path, overrides, Console(file=shown, width=120))

@@ -1,4 +1,4 @@
-"""Learning rates over a run are torch's own schedules, joined by hand here, whatever the optimizer's groups."""
+"""Learning rates over a run equal torch's own schedules, joined by hand here, for all groups of the optimizer."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def rates_of(schedule, of, steps=STEPS):
 
 
 def torchs(after, warm):
-    """A warm-up of `warm` steps, then `after`, with torch's classes."""
+    """Return the rates of a warm-up of `warm` steps, then of `after`, with torch's classes."""
     of = optimizer(LR)
     before = LinearLR(of, 1 / (warm + 1), 1.0, warm)
     return rates_of(SequentialLR(of, [before, after(of)], [warm]), of)
@@ -37,18 +37,18 @@ def torchs(after, warm):
         ("step", lambda of: MultiStepLR(of, [20 - 10, 30 - 10], 0.1)),
     ],
 )
-def test_warmup_and_schedule_are_torchs(name, after):
+def test_warmup_and_schedule_equal_torchs(name, after):
     of = optimizer(LR)
     rates = rates_of(getattr(schedules, name)(of, STEPS, warmup_fraction=0.25), of)
     assert rates == [[pytest.approx(rate)] for (rate,) in torchs(after, 10)]
     assert max(rates) == [LR]
 
 
-def test_without_warmup_cosine_is_torchs():
+def test_without_warmup_cosine_equals_torchs():
     ours, theirs = optimizer(LR), optimizer(LR)
     expected = rates_of(CosineAnnealingLR(theirs, STEPS), theirs)
     assert rates_of(schedules.cosine(ours, STEPS), ours) == [pytest.approx(rate) for rate in expected]
-    assert ours.param_groups[0]["lr"] == pytest.approx(0), "the last step should have brought it to 0"
+    assert ours.param_groups[0]["lr"] == pytest.approx(0), "the last step should reduce it to 0"
 
 
 def test_every_group_keeps_its_own_rate():
@@ -57,7 +57,7 @@ def test_every_group_keeps_its_own_rate():
 
 
 @pytest.mark.parametrize("name", ["constant", "cosine", "step"])
-def test_a_resumed_schedule_goes_on_where_it_stood(name):
+def test_a_resumed_schedule_continues(name):
     make = getattr(schedules, name)
     whole, parts = optimizer(LR), optimizer(LR)
     expected = rates_of(make(whole, STEPS, 0.2), whole)
@@ -73,7 +73,7 @@ def test_a_resumed_schedule_goes_on_where_it_stood(name):
 @pytest.mark.parametrize("warmup_fraction", [0.0, 0.05, 0.99])
 @pytest.mark.parametrize("steps", [1, 2, 7])
 @pytest.mark.parametrize("name", ["constant", "cosine", "step"])
-def test_runs_of_a_few_steps_learn_in_each_of_them(name, steps, warmup_fraction):
+def test_runs_of_a_few_steps_learn_in_each_step(name, steps, warmup_fraction):
     of = optimizer(LR)
     rates = rates_of(getattr(schedules, name)(of, steps, warmup_fraction), of, steps)
     assert all(0 < rate <= LR for (rate,) in rates)

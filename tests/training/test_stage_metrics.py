@@ -1,4 +1,4 @@
-"""Metrics reach results and history as values, which equal the values in the log."""
+"""Metrics reach results and history as values that equal the values in the log."""
 
 import csv
 import math
@@ -24,12 +24,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def results(folder: Path) -> Results:
-    """Six logged steps with two validations."""
+    """Return the results of six logged steps with two validations."""
     return quick_run(folder, *FURTHER)
 
 
 def logged(folder: Path, stage: str) -> list[dict[str, float]]:
-    """The rows of the log that belong to a stage, by names without it."""
+    """Return the rows of the log that belong to a stage; names omit the stage."""
     with (folder / "csv/metrics.csv").open(encoding="utf-8") as file:
         rows = [
             {name.removeprefix(f"{stage}/"): float(value) for name, value in row.items() if value and stage in name}
@@ -70,7 +70,7 @@ def test_every_batch_of_a_logged_step_counts_if_gradients_are_accumulated(
     monkeypatch.setattr(SiameseModule, "training_step", recording_step)
     accumulated = ("trainer.accumulate_grad_batches=2", "trainer.max_steps=2", "trainer.val_check_interval=2")
     (point,) = quick_run(tmp_path, *accumulated).history
-    assert len(losses) == 4, "two batches for each of two steps, and only the second step is logged"
+    assert len(losses) == 4, "two steps of two batches; only the second step is logged"
     assert point.train["loss"] == pytest.approx((losses[2] + losses[3]) / 2, rel=1e-5)
 
 

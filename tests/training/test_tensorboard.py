@@ -1,4 +1,4 @@
-"""TensorBoard output of a run, read back from its event files."""
+"""A run writes curves, histograms, pictures, embeddings and choices into its event files for TensorBoard."""
 
 import itertools
 import math
@@ -37,7 +37,7 @@ from siamese_lab.training.run import train
 
 SHOWN_IN_BOARD = ("logger=tensorboard", "trainer.val_check_interval=3")
 PAIRS = 6 * 8 * 7
-"""(anchor, positive) pairs of a batch of digits."""
+"""Number of (anchor, positive) pairs in a batch of digits."""
 
 
 def events_of(folder: Path) -> EventAccumulator:
@@ -54,7 +54,7 @@ def distance(z_CD: torch.Tensor, i: int, j: int) -> float:
 
 
 def stepped(sampler: str, *overrides: str) -> StepOutput:
-    """The output of the second of two steps, as callbacks get it."""
+    """Return the output of the second of two steps, as callbacks get it."""
     config = compose(f"sampler={sampler}", "data.classes_per_batch=3", "data.images_per_class=4", *overrides)
     datamodule = build_datamodule(config)
     module = build_module(config, datamodule).train()
@@ -69,7 +69,7 @@ def stepped(sampler: str, *overrides: str) -> StepOutput:
 
 
 def listed(step: StepOutput) -> list[tuple[int, int, int]]:
-    """All triplets of the last step, by plain loops."""
+    """Return all triplets of the last step, by plain loops."""
     triplets = step.selection.triplets
     if isinstance(triplets, AllTriplets):
         labels = step.labels_B.tolist()
@@ -91,14 +91,14 @@ def listed(step: StepOutput) -> list[tuple[int, int, int]]:
 
 
 @pytest.mark.parametrize("strategy", samplers.available())
-def test_the_distances_are_those_of_the_selected_triplets(strategy: str) -> None:
+def test_the_distances_belong_to_the_selected_triplets(strategy: str) -> None:
     step = stepped(strategy)
     z_CD = step.selection.candidates_CD
     assert torch.equal(z_CD[: len(step.z_BD)], step.z_BD)
     d_ap, d_an = (each.flatten() for each in step_distances(step))
     pairs = [(a, p) for a, p, _ in listed(step)]
     negatives = [(a, n) for a, _, n in listed(step)]
-    if strategy == "all":  # which are not listed, so each pair and each negative of an anchor comes once
+    if strategy == "all":  # triplets are not listed, so each pair and each negative of an anchor occurs once
         pairs, negatives = list(set(pairs)), list(set(negatives))
     assert sorted(d_ap.tolist()) == pytest.approx(sorted(distance(z_CD, *pair) for pair in pairs), abs=1e-3)
     assert sorted(d_an.tolist()) == pytest.approx(sorted(distance(z_CD, *pair) for pair in negatives), abs=1e-3)
@@ -114,7 +114,7 @@ def test_embeddings_of_any_length_are_compared_by_direction() -> None:
 
 
 @pytest.mark.parametrize("strategy", [*samplers.available(), "random sampler.num_negatives=3"])
-def test_the_hardest_of_a_batch_are_those_that_loops_find(strategy: str) -> None:
+def test_the_hardest_of_a_batch_agree_with_loops(strategy: str) -> None:
     step = stepped(*strategy.split())
     batch = len(step.labels_B)
     z_CD = step.selection.candidates_CD
@@ -132,7 +132,7 @@ def test_the_hardest_of_a_batch_are_those_that_loops_find(strategy: str) -> None
     assert kept.d_ap_K[there].tolist() == pytest.approx([distance(z_CD, a, p) for a, p, _ in shown], abs=1e-3)
 
 
-def test_negatives_that_are_only_remembered_have_no_picture() -> None:
+def test_remembered_negatives_have_no_picture() -> None:
     step = stepped("memory", "sampler.strategy=random", "sampler.size=12")
     triplets, labels_B = step.selection.listed(), step.labels_B
     negative_TM = torch.full_like(triplets.negative_TM, 13)
@@ -210,7 +210,7 @@ def test_a_run_that_fails_closes_its_event_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_histogram_is_of_the_step_before_the_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_histogram_shows_the_step_before_the_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[float, float]] = []
     training_step = SiameseModule.training_step
 
@@ -228,10 +228,10 @@ def test_the_histogram_is_of_the_step_before_the_validation(tmp_path: Path, monk
 
 
 @pytest.mark.slow
-def test_the_picture_is_of_the_logged_steps_since_the_validation_before(
+def test_the_picture_shows_the_logged_steps_since_the_last_validation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Six steps: 2, 4 and 6 are logged; validations follow 3 and 6. The pictures are of 2, then of 4 and 6."""
+    """Steps 2, 4 and 6 of six are logged, and validations follow 3 and 6. The pictures show step 2, then 4 and 6."""
     seen: list[float] = []
     drawn: list[list[float]] = []
     training_step = SiameseModule.training_step
@@ -324,7 +324,7 @@ def test_all_classes_are_shown_evenly(sizes: list[int], most: int, shown: list[i
     assert table.labels_N[index_N].bincount(minlength=len(sizes)).tolist() == shown
 
 
-def test_large_images_become_thumbnails_that_a_browser_takes() -> None:
+def test_large_images_become_thumbnails() -> None:
     images_NCHW = torch.full((1000, 1, 105, 105), 51, dtype=torch.uint8)
     sprite = thumbnail_sheet(thumbnails(images_NCHW))
     assert sprite.size == (32 * 64, 32 * 64)
@@ -332,7 +332,7 @@ def test_large_images_become_thumbnails_that_a_browser_takes() -> None:
     assert sprite.getpixel((2047, 2047)) == (0, 0, 0)
 
 
-def test_names_with_tabs_and_line_breaks_stay_a_line_each(tmp_path: Path) -> None:
+def test_names_with_tabs_and_line_breaks_take_one_line_each(tmp_path: Path) -> None:
     from siamese_lab.training.callbacks.embedding_projector import write_projector_files
 
     images_NCHW = torch.zeros(2, 1, 2, 2, dtype=torch.uint8)
@@ -343,7 +343,7 @@ def test_names_with_tabs_and_line_breaks_stay_a_line_each(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["semi_hard", "memory", "all"])
-def test_what_is_shown_changes_nothing_in_training(strategy: str, tmp_path: Path) -> None:
+def test_tensorboard_does_not_change_training(strategy: str, tmp_path: Path) -> None:
     quick_run(tmp_path / "with", f"sampler={strategy}", *SHOWN_IN_BOARD)
     one = last_weights(tmp_path / "with")
     for logger in ("logger=csv", "~logger"):
@@ -355,7 +355,7 @@ def test_what_is_shown_changes_nothing_in_training(strategy: str, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_resumed_run_goes_on_showing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_continues_its_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     overrides = [*QUICK, *SHOWN_IN_BOARD, "trainer.max_steps=9"]
     with monkeypatch.context() as patch:
         interrupt_after(5, signal.SIGINT, patch)
@@ -373,8 +373,8 @@ def test_a_resumed_run_goes_on_showing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
-def test_what_was_written_after_the_checkpoint_is_not_shown_twice(tmp_path: Path) -> None:
-    """A run is killed at step 9 with a checkpoint of step 6; then a run starts anew, as after a failure."""
+def test_events_after_the_checkpoint_are_not_shown_twice(tmp_path: Path) -> None:
+    """A run is killed at step 9 with a checkpoint of step 6; then a run starts again, as after a failure."""
     overrides = [*QUICK, *SHOWN_IN_BOARD]
     train(compose(*overrides), tmp_path, overrides, Console(quiet=True))
     longer = [*overrides, "trainer.max_steps=9", f"resume='{tmp_path / 'at_6.ckpt'}'"]
@@ -398,7 +398,7 @@ def test_what_was_written_after_the_checkpoint_is_not_shown_twice(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_a_run_that_failed_does_not_say_that_it_ended_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_is_not_marked_successful(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NonFiniteLossError):
         quick_run(tmp_path, "logger=tensorboard", "optimizer=sgd", "optimizer.lr=1e38", "trainer.max_steps=20")
     assert "_hparams_/session_end_info" not in events_of(tmp_path).summary_metadata
@@ -411,16 +411,16 @@ def choices_of(*overrides: str) -> dict:
     return comparable_options(schema.to_plain(config), build(**config.data).protocol)
 
 
-def test_runs_are_compared_by_the_options_of_their_strategies_too() -> None:
+def test_compared_options_include_those_of_the_strategy() -> None:
     found = choices_of("sampler=distance_weighted", "sampler.cutoff=1.3")
     assert {name: value for name, value in found.items() if "." in name} == {
         "sampler.nearest": 0.5,
         "sampler.cutoff": 1.3,
     }
-    assert not [name for name in choices_of("sampler=curriculum") if "." in name]  # stages are no number and no word
+    assert not [name for name in choices_of("sampler=curriculum") if "." in name]  # stages are no number or word
 
 
-def test_what_runs_are_compared_by_says_the_protocol_where_there_is_one() -> None:
+def test_compared_options_include_the_protocol() -> None:
     assert choices_of("data=mnist")["protocol"] == "disjoint"
     assert choices_of("data=lfw")["protocol"] == "View 1"
     assert not {"protocol", "margin"} & set(choices_of("data=omniglot", "loss=n_pair"))
@@ -428,7 +428,7 @@ def test_what_runs_are_compared_by_says_the_protocol_where_there_is_one() -> Non
 
 @pytest.mark.slow
 def test_tensorboard_names_the_runs_of_a_sweep_by_their_folders(tmp_path: Path) -> None:
-    """As TensorBoard's own reader of a folder finds them."""
+    """TensorBoard's own reader of a folder finds the names."""
     from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
     for name in ("digits/hard/seed=0", "digits/hard/seed=1"):

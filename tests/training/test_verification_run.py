@@ -1,4 +1,4 @@
-"""A run on a set with official pairs decides them, and two processes decide them as one does."""
+"""A run on a set with official pairs verifies them, and two processes verify them as one does."""
 
 import io
 import json
@@ -36,7 +36,7 @@ NAMES = [
 
 
 def pairs_of_digits(images: Digits) -> OfficialPairs:
-    """Some of the training images to choose on, some of the test images to decide."""
+    """Return some training images to choose the threshold on, and some test images to decide."""
     train, test = images.splits.train, images.splits.test
     both = ImageTable(
         torch.cat([train.images_NCHW, test.images_NCHW]),
@@ -56,7 +56,7 @@ def digits_with_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
-def test_the_figures_of_a_run_are_those_of_its_weights(tmp_path: Path) -> None:
+def test_the_figures_of_a_run_belong_to_its_weights(tmp_path: Path) -> None:
     left = quick_run(tmp_path, "trainer.precision=32-true", "trainer.max_steps=20")
     config = compose()
     images = data.build(**config.data)
@@ -78,7 +78,7 @@ def test_the_figures_of_a_run_are_those_of_its_weights(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_summary_says_what_the_pairs_cannot_tell(tmp_path: Path) -> None:
+def test_the_summary_names_the_limitations_of_the_pairs(tmp_path: Path) -> None:
     left = quick_run(tmp_path, "trainer.max_steps=2", "trainer.val_check_interval=2")
     shown = io.StringIO()
     display.print_outcome(Console(width=120, file=shown), left, tmp_path)
@@ -91,8 +91,8 @@ def test_the_summary_says_what_the_pairs_cannot_tell(tmp_path: Path) -> None:
     assert "60 negative pairs are too few for such a low false accept rate" in printed
 
 
-def test_two_processes_decide_as_one(tmp_path: Path) -> None:
-    """The images do not part evenly, and the pairs' images lie in the parts of both."""
+def test_two_processes_decide_like_one(tmp_path: Path) -> None:
+    """The number of images is odd, and each process holds some images of the pairs."""
     found = []
     for several in ({}, {"devices": 2, "strategy": "ddp_fork"}):
         config = compose("data.eval_batch_size=50")

@@ -1,4 +1,4 @@
-"""The average of the weights is what its recurrence says, is what is evaluated and kept, and leaves training alone."""
+"""The average of the weights follows its recurrence, is evaluated and kept, and does not change training."""
 
 import copy
 import signal
@@ -31,7 +31,7 @@ def network_state(module):
 
 @pytest.fixture
 def seen(monkeypatch):
-    """The network's state before each training step, and as validation sees it."""
+    """Return the network's state before each training step, and during validation."""
     states = {"training": [], "validation": []}
     for stage in states:
         step = getattr(SiameseModule, f"{stage}_step")
@@ -45,7 +45,7 @@ def seen(monkeypatch):
     return states
 
 
-def test_it_follows_the_recurrence_and_validation_sees_it(seen, tmp_path):
+def test_the_average_follows_the_recurrence_and_is_validated(seen, tmp_path):
     quick_run(tmp_path, f"ema={DECAY}", "trainer.val_check_interval=6", "network.dropout=0.0")
     left = checkpoint_of(tmp_path)
     initial, *after = [*seen["training"], left[TRAINED_ON]["weights"]]
@@ -60,7 +60,7 @@ def test_it_follows_the_recurrence_and_validation_sees_it(seen, tmp_path):
         assert torch.equal(left["state_dict"][f"network.{name}"], validated[name]), name
 
 
-def test_training_goes_on_as_it_would_without(tmp_path):
+def test_the_average_does_not_change_training(tmp_path):
     for name, ema in (("with", str(DECAY)), ("without", "null")):
         quick_run(tmp_path / name, f"ema={ema}", "trainer.val_check_interval=2")
     weights = checkpoint_of(tmp_path / "with")[TRAINED_ON]["weights"]
@@ -70,7 +70,7 @@ def test_training_goes_on_as_it_would_without(tmp_path):
     assert any(not torch.equal(averaged[name], each) for name, each in plain.items())
 
 
-def test_the_reported_figures_are_those_of_the_average(seen, tmp_path):
+def test_the_reported_figures_belong_to_the_average(seen, tmp_path):
     results = quick_run(tmp_path, f"ema={DECAY}", "trainer.val_check_interval=3", "report_checkpoint=best")
     assert results.tested_step in (3, 6)
     best = checkpoint_of(tmp_path, "best")["state_dict"]
@@ -124,6 +124,6 @@ def test_a_run_without_average_can_be_resumed_with_one(tmp_path):
 
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, -0.5])
-def test_a_decay_that_is_no_share_is_refused(decay):
+def test_a_decay_outside_of_its_range_is_refused(decay):
     with pytest.raises(ValueError, match=rf"above 0 and below 1, or null.*is {decay}\."):
         WeightAverage(decay)

@@ -1,4 +1,4 @@
-"""What is tried depends on the seed and on the scores so far, and on nothing else."""
+"""Trials depend only on the seed and on the scores so far."""
 
 import math
 import sys
@@ -20,7 +20,7 @@ Tried = list[tuple[int, dict[str, Any], float | None]]
 
 
 def height(options: dict[str, Any]) -> float:
-    """Highest at a learning rate of 0.002 with the nearest negative."""
+    """Return a score that is highest at a learning rate of 0.002 with the nearest negative."""
     away = abs(math.log10(options["optimizer.lr"]) - math.log10(2e-3))
     return max(0.0, 0.9 - 0.3 * away - 0.2 * (options["sampler.choice"] == "uniform"))
 
@@ -40,7 +40,7 @@ def tried(score=height, seed: int = 0, trials: int = TRIALS, space=SPACE, first=
     return every
 
 
-def test_the_first_trial_is_the_recipe_as_it_is_and_all_lie_in_the_space() -> None:
+def test_the_first_trial_is_the_recipe_and_all_trials_lie_in_the_space() -> None:
     every = tried()
     assert [number for number, _, _ in every] == list(range(TRIALS))
     assert every[0][1] == FIRST
@@ -49,7 +49,7 @@ def test_the_first_trial_is_the_recipe_as_it_is_and_all_lie_in_the_space() -> No
 
 
 def test_the_search_learns_from_its_trials() -> None:
-    """After those at random it keeps to where scores are high; at random it would come that near in one of ten."""
+    """After the random trials, the search stays where scores are high; a random search would in one of ten cases."""
     for seed in range(5):
         _, options, score = max(tried(seed=seed), key=lambda trial: trial[2])
         assert score > 0.85
@@ -61,7 +61,7 @@ def test_the_search_learns_from_its_trials() -> None:
 
 @pytest.mark.parametrize("score", [height, diverging])
 @pytest.mark.parametrize("broken_off_at", [1, 5, 6, 17])
-def test_broken_off_and_begun_again_it_tries_what_it_would_have(score, broken_off_at: int) -> None:
+def test_an_interrupted_search_continues_with_the_same_trials(score, broken_off_at: int) -> None:
     known: dict[int, tuple[dict[str, Any], float | None]] = {}
 
     def score_of(number: int, options: dict[str, Any]) -> float | None:
@@ -78,23 +78,23 @@ def test_broken_off_and_begun_again_it_tries_what_it_would_have(score, broken_of
     assert [(number, *known[number]) for number in range(TRIALS)] == tried(score, seed=3)
 
 
-def test_more_trials_begin_with_the_fewer() -> None:
+def test_more_trials_begin_with_the_same_trials() -> None:
     assert tried(trials=30)[:8] == tried(trials=8)
 
 
-def test_another_seed_tries_others() -> None:
+def test_another_seed_gives_other_trials() -> None:
     assert tried(seed=1)[1:] != tried(seed=0)[1:]
 
 
-def test_it_keeps_away_from_where_trials_fail() -> None:
+def test_the_search_avoids_failing_options() -> None:
     failed = [number for number, _, score in tried(diverging, trials=40) if score is None]
-    assert 0 in failed  # the first one has a rate of 0.05
+    assert 0 in failed  # the first trial has a rate of 0.05
     assert sum(number >= NUM_RANDOM_TRIALS for number in failed) < 0.15 * (
         40 - NUM_RANDOM_TRIALS
-    )  # of the space it is 17%
+    )  # 17% of the space fails
 
 
-def test_without_optuna_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_optuna_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ValueError, match=r'needs Optuna: pip install "siamese_lab\[tune\]"'):
         tried()
@@ -126,7 +126,7 @@ def shipped_parts() -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(("group", "part", "option"), shipped_parts())
-def test_what_is_shipped_can_be_built_at_both_ends(group: str, part: str, option: str) -> None:
+def test_shipped_parts_can_be_built_at_both_ends_of_their_space(group: str, part: str, option: str) -> None:
     config = compose("tuning=default", f"{group}={part}")
     what = space_of(config)[f"{group}.{option}"]
     build = {"sampler": samplers.build, "loss": losses.build}.get(group)
@@ -135,7 +135,7 @@ def test_what_is_shipped_can_be_built_at_both_ends(group: str, part: str, option
             build(**{**config[group], option: value})
 
 
-def test_nearest_and_cutoff_of_any_trial_go_together() -> None:
+def test_nearest_is_below_cutoff_in_every_trial() -> None:
     space = space_of(compose("experiment=tune", "sampler=distance_weighted"))
     assert space["sampler.nearest"].high < space["sampler.cutoff"].low
 
@@ -156,13 +156,13 @@ def test_nearest_and_cutoff_of_any_trial_go_together() -> None:
         ("loss.margin=1.5", "tuning.space.loss.triplet.margin must contain 1.5, but it is 0.05 … 0.8"),
     ],
 )
-def test_a_space_of_no_meaning_is_refused(override: str, message: str) -> None:
+def test_an_invalid_space_is_refused(override: str, message: str) -> None:
     with pytest.raises(ValueError) as raised:
         space_of(compose("experiment=tune", "sampler=hard", override))
     assert message in str(raised.value)
 
 
-def test_nothing_to_tune_is_said() -> None:
+def test_options_without_a_space_are_refused() -> None:
     config = compose("experiment=tune", "sampler=hard", "tuning.space.optimizer=null", "tuning.space.loss=null")
     with pytest.raises(ValueError, match="no option of optimizer=adamw, loss=triplet, network=conv4, sampler=hard"):
         space_of(config)

@@ -1,4 +1,4 @@
-"""`experiment=tune` finds options by equal numbers of trials, and `tuned=PATH` trains with those that won."""
+"""`experiment=tune` finds options with equal numbers of trials, and `tuned=PATH` trains with the best options."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ STUDY = ("-m", "experiment=study", "seed=1", "study_name=tuned_study", "tuned=ou
 STRATEGIES = ("random", "semi_hard")
 
 
-def but_for_times(folder: Path) -> dict:
+def without_times(folder: Path) -> dict:
     content = json.loads((folder / "tuned.json").read_text())
     for trial in content["every_trial"]:
         trial.pop("seconds")
@@ -30,7 +30,7 @@ def but_for_times(folder: Path) -> dict:
 
 @pytest.fixture(scope="module", autouse=True)
 def without_data() -> Iterator[None]:
-    """No run of this module knows of a copy of data, as those of `command` do not: choices are compared."""
+    """Hide the data sets from all runs, as `command` does, because the tests compare choices."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SIAMESE_LAB_DATA", raising=False)
         yield
@@ -38,7 +38,7 @@ def without_data() -> Iterator[None]:
 
 @pytest.fixture
 def untested(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody looks at test images."""
+    """Fail if a trial evaluates test images."""
 
     def refused(*_: object, **__: object) -> None:
         raise AssertionError("a trial looked at the test images")
@@ -48,7 +48,7 @@ def untested(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of two strategies, once for all tests."""
+    """Return the folder of tunings of two strategies, made once for all tests."""
     folder = tmp_path_factory.mktemp("made")
     command = [sys.executable, "-m", "siamese_lab.train", *TUNE, f"sampler={','.join(STRATEGIES)}"]
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
@@ -61,12 +61,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tunings(made: Path, tmp_path: Path) -> Path:
-    """A copy of these, where the command of a test looks."""
+    """Return a copy of the tunings in the folder in which commands run."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return tmp_path / "outputs/tune/digits"
 
 
-def test_every_strategy_gets_as_many_trials_of_which_the_best_wins(tunings: Path) -> None:
+def test_every_strategy_gets_equally_many_trials_and_the_best_wins(tunings: Path) -> None:
     for strategy in STRATEGIES:
         there = tuned.read_tuned(tunings / strategy)
         assert (there.data, there.sampler, there.metric, there.trials) == ("digits", strategy, "map@r", 3)
@@ -87,21 +87,21 @@ def test_every_strategy_gets_as_many_trials_of_which_the_best_wins(tunings: Path
     assert [sampler["margin"] for sampler in window] == margins, "the window follows the loss's margin"
 
 
-def test_given_again_nothing_is_run_and_with_more_trials_only_these(tunings: Path, command) -> None:
+def test_a_repeated_tuning_runs_only_additional_trials(tunings: Path, command) -> None:
     written = {path: path.stat().st_mtime_ns for path in tunings.rglob("trial=*/results.json")}
-    before = [but_for_times(tunings / strategy) for strategy in STRATEGIES]
+    before = [without_times(tunings / strategy) for strategy in STRATEGIES]
     ended = command(*TUNE, f"sampler={','.join(STRATEGIES)}")
     assert ended.status == 0
     assert "trial=0" not in ended.out.split("Best")[0]
-    assert [but_for_times(tunings / strategy) for strategy in STRATEGIES] == before
+    assert [without_times(tunings / strategy) for strategy in STRATEGIES] == before
 
     assert command(*TUNE, "sampler=random", "tuning.trials=4").status == 0
     assert {path: path.stat().st_mtime_ns for path in written} == written
-    more = but_for_times(tunings / "random")
+    more = without_times(tunings / "random")
     assert (more["trials"], more["every_trial"][:3]) == (4, before[0]["every_trial"])
 
 
-def test_the_study_takes_the_winners(tunings: Path, command, tmp_path: Path) -> None:
+def test_the_study_uses_the_best_trials(tunings: Path, command, tmp_path: Path) -> None:
     ended = command(*STUDY, f"sampler={','.join(STRATEGIES)}")
     assert ended.status == 0, ended.err
     for strategy in STRATEGIES:
@@ -134,7 +134,7 @@ def test_the_study_takes_the_winners(tunings: Path, command, tmp_path: Path) -> 
         assert not (tmp_path / "outputs/another/digits").exists()
 
 
-def test_killed_in_a_trial_it_ends_as_if_it_had_not_been(tunings: Path, tmp_path: Path) -> None:
+def test_a_tuning_killed_in_a_trial_gives_the_undisturbed_results(tunings: Path, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     folder.mkdir()
     command = [sys.executable, "-m", "siamese_lab.train", *TUNE, "sampler=semi_hard"]
@@ -150,10 +150,10 @@ def test_killed_in_a_trial_it_ends_as_if_it_had_not_been(tunings: Path, tmp_path
     again = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
     assert again.returncode == 0, again.stderr
     assert "trial=0" not in again.stdout.split("Best")[0]
-    assert but_for_times(second.parent.parent) == but_for_times(tunings / "semi_hard")
+    assert without_times(second.parent.parent) == without_times(tunings / "semi_hard")
 
 
-def test_a_trial_that_its_options_lead_astray_is_recorded_and_counts(command, tmp_path: Path, untested: None) -> None:
+def test_a_trial_that_diverges_is_recorded_and_counts(command, tmp_path: Path, untested: None) -> None:
     astray = ("optimizer=sgd", "tuning.trials=5", "tuning.space.optimizer.sgd.lr.high=1e38")
     ended = command(*TUNE, "sampler=random", *astray)
     assert ended.status == 0, ended.err
@@ -172,7 +172,7 @@ def test_a_trial_that_its_options_lead_astray_is_recorded_and_counts(command, tm
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_a_failure_of_the_machine_ends_that_tuning_only_and_is_made_good_later(
+def test_a_failure_of_the_machine_ends_only_that_tuning_and_is_repeated_later(
     command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from siamese_lab.training import run as trained
@@ -209,7 +209,7 @@ def test_a_failure_of_the_machine_ends_that_tuning_only_and_is_made_good_later(
         ((*TUNE, "sampler=hard", "seed=0,1"), "2 runs of this sweep would write into outputs/tune/digits/hard"),
     ],
 )
-def test_what_cannot_go_well_is_refused_before_the_first_trial(
+def test_invalid_arguments_are_refused_before_the_first_trial(
     arguments: tuple[str, ...], message: str, command, tmp_path: Path
 ) -> None:
     ended = command(*arguments)
@@ -218,7 +218,7 @@ def test_what_cannot_go_well_is_refused_before_the_first_trial(
     assert not list(tmp_path.rglob("trial=*"))
 
 
-def test_an_unknown_metric_is_said_with_those_that_there_are(command) -> None:
+def test_an_unknown_metric_is_refused_with_the_available_ones(command) -> None:
     ended = command(*TUNE, "sampler=random", "tuning.metric=recall")
     assert ended.status == 1
     assert "tuning.metric=recall is not a metric of the validation images. Available: recall@1, " in ended.err
