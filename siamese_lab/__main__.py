@@ -1,5 +1,6 @@
 """List the commands, or start one of them: `python -m siamese_lab [COMMAND [ARGUMENT …]]`."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -61,6 +62,7 @@ def start(name: str, arguments: list[str] | None = None) -> int:
     """Import and run a command, and return its exit status. Ctrl-C ends with one line, also during the import."""
     if arguments is not None:
         sys.argv[1:] = arguments
+    let_waiting_threads_sleep()
     try:
         if SHELL_COMPLETION & {*sys.argv[1:]} and name in COMPLETED:
             import_module("siamese_lab.config.completion").answer(name)
@@ -70,6 +72,15 @@ def start(name: str, arguments: list[str] | None = None) -> int:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED_STATUS
     return 0
+
+
+def let_waiting_threads_sleep() -> None:
+    """Let threads of OpenMP sleep while they wait for each other; call it before PyTorch is imported.
+
+    By default they spin. One busy process on the same cores then slows training several times.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 train, evaluate, report, embed, verify, search, export, data = (partial(start, name) for name in COMMANDS)
