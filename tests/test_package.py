@@ -30,7 +30,7 @@ def test_every_public_name_exists() -> None:
         _ = sl.loda
 
 
-PRIVATE = re.compile(r"\b(torch|hydra|omegaconf|lightning|torchmetrics)(\.\w+)*\._\w|_check_input_dim")
+PRIVATE = re.compile(r"\b(torch|hydra|omegaconf|lightning|torchmetrics)(\.\w+)*\._(?!_)\w|_check_input_dim")
 
 
 def test_private_names_of_libraries_are_used_only_without_a_public_one() -> None:

@@ -55,6 +55,7 @@ def test_every_command_is_an_entry_point() -> None:
         assert callable(getattr(lab, target.split(":")[1]))
 
 
+@pytest.mark.slow
 def test_a_command_starts_by_its_name(tmp_path: Path) -> None:
     ended = run(sys.executable, "-m", "siamese_lab", "train", *QUICK, at=tmp_path)
     assert ended.returncode == 0, ended.stderr
@@ -102,6 +103,7 @@ def test_a_sweep_may_include_null() -> None:
     assert train_overrides(["callbacks=null,early_stopping"]) == ["callbacks=[],early_stopping"]
 
 
+@pytest.mark.slow
 def test_a_run_without_a_logger_writes_no_curves_and_names_none(command: Callable[..., Ended], tmp_path: Path) -> None:
     ended = command(*QUICK, "logger=null")
     assert ended.status == 0, ended.err
@@ -153,6 +155,7 @@ def test_a_mistake_in_an_option_of_the_trainer_is_one_message(
     assert not list(tmp_path.rglob("results.json"))
 
 
+@pytest.mark.slow
 def test_options_of_the_trainer_reach_it(tmp_path: Path) -> None:
     run = quick_run(tmp_path / "dev", "trainer.fast_dev_run=2")
     assert (run.status, run.steps, run.choices["trainer"]["fast_dev_run"]) == ("finished", 2, 2)
@@ -161,6 +164,7 @@ def test_options_of_the_trainer_reach_it(tmp_path: Path) -> None:
     assert limited.validation != whole.validation and limited.test == whole.test
 
 
+@pytest.mark.slow
 def test_batch_norms_of_several_processes_are_always_synchronized(tmp_path: Path) -> None:
     assert quick_run(tmp_path / "one", "trainer.sync_batchnorm=true").status == "finished"
     with pytest.raises(UserError, match=r"sync_batchnorm=false.*trainer\.devices=1"):
@@ -200,6 +204,7 @@ def test_bash_completes_groups_names_and_options(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_completion_does_not_import_pytorch(tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['siamese-lab-train', '-sc', 'query=bash']\n"
@@ -244,6 +249,7 @@ def test_ctrl_c_while_the_command_starts_is_one_line(seconds: float, tmp_path: P
 # --- folders and summaries
 
 
+@pytest.mark.slow
 def test_two_protocols_of_one_set_have_separate_folders_and_names(
     command: Callable[..., Ended], tmp_path: Path
 ) -> None:
@@ -256,6 +262,7 @@ def test_two_protocols_of_one_set_have_separate_folders_and_names(
     assert display.data_name(run) == "mnist (closed)"
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_with_a_table_of_its_runs(command: Callable[..., Ended], tmp_path: Path) -> None:
     ended = command("-m", "loss.margin=0.2,-1", "seed=0,1", *QUICK)
     assert ended.status == 2
