@@ -1,4 +1,4 @@
-"""Execute the notebooks in place, without real data, and store their outputs: python notebooks/execute.py [NUMBER …]."""
+"""Execute the notebooks in place, without real data, and store their outputs; arguments select notebooks by number."""
 
 import importlib
 import os
