@@ -1,7 +1,6 @@
 """The notebooks run with real data and without, and are stored with the outputs of a run without real data."""
 
 import ast
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from notebooks.execute import NO_NETWORK, execute
+from notebooks.execute import environment, execute, main
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -54,16 +53,12 @@ def shows(source: str) -> bool:
     return any(name in ("print", "display", "subplots") or name.startswith("draw_") for name in names)
 
 
-def executed(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, **environment: str) -> list[Any]:
-    """Execute a notebook in its own folder, where it can download nothing, and return its code cells."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
-    monkeypatch.delenv("SIAMESE_LAB_DATA", raising=False)
-    for variable, value in {**NO_NETWORK, **environment}.items():
-        monkeypatch.setenv(variable, value)
+def executed(name: str, folder: Path, variables: dict[str, str]) -> list[Any]:
+    """Execute a notebook in its own folder and return its code cells."""
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     work = folder / "notebooks"
     work.mkdir()
-    execute(notebook, work)
+    execute(notebook, work, variables)
     assert not any(work.iterdir()), "the notebook left files in its folder"
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
@@ -96,7 +91,7 @@ def check_collapse(text: str) -> None:
     assert loss == pytest.approx(0.2, abs=0.02), "the loss stays at the margin"
     assert max(d_ap, d_an) < 0.1
     farthest = dict(re.findall(r"^(\w+): all images of this batch are .* to ([\d.]+) apart", text, re.MULTILINE))
-    assert float(farthest["hard"]) < 0.2 < 1 < float(farthest["semi_hard"])
+    assert float(farthest["hard"]) < 0.5 < 1 < float(farthest["semi_hard"])
 
 
 def kinds(cells: list[Any]) -> list[list[str]]:
@@ -169,9 +164,25 @@ def test_all_notebooks_together_are_small() -> None:
 
 
 @pytest.mark.slow
+def test_the_command_stores_outputs_of_the_chosen_notebooks_and_hides_real_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIAMESE_LAB_DATA", "some folder")
+    for number in (1, 2):
+        cell = nbformat.v4.new_code_cell("import os\nprint(os.environ.get('SIAMESE_LAB_DATA'))\nprint(2 + 2)")
+        metadata = nbformat.read(NOTEBOOKS[0], as_version=4).metadata
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=metadata), tmp_path / f"0{number}_short.ipynb")
+    main(["2"], tmp_path)
+    (first,), (second,) = (code_cells(path) for path in sorted(tmp_path.glob("*.ipynb")))
+    assert (first.outputs, first.execution_count) == ([], None)
+    assert (printed([second]), second.execution_count, second.metadata) == ("None\n4\n", 1, {})
+    assert nbformat.read(tmp_path / "02_short.ipynb", as_version=4).metadata == metadata
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_they_run_without_data(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = executed(name, tmp_path, monkeypatch, XDG_CACHE_HOME=str(tmp_path / "cache"))
+def test_they_run_without_data(name: str, tmp_path: Path) -> None:
+    cells = executed(name, tmp_path, environment(cache=str(tmp_path / "cache")))
     check(name, cells)
     assert "Omniglot" not in printed(cells)
     if name in NAMES[:4]:
@@ -180,24 +191,22 @@ def test_they_run_without_data(name: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES[:4])
-def test_they_run_with_the_real_data(
-    name: str, omniglot_root: Path, real_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_they_run_with_the_real_data(name: str, omniglot_root: Path, real_cache: Path, tmp_path: Path) -> None:
     """The last notebook reads no data."""
-    cells = executed(name, tmp_path, monkeypatch, SIAMESE_LAB_DATA=str(omniglot_root), XDG_CACHE_HOME=str(real_cache))
+    cells = executed(name, tmp_path, environment(cache=str(real_cache), real_data=str(omniglot_root)))
     check(name, cells)
     if name.startswith("01"):
         assert re.search(r"Omniglot +test +13,180 images of +659 classes", printed(cells))
 
 
 @pytest.mark.slow
-def test_the_last_one_reads_the_shipped_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_one_reads_the_shipped_study(tmp_path: Path) -> None:
     shipped = ROOT / "outputs" / "study"
     if not any(shipped.rglob("results.json")):
         pytest.skip("outputs/study holds no study")
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs" / "study").symlink_to(shipped)
-    cells = executed(NAMES[-1], tmp_path, monkeypatch)
+    cells = executed(NAMES[-1], tmp_path, environment(cache=str(tmp_path / "cache")))
     check(NAMES[-1], cells)
     assert "There is no study" not in printed(cells)
     assert kinds(cells) == kinds(code_cells(NOTEBOOKS[-1])), "python notebooks/execute.py"

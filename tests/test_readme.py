@@ -78,7 +78,7 @@ CHECKED_BY_CI = {"ruff", "mypy", "lint-imports"}
 CHECKED_BELOW = {"siamese_lab.train", "siamese_lab.data", "siamese_lab.evaluate", "siamese_lab.report"}
 CHECKED_BELOW |= {"pip", "pytest", *(each.program for each in USE)}
 CHECKED_ELSEWHERE = {"venv", ".", "pre-commit", "jupyter", "python"}
-"""`.ci/run` creates environments; the tests execute the notebooks without Jupyter's page."""
+"""`.ci/run` creates environments; test_notebooks.py executes the notebooks and their script, without Jupyter's page."""
 
 
 def of(program: str) -> list[Command]:
