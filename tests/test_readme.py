@@ -80,8 +80,8 @@ USE = [each for each in COMMANDS if re.fullmatch(r"siamese_lab\.(embed|verify|se
 CHECKED_BY_CI = {"ruff", "mypy", "lint-imports"}
 CHECKED_BELOW = {"siamese_lab.train", "siamese_lab.data", "siamese_lab.evaluate", "siamese_lab.report"}
 CHECKED_BELOW |= {"pip", "pytest", *(each.program for each in USE)}
-CHECKED_ELSEWHERE = {"venv", ".", "pre-commit", "jupyter"}
-"""Checked elsewhere: `.ci/run` creates environments, and other tests execute the notebooks without Jupyter's page."""
+CHECKED_ELSEWHERE = {"venv", ".", "pre-commit", "jupyter", "python"}
+"""`.ci/run` creates environments; test_notebooks.py executes the notebooks and their script, without Jupyter's page."""
 
 
 def commands_of(program: str) -> list[Command]:
