@@ -9,7 +9,7 @@ from siamese_lab.errors import Fault, UserError, fault_of
 from siamese_lab.runs.files import write_json
 from siamese_lab.runs.options import recorded
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE_NAME = "results.json"
 Status = Literal["running", "finished", "interrupted", "failed"]
 
@@ -57,7 +57,7 @@ class Results:
     floors: dict[str, dict[str, float | None]] = field(default_factory=dict)
     """Test metrics of raw pixels (`pixels`) and of the initial network (`untrained`), with the names of `test`.
 
-    Empty without a test, with `metrics.floors=false`, and in results of earlier versions. `pixels` is missing for sets
+    Empty without a test, with `metrics.floors=false`, and if the run had no floors. `pixels` is missing for sets
     that are too large.
     """
     history: list[Point] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Results:
     seconds_of_history: list[float] = field(default_factory=list)
     """Seconds of training without validation, up to each point."""
     data_set: dict[str, Any] | None = None
-    """The description of the data set, as returned by `DataModule.describe`; None in results of earlier versions."""
+    """The description of the data set, as returned by `DataModule.describe`; None if it was not recorded."""
     schema_version: int = SCHEMA_VERSION
 
     def fail(self, error: BaseException) -> None:

@@ -134,6 +134,7 @@ def test_letters_are_held_out_evenly(classes: int, fraction: float) -> None:
 
 
 class TestDrawing:
+    @pytest.mark.slow
     def test_another_process_draws_the_same_images_bit_by_bit(self, drawn: Glyphs, tmp_path: Path) -> None:
         code = (
             "from siamese_lab.data.sets.glyphs import Glyphs\n"
@@ -292,6 +293,7 @@ def test_the_record_names_fonts_renderer_and_checksum(drawn: Glyphs, cache: Path
     assert Glyphs(cache=cache, distortion=0.5).provenance()["images"] != record["images"]
 
 
+@pytest.mark.slow
 def test_a_run_stores_the_checksum(drawn: Glyphs, cache: Path, tmp_path: Path) -> None:
     results = quick_run(tmp_path / "run", "data=glyphs", f"paths.cache={cache}")
     assert results.images == drawn.provenance()

@@ -390,6 +390,7 @@ def test_every_kind_of_unreadable_file_is_skipped_on_request(folder, in_memory, 
 NOT_UTF8 = ("caf\udce9", "na\udcefve", "\udcfcber", "ma\udcf1ana", "line\nbreak", "=1+1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_memory", ["true", "false"])
 def test_names_that_are_not_utf8_are_trained_evaluated_embedded_and_found(tmp_path, in_memory, evaluate, call):
     from siamese_lab import embed, search

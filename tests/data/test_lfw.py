@@ -124,7 +124,7 @@ def test_a_damaged_archive_is_refused_and_verify_names_it(copy, tmp_path, damage
     reason = {"flip": "CRC check failed", "cut": "ended before the end-of-stream marker"}[damage]
     message = rf"^{file} cannot be read \(.*{reason}.*\)\. It is damaged or incomplete: replace it\.$"
     with pytest.raises(ValueError, match=message):
-        Lfw(tmp_path / "packed", tmp_path / "cache", hold_out=3).load()
+        Lfw(tmp_path / "packed", tmp_path / "cache", validation_fraction=1 / 3).load()
     assert files_of(tmp_path / "cache") == []
     assert re.match(message, Lfw(tmp_path / "packed", tmp_path / "cache").verify()[0])
 

@@ -68,7 +68,7 @@ def test_a_run_that_failed_or_has_no_checkpoint_starts_again(folder: Path, tmp_p
     assert remaining(tmp_path / "nothing here")[0] == "all"
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"schema_version": 99}', "[]", '{"schema_version": 1, "unknown": 1}'])
+@pytest.mark.parametrize("content", ["", "{", '{"schema_version": 99}', "[]", '{"schema_version": 2, "unknown": 1}'])
 def test_damaged_results_are_quarantined(content: str, folder: Path) -> None:
     (folder / "results.json").write_text(content)
     what, checkpoint, output = remaining(folder)

@@ -105,12 +105,14 @@ def test_a_resumed_run_has_the_floors_of_the_whole_run(tmp_path: Path) -> None:
     assert rest.test == whole.test
 
 
+@pytest.mark.slow
 def test_runs_without_a_test_have_no_floors(tmp_path: Path) -> None:
     left = train(compose(*QUICK), tmp_path, QUICK, Console(quiet=True), with_test=False)
     assert left.floors == {} and left.validation
 
 
-def test_results_of_earlier_versions_are_read(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_results_without_floors_are_read(tmp_path: Path) -> None:
     quick_run(tmp_path, "trainer.max_steps=2", "trainer.val_check_interval=2")
     content = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert content["floors"]["untrained"].keys() == content["test"].keys()
@@ -120,6 +122,7 @@ def test_results_of_earlier_versions_are_read(tmp_path: Path) -> None:
     assert read_results(tmp_path).test == content["test"]
 
 
+@pytest.mark.slow
 def test_large_sets_skip_pixels_with_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_cheap(13_180, 36 * 36) and is_cheap(3708, 3 * 96 * 96)  # Omniglot, LFW
     assert not is_cheap(10**6, 28 * 28)
@@ -140,6 +143,7 @@ def printed(left) -> str:
     return shown.getvalue()
 
 
+@pytest.mark.slow
 def test_the_closing_table_has_a_row_for_each_floor_within_80_columns(tmp_path: Path) -> None:
     left = quick_run(tmp_path, "metrics.extra=[class_recall]")
     shown = printed(left)

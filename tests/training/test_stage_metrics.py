@@ -57,6 +57,7 @@ def test_the_history_averages_the_logged_steps_and_omits_durations(results: Resu
             assert value == pytest.approx(sum(row[name] for row in rows) / 3, rel=1e-5, abs=1e-7)
 
 
+@pytest.mark.slow
 def test_every_batch_of_a_logged_step_counts_if_gradients_are_accumulated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
