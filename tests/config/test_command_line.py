@@ -120,6 +120,7 @@ def test_a_group_that_a_run_needs_is_not_null(command: Callable[..., Ended]) -> 
 # --- options of Lightning's Trainer
 
 
+@pytest.mark.slow
 def test_every_option_of_the_trainer_is_accepted_or_refused_with_a_reason() -> None:
     parameters = set(signature(lightning.Trainer.__init__).parameters) - {"self"}
     assert set(DECIDED) <= parameters
@@ -278,6 +279,7 @@ def test_a_sweep_ends_with_a_table_of_its_runs(command: Callable[..., Ended], tm
     assert "2 runs did not finish" in summary
 
 
+@pytest.mark.slow
 def test_a_bug_in_a_sweep_keeps_its_traceback_and_the_summary_comes(
     command: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,6 +290,7 @@ def test_a_bug_in_a_sweep_keeps_its_traceback_and_the_summary_comes(
     assert "2 runs in outputs/sweeps/" in ended.out
 
 
+@pytest.mark.slow
 def test_mistakes_end_a_plain_sweep_before_it_starts(command: Callable[..., Ended], tmp_path: Path) -> None:
     for overrides in (["sampler=hard,hrad"], ["seed=0,1", "+foo=1"], ["trainer.max_steps=2,many"]):
         ended = command("-m", *QUICK, *overrides)

@@ -83,6 +83,7 @@ def test_without_a_name(run):
     assert "error: name at least one of digits, " in err
 
 
+@pytest.mark.slow
 def test_all_means_every_set_except_image_folder(run):
     status, out, _ = run("all", "--verify", "paths.data=absent", "paths.cache=cache")
     assert status == 1, "--verify reports the absent copies as faults"
@@ -93,6 +94,7 @@ def test_all_means_every_set_except_image_folder(run):
     assert out.count("digits: ") == 1, "a set that is named twice is prepared once"
 
 
+@pytest.mark.slow
 def test_show_draws_into_the_folder_of_the_set(run, tmp_path):
     status, out, _ = run("digits", "--show", "paths.outputs=elsewhere")
     assert status == 0

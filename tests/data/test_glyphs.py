@@ -143,12 +143,14 @@ class TestDrawing:
         ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert ended.stdout.strip() == drawn.provenance()["images"]
 
+    @pytest.mark.slow
     def test_another_drawing_seed_draws_other_images_and_the_seed_of_the_run_does_not(
         self, cache: Path, drawn: Glyphs
     ) -> None:
         assert pixels(Glyphs(cache=cache, drawing_seed=1)) != pixels(drawn)
         assert pixels(Glyphs(cache=cache, seed=1)) == pixels(drawn)
 
+    @pytest.mark.slow
     def test_more_copies_add_images_and_keep_the_others(self, cache: Path, drawn: Glyphs) -> None:
         more = Glyphs(cache=cache, copies=3).splits
         for one, three in zip(drawn.splits, more, strict=True):
@@ -157,6 +159,7 @@ class TestDrawing:
             assert torch.equal(per_letter_CNHW[:, :12].flatten(0, 1)[:, None], one.images_NCHW)
             assert len({bytes(each) for each in three.images_NCHW.flatten(1).numpy()}) == len(three)
 
+    @pytest.mark.slow
     def test_without_distortion_all_copies_are_equal_and_centered(self, tmp_path: Path) -> None:
         still = Glyphs(cache=tmp_path, copies=2, distortion=0).splits.train
         first_CHW, second_CHW = still.images_NCHW.reshape(-1, 2, 12, 28, 28).unbind(1)
@@ -164,6 +167,7 @@ class TestDrawing:
         row, column = middle(images_of(still, "Latin/H")[0, 0].numpy())
         assert (row, column) == pytest.approx((13.5, 13.5), abs=0.3)
 
+    @pytest.mark.slow
     def test_drawing_takes_seconds(self, tmp_path: Path) -> None:
         begun = time.process_time()
         assert len(Glyphs(cache=tmp_path, drawing_seed=2)._draw()) == 5016

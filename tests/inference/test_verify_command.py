@@ -64,4 +64,4 @@ def test_mistakes_are_explained(call: Call, digits_run: Path, pair: tuple[Path, 
 def test_help_shows_the_usage(call: Call) -> None:
     ended = call(verify, "--help")
     assert (ended.status, ended.err) == (0, "")
-    assert "usage: python -m siamese_lab.verify A.jpg B.jpg checkpoint=…" in ended.out
+    assert "  python -m siamese_lab.verify A.jpg B.jpg checkpoint=…" in ended.out

@@ -40,6 +40,7 @@ def test_the_numbers_of_classes_do_not_matter() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_if_classes_differ() -> None:
     generator = torch.Generator().manual_seed(0)
     label_N = torch.arange(30).repeat_interleave(10)

@@ -67,6 +67,7 @@ def test_distance_is_that_of_the_embeddings(name, kind):
     torch.testing.assert_close(network.distance(right_BCHW, left_BCHW, kind), d_B)
 
 
+@pytest.mark.slow
 @every_network
 def test_every_weight_learns(name):
     network = seeded(name)

@@ -56,6 +56,7 @@ def test_recall_of_pixels_equals_brute_force(common: float) -> None:
     assert float(metric.compute()["recall@1"]) == pytest.approx(max(plain, centered))
 
 
+@pytest.mark.slow
 def test_both_floors_agree_with_a_computation_by_hand(tmp_path: Path) -> None:
     left = quick_run(tmp_path, FLOAT32, *OWN_FLOORS)
     assert list(left.floors) == ["pixels", "untrained"]
@@ -74,6 +75,7 @@ def test_both_floors_agree_with_a_computation_by_hand(tmp_path: Path) -> None:
     assert left.floors["untrained"] != pytest.approx(left.test, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_results_are_the_same_without_floors(tmp_path: Path) -> None:
     options = "sampler=distance_weighted", "metrics.extra=[class_recall]", *OWN_FLOORS
     measured, left_out = (
@@ -94,6 +96,7 @@ def test_the_results_are_the_same_without_floors(tmp_path: Path) -> None:
     assert "class_recall@1" in measured.floors["pixels"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_floors_of_the_whole_run(tmp_path: Path) -> None:
     options = [*QUICK, *OWN_FLOORS]
     whole = quick_run(tmp_path / "whole", *OWN_FLOORS)

@@ -129,6 +129,7 @@ def assert_all_tensors_on_the_device(module: StepModule, device: str) -> None:
     assert all(value.device.type == device for value in tensors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sampler", "loss"), PAIRS)
 def test_a_step_on_cuda_does_not_depend_on_data_up_to_its_loss_and_statistics(
     sampler: str, loss: str, datamodule: Any
