@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from siamese_lab import registry
-from siamese_lab.registry import Registry, did_you_mean, options_of
+from siamese_lab.registry import LOG, Registry, did_you_mean, options_of
 
 
 class Base:
@@ -130,7 +129,7 @@ def installed(folder, value):
 @pytest.fixture
 def found(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(registry.LOG, "disabled", False)  # Hydra's --help disables all loggers of a process
+    monkeypatch.setattr(LOG, "disabled", False)  # Hydra's --help disables all loggers of a process
     yield lambda: importlib.import_module("discovered_lab")
     for name in [name for name in sys.modules if name.startswith(("discovered_lab", "lab_extras"))]:
         del sys.modules[name]
