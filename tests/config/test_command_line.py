@@ -13,7 +13,7 @@ from pathlib import Path
 import lightning
 import pytest
 import tomllib
-from conftest import QUICK, Ended, compose, quick_run
+from conftest import FEW_STEPS, QUICK, Ended, compose, quick_run
 
 from siamese_lab import __main__ as lab
 from siamese_lab.config.arguments import split_flags, train_overrides
@@ -254,7 +254,7 @@ def test_ctrl_c_while_the_command_starts_is_one_line(seconds: float, tmp_path: P
 def test_two_protocols_of_one_set_have_separate_folders_and_names(
     command: Callable[..., Ended], tmp_path: Path
 ) -> None:
-    ended = command("-m", "data=mnist,mnist_closed", "paths.data=absent", *QUICK)
+    ended = command("-m", "data=mnist,mnist_closed", "paths.data=absent", *FEW_STEPS)
     assert ended.status == 2
     folders = sorted(path.parent.name for path in tmp_path.rglob("results.json"))
     assert folders == ["0_mnist_semi_hard_seed=0", "1_mnist_closed_semi_hard_seed=0"]

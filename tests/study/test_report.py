@@ -262,7 +262,7 @@ def test_a_study_with_folds_of_view_2_reports_both(tmp_path, reported):
         ([], "holds no results.json of a run. Start runs first: python -m siamese_lab.train -m experiment=study."),
         (
             [run(status="failed", error="ValueError: no data")],
-            "holds 1 runs, but no finished one (the last one: ValueError: no data).",
+            "holds 1 run, but no finished one (the last one: ValueError: no data).",
         ),
     ],
 )
