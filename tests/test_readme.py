@@ -282,7 +282,7 @@ def test_the_example_of_a_training_from_python_trains(
     exec(compile(example("README.md", "import train"), "README.md", "exec"), {})
     pixels, trained = map(float, capsys.readouterr().out.splitlines()[-1].split())
     assert (tmp_path / "outputs/from_python/results.json").is_file()
-    assert trained > pixels + 0.2
+    assert trained > pixels + 0.1
 
 
 def test_the_strategy_of_the_example_chooses_the_farthest() -> None:

@@ -169,9 +169,10 @@ def check_types(config: DictConfig, overrides: Sequence[str], command: str = "tr
         overrides: the command line.
         command: the name of the command's configuration.
     """
-    shipped = flatten(container_of(hydra.compose(command, overrides=choices_of_groups(overrides))), branches=True)
+    default = hydra.compose(command, overrides=choices_of_groups(overrides))
+    shipped = {name: followed(default, value) for name, value in flatten(container_of(default), branches=True).items()}
     for option, value in flatten(container_of(config), branches=True).items():
-        expected = expectation(shipped.get(option))
+        expected, value = expectation(shipped.get(option)), followed(config, value)
         if expected is not None and value != "auto" and not isinstance(value, expected.types):
             raise UserError(f"{option} must be {expected.words}, like {shipped[option]}, but is {value!r}. See --help.")
 
@@ -207,6 +208,20 @@ def config_dirs(arguments: Sequence[str]) -> list[Path]:
     parser.add_argument("--config-dir", "-cd", type=Path, action="append", default=[])
     folders: list[Path] = parser.parse_known_args(arguments)[0].config_dir
     return folders
+
+
+def followed(config: DictConfig, value: Any) -> Any:
+    """Return the value of the option that a value follows, or the value itself.
+
+    >>> followed(OmegaConf.create({"loss": {"margin": 0.2}}), "${oc.select:loss.margin,0.1}")
+    0.2
+    """
+    match = (
+        re.fullmatch(r"\$\{(?:oc\.select:)?([a-z_]+\.\w+)(?:,\w*|,[\d.]+)?\}", value)
+        if isinstance(value, str)
+        else None
+    )
+    return OmegaConf.select(config, match[1]) if match else value
 
 
 def container_of(config: DictConfig) -> dict[Any, Any]:

@@ -26,7 +26,7 @@ TRAIN: Mapping[str, str] = {
     "seed": "seed of the weights, the batches, the augmentation and the sampler",
     "report_checkpoint": "weights that the results report: last, or best in validation",
     "ema": "decay of a moving average of the weights, such as 0.99",
-    "resume": "checkpoint to continue from: checkpoints/last.ckpt of a run",
+    "resume": "run to continue: its folder, or its checkpoints/last.ckpt",
     "tuned": "folder of experiment=tune with the best options to use",
     "threads": "CPU threads; null is one per core",
     "study_name": "name of a study, which is the name of its folder",

@@ -118,6 +118,7 @@ def silence_lightning() -> None:
         "Checkpoint directory .* exists",
         "GPU available but not used",
         "LeafSpec",
+        "smaller than the logging interval",  # points are counted over all steps, not in each epoch
         "sync_dist=True",  # every process logs metrics of the whole batch
         r"devices=1, num_nodes=1",  # the padding images are never evaluated
         r"torch\.distributed\.nn\.functional\.\w+ is deprecated",

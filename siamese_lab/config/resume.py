@@ -8,6 +8,9 @@ from siamese_lab.errors import UserError
 from siamese_lab.runs import checkpoints
 from siamese_lab.runs.checkpoints import stored_overrides
 
+LAST = "checkpoints/last.ckpt"
+"""The checkpoint that a run resumes from, in the folder of the run."""
+
 
 def with_resumed_overrides(arguments: Sequence[str]) -> list[str]:
     """Return the command line, extended by the stored overrides of the run that it resumes.
@@ -22,8 +25,10 @@ def with_resumed_overrides(arguments: Sequence[str]) -> list[str]:
     if path is None:
         return list(arguments)
     checkpoint = Path(path).expanduser()
+    if checkpoint.is_dir():
+        checkpoint /= LAST
     if not checkpoint.is_file():
-        raise UserError(f"There is no checkpoint {checkpoint} to resume. A run leaves one at checkpoints/last.ckpt.")
+        raise UserError(f"There is no checkpoint {checkpoint} to resume. A run leaves one at {LAST}.")
     stored = stored_overrides(checkpoints.read_checkpoint(checkpoint))
     given = {option_of(argument) for argument in arguments}
     stored = [override for override in stored if option_of(override) not in {*given, "resume"}]

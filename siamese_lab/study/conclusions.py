@@ -85,7 +85,8 @@ def _list_limitations(analysis: Analysis) -> str:
     num_seeds = sorted({each.difference.number for each in analysis.comparisons.get(HEADLINE, [])})
     if num_seeds and num_seeds[0] < 5:
         fewest = "one seed" if num_seeds[0] == 1 else f"{num_seeds[0]} seeds"
-        limitations.append(f"{'as few as ' if len(num_seeds) > 1 else ''}{fewest} can only show large differences")
+        shows = "cannot separate a difference from chance" if num_seeds == [1] else "can only show large differences"
+        limitations.append(f"{'as few as ' if len(num_seeds) > 1 else ''}{fewest} {shows}")
     unfinished = len(study.runs) - len(study.finished) + len(study.missing)
     if unfinished:
         limitations.append(f"{unfinished} of {len(study.runs) + len(study.missing)} jobs have not finished")

@@ -6,16 +6,22 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from siamese_lab.config.errors import BUG_STATUS, USER_ERROR_STATUS, callback_errors_end_the_process
+from siamese_lab.config.overrides import option_of
 from siamese_lab.errors import UserError
 from siamese_lab.runs import results
 from siamese_lab.runs.display import counted, describe_curves, print_plainly, print_titled, short
 from siamese_lab.runs.results import Results
 from siamese_lab.sweep.overview import percent
 from siamese_lab.sweep.plan import Planned, plan
+
+NAMED_BY_FOLDER = ("data", "sampler", "seed")
+"""Options that stand in the name of a run's folder."""
 
 
 class Summary(Callback):
@@ -62,12 +68,10 @@ def read_if_present(folder: Path) -> Results | None:
 
 
 def table(runs: list[Planned], found: list[Results | None], folder: Path) -> Table:
-    """Return the table of the runs: the swept options, the test results, the duration, and the folder."""
-    drawn = Table()
-    for column in ("run", "Recall@1", "MAP@R", "time", "folder"):
-        drawn.add_column(
-            column, justify="right" if column in ("Recall@1", "MAP@R", "time") else "left", overflow="fold"
-        )
+    """Return the table of the runs: the test results, the duration, the folder, and the options that differ."""
+    drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("Recall@1", "MAP@R", "time", "run"):
+        drawn.add_column(column, justify="left" if column == "run" else "right", overflow="fold")
     for run, result in zip(runs, found, strict=True):
         figures = ["–"] * 3
         if result is not None and result.status == "finished":
@@ -76,5 +80,6 @@ def table(runs: list[Planned], found: list[Results | None], folder: Path) -> Tab
             figures = [recall, precision, time.strftime("%H:%M:%S", time.gmtime(seconds))]
         elif result is not None:
             figures[0] = result.status
-        drawn.add_row("\n".join(run.overrides) or run.sampler, *figures, str(run.folder.relative_to(folder)))
+        further = [each for each in run.overrides if option_of(each) not in NAMED_BY_FOLDER]
+        drawn.add_row(*figures, "\n".join([escape(str(run.folder.relative_to(folder))), *map(escape, further)]))
     return drawn

@@ -38,7 +38,7 @@ def train(
 
     Args:
         config: the configuration, described by `siamese_lab.config.schema.TrainConfig`.
-        folder: the folder of the run.
+        folder: the folder of the run; it is created if it does not exist.
         overrides: the command line that `config` was composed from. Checkpoints store it for `resume=`.
         console: the console that shows progress; None is the terminal.
         with_test: if False, only validation images are evaluated at the end and test images stay unseen.
@@ -53,6 +53,9 @@ def train(
         ProcessDied: if one of several processes was killed.
     """
     console = Console() if console is None else console
+    hydra_app.silence_lightning()
+    with disk_errors(folder, "paths.outputs"):
+        folder.mkdir(parents=True, exist_ok=True)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     placement = find_placement(config.trainer)

@@ -1,5 +1,6 @@
 """A command line accepts flags anywhere, groups set to null, options of the Trainer, completion and Ctrl-C."""
 
+import itertools
 import os
 import shlex
 import signal
@@ -273,9 +274,9 @@ def test_a_sweep_ends_with_a_table_of_its_runs(command: Callable[..., Ended], tm
     stored = {path.parent.name: results.read_results(path.parent) for path in tmp_path.rglob("results.json")}
     assert sorted(run.status for run in stored.values()) == ["failed", "failed", "finished", "finished"]
     for name, run in stored.items():
-        (line,) = (line for line in summary.splitlines() if f" {name} " in line)
+        line, below = next(pair for pair in itertools.pairwise(summary.splitlines()) if name in pair[0].split())
         figure = f"{run.test['recall@1']:.1%}" if run.status == "finished" else "failed"
-        assert figure in line and f"loss.margin={run.choices['loss']['margin']}" in line
+        assert figure in line and below.split() == [f"loss.margin={run.choices['loss']['margin']}"]
     assert "2 runs did not finish" in summary
 
 

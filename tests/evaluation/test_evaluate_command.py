@@ -239,8 +239,8 @@ def test_a_mistake_is_explained_by_python_m(run: Path, tmp_path: Path) -> None:
 
 def test_help_shows_options_and_examples(evaluate: Callable[..., Ended], run: Path) -> None:
     shown = evaluate("--help").out
-    for expected in ("Evaluate a trained network", "checkpoint=outputs/runs/", "data=mnist", "episodes: 1000"):
+    for expected in ("Evaluate a trained network", "checkpoint=RUN", "data=mnist", "episodes=1000"):
         assert expected in shown
     ended = evaluate(f"checkpoint={run}", "--help")
     assert (ended.status, ended.err) == (0, "")
-    assert "image_size: 16" in ended.out
+    assert "data.image_size=16" in ended.out

@@ -55,6 +55,7 @@ def test_resumed_equals_uninterrupted(
     assert (left["status"], left["steps"]) == ("interrupted", step)
 
     said = with_resumed_overrides([f"resume={parts / 'checkpoints/last.ckpt'}"])
+    assert with_resumed_overrides([f"resume={parts}"]) == said, "the folder of a run stands for its last checkpoint"
     resumed = train(compose(*[each for each in said if not each.startswith("hydra.")]), parts, said, SILENT)
 
     resumed_weights = last_weights(parts)
