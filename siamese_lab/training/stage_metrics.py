@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
-from lightning import Trainer
+from lightning import Callback, Trainer
 from torch import Tensor
 
 Stage = Literal["validation", "test"]
@@ -33,3 +33,14 @@ def stage_metrics(stage: Stage, values: Mapping[str, Tensor | float]) -> StageMe
     """Return the metrics of a stage as numbers, rounded to float32 as loggers get them."""
     numbers = {name: float(torch.as_tensor(value, dtype=torch.float32)) for name, value in values.items()}
     return StageMetrics(stage, numbers)
+
+
+class LatestMetrics(Callback):
+    """Keeps the metrics of the latest validation and of the latest test by stage, such as `values["test"]`."""
+
+    def __init__(self) -> None:
+        self.values: dict[Stage, Mapping[str, float]] = {}
+
+    def on_metrics(self, trainer: Trainer, metrics: StageMetrics) -> None:
+        """Replace the metrics of the stage."""
+        self.values[metrics.stage] = metrics.values

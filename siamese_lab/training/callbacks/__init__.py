@@ -20,7 +20,6 @@ from siamese_lab.training.callbacks.floors import Floors
 from siamese_lab.training.callbacks.hardest_triplets import HardestTriplets
 from siamese_lab.training.callbacks.history import History
 from siamese_lab.training.callbacks.hparams import HParamsSummary
-from siamese_lab.training.callbacks.latest_metrics import LatestMetrics
 from siamese_lab.training.callbacks.non_finite import StopOnNonFinite
 from siamese_lab.training.callbacks.progress import Progress
 from siamese_lab.training.callbacks.signals import Interrupted, StopOnSignal
@@ -28,6 +27,7 @@ from siamese_lab.training.callbacks.tensorboard import DistanceHistograms, Purge
 from siamese_lab.training.callbacks.training_clock import TrainingClock
 from siamese_lab.training.callbacks.weight_average import WeightAverage
 from siamese_lab.training.launch import Shared
+from siamese_lab.training.stage_metrics import LatestMetrics
 
 BEST_BY = "validation/recall@1"
 
