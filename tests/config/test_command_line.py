@@ -147,6 +147,7 @@ def test_every_option_of_the_trainer_is_accepted_or_refused_with_a_reason() -> N
         ("trainer.max_time=1", "but is 1"),
     ],
 )
+@pytest.mark.slow
 def test_a_mistake_in_an_option_of_the_trainer_is_one_message(
     override: str, message: str, command: Callable[..., Ended], tmp_path: Path
 ) -> None:

@@ -79,6 +79,7 @@ def test_the_options_of_an_evaluation_are_those_of_its_schema() -> None:
     assert shown | {"data"} == {field.name for field in fields(EvaluateConfig)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", REGISTRIES)
 def test_registry_and_folder_hold_the_same_names(group: str) -> None:
     """The folder may also hold variants of a registered part, such as mnist_closed."""
@@ -149,6 +150,7 @@ def test_the_command_line_wins_over_the_recipe() -> None:
     assert (config.trainer.max_steps, config.sampler.num_negatives, config.optimizer.weight_decay) == (7, 64, 0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "glyphs", "mnist", "omniglot", "lfw"])
 def test_a_full_budget_has_the_steps_of_the_recipe_and_others_have_fewer(name: str) -> None:
     own = compose_once(f"data={name}").trainer.max_steps

@@ -31,6 +31,7 @@ def check_page(page: str) -> None:
     assert examples.rstrip().splitlines()[-1].startswith("  "), "the examples are last"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("override", OVERRIDES)
 def test_every_option_that_ships_has_its_sentence(override: str) -> None:
     options = plain_options(compose(override))
@@ -39,6 +40,7 @@ def test_every_option_that_ships_has_its_sentence(override: str) -> None:
     assert len(rows) > 40
 
 
+@pytest.mark.slow
 def test_the_sentences_belong_to_options_that_exist() -> None:
     overrides = [each.values[0] for each in OVERRIDES]
     known = {name for each in overrides for name, _ in leaves(plain_options(compose(each)), OPTIONS["train"])}

@@ -48,6 +48,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_explained_before_training_starts(mistake: str, command, tmp_path: Path) -> None:
     ended = command("data=digits", *mistake.split())

@@ -52,6 +52,7 @@ SETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_every_set_can_be_drawn(name: str, tmp_path: Path) -> None:

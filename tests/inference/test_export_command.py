@@ -181,6 +181,7 @@ def test_the_card_shows_the_newest_evaluation_with_its_intervals_and_the_thresho
     assert f"accepts {threshold.far:.1%} of {threshold.negatives:,} pairs of two classes (FAR)" in text
 
 
+@pytest.mark.slow
 def test_the_card_reads_the_files_of_evaluate(own_run: Path, evaluate: Callable[..., Ended]) -> None:
     ended = evaluate(f"checkpoint='{own_run}'", "map=null", "episodes=0", "pairs=100")
     assert ended.status == 0, ended.err
