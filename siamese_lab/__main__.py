@@ -1,11 +1,13 @@
 """List the commands, or start one of them: `python -m siamese_lab [COMMAND [ARGUMENT …]]`."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from siamese_lab.registry import did_you_mean
 
@@ -67,11 +69,32 @@ def start(name: str, arguments: list[str] | None = None) -> int:
         if SHELL_COMPLETION & {*sys.argv[1:]} and name in COMPLETED:
             import_module("siamese_lab.config.completion").answer(name)
         else:
-            import_module(COMMANDS[name].module).main()
+            with interrupted_at_once():
+                module = import_module(COMMANDS[name].module)
+            module.main()
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED_STATUS
     return 0
+
+
+@contextmanager
+def interrupted_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the process at once during imports, where Python may swallow the exception."""
+    former = signal.getsignal(signal.SIGINT)
+    if former is not signal.default_int_handler:  # a caller ignores or handles the signal
+        yield
+        return
+    signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def _end(*_: Any) -> None:
+    os.write(sys.stderr.fileno(), b"Interrupted.\n")
+    os._exit(INTERRUPTED_STATUS)
 
 
 def let_waiting_threads_sleep() -> None:
