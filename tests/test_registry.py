@@ -1,12 +1,13 @@
 """Registries map names to classes, and explain unknown names and options."""
 
 import importlib
+import logging
 import re
 import sys
 
 import pytest
 
-from siamese_lab.registry import LOG, Registry, did_you_mean, options_of
+from siamese_lab.registry import Registry, did_you_mean, options_of
 
 
 class Base:
@@ -129,7 +130,6 @@ def installed(folder, value):
 @pytest.fixture
 def found(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(LOG, "disabled", False)  # Hydra's --help disables all loggers of a process
     yield lambda: importlib.import_module("discovered_lab")
     for name in [name for name in sys.modules if name.startswith(("discovered_lab", "lab_extras"))]:
         del sys.modules[name]
@@ -153,10 +153,13 @@ def test_discover_registers_parts_of_installed_packages(tmp_path, found, value):
     ],
 )
 def test_a_part_of_an_installed_package_that_cannot_be_loaded_is_named_and_skipped(
-    code, reason, tmp_path, found, caplog
+    code, reason, tmp_path, found, monkeypatch, caplog
 ):
     installed(tmp_path, "lab_extras:Fourth" if code is None else "lab_broken")
     (tmp_path / "lab_broken.py").write_text(code or "")
+    log = logging.Logger("registry")  # outside of the hierarchy, which Hydra may have silenced in an earlier test
+    log.addHandler(caplog.handler)
+    monkeypatch.setattr("siamese_lab.registry.LOG", log)
     found().parts.discover("discovered_lab", found().__path__)
     (record,) = caplog.records
     assert re.search(rf"part 'third' of the package 'lab-extras'.*left out: {reason}", record.getMessage())
