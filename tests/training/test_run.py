@@ -154,7 +154,7 @@ def test_the_studied_strategies_learn_characters_they_have_never_seen(
 
 def test_other_schemas_are_refused(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"schema_version": 99}', encoding="utf-8")
-    with pytest.raises(ValueError, match="has schema version 99, but this version of siamese_lab reads 1"):
+    with pytest.raises(ValueError, match="has schema version 99, but this version of siamese_lab reads 2"):
         results.read_results(tmp_path)
 
 
