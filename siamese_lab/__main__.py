@@ -98,12 +98,13 @@ def _end(*_: Any) -> None:
 
 
 def let_waiting_threads_sleep() -> None:
-    """Let threads of OpenMP sleep while they wait for each other; call it before PyTorch is imported.
+    """Let threads of OpenMP sleep soon while they wait for each other; call it before PyTorch is imported.
 
-    By default they spin. One busy process on the same cores then slows training several times.
+    By default GNU's OpenMP spins 300,000 times, and one busy process on the same cores slows training. Sleeping at once
+    (`OMP_WAIT_POLICY=PASSIVE`) would slow training on free cores.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ["GOMP_SPINCOUNT"] = "10000"
 
 
 train, evaluate, report, embed, verify, search, export, data = (partial(start, name) for name in COMMANDS)
