@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -159,18 +159,22 @@ def choices_of_groups(overrides: Iterable[str]) -> list[str]:
     return [override for override in overrides if option_of(override) in groups]
 
 
-def check_types(config: DictConfig, overrides: Sequence[str], command: str = "train") -> None:
-    """Raise UserError if an option has another type than its shipped value, such as a word instead of a number.
+def shipped_options(overrides: Iterable[str], command: str = "train") -> dict[str, Any]:
+    """Return the options by dotted names, with the values that ship for the groups that a command line chooses.
 
     Call it inside a Hydra job: it composes the configuration again, without the options of the command line.
+    """
+    default = hydra.compose(command, overrides=choices_of_groups(overrides))
+    return {name: followed(default, value) for name, value in flatten(container_of(default), branches=True).items()}
+
+
+def check_types(config: DictConfig, shipped: Mapping[str, Any]) -> None:
+    """Raise UserError if an option has another type than its shipped value, such as a word instead of a number.
 
     Args:
         config: the configuration that was composed from the command line.
-        overrides: the command line.
-        command: the name of the command's configuration.
+        shipped: the result of `shipped_options` for this command line.
     """
-    default = hydra.compose(command, overrides=choices_of_groups(overrides))
-    shipped = {name: followed(default, value) for name, value in flatten(container_of(default), branches=True).items()}
     for option, value in flatten(container_of(config), branches=True).items():
         expected, value = expectation(shipped.get(option)), followed(config, value)
         if expected is not None and value != "auto" and not isinstance(value, expected.types):

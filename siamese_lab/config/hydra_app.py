@@ -22,6 +22,7 @@ from siamese_lab.config.errors import (
     explain,
     is_user_error,
     print_error,
+    shipped_options,
     user_errors_as_messages,
     wants_tracebacks,
 )
@@ -81,7 +82,7 @@ def run(
 
     def check_and_run(config: DictConfig, overrides: Sequence[str]) -> None:
         check_keys(config, schema)
-        check_types(config, overrides, command)
+        check_types(config, shipped_options(overrides, command))
         OmegaConf.to_container(config, resolve=True)  # here, a failing interpolation still counts as a user's error
         try:
             job(config)

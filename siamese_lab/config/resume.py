@@ -8,9 +8,6 @@ from siamese_lab.errors import UserError
 from siamese_lab.runs import checkpoints
 from siamese_lab.runs.checkpoints import stored_overrides
 
-LAST = "checkpoints/last.ckpt"
-"""The checkpoint that a run resumes from, in the folder of the run."""
-
 
 def with_resumed_overrides(arguments: Sequence[str]) -> list[str]:
     """Return the command line, extended by the stored overrides of the run that it resumes.
@@ -26,9 +23,9 @@ def with_resumed_overrides(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     checkpoint = Path(path).expanduser()
     if checkpoint.is_dir():
-        checkpoint /= LAST
+        checkpoint /= checkpoints.LAST
     if not checkpoint.is_file():
-        raise UserError(f"There is no checkpoint {checkpoint} to resume. A run leaves one at {LAST}.")
+        raise UserError(f"There is no checkpoint {checkpoint} to resume. A run leaves one at {checkpoints.LAST}.")
     stored = stored_overrides(checkpoints.read_checkpoint(checkpoint))
     given = {option_of(argument) for argument in arguments}
     stored = [override for override in stored if option_of(override) not in {*given, "resume"}]

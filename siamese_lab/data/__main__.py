@@ -19,7 +19,7 @@ from rich.table import Table
 
 from siamese_lab import data
 from siamese_lab.config.arguments import train_overrides
-from siamese_lab.config.errors import check_types, user_errors_as_messages, wants_tracebacks
+from siamese_lab.config.errors import check_types, shipped_options, user_errors_as_messages, wants_tracebacks
 from siamese_lab.config.help_layout import HelpParser, example_lines, paragraph, two_columns
 from siamese_lab.config.help_texts import TRAIN
 from siamese_lab.config.overrides import in_grammar
@@ -126,7 +126,7 @@ def compose(name: str, options: Sequence[str]) -> DictConfig:
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = hydra.compose("train", overrides=overrides)
         check_keys(config)
-        check_types(config, overrides)
+        check_types(config, shipped_options(overrides))
     return config
 
 

@@ -15,6 +15,8 @@ from siamese_lab.runs import results
 from siamese_lab.runs.options import recorded
 
 FOLDER, SUFFIX = "checkpoints", ".ckpt"
+LAST = f"{FOLDER}/last{SUFFIX}"
+"""The checkpoint of the last weights, which a run resumes from, relative to the folder of the run."""
 CONFIG_KEY = "StoredChoices"
 """Key of the configuration among the callbacks of a checkpoint."""
 CONFIG_FORMAT = 2
@@ -30,7 +32,7 @@ def find_checkpoint(place: Path) -> Path:
     place = place.expanduser()
     if not place.is_dir():
         if not place.is_file():
-            raise UserError(f"There is no checkpoint {place}. A run writes {FOLDER}/last{SUFFIX} into its folder.")
+            raise UserError(f"There is no checkpoint {place}. A run writes {LAST} into its folder.")
         return place
     folder = place if place.name == FOLDER else place / FOLDER
     there = sorted(each.stem for each in folder.glob(f"*{SUFFIX}"))

@@ -1,6 +1,6 @@
 """Plan the runs of a sweep before the first run starts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from siamese_lab.config import schema
-from siamese_lab.config.errors import check_types
+from siamese_lab.config.errors import check_types, choices_of_groups, shipped_options
 from siamese_lab.config.tuned_options import with_tuned_options
 from siamese_lab.errors import UserError
 
@@ -47,12 +47,16 @@ def plan(config: DictConfig) -> list[Planned]:
     every = combinations(overrides)
     differing = [position for position, values in enumerate(zip(*every, strict=True)) if len(set(values)) > 1]
     runs = []
+    shipped: dict[tuple[str, ...], dict[str, Any]] = {}  # composed once for all runs of the same groups
     for number, each in enumerate(every):
         swept = loader.load_sweep_config(config, each)
         with open_dict(swept):
             swept.hydra.job.num = number
         HydraConfig.instance().set_config(swept)  # for ${hydra:job.num} in the name of a folder
-        runs.append(planned(swept, tuple(each[position] for position in differing)))
+        groups = tuple(choices_of_groups(swept.hydra.overrides.task))
+        if groups not in shipped:
+            shipped[groups] = shipped_options(groups)
+        runs.append(planned(swept, tuple(each[position] for position in differing), shipped[groups]))
     HydraConfig.instance().set_config(config)
     check_folders(runs)
     return runs
@@ -79,8 +83,13 @@ def combinations(overrides: Sequence[Override]) -> list[list[str]]:
     return [list(each) for each in product(*values_of_option.values())]
 
 
-def planned(config: DictConfig, overrides: tuple[str, ...]) -> Planned:
+def planned(config: DictConfig, overrides: tuple[str, ...], shipped: Mapping[str, Any]) -> Planned:
     """Return the planned run of a composed configuration.
+
+    Args:
+        config: the composed configuration.
+        overrides: the overrides that differ between the runs.
+        shipped: the result of `shipped_options` for the groups of the run.
 
     Raises:
         UserError: for an unknown option or a value of the wrong type.
@@ -90,7 +99,7 @@ def planned(config: DictConfig, overrides: tuple[str, ...]) -> Planned:
     with open_dict(config):
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     schema.check_keys(task)
-    check_types(task, config.hydra.overrides.task)
+    check_types(task, shipped)
     wanted = schema.to_plain(with_tuned_options(task, config.hydra))
     return Planned(folder, chosen.data, chosen.sampler, config.seed, config.trainer.max_steps, wanted, overrides)
 

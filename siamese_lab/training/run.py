@@ -201,7 +201,6 @@ def record_status(results: Results, folder: Path, writes: bool = True) -> Iterat
     if writes:
         with disk_errors(folder, "paths.outputs"):
             results.write(folder)
-        results.write(folder)
     try:
         with disk_errors(folder, "paths.outputs"):
             yield

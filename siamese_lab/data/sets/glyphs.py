@@ -8,7 +8,7 @@ typeface under a random affine distortion.
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ FINER = 4
 TURN, SHEAR, SCALE, SHIFT = math.radians(25), 0.3, 0.25, 0.1
 """Limits of a distortion of strength 1: angle, shear, change of scale, and shift as a share of the image."""
 STRONGEST = 3
+"""Largest strength of a distortion. At 4, a letter could be scaled to nothing."""
 
 
 @register("glyphs")
@@ -241,8 +242,9 @@ def font_files() -> list[str]:
     return [str(folder / name) for name in TYPEFACES]
 
 
+@cache
 def fonts_hash() -> str:
-    """Return the SHA-256 of the font files together."""
+    """Return the SHA-256 of the font files together. The files are read once in a process."""
     digest = hashlib.sha256()
     for path in font_files():
         digest.update(Path(path).read_bytes())

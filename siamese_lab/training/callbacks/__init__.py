@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from siamese_lab.config import schema, targets
+from siamese_lab.runs.checkpoints import LAST
 from siamese_lab.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, StoredConfig
 from siamese_lab.training.callbacks.embedding_projector import EmbeddingProjector
 from siamese_lab.training.callbacks.floors import Floors
@@ -63,7 +64,7 @@ def build_callbacks(
     metrics = LatestMetrics()
     floors = Floors()
     best = BestCheckpoint(folder / "checkpoints", monitor=BEST_BY)
-    last = LastCheckpoint(folder / "checkpoints" / "last.ckpt")
+    last = LastCheckpoint(folder / LAST)
     ordered = [
         StopOnNonFinite(),
         clock,
