@@ -1,18 +1,14 @@
 """List the commands, or start one of them: `python -m siamese_lab [COMMAND [ARGUMENT …]]`."""
 
 import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from siamese_lab.errors import INTERRUPTED_STATUS, USER_ERROR_STATUS, interrupted_at_once
 from siamese_lab.registry import did_you_mean
-
-USER_ERROR_STATUS = 2
-INTERRUPTED_STATUS = 130
 
 
 class Command(NamedTuple):
@@ -76,25 +72,6 @@ def start(name: str, arguments: list[str] | None = None) -> int:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED_STATUS
     return 0
-
-
-@contextmanager
-def interrupted_at_once() -> Iterator[None]:
-    """Let Ctrl-C end the process at once during imports, where Python may swallow the exception."""
-    former = signal.getsignal(signal.SIGINT)
-    if former is not signal.default_int_handler:  # a caller ignores or handles the signal
-        yield
-        return
-    signal.signal(signal.SIGINT, _end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, former)
-
-
-def _end(*_: Any) -> None:
-    os.write(sys.stderr.fileno(), b"Interrupted.\n")
-    os._exit(INTERRUPTED_STATUS)
 
 
 def let_waiting_threads_sleep() -> None:

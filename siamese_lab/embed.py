@@ -2,7 +2,7 @@
 
 import sys
 
-if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+if __name__ == "__main__":  # before the imports below, which Ctrl-C may interrupt
     from siamese_lab.__main__ import start
 
     sys.exit(start("embed", sys.argv[1:]))
@@ -17,12 +17,9 @@ from typing import Annotated
 
 from rich.console import Console
 
-from siamese_lab.data.io.file_names import escape_name
-from siamese_lab.inference import embeddings_file
+from siamese_lab.errors import interrupted_at_once
+from siamese_lab.inference import BATCH
 from siamese_lab.inference.cli import Command
-from siamese_lab.inference.folder import embed_folder
-from siamese_lab.inference.model import BATCH, load
-from siamese_lab.inference.new_file import check_new
 from siamese_lab.runs.display import counted, print_plainly, short
 
 
@@ -76,6 +73,13 @@ def job(options: Options) -> None:
     Raises:
         UserError: if the checkpoint, an image or the output file cannot be used.
     """
+    with interrupted_at_once():  # PyTorch is loaded only here, so that --help and wrong options are answered at once
+        from siamese_lab.data.io.file_names import escape_name
+        from siamese_lab.inference import embeddings_file
+        from siamese_lab.inference.folder import embed_folder
+        from siamese_lab.inference.model import load
+        from siamese_lab.inference.new_file import check_new
+
     console = Console()
     place = options.out or Path("outputs/embeddings") / f"{options.images.resolve().name}.npz"
     embeddings_file.check_kind(place)

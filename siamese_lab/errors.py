@@ -1,6 +1,19 @@
-"""The errors that a user can correct, and the classification of failed runs by their cause."""
+"""The errors that a user can correct, interruptions, exit statuses, and the classification of failed runs by cause."""
 
-from typing import Literal
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+BUG_STATUS = 1
+"""Exit status after an error that the user cannot correct."""
+USER_ERROR_STATUS = 2
+"""Exit status after an error that the user can correct."""
+INTERRUPTED_STATUS = 130
+"""Exit status after Ctrl-C, as shells report it."""
 
 Fault = Literal["options", "resource", "bug"]
 """The cause of a failed run: its own options or training, a resource of the machine, or a bug."""
@@ -23,6 +36,43 @@ class ResourceError(UserError):
 
     Tuning stops at this error, because other options would not help and the same options may work later.
     """
+
+
+class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
+    """Raised when a run was asked to stop and has stored a checkpoint.
+
+    Args:
+        number: number of the signal.
+        checkpoint: path of the checkpoint to resume from.
+    """
+
+    def __init__(self, number: int, checkpoint: Path) -> None:
+        super().__init__(f"Interrupted by {signal.Signals(number).name}.")
+        self.number = number
+        self.checkpoint = checkpoint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how pickle rebuilds the exception, which is sent between processes."""
+        return type(self), (self.number, self.checkpoint)
+
+
+@contextmanager
+def interrupted_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the process at once during imports, where Python may swallow the exception."""
+    former = signal.getsignal(signal.SIGINT)
+    if former is not signal.default_int_handler:  # a caller ignores or handles the signal
+        yield
+        return
+    signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
+def _end(*_: Any) -> None:
+    os.write(sys.stderr.fileno(), b"Interrupted.\n")
+    os._exit(INTERRUPTED_STATUS)
 
 
 def fault_of(error: BaseException) -> Fault:

@@ -2,7 +2,7 @@
 
 import sys
 
-if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+if __name__ == "__main__":  # before the imports below, which Ctrl-C may interrupt
     from siamese_lab.__main__ import start
 
     sys.exit(start("export", sys.argv[1:]))
@@ -11,20 +11,17 @@ if __name__ == "__main__":  # before PyTorch is imported, which takes seconds th
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from rich.console import Console
 
-from siamese_lab.errors import UserError
+from siamese_lab.errors import UserError, interrupted_at_once
 from siamese_lab.inference.cli import Command
-from siamese_lab.inference.embeddings_file import about_network
-from siamese_lab.inference.export import SUFFIXES, Format, check_able, export
-from siamese_lab.inference.model import TrainedNetwork, load
-from siamese_lab.inference.model_card import model_card
-from siamese_lab.inference.new_file import check_new, new_file
-from siamese_lab.inference.threshold import stored_threshold
 from siamese_lab.runs import checkpoints
 from siamese_lab.runs.display import print_plainly, short
+
+if TYPE_CHECKING:
+    from siamese_lab.inference.model import TrainedNetwork
 
 
 @dataclass
@@ -32,7 +29,7 @@ class Options:
     """Options of the command."""
 
     checkpoint: Annotated[Path, "a .ckpt file, or the folder of a run"]
-    format: Annotated[Format, "onnx, or torch for a torch.export program"] = "onnx"
+    format: Annotated[Literal["onnx", "torch"], "onnx, or torch for a torch.export program"] = "onnx"
     out: Annotated[Path | None, "the .onnx or .pt2 file to write; null writes into exported/ in the run's folder"] = (
         None
     )
@@ -80,10 +77,18 @@ def job(options: Options) -> None:
         UserError: if the checkpoint or the output file cannot be used, packages are missing, or the exported network
             differs from the original.
     """
+    with interrupted_at_once():  # PyTorch is loaded only here, so that --help and wrong options are answered at once
+        from siamese_lab.inference.embeddings_file import about_network
+        from siamese_lab.inference.export import SUFFIXES, check_able, export
+        from siamese_lab.inference.model import load
+        from siamese_lab.inference.model_card import model_card
+        from siamese_lab.inference.new_file import check_new, new_file
+        from siamese_lab.inference.threshold import stored_threshold
+
     console = Console()
     check_able(options.format)
     network = load(options.checkpoint)
-    place = options.out or default_place(network, options.format)
+    place = options.out or default_place(network, SUFFIXES[options.format])
     if place.suffix != SUFFIXES[options.format]:
         raise UserError(f"With format={options.format}, out must end in {SUFFIXES[options.format]}, but is {place}.")
     card = place.with_name(f"{place.name}.md")
@@ -104,9 +109,9 @@ def job(options: Options) -> None:
     )
 
 
-def default_place(network: TrainedNetwork, kind: Format) -> Path:
+def default_place(network: "TrainedNetwork", suffix: str) -> Path:
     """Return the default output path: in the run's folder, or in outputs if the checkpoint is in no run."""
     choices = network.trained.choices
     name = "_".join(choices[part]["name"] for part in ("data", "sampler", "network"))
     run = checkpoints.run_of(network.trained.checkpoint)
-    return (Path("outputs") if run is None else run) / "exported" / f"{name}{SUFFIXES[kind]}"
+    return (Path("outputs") if run is None else run) / "exported" / f"{name}{suffix}"

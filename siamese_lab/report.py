@@ -6,35 +6,20 @@ table row.
 
 import sys
 
-if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+if __name__ == "__main__":  # before the imports below, which Ctrl-C may interrupt
     from siamese_lab.__main__ import start
 
     sys.exit(start("report", sys.argv[1:]))
 
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from siamese_lab.config.errors import user_errors_as_messages, wants_tracebacks
 from siamese_lab.config.help_layout import HelpParser, example_lines, two_columns
-from siamese_lab.errors import ResourceError, UserError
-from siamese_lab.runs.disk import FULL, REFUSED
-from siamese_lab.runs.display import counted, in_blocks, print_plainly, print_titled, short
-from siamese_lab.runs.files import write_json
-from siamese_lab.study import figures, folds, page, runs
-from siamese_lab.study.analysis import Analysis, analyze
-from siamese_lab.study.conclusions import answer, caveats
-from siamese_lab.study.folds import JoinedFolds
-from siamese_lab.study.runs import Study
-from siamese_lab.study.tables import Tables, table, tabulate
-from siamese_lab.study.time_to_recall import LEVELS
+from siamese_lab.study import LEVELS
 
-FILE_NAME = "folds.json"
 DESCRIPTION = """\
 Report the results of all runs in a folder. The command reads every results.json
 below the folder, and no other file.
@@ -72,6 +57,8 @@ def main() -> None:
     """Run the command. The exit status is 2 if there is nothing to report."""
     arguments = parser().parse_args()
     with user_errors_as_messages(tracebacks=wants_tracebacks()):
+        from siamese_lab.study.report import report  # loads pandas and matplotlib, which --help does not need
+
         report(arguments.folder, Console(), arguments.levels, arguments.commit)
 
 
@@ -83,118 +70,3 @@ def parser() -> HelpParser:
     parser.add_argument("--levels", type=float, nargs="+", default=LEVELS, metavar="SHARE")
     parser.add_argument("--commit", metavar="HASH")
     return parser
-
-
-def report(folder: Path, console: Console, levels: Sequence[float] = LEVELS, commit: str | None = None) -> None:
-    """Report the results of all runs below a folder, and write the report into this folder.
-
-    Args:
-        folder: folder of a study, of the folds of a cross-validation, or of both.
-        console: the console that shows the headline.
-        levels: levels of validation Recall@1; the report shows the time until each level is reached.
-        commit: first characters of a commit; other runs are ignored.
-
-    Raises:
-        UserError: if there is nothing to report, a level is outside of 0…1, or the folder cannot be written to.
-    """
-    wrong = [level for level in levels if not 0 < level <= 1]
-    if wrong:
-        raise UserError(f"--levels must be above 0 and at most 1, such as 0.9, but {wrong[0]:g} was given.")
-    study = runs.read_study(folder, commit)
-    if not study.finished and not study.folds:
-        raise UserError(nothing_in(folder, study))
-    try:
-        if study.folds:
-            report_folds(folder, console)
-        if study.finished:
-            report_study(study, folder, console, levels)
-    except OSError as error:
-        if error.errno not in (*FULL, *REFUSED):
-            raise
-        raise ResourceError(f"The report cannot be written into {folder}: {error.strerror}.") from error
-
-
-def nothing_in(folder: Path, study: Study) -> str:
-    """Return a message that says why there is nothing to report, and what to do."""
-    if study.runs:
-        last = study.runs[-1].results
-        return (
-            f"{folder} holds {counted(len(study.runs), 'run')}, but no finished one (the last one: "
-            f"{last.error or last.status}). Start the same command again to continue them."
-        )
-    if study.excluded:
-        first = study.excluded[0]
-        return f"{folder} holds no run that can be used. {first.folder}: {first.reason}"
-    return (
-        f"{folder} holds no results.json of a run. Start runs first: python -m siamese_lab.train -m experiment=study."
-    )
-
-
-def report_study(study: Study, folder: Path, console: Console, levels: Sequence[float]) -> None:
-    """Write tables, figures and the page, and show the headline."""
-    with console.status("Computing tables and drawing figures"):
-        analysis = analyze(study, levels)
-        tables = tabulate(analysis)
-        table.write_tables(tables.every(), folder / "tables")
-        drawn = figures.write_figures(analysis, folder / "figures")
-        written = page.write_page(analysis, tables, drawn, folder)
-    print_headline(console, analysis, tables)
-    print_plainly(console, f"Report: {short(written.absolute())}")
-
-
-def print_headline(console: Console, analysis: Analysis, tables: Tables) -> None:
-    """Print the Recall@1 table with one column per strategy, the answer, and its limitations."""
-    for headline in tables.headline[:1]:
-        turned = headline.shown.set_index("strategy").T
-
-        def with_strategies(indices: Sequence[int], turned: pd.DataFrame = turned) -> Table:
-            shown, block = Table(), turned.iloc[:, list(indices)]
-            shown.add_column("", no_wrap=True)
-            for strategy in block.columns:
-                widest = max(len(text.split(" [")[0]) for text in block[strategy])
-                shown.add_column(strategy.replace("_", "_\n"), justify="right", min_width=widest)
-            for data, *row in block.itertuples(name=None):
-                shown.add_row(data, *map(escape, row))
-            return shown
-
-        print_titled(console, headline.title, *in_blocks(console, len(turned.columns), with_strategies))
-        console.print(headline.note, highlight=False, markup=False)
-    for sentence in answer(analysis):
-        console.print(sentence, highlight=False, markup=False)
-    for caveat in caveats(analysis):
-        console.print(f"Note: {caveat}", highlight=False, markup=False, style="yellow")
-
-
-def report_folds(folder: Path, console: Console) -> None:
-    """Join the folds below a folder, print a table for each data set, and write them to folds.json."""
-    joined = folds.read_folds(folder)
-    for data in dict.fromkeys(each.data for each in joined):
-        print_folds(console, [each for each in joined if each.data == data])
-    written = write_json(folder / FILE_NAME, [joined_as_json(each) for each in joined])
-    print_plainly(console, f"Written: {written}")
-
-
-def print_folds(console: Console, joined: Sequence[JoinedFolds]) -> None:
-    """Print one row per configuration on one data set, followed by the missing folds."""
-    names = folds.differing(joined)
-    figures = list(dict.fromkeys(figure for each in joined for figure in each.estimates)) or ["accuracy"]
-    title = f"{joined[0].data}: mean ± standard error of {joined[0].folds} folds, in percent"
-    table = Table()
-    for column in (*names, "folds"):
-        table.add_column(column)
-    for figure in figures:
-        table.add_column(figure, justify="right")
-    for each in joined:
-        estimates = (each.estimates.get(figure) for figure in figures)
-        shown = [f"{100 * one.mean:.2f} ± {100 * one.standard_error:.2f}" if one else "–" for one in estimates]
-        table.add_row(*(str(each.choices.get(name)) for name in names), str(len(each.figures_of_fold)), *shown)
-    print_titled(console, title, table)
-    for each in joined:
-        label = ", ".join(f"{name}={each.choices.get(name)}" for name in names)
-        for fold, reason in each.missing.items():
-            print_plainly(console, f"{label}: fold {fold} is missing ({reason}).")
-
-
-def joined_as_json(joined: JoinedFolds) -> dict[str, object]:
-    """Return the joined folds as a dictionary for JSON."""
-    return joined._asdict() | {"estimates": {name: each._asdict() for name, each in joined.estimates.items()}}

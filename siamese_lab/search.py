@@ -5,7 +5,7 @@ Usage: `python -m siamese_lab.search QUERY.jpg in=FOLDER checkpoint=PATH [OPTION
 
 import sys
 
-if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+if __name__ == "__main__":  # before the imports below, which Ctrl-C may interrupt
     from siamese_lab.__main__ import start
 
     sys.exit(start("search", sys.argv[1:]))
@@ -17,14 +17,8 @@ from typing import Annotated
 
 from rich.console import Console
 
-from siamese_lab.data.io.file_names import escape_name
-from siamese_lab.errors import UserError
+from siamese_lab.errors import UserError, interrupted_at_once
 from siamese_lab.inference.cli import Command
-from siamese_lab.inference.model import load
-from siamese_lab.inference.new_file import check_new, new_file
-from siamese_lab.inference.search import gallery_of, search
-from siamese_lab.inference.search_sheet import draw_search_results
-from siamese_lab.inference.threshold import stored_threshold
 from siamese_lab.runs.display import counted, print_plainly, short
 
 DPI = 150
@@ -82,6 +76,14 @@ def job(options: Options) -> None:
     place = options.out or Path("outputs/search") / f"{options.query.stem}.png"
     if place.suffix != ".png":
         raise UserError(f"out must end in .png, but is {place}.")
+    with interrupted_at_once():  # PyTorch is loaded only here, so that --help and wrong options are answered at once
+        from siamese_lab.data.io.file_names import escape_name
+        from siamese_lab.inference.model import load
+        from siamese_lab.inference.new_file import check_new, new_file
+        from siamese_lab.inference.search import gallery_of, search
+        from siamese_lab.inference.search_sheet import draw_search_results
+        from siamese_lab.inference.threshold import stored_threshold
+
     check_new(place, options.force)
     network = load(options.checkpoint, accelerator=options.accelerator)
     gallery = gallery_of(network, options.folder, skip_unreadable=options.skip_unreadable, console=console)

@@ -2,7 +2,7 @@
 
 import sys
 
-if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+if __name__ == "__main__":  # before the imports below, which Ctrl-C may interrupt
     from siamese_lab.__main__ import start
 
     sys.exit(start("train", sys.argv[1:]))
@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
@@ -19,14 +20,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
-from siamese_lab import sweep, tuning
 from siamese_lab.config import hydra_app
 from siamese_lab.config.tuned_options import with_tuned_options
-from siamese_lab.errors import UserError
+from siamese_lab.errors import Interrupted, UserError, interrupted_at_once
 from siamese_lab.runs import display
-from siamese_lab.training.callbacks import Interrupted
-from siamese_lab.training.placement import Placement, find_placement
-from siamese_lab.training.run import record_failure, train
+
+if TYPE_CHECKING:
+    from siamese_lab.training.placement import Placement
 
 
 def main() -> None:
@@ -41,6 +41,10 @@ def is_plain(config: DictConfig) -> bool:
 
 def job(config: DictConfig) -> None:
     """Run the job that Hydra starts: one training, one run of a study, or the tuning of one strategy."""
+    with interrupted_at_once():  # PyTorch is loaded only here, so that --help and wrong options are answered at once
+        from siamese_lab.training.placement import find_placement
+        from siamese_lab.training.run import record_failure, train
+
     hydra = HydraConfig.get()
     console = Console()
     folder = Path(hydra.runtime.output_dir)
@@ -68,7 +72,7 @@ def job(config: DictConfig) -> None:
     display.print_outcome(console, results, folder)
 
 
-def console_of_launched(placement: Placement, hydra: HydraConf) -> Console:
+def console_of_launched(placement: "Placement", hydra: HydraConf) -> Console:
     """Return the console of a process that torchrun or srun has started; only the first process prints.
 
     Raises:
@@ -88,16 +92,22 @@ def console_of_launched(placement: Placement, hydra: HydraConf) -> Console:
 
 def run_job_of_study(config: DictConfig, folder: Path, overrides: Sequence[str]) -> None:
     """Run or resume one job of a study, without console output."""
+    from siamese_lab.sweep.job import run
+    from siamese_lab.training.run import train
+
     try:
-        sweep.run(train, config, folder, overrides)
+        run(train, config, folder, overrides)
     except Interrupted as interrupted:
         raise SystemExit(128 + interrupted.number) from None
 
 
 def tune_strategy(config: DictConfig, folder: Path, overrides: Sequence[str], console: Console) -> None:
     """Run the trials of one strategy on one data set, and print a line for each."""
+    from siamese_lab.training.run import train
+    from siamese_lab.tuning.job import run
+
     try:
-        tuning.run(partial(train, with_test=False), config, folder, overrides, console)
+        run(partial(train, with_test=False), config, folder, overrides, console)
     except Interrupted as interrupted:
         raise SystemExit(128 + interrupted.number) from None
 

@@ -5,7 +5,7 @@ Usage: `python -m siamese_lab.verify A.jpg B.jpg checkpoint=PATH [OPTION=VALUE] 
 
 import sys
 
-if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+if __name__ == "__main__":  # before the imports below, which Ctrl-C may interrupt
     from siamese_lab.__main__ import start
 
     sys.exit(start("verify", sys.argv[1:]))
@@ -17,9 +17,8 @@ from typing import Annotated
 
 from rich.console import Console
 
-from siamese_lab.errors import UserError
+from siamese_lab.errors import UserError, interrupted_at_once
 from siamese_lab.inference.cli import Command
-from siamese_lab.inference.model import load
 from siamese_lab.runs.display import print_plainly
 
 
@@ -75,6 +74,9 @@ def job(options: Options) -> None:
     """
     if options.threshold is not None and not 0 <= options.threshold <= 2:
         raise UserError(f"threshold must be a distance in 0…2, but is {options.threshold}.")
+    with interrupted_at_once():  # PyTorch is loaded only here, so that --help and wrong options are answered at once
+        from siamese_lab.inference.model import load
+
     network = load(options.checkpoint, accelerator=options.accelerator)
     distance = float(network.distance(options.left, options.right))
     given = options.threshold

@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from siamese_lab import report, samplers
+from siamese_lab import samplers
 from siamese_lab.runs.display import counted, describe_curves, in_blocks, print_titled
+from siamese_lab.study import report
 from siamese_lab.study.tables.table import ReportTable
 
 

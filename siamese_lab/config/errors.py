@@ -20,18 +20,12 @@ from rich.console import Console
 from siamese_lab.config.arguments import optional_groups
 from siamese_lab.config.overrides import option_of, quoted
 from siamese_lab.config.schema import config_folder
-from siamese_lab.errors import UserError
+from siamese_lab.errors import BUG_STATUS, INTERRUPTED_STATUS, USER_ERROR_STATUS, UserError
 from siamese_lab.registry import did_you_mean
 from siamese_lab.runs.options import flatten
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
 """The environment variable that asks for tracebacks."""
-USER_ERROR_STATUS = 2
-"""Exit status after an error that the user can correct."""
-INTERRUPTED_STATUS = 130
-"""Exit status after Ctrl-C, as shells report it."""
-BUG_STATUS = 1
-"""Exit status after any other error."""
 
 
 @contextmanager

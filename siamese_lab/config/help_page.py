@@ -1,34 +1,41 @@
-"""Write `--help` of the commands of Hydra: what each group and option does, its default, and three examples.
-
-`configs/train.yaml` and `configs/evaluate.yaml` refer to it by the resolver `${help_page:COMMAND}`.
-"""
+"""Write `--help` of the commands of Hydra: what each group and option does, its default, and three examples."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import hydra
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from siamese_lab import metrics
+from siamese_lab.config.arguments import split_flags
+from siamese_lab.config.errors import search_path_overrides
 from siamese_lab.config.help_layout import example_lines, paragraph, two_columns
 from siamese_lab.config.help_texts import DESCRIPTIONS, EXAMPLES, FLAGS, GROUPS, GROUPS_OF_EVALUATE, OPTIONS
 from siamese_lab.config.overrides import in_grammar
+from siamese_lab.config.schema import config_folder
 
 IDENTITY = ("_target_", "_partial_", "name")
 """Keys that say which part a group holds, so its name shows them already."""
 
 
-def register_help_page() -> None:
-    """Let YAML files refer to `${help_page:COMMAND}`."""
-    OmegaConf.register_new_resolver("help_page", help_page, replace=True)
+def asks_for_help(arguments: Sequence[str]) -> bool:
+    """Return whether a command line has the flag --help."""
+    return not {"--help", "-h"}.isdisjoint(split_flags(arguments)[0])
 
 
-def help_page(command: str, *, _root_: DictConfig) -> str:
-    """Return the help of a command for a composed configuration, which a resolver receives as `_root_`."""
-    loader = GlobalHydra.instance().config_loader()
-    chosen = {str(group): name for group, name in _root_.hydra.runtime.choices.items()}
-    return "\n".join(help_lines(command, plain_options(_root_), chosen, loader.get_group_options)).replace("$", "$$")
+def print_help(command: str, arguments: Sequence[str]) -> None:
+    """Print the help of a command for the configuration that its command line chooses.
+
+    Hydra's own --help composes the same configuration, but lists all groups twice before it prints, which takes longer
+    than everything else together.
+    """
+    overrides = [*split_flags(arguments)[1], *search_path_overrides(arguments)]
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = hydra.compose(command, overrides=overrides, return_hydra_config=True)
+        chosen = {str(group): name for group, name in config.hydra.runtime.choices.items()}
+        names = GlobalHydra.instance().config_loader().get_group_options
+        print("\n".join(help_lines(command, plain_options(config), chosen, names)))
 
 
 def help_lines(
@@ -95,7 +102,7 @@ def option_rows(command: str, options: Mapping[str, Any]) -> Iterator[tuple[str,
     first = {name: value for name, value in options.items() if name not in GROUPS}
     rest = {name: options[name] for name in GROUPS if isinstance(options.get(name), dict)}
     for name, value in leaves(first | rest, texts):
-        text = texts.get(name, "").replace("{metrics}", ", ".join(metrics.available()))
+        text = texts.get(name, "")
         yield f"{name}={'…' if value == '???' else in_grammar(value)}", text
 
 

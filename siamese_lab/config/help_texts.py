@@ -31,7 +31,7 @@ TRAIN: Mapping[str, str] = {
     "threads": "CPU threads; null is one per core",
     "study_name": "name of a study, which is the name of its folder",
     "metrics.floors": "also measure raw pixels and the untrained network in the test",
-    "metrics.extra": "further metrics to compute; available: {metrics}",
+    "metrics.extra": "further metrics to compute; available: class_recall",
     "paths.data": "folder with copies of data sets, as SIAMESE_LAB_DATA; without a copy, the data is downloaded",
     "paths.cache": "folder of downloads and decoded images; null is the user's cache folder",
     "paths.outputs": "folder of everything that runs write",

@@ -16,7 +16,6 @@ from omegaconf.errors import OmegaConfBaseException
 from siamese_lab.config.arguments import for_hydra
 from siamese_lab.config.errors import (
     FULL_ERROR,
-    USER_ERROR_STATUS,
     check_groups,
     check_types,
     explain,
@@ -26,10 +25,10 @@ from siamese_lab.config.errors import (
     user_errors_as_messages,
     wants_tracebacks,
 )
-from siamese_lab.config.help_page import register_help_page
+from siamese_lab.config.help_page import asks_for_help, print_help
 from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, register_schema
-from siamese_lab.errors import ResourceError
+from siamese_lab.errors import USER_ERROR_STATUS, ResourceError
 from siamese_lab.runs.disk import REFUSED
 
 
@@ -57,7 +56,6 @@ def run(
     os.environ[FULL_ERROR] = "1"  # Hydra then raises errors instead of printing them
     silence_lightning()
     register_schema()
-    register_help_page()
 
     jobs, failed, main_process = 0, 0, os.getpid()
 
@@ -94,6 +92,9 @@ def run(
         with user_errors_as_messages(command, tracebacks):
             sys.argv[1:] = for_hydra(complete(sys.argv[1:]), command)
             check_groups(sys.argv[1:])
+            if asks_for_help(sys.argv[1:]):
+                print_help(command, sys.argv[1:])
+                return
             try:
                 start()
                 if failed:

@@ -2,7 +2,7 @@
 
 import sys
 
-if __name__ == "__main__":  # before PyTorch is imported, which takes seconds that Ctrl-C may interrupt
+if __name__ == "__main__":  # before the imports below, which Ctrl-C may interrupt
     from siamese_lab.__main__ import start
 
     sys.exit(start("data", sys.argv[1:]))
@@ -24,7 +24,7 @@ from siamese_lab.config.help_layout import HelpParser, example_lines, paragraph,
 from siamese_lab.config.help_texts import TRAIN
 from siamese_lab.config.overrides import in_grammar
 from siamese_lab.config.schema import Paths, check_keys, config_folder, register_schema
-from siamese_lab.data.preview import write_sheets
+from siamese_lab.errors import interrupted_at_once
 from siamese_lab.runs.display import print_plainly, print_titled
 
 BAD_COPY = 1
@@ -47,10 +47,12 @@ def main() -> None:
     names = [word for word in asked.names if "=" not in word]
     options = [word for word in asked.names if "=" in word]
     if not names:
-        parser.error(f"name at least one of {', '.join(data.available())}, or {ALL}")
+        parser.error(f"name at least one of {', '.join(shipped_sets())}, or {ALL}")
 
     register_schema()
     console, statuses = Console(), {0}
+    with interrupted_at_once():  # PyTorch is loaded here, so --help is printed without it
+        data.available()
     for name in expand_all(console, names, options):
         try:
             with user_errors_as_messages(tracebacks=wants_tracebacks()):
@@ -66,7 +68,7 @@ def help_lines() -> Iterator[str]:
     yield ""
     yield "  python -m siamese_lab.data NAME … [--verify] [--show] [OPTION=VALUE …]"
     yield ""
-    names = f"one of {', '.join(data.available())}; {ALL} is every set except your own images"
+    names = f"one of {', '.join(shipped_sets())}; {ALL} is every set except your own images"
     defaults = {f"paths.{name}": in_grammar(value) for name, value in vars(Paths()).items()}
     yield from two_columns(
         [
@@ -83,6 +85,11 @@ def help_lines() -> Iterator[str]:
     )
     yield ""
     yield from example_lines(EXAMPLES)
+
+
+def shipped_sets() -> list[str]:
+    """List the names that `data=NAME` accepts, without loading a data set."""
+    return sorted(path.stem for path in (config_folder() / "data").glob("*.yaml"))
 
 
 def expand_all(console: Console, names: Sequence[str], options: Sequence[str]) -> list[str]:
@@ -130,7 +137,7 @@ def compose(name: str, options: Sequence[str]) -> DictConfig:
     return config
 
 
-def prepare(console: Console, name: str, datamodule: data.DataModule) -> None:
+def prepare(console: Console, name: str, datamodule: "data.DataModule") -> None:
     """Download and decode missing files, then print the size of each split."""
     started = time.perf_counter()
     splits = datamodule.splits
@@ -149,7 +156,7 @@ def prepare(console: Console, name: str, datamodule: data.DataModule) -> None:
         console.print(f"{what:<10}{where}", markup=False, highlight=False, soft_wrap=True)
 
 
-def verify(console: Console, name: str, datamodule: data.DataModule) -> int:
+def verify(console: Console, name: str, datamodule: "data.DataModule") -> int:
     """Print the faults of a copy, and return the exit status."""
     problems = datamodule.verify()
     for problem in problems:
@@ -159,8 +166,10 @@ def verify(console: Console, name: str, datamodule: data.DataModule) -> int:
     return BAD_COPY if problems else 0
 
 
-def show(console: Console, datamodule: data.DataModule, folder: Path) -> None:
+def show(console: Console, datamodule: "data.DataModule", folder: Path) -> None:
     """Draw the preview sheets, and print their paths."""
+    from siamese_lab.data.preview import write_sheets  # loads matplotlib
+
     datamodule.setup("fit")
     for sheet in write_sheets(datamodule, folder):
         console.print(f"{'sheet':<10}{sheet}", markup=False, highlight=False, soft_wrap=True)

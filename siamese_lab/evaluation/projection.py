@@ -8,7 +8,6 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.manifold import TSNE
 from torch import Tensor
 
 from siamese_lab.errors import UserError
@@ -45,5 +44,7 @@ def project(z_ND: Tensor, method: Method, seed: int) -> NDArray[np.float32]:
 
         layout = umap.UMAP(n_neighbors=max(2, int(neighbors)), random_state=seed)
     else:
+        from sklearn.manifold import TSNE  # takes most of a second
+
         layout = TSNE(perplexity=neighbors, init="pca", random_state=seed)
     return np.asarray(layout.fit_transform(z), np.float32)

@@ -3,3 +3,6 @@
 The functions behind `siamese_lab.load` and the commands `embed`, `verify`, `search` and `export` are here. Metrics and
 intervals on a test split are in `siamese_lab.evaluation`.
 """
+
+BATCH = 256
+"""The number of images that are decoded and embedded at a time, unless a caller chooses another one."""

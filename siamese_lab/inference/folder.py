@@ -18,8 +18,9 @@ from siamese_lab.data.io.folder_walk import describe_left_out, problem_of_folder
 from siamese_lab.data.io.messages import SHOWN, announce, announce_skipped
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation.stages import Stages
+from siamese_lab.inference import BATCH
 from siamese_lab.inference.inputs import PreparedImages, prepare_image
-from siamese_lab.inference.model import BATCH, TrainedNetwork
+from siamese_lab.inference.model import TrainedNetwork
 
 
 class EmbeddedFolder(NamedTuple):

@@ -22,12 +22,11 @@ from siamese_lab.errors import UserError
 from siamese_lab.evaluation.embed import evaluating
 from siamese_lab.evaluation.trained import Trained
 from siamese_lab.evaluation.trained import load as load_trained
+from siamese_lab.inference import BATCH
 from siamese_lab.inference.inputs import Images, OneImage, PreparedImages, iterate_images, prepare_images
 from siamese_lab.inference.threshold import Threshold, load_or_choose_threshold
 from siamese_lab.training.trainer import check_accelerator
 
-BATCH = 256
-"""Number of images that are embedded together."""
 DATA_VARIABLE = "SIAMESE_LAB_DATA"
 """Environment variable with the folder of the data sets."""
 

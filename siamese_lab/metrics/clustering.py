@@ -6,9 +6,6 @@ Shapes: N images, D embedding dimensions, C classes.
 import warnings
 from typing import NamedTuple
 
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 from torch import Tensor
 
 from siamese_lab.errors import UserError
@@ -39,6 +36,10 @@ def nmi_ami(z_ND: Tensor, labels_N: Tensor, seed: int = 0) -> Clustering:
     Raises:
         UserError: if an embedding is not finite, there is a single class, or every class has one image.
     """
+    from sklearn.cluster import KMeans  # takes most of a second, which training does not need
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
+
     check_embeddings("Clustering", z_ND, labels_N)
     classes = len(labels_N.unique())
     if classes < 2:

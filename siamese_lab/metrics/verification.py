@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from sklearn import metrics as sklearn_metrics
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
@@ -133,14 +132,18 @@ def roc(distance_N: Tensor, same_N: Tensor) -> Roc:
     Raises:
         UserError: for distances that are not finite, and for pairs that are all of one kind.
     """
+    from sklearn.metrics import roc_curve  # takes most of a second
+
     check_pairs(distance_N, same_N)
     scores_N = -distance_N.cpu().double().numpy()
-    far_P, tar_P, score_P = sklearn_metrics.roc_curve(same_N.cpu().numpy(), scores_N, drop_intermediate=False)
+    far_P, tar_P, score_P = roc_curve(same_N.cpu().numpy(), scores_N, drop_intermediate=False)
     return Roc(torch.from_numpy(far_P), torch.from_numpy(tar_P), -torch.from_numpy(score_P))
 
 
 def auc(curve: Roc) -> float:
     """Compute the area under the curve: how often a pair of one class is nearer than a pair of two; ties count half."""
+    from sklearn import metrics as sklearn_metrics
+
     return float(sklearn_metrics.auc(curve.far_P.numpy(), curve.tar_P.numpy()))
 
 

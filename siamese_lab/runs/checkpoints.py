@@ -8,8 +8,6 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import torch
-
 from siamese_lab.errors import UserError
 from siamese_lab.runs import results
 from siamese_lab.runs.options import recorded
@@ -65,6 +63,8 @@ def read_checkpoint(place: Path) -> dict[str, Any]:
     Raises:
         UserError: if the file cannot be read, is damaged, or holds code.
     """
+    import torch  # only here: commands that read no checkpoint start without it
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about foreign pickles, which are refused anyway

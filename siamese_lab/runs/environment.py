@@ -5,9 +5,10 @@ import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:  # commands also print versions without loading torch
+    import torch
 
 PACKAGES = ("siamese_lab", "torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
 
@@ -33,7 +34,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return ended.stdout.strip()
 
 
-def hardware(device: torch.device, precision: str, processes: int = 1) -> dict[str, Any]:
+def hardware(device: "torch.device", precision: str, processes: int = 1) -> dict[str, Any]:
     """Describe the device, precision and processes of a training run.
 
     Args:
@@ -41,6 +42,8 @@ def hardware(device: torch.device, precision: str, processes: int = 1) -> dict[s
         precision: Lightning's name of the precision, such as "bf16-mixed".
         processes: the number of processes that train together; each has the same number of threads.
     """
+    import torch  # see above
+
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "accelerator": device.type,

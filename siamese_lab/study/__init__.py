@@ -2,3 +2,6 @@
 
 Nothing here trains, evaluates or loads a data set. The files of runs are defined in `siamese_lab.runs`.
 """
+
+LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
+"""The levels of validation Recall@1, in 0…1, whose times a report shows by default."""

@@ -12,8 +12,6 @@ import pandas as pd
 from siamese_lab.runs.display_names import sort_strategies, unique
 from siamese_lab.study.runs import VALIDATION_METRIC
 
-LEVELS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
-
 
 class TimeToRecall(NamedTuple):
     """The times at which the runs of one strategy on one data set reach one level."""

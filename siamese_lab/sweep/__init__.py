@@ -2,7 +2,3 @@
 
 The training of one run is in `siamese_lab.training`.
 """
-
-from siamese_lab.sweep.job import run
-
-__all__ = ["run"]

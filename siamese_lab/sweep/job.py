@@ -10,11 +10,10 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from siamese_lab.config import schema
-from siamese_lab.errors import UserError
+from siamese_lab.errors import Interrupted, UserError
 from siamese_lab.runs.disk import disk_errors
 from siamese_lab.sweep.lock import locked_run
 from siamese_lab.sweep.resume_state import remaining_work
-from siamese_lab.training.callbacks import Interrupted
 from siamese_lab.training.run import record_failure
 
 LOG = "run.log"

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from siamese_lab.config.errors import BUG_STATUS, USER_ERROR_STATUS, callback_errors_end_the_process
+from siamese_lab.config.errors import callback_errors_end_the_process
 from siamese_lab.config.overrides import option_of
-from siamese_lab.errors import UserError
+from siamese_lab.errors import BUG_STATUS, USER_ERROR_STATUS, UserError
 from siamese_lab.runs import results
 from siamese_lab.runs.display import counted, describe_curves, print_plainly, print_titled, short
 from siamese_lab.runs.results import Results

@@ -16,14 +16,14 @@ from rich.console import Console
 from siamese_lab import data
 from siamese_lab.config import hydra_app, schema, targets
 from siamese_lab.data.pk_batches import check_split_between_processes
-from siamese_lab.errors import UserError
+from siamese_lab.errors import Interrupted, UserError
 from siamese_lab.runs import display, environment
 from siamese_lab.runs import results as stored
 from siamese_lab.runs.disk import disk_errors
 from siamese_lab.runs.results import Results
 from siamese_lab.training import launch
 from siamese_lab.training.build import build_datamodule, build_module, check_resumed
-from siamese_lab.training.callbacks import Interrupted, LatestMetrics, build_callbacks
+from siamese_lab.training.callbacks import LatestMetrics, build_callbacks
 from siamese_lab.training.callbacks.tensorboard import close_event_files
 from siamese_lab.training.launch import Member
 from siamese_lab.training.module import SiameseModule

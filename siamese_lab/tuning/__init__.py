@@ -2,7 +2,3 @@
 
 The record tuned.json is defined in `siamese_lab.runs.tuned`; `siamese_lab.config` applies tuned options to runs.
 """
-
-from siamese_lab.tuning.job import run
-
-__all__ = ["run"]

@@ -9,13 +9,12 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from siamese_lab.config import schema
-from siamese_lab.errors import UserError
+from siamese_lab.errors import Interrupted, UserError
 from siamese_lab.runs import environment
 from siamese_lab.runs.disk import disk_errors
 from siamese_lab.runs.display import print_plainly
 from siamese_lab.runs.tuned import Trial, Tuned
 from siamese_lab.sweep.job import Train
-from siamese_lab.training.callbacks import Interrupted
 from siamese_lab.tuning import trials
 from siamese_lab.tuning.messages import trial_message
 from siamese_lab.tuning.search import search

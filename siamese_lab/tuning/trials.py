@@ -7,13 +7,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from siamese_lab import sweep as sweeps
 from siamese_lab.config import schema
 from siamese_lab.config.tuned_options import with_options
 from siamese_lab.errors import ResourceError, UserError, fault_of
 from siamese_lab.runs import checkpoints, results
 from siamese_lab.runs.results import Results
 from siamese_lab.runs.tuned import Trial
+from siamese_lab.sweep import job as sweep_job
 from siamese_lab.sweep.job import Train
 from siamese_lab.sweep.resume_state import check_same
 
@@ -44,7 +44,7 @@ def run_trial(
     run.tuning = None
     if not is_done(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        error = sweeps.run(train, run, folder, [*overrides, *(f"{name}={value}" for name, value in options.items())])
+        error = sweep_job.run(train, run, folder, [*overrides, *(f"{name}={value}" for name, value in options.items())])
         if error is not None and fault_of(error) == "bug":
             raise error
     run_results = read_trial_results(folder)

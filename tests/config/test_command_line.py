@@ -220,7 +220,9 @@ def test_completion_does_not_import_pytorch(tmp_path: Path) -> None:
 # --- Ctrl-C
 
 
-@pytest.mark.parametrize("place", ["siamese_lab.training.run.build_datamodule", "siamese_lab.train.find_placement"])
+@pytest.mark.parametrize(
+    "place", ["siamese_lab.training.run.build_datamodule", "siamese_lab.training.placement.find_placement"]
+)
 def test_ctrl_c_before_training_is_one_line(
     place: str, command: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +261,68 @@ def test_ctrl_c_during_imports_is_one_line(source: str, tmp_path: Path) -> None:
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted.\n")
+
+
+INTERRUPTS_AN_IMPORT = """
+import os, signal, sys, time
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+sys.meta_path.insert(0, Finder())
+from siamese_lab.__main__ import start
+sys.exit(start("train", ["data=digits"]))
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_a_job_loads_pytorch_is_one_line(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTS_AN_IMPORT],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted.\n")
+
+
+# --- Start without PyTorch
+
+ANSWERS = """
+import sys
+from siamese_lab.__main__ import COMMANDS, start
+for name, *arguments in {commands}:
+    try:
+        start(name, arguments)
+    except SystemExit as ended:
+        print("status", ended.code or 0)
+heavy = {{"torch", "lightning", "torchvision", "pandas", "matplotlib", "sklearn", "scipy"}}
+print("loaded", *sorted(heavy & sys.modules.keys()))
+"""
+
+
+@pytest.mark.slow
+def test_help_and_wrong_options_load_neither_pytorch_nor_other_large_packages(tmp_path: Path) -> None:
+    helps = [[name, "--help"] for name in lab.COMMANDS if name != "evaluate"]
+    wrong = [["train", "sampler=semihard"], ["train", "data.no_such=1"], ["embed", "x=1"], ["train", "seed=-1=2"]]
+    ended = subprocess.run(
+        [sys.executable, "-c", ANSWERS.format(commands=[*helps, ["train", "--cfg", "job"], *wrong])],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    assert [line for line in lines if line == "status 2"] == ["status 2"] * len(wrong), ended.stderr
+    assert lines[-1] == "loaded"
+    assert ended.stdout.count("Examples:") == len(lab.COMMANDS) - 1
 
 
 # --- folders and summaries

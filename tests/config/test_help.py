@@ -11,7 +11,7 @@ from shipped import BY_GROUP
 from test_configs import OVERRIDES
 
 from siamese_lab import __main__ as lab
-from siamese_lab import embed, export, report, search, verify
+from siamese_lab import embed, export, metrics, report, search, verify
 from siamese_lab.config.help_page import leaves, option_rows, plain_options
 from siamese_lab.config.help_texts import GROUPS, OPTIONS
 from siamese_lab.config.schema import config_folder
@@ -61,7 +61,7 @@ def test_help_of_train_lists_groups_names_options_and_defaults(command: Callable
         listed = re.search(rf"{group}=\S+ .*?Names: ([\w, ]+?)(?= \w+=)", words)
         assert listed and set(names) <= set(listed[1].split(", ")), group
     assert "optimizer.lr=0.001 learning rate" in words
-    assert "available: class_recall" in words
+    assert f"available: {', '.join(metrics.available())}" in words
     assert "data.classes_per_batch=16" in words
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from synthetic import run, study, written
 
 from siamese_lab import report
+from siamese_lab.study import report as study_report
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +70,7 @@ def whole(tmp_path_factory):
     from rich.console import Console
 
     folder = study(tmp_path_factory.mktemp("studies") / "whole", data=("omniglot", "lfw"))
-    report.report(folder, Console(quiet=True))
+    study_report.report(folder, Console(quiet=True))
     return folder
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from siamese_lab import report
 from siamese_lab.data.sets import lfw
 from siamese_lab.data.sets.lfw_people import FOLDS, Person
+from siamese_lab.study import report as study_report
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +69,7 @@ def test_ten_folds_from_the_command_line_to_the_table(
 
     monkeypatch.setattr(sys, "argv", ["siamese_lab.report", str(sweep)])
     report.main()
-    (joined,) = json.loads((sweep / report.FILE_NAME).read_text(encoding="utf-8"))
+    (joined,) = json.loads((sweep / study_report.FILE_NAME).read_text(encoding="utf-8"))
     accuracies = [run["test"]["view_2/accuracy"] for run in left]
     assert joined["missing"] == {}
     assert joined["estimates"]["accuracy"] == pytest.approx(

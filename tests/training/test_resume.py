@@ -12,7 +12,7 @@ from rich.console import Console
 
 from siamese_lab import samplers
 from siamese_lab.config.resume import with_resumed_overrides
-from siamese_lab.training.callbacks import Interrupted
+from siamese_lab.errors import Interrupted
 from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.run import train
 

@@ -23,10 +23,10 @@ from siamese_lab.batch import AllTriplets
 from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.data import build
 from siamese_lab.data.tables.image_table import ImageTable
-from siamese_lab.errors import NonFiniteLossError
+from siamese_lab.errors import Interrupted, NonFiniteLossError
 from siamese_lab.losses.pairs import selected_distances
 from siamese_lab.training.build import build_datamodule, build_module
-from siamese_lab.training.callbacks import Interrupted, hardest_triplets
+from siamese_lab.training.callbacks import hardest_triplets
 from siamese_lab.training.callbacks.embedding_projector import balanced_indices, thumbnail_sheet, thumbnails
 from siamese_lab.training.callbacks.hardest_triplets import SHOWN, hardest_of, of_batch
 from siamese_lab.training.callbacks.hparams import comparable_options

@@ -10,7 +10,8 @@ from rich.console import Console
 from test_resume import interrupt_after
 
 from siamese_lab.config.resume import with_resumed_overrides
-from siamese_lab.training.callbacks import Interrupted, WeightAverage
+from siamese_lab.errors import Interrupted
+from siamese_lab.training.callbacks import WeightAverage
 from siamese_lab.training.callbacks.weight_average import TRAINED_ON
 from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.run import train

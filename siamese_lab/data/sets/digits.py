@@ -10,7 +10,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from siamese_lab.data.convert.common import Converted
@@ -46,6 +45,8 @@ class Digits(DataModule):
 
     def load(self) -> Splits:
         """Interpolate the images and split them by class."""
+        from sklearn.datasets import load_digits  # takes most of a second
+
         bunch = load_digits()
         images_N1HW = self._enlarged(torch.from_numpy(bunch.images))
         names = tuple(str(name) for name in bunch.target_names)

@@ -23,7 +23,7 @@ from siamese_lab.training.callbacks.history import History
 from siamese_lab.training.callbacks.hparams import HParamsSummary
 from siamese_lab.training.callbacks.non_finite import StopOnNonFinite
 from siamese_lab.training.callbacks.progress import Progress
-from siamese_lab.training.callbacks.signals import Interrupted, StopOnSignal
+from siamese_lab.training.callbacks.signals import StopOnSignal
 from siamese_lab.training.callbacks.tensorboard import DistanceHistograms, PurgeLaterEvents
 from siamese_lab.training.callbacks.training_clock import TrainingClock
 from siamese_lab.training.callbacks.weight_average import WeightAverage
@@ -95,7 +95,6 @@ __all__ = [
     "HParamsSummary",
     "HardestTriplets",
     "History",
-    "Interrupted",
     "LastCheckpoint",
     "LatestMetrics",
     "Progress",

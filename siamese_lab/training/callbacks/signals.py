@@ -11,25 +11,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from rich.console import Console
 
 from siamese_lab import distributed
+from siamese_lab.errors import Interrupted
 from siamese_lab.training.launch import SIGNALS, Shared
-
-
-class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
-    """Raised when a run was asked to stop and has stored a checkpoint.
-
-    Args:
-        number: number of the signal.
-        checkpoint: path of the checkpoint to resume from.
-    """
-
-    def __init__(self, number: int, checkpoint: Path) -> None:
-        super().__init__(f"Interrupted by {signal.Signals(number).name}.")
-        self.number = number
-        self.checkpoint = checkpoint
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Return how pickle rebuilds the exception, which is sent between processes."""
-        return type(self), (self.number, self.checkpoint)
 
 
 class StopOnSignal(Checkpoint):
