@@ -2,7 +2,10 @@
 
 import os
 
+from siamese_lab.__main__ import let_waiting_threads_sleep
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run in parallel and use small tensors
+let_waiting_threads_sleep()  # before torch, as in every command: tests in two processes share the cores
 
 import shutil
 import subprocess

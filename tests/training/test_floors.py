@@ -13,6 +13,7 @@ from test_distributed import ON_CPU, results
 from test_distributed import run as run_command
 
 from siamese_lab import data
+from siamese_lab.metrics import raw_pixels
 from siamese_lab.metrics.raw_pixels import PixelRetrieval, is_cheap
 from siamese_lab.metrics.retrieval import retrieve
 from siamese_lab.runs import display
@@ -54,6 +55,56 @@ def test_recall_of_pixels_equals_brute_force(common: float) -> None:
         metric.update(pixels_ND[part_M], labels_N[part_M], part_M)
     assert plain > centered if common == 0 else centered > plain
     assert float(metric.compute()["recall@1"]) == pytest.approx(max(plain, centered))
+
+
+def pixels_of_thirty_images(cache: Path | None, **options: object) -> PixelRetrieval:
+    generator = torch.Generator().manual_seed(3)
+    metric = PixelRetrieval(cache, k=(1,), **options)
+    metric.update(torch.rand(30, 5, generator=generator), torch.arange(5).repeat(6), torch.arange(30))
+    return metric
+
+
+def test_figures_of_pixels_are_computed_once_for_the_same_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_pixels, "STORED_PRODUCTS", 30**2 * 5)
+    computed = {name: float(value) for name, value in pixels_of_thirty_images(None).compute().items()}
+    assert pixels_of_thirty_images(tmp_path).compute() == computed
+    (place,) = (tmp_path / "raw_pixels").iterdir()
+
+    def fail(*_: object) -> None:
+        raise AssertionError("computed again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PixelRetrieval, "figures", fail)
+        assert pixels_of_thirty_images(tmp_path).compute() == computed
+        for change in ({"distance": "euclidean"}, {"extra": ("class_recall",)}):
+            with pytest.raises(AssertionError, match="computed again"):
+                pixels_of_thirty_images(tmp_path, **change).compute()
+    for damage in ("", "[]", "{}", '{"recall@1": "1"}', "[" * 10**5, "null"):
+        place.write_text(damage, encoding="utf-8")
+        assert pixels_of_thirty_images(tmp_path).compute() == computed, damage
+        assert json.loads(place.read_text(encoding="utf-8")) == computed
+
+
+def test_small_sets_leave_no_file_and_other_images_get_another_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels_of_thirty_images(tmp_path).compute()
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(raw_pixels, "STORED_PRODUCTS", 1)
+    for labels_N in (torch.arange(2).repeat(3), torch.arange(3).repeat(2)):
+        metric = PixelRetrieval(tmp_path, k=(1,))
+        metric.update(torch.eye(6), labels_N, torch.arange(6))
+        metric.compute()
+    assert len(list((tmp_path / "raw_pixels").iterdir())) == 2
+
+
+def test_a_cache_that_cannot_be_written_costs_only_the_storing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raw_pixels, "STORED_PRODUCTS", 1)
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    computed = {name: float(value) for name, value in pixels_of_thirty_images(None).compute().items()}
+    assert pixels_of_thirty_images(tmp_path / "file").compute() == computed
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from siamese_lab.config import schema, targets
+from siamese_lab.data.tables.image_table import default_cache
 from siamese_lab.runs.checkpoints import LAST
 from siamese_lab.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, StoredConfig
 from siamese_lab.training.callbacks.embedding_projector import EmbeddingProjector
@@ -62,7 +63,7 @@ def build_callbacks(
     clock = TrainingClock()
     history = History(clock)
     metrics = LatestMetrics()
-    floors = Floors()
+    floors = Floors(Path(config.paths.cache) if config.paths.cache else default_cache())
     best = BestCheckpoint(folder / "checkpoints", monitor=BEST_BY)
     last = LastCheckpoint(folder / LAST)
     ordered = [

@@ -4,6 +4,7 @@ Shapes: B images of a batch, C channels, H × W pixels, D values of an image.
 """
 
 import copy
+from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -28,9 +29,13 @@ class Floors(Callback):
 
     The initial network is in evaluation mode, and its batch norms have the statistics from before training: mean 0 and
     variance 1. Raw pixels are left out if `raw_pixels.is_cheap` says that there are too many.
+
+    Args:
+        cache: folder of the figures of raw pixels, which all runs on a data set share.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
         self.figures: dict[str, dict[str, float]] = {}
         """The metrics of each floor, with the names of the test metrics; empty before the test."""
         self._initial: SiameseNetwork | None = None
@@ -50,7 +55,7 @@ class Floors(Callback):
         trainer.precision_plugin.convert_module(self._untrained)
         self._metrics = {
             key: metric.to(pl_module.device)
-            for key, metric in build_metrics(pl_module, trainer.datamodule).items()  # type: ignore[attr-defined]
+            for key, metric in build_metrics(pl_module, trainer.datamodule, self.cache).items()  # type: ignore[attr-defined]
         }
 
     def on_test_batch_end(
@@ -86,16 +91,16 @@ class Floors(Callback):
         self._untrained, self._metrics = None, {}
 
 
-def build_metrics(module: SiameseModule, datamodule: DataModule) -> dict[tuple[str, int], Metric]:
+def build_metrics(module: SiameseModule, datamodule: DataModule, cache: Path) -> dict[tuple[str, int], Metric]:
     """Return the metrics of each floor and dataloader, with the options of the metrics of the trained network."""
     tables = [datamodule.splits.test, *([datamodule.official_pairs.table] if datamodule.official_pairs else [])]
     values = datamodule.channels * datamodule.image_size**2
     extra, pairs = module.test_retrieval.extra, module.verification
     metrics: dict[tuple[str, int], Metric] = {}
     if all(is_cheap(len(table), values) for table in tables):
-        metrics[PIXELS, IMAGES] = PixelRetrieval(extra=extra)
+        metrics[PIXELS, IMAGES] = PixelRetrieval(cache, extra=extra)
         if pairs is not None:
-            metrics[PIXELS, PAIRS] = PixelVerification(pairs.name, pairs.choose, pairs.decide)
+            metrics[PIXELS, PAIRS] = PixelVerification(cache, pairs.name, pairs.choose, pairs.decide)
     metrics[UNTRAINED, IMAGES] = RetrievalMetrics(extra=extra)
     if pairs is not None:
         metrics[UNTRAINED, PAIRS] = VerificationMetrics(pairs.name, pairs.choose, pairs.decide)
