@@ -2,10 +2,8 @@
 
 import os
 
-from siamese_lab.__main__ import let_waiting_threads_sleep
-
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run in parallel and use small tensors
-let_waiting_threads_sleep()  # before torch, as in every command: tests in two processes share the cores
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as in every command: waiting threads sleep soon
 
 import shutil
 import subprocess

@@ -143,6 +143,9 @@ def untrained_recall(tmp_path_factory: pytest.TempPathFactory, omniglot_root: Pa
     return left.test["recall@1"]
 
 
+HUNDRED_STEPS = ("trainer.max_steps=100", "trainer.val_check_interval=100")
+
+
 @pytest.mark.parametrize("strategy", STUDIED)
 def test_the_studied_strategies_learn_characters_they_have_never_seen(
     strategy: str, tmp_path: Path, omniglot_root: Path, real_cache: Path, untrained_recall: float
