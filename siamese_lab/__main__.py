@@ -1,12 +1,12 @@
 """List the commands, or start one of them: `python -m siamese_lab [COMMAND [ARGUMENT …]]`."""
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from typing import NamedTuple
 
+from siamese_lab.config.process import keep_large_blocks, let_waiting_threads_sleep
 from siamese_lab.errors import INTERRUPTED_STATUS, USER_ERROR_STATUS, interrupted_at_once
 from siamese_lab.registry import did_you_mean
 
@@ -61,6 +61,7 @@ def start(name: str, arguments: list[str] | None = None) -> int:
     if arguments is not None:
         sys.argv[1:] = arguments
     let_waiting_threads_sleep()
+    keep_large_blocks()
     try:
         if SHELL_COMPLETION & {*sys.argv[1:]} and name in COMPLETED:
             import_module("siamese_lab.config.completion").answer(name)
@@ -72,16 +73,6 @@ def start(name: str, arguments: list[str] | None = None) -> int:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED_STATUS
     return 0
-
-
-def let_waiting_threads_sleep() -> None:
-    """Let threads of OpenMP sleep soon while they wait for each other; call it before PyTorch is imported.
-
-    By default GNU's OpenMP spins 300,000 times, and one busy process on the same cores slows training. Sleeping at once
-    (`OMP_WAIT_POLICY=PASSIVE`) would slow training on free cores.
-    """
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = "10000"
 
 
 train, evaluate, report, embed, verify, search, export, data = (partial(start, name) for name in COMMANDS)
