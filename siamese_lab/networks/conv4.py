@@ -1,6 +1,7 @@
 """Conv-4: four blocks of 3×3 convolution, batch norm, 2×2 max pooling and ReLU (Vinyals et al. 2016, arXiv:1606.04080).
 
-Pooling comes before ReLU: the two commute, so ReLU processes only a quarter of the numbers.
+Pooling comes before ReLU: the two commute, so ReLU processes only a quarter of the numbers. On a CPU, the first block
+computes convolution and batch norm as one convolution: see `folded_norm`.
 An odd side is rounded up or down when it is halved: 28×28 images become 2×2×64 features, or the literature's 1×1×64.
 """
 
@@ -9,6 +10,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from siamese_lab.errors import UserError
+from siamese_lab.networks.folded_norm import convolve_and_normalize
 from siamese_lab.networks.siamese import Backbone, register
 
 BLOCKS = 4
@@ -45,11 +47,23 @@ class Conv4(Backbone):
         side = -(-image_size // 2**BLOCKS) if ceil_mode else image_size // 2**BLOCKS
         widths = [width * 2**block if double_width else width for block in range(BLOCKS)]
         self.features = widths[-1] * side * side
-        self.blocks = nn.Sequential(*(_block(*ends, ceil_mode) for ends in pairwise([channels, *widths])))
+        first, *others = (_block(*ends, ceil_mode) for ends in pairwise([channels, *widths]))
+        self.blocks = nn.Sequential(FirstBlock(*first), *others)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return features (B, `features`)."""
         return self.blocks(images_BCHW).flatten(1)
+
+
+class FirstBlock(nn.Sequential):
+    """The block that receives images: convolution and batch norm are one convolution."""
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Return the maps of the block."""
+        conv, norm, pool, relu = self
+        assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+        maps: Tensor = relu(pool(convolve_and_normalize(conv, norm, images_BCHW)))
+        return maps
 
 
 def _block(channels: int, width: int, ceil_mode: bool) -> nn.Sequential:
