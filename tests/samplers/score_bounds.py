@@ -67,15 +67,15 @@ class Grid(ScriptedNoise):
 
 
 class Recorded(ScriptedNoise):
-    """Draws numbers as usual and keeps them."""
+    """Draws random numbers and keeps them."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self.source = Noise(seed)
+        self.generator = torch.Generator().manual_seed(seed % 2**63)
         self.kept: list[Tensor] = []
 
     def numbers(self, shape: tuple[int, ...]) -> Tensor:
-        self.kept.append(self.source.uniform(shape, torch.device("cpu")).clone())
+        self.kept.append(torch.rand(shape, generator=self.generator).clamp_(2**-24, 1 - 2**-24))
         return self.kept[-1].clone()
 
 

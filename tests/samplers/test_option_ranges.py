@@ -22,12 +22,12 @@ from siamese_lab.registry import options_of
 from siamese_lab.samplers import Candidates
 from siamese_lab.samplers.kernels.tiles import EMPTY_LABEL, MiningInputs
 
-BATCHES = int(os.environ.get("SIAMESE_LAB_DRAWN_BATCHES", "600"))
+BATCHES = int(os.environ.get("SIAMESE_LAB_DRAWN_BATCHES", "450"))
 """Number of batches to draw, over all strategies."""
 DRAWS = 48
 """Number of draws per pair: a probability is measured to 1/48, without chance."""
 over_its_range = settings(
-    max_examples=BATCHES // len(LISTING), deadline=None, suppress_health_check=list(HealthCheck), database=None
+    max_examples=-(-BATCHES // len(LISTING)), deadline=None, suppress_health_check=list(HealthCheck), database=None
 )
 
 
