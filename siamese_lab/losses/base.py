@@ -4,6 +4,7 @@ Shapes: B images of the batch, C candidates (the batch, then remembered images),
 positive) pairs, M negatives per pair.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
@@ -33,6 +34,16 @@ class Reduced(NamedTuple):
 
     value: Tensor
     statistics: dict[str, Tensor]
+
+
+def check_positive(loss: str, option: str, value: float) -> None:
+    """Raise UserError unless an option of a loss is a finite number above 0.
+
+    An infinite margin or boundary would give an infinite loss.
+    """
+    if not 0 < value < math.inf:
+        finite = "finite " if value == math.inf else ""
+        raise UserError(f"The {loss} loss needs a {finite}{option} above 0, but it is {value}.")
 
 
 def check_reduction(reduction: str) -> None:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab.batch import Selection
-from siamese_lab.errors import UserError
-from siamese_lab.losses.base import Loss, LossOutput, Reduction, check_reduction, reduce, register
+from siamese_lab.losses.base import Loss, LossOutput, Reduction, check_positive, check_reduction, reduce, register
 from siamese_lab.losses.pairs import pair_distances, plain_distances
 
 
@@ -37,8 +36,7 @@ class ContrastiveLoss(Loss):
     def __init__(self, margin: float = 1.0, reduction: Reduction = "mean", **base: Any) -> None:
         super().__init__(**base)
         check_reduction(reduction)
-        if not margin > 0:
-            raise UserError(f"The contrastive loss needs a margin above 0, but it is {margin}.")
+        check_positive("contrastive", "margin", margin)
         self.margin = margin
         self.reduction = reduction
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from siamese_lab import distances
 from siamese_lab.batch import Selection
 from siamese_lab.errors import UserError
-from siamese_lab.losses.base import Loss, LossOutput, reduce, register
+from siamese_lab.losses.base import Loss, LossOutput, check_positive, reduce, register
 from siamese_lab.losses.pairs import pair_distances, plain_distances
 
 
@@ -52,8 +52,7 @@ class MarginLoss(Loss):
         super().__init__(**base)
         distances.check_kind(distance)
         for name, value in (("margin", margin), ("beta", beta)):
-            if not value > 0:
-                raise UserError(f"The margin loss needs a {name} above 0, but it is {value}.")
+            check_positive("margin", name, value)
         if not beta_lr >= 0:
             raise UserError(f"The margin loss needs a beta_lr of 0 or more, but it is {beta_lr}.")
         if not beta_per_class:

@@ -7,6 +7,7 @@ Shapes: C candidates (the batch of B, then remembered images), D embedding dimen
 M negatives per pair.
 """
 
+import math
 from typing import Any
 
 import torch.nn.functional as F
@@ -15,8 +16,11 @@ from torch import Tensor
 from siamese_lab import distances
 from siamese_lab.batch import PairDistances, Selection
 from siamese_lab.errors import UserError
-from siamese_lab.losses.base import Loss, LossOutput, reduce, register
+from siamese_lab.losses.base import Loss, LossOutput, check_positive, reduce, register
 from siamese_lab.losses.pairs import pair_similarities
+
+COLDEST = 1e-6
+"""The lowest temperature: float32 products divided by a lower one overflow, or say nothing but which is the largest."""
 
 
 @register("n_pair")
@@ -39,9 +43,10 @@ class NPairLoss(Loss):
 
     def __init__(self, temperature: float = 0.1, l2_penalty: float | None = None, **base: Any) -> None:
         super().__init__(**base)
-        if not temperature > 0:
-            raise UserError(f"The N-pair loss needs a temperature above 0, but it is {temperature}.")
-        if l2_penalty is not None and not l2_penalty >= 0:
+        check_positive("N-pair", "temperature", temperature)
+        if temperature < COLDEST:
+            raise UserError(f"The N-pair loss needs a temperature of at least {COLDEST}, but it is {temperature}.")
+        if l2_penalty is not None and not 0 <= l2_penalty < math.inf:
             raise UserError(f"l2_penalty must be 0 or more, or null for unit-norm embeddings, but is {l2_penalty}.")
         self.temperature = temperature
         self.l2_penalty = l2_penalty

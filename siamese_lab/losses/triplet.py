@@ -13,9 +13,8 @@ from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.batch import AllTriplets, Selection, Triplets
-from siamese_lab.errors import UserError
 from siamese_lab.losses import every_triplet
-from siamese_lab.losses.base import Loss, LossOutput, Reduction, check_reduction, reduce, register
+from siamese_lab.losses.base import Loss, LossOutput, Reduction, check_positive, check_reduction, reduce, register
 from siamese_lab.losses.pairs import pair_distances, plain_distances
 
 
@@ -51,8 +50,7 @@ class TripletLoss(Loss):
         super().__init__(**base)
         distances.check_kind(distance)
         check_reduction(reduction)
-        if not margin > 0:
-            raise UserError(f"The triplet loss needs a margin above 0, but it is {margin}.")
+        check_positive("triplet", "margin", margin)
         self.margin = margin
         self.soft = soft
         self.distance = distance

@@ -90,7 +90,10 @@ def print_outcome(console: Console, results: Results, folder: Path) -> None:
         console,
         f"Trained for {spent['training']:.1f} s, including {spent['mining']:.1f} s of mining.",
         f"Results: {shown / FILE_NAME}",
+        *(f"Profile: {shown / each.name}" for each in sorted(folder.glob("*-profile*.txt"))),
     )
+    if results.status == "shortened":
+        print_plainly(console, f"Studies and reports leave this run out: {results.error}")
     print_plainly(console, *describe_curves(folder))
 
 

@@ -11,7 +11,8 @@ from siamese_lab.runs.options import recorded
 
 SCHEMA_VERSION = 2
 FILE_NAME = "results.json"
-Status = Literal["running", "finished", "interrupted", "failed"]
+Status = Literal["running", "finished", "shortened", "interrupted", "failed"]
+"""A run is "shortened" if an option of the trainer, such as max_time, ended it early; `error` names the option."""
 
 
 @dataclass

@@ -18,6 +18,8 @@ from siamese_lab.samplers.kernels.tiles import Tile
 
 FARTHEST = 1.999
 """Upper limit of distances, below 2, because 1/q is infinite at 2."""
+RESOLVED = 2**-9.5
+"""Lower limit of distances: float32 products of unit vectors do not tell smaller distances from 0."""
 
 
 def log_inverse_density(d: Tensor, dimensions: int) -> Tensor:
@@ -32,7 +34,8 @@ class DistanceWeightedSampler(Sampler):
     If an anchor has no negative nearer than `cutoff`, its pairs fall back to a uniform draw, which is counted.
 
     Args:
-        nearest: lower limit of distances, so that no single negative takes all the weight.
+        nearest: lower limit of distances, so that no single negative takes all the weight. A limit below 0.0014 has the
+            effect of 0.0014, because float32 does not resolve smaller distances.
         cutoff: only negatives nearer than this are eligible; in (nearest, 2].
         weight_limit: λ, the upper bound of the weight 1/q; with None only `nearest` bounds it.
         **base: see `Sampler`.
@@ -57,7 +60,7 @@ class DistanceWeightedSampler(Sampler):
             )
         if weight_limit is not None and not weight_limit > 0:
             raise UserError(f"weight_limit (λ) must be above 0, or null for no limit, but got {weight_limit}.")
-        self.nearest = nearest
+        self.nearest = max(nearest, RESOLVED)
         self.cutoff = cutoff
         self.log_limit = math.inf if weight_limit is None else math.log(weight_limit)
 
@@ -92,7 +95,11 @@ class DistanceWeightedSampler(Sampler):
         """
         s_AN = tile.masked(-torch.inf)
         low, high = self.similarity_range(tile.dimensions)
-        torch.threshold_(s_AN.clamp_max_(high), 1 - self.cutoff**2 / 2, torch.inf).clamp_min_(low)
+        least = 1 - self.cutoff**2 / 2
+        if high <= least:  # every eligible image is limited to the same weight
+            weight_AN = torch.gt(s_AN, least, out=tile.scratch_AN)
+            return weight_AN, weight_AN.amax(1, keepdim=True) > 0
+        torch.threshold_(s_AN.clamp_max_(high), least, torch.inf).clamp_min_(low)
 
         ratio_AN = torch.mul(s_AN, s_AN, out=tile.scratch_AN).neg_().add_(1).reciprocal_()
         most_A1 = ratio_AN.amax(1, keepdim=True)
@@ -109,13 +116,14 @@ class DistanceWeightedSampler(Sampler):
         least = math.sqrt(2 + 2 / (2 * dimensions - 5)) if dimensions > 3 else FARTHEST
         near = self._where_limit_is_met(dimensions, least, self.nearest)
         far = self._where_limit_is_met(dimensions, least, FARTHEST)
-        return 1 - far**2 / 2, min(1 - near**2 / 2, 1 - 2**-20)
+        return 1 - far**2 / 2, 1 - near**2 / 2
 
     def _where_limit_is_met(self, dimensions: int, inside: float, outside: float) -> float:
         """Return the distance where log 1/q, which rises from `inside` to `outside`, exceeds log λ."""
 
         def exceeds(d: float) -> bool:
-            return float(log_inverse_density(torch.tensor(d, dtype=torch.float64), dimensions)) > self.log_limit
+            # log_inverse_density of one number, because operations on tensors take a thousand times as long
+            return (2 - dimensions) * math.log(d) - (dimensions - 3) / 2 * math.log1p(-(d**2) / 4) > self.log_limit
 
         if math.isinf(self.log_limit) or not exceeds(outside):
             return outside

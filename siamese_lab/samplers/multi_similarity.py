@@ -15,6 +15,9 @@ from siamese_lab.samplers.base import Candidates, Choice, Sampler, register
 from siamese_lab.samplers.kernels import block_selection
 from siamese_lab.samplers.kernels.tiles import Tile
 
+WIDEST = 4.0
+"""From this ε on every negative is informative, because similarities differ by 2 at most."""
+
 
 @register("multi_similarity")
 class MultiSimilaritySampler(Sampler):
@@ -37,7 +40,7 @@ class MultiSimilaritySampler(Sampler):
         super().__init__(**base)
         if not epsilon >= 0:
             raise UserError(f"sampler.epsilon must be at least 0 for multi-similarity mining, but got {epsilon}.")
-        self.epsilon = epsilon
+        self.epsilon = min(epsilon, WIDEST)
 
     def positives(self, tile: Tile) -> Tensor:
         """Choose the informative positives, and the farthest positive in place of the others."""

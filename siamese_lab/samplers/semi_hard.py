@@ -14,6 +14,9 @@ from siamese_lab.samplers.base import Candidates, Choice, Sampler, register
 from siamese_lab.samplers.kernels import block_selection
 from siamese_lab.samplers.kernels.tiles import Tile
 
+WIDEST = 8.0
+"""Every margin from here on gives the same window, because squared distances end at 4."""
+
 
 @register("semi_hard")
 class SemiHardSampler(Sampler):
@@ -79,10 +82,11 @@ class SemiHardSampler(Sampler):
 
         It is half of (d_ap + margin)² − d_ap², or half the margin of squared distances.
         """
+        margin = min(self.margin, WIDEST)
         if self.distance == "squared":
-            return torch.full_like(s_ap_AR, max(self.margin / 2, block_selection.SMALLEST))
-        least = max(self.margin**2 / 2, block_selection.SMALLEST)
-        return distances.from_similarity(s_ap_AR).mul_(self.margin).add_(least)
+            return torch.full_like(s_ap_AR, max(margin / 2, block_selection.SMALLEST))
+        least = max(margin**2 / 2, block_selection.SMALLEST)
+        return distances.from_similarity(s_ap_AR).mul_(margin).add_(least)
 
     def _in_units(self, d: Tensor) -> Tensor:
         return d.square() if self.distance == "squared" else d

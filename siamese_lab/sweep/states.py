@@ -67,4 +67,4 @@ def state_of(run: Results, steps: int, recent: bool) -> State:
         return State("running", share)
     if run.status == "failed" and recent:
         return State("failed", share, error=run.error, fault=run.fault)
-    return State("left", share)
+    return State("left", share, error=run.error if run.status == "shortened" else None)

@@ -52,7 +52,10 @@ class Summary(Callback):
         )
         print_plainly(console, f"Report:  python -m siamese_lab.report {short(folder.absolute())}")
         print_plainly(console, *describe_curves(folder))
-        failed = [each for each in found if each is None or each.status != "finished"]
+        for each in found:
+            if each is not None and each.status == "shortened":
+                print_plainly(console, f"Reports leave a run with {each.sampler}, seed {each.seed} out: {each.error}")
+        failed = [each for each in found if each is None or each.status not in ("finished", "shortened")]
         if failed:
             print_plainly(console, f"{counted(len(failed), 'run')} did not finish. The messages are above.")
             bugs = [each for each in failed if each is None or each.fault in (None, "bug")]

@@ -102,8 +102,9 @@ class SiameseModule(lightning.LightningModule):
         return {"loss": output.value, "step": step}
 
     def is_logged(self, step: int) -> bool:
-        """Return whether the metrics of a step, counted from 1, are logged."""
-        return bool(step % self.trainer.log_every_n_steps == 0)  # type: ignore[attr-defined]
+        """Return whether the metrics of a step, counted from 1, are logged; `log_every_n_steps=0` logs none."""
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return every > 0 and step % every == 0
 
     def _values_to_log(self, step: StepOutput) -> dict[str, Tensor]:
         learning_rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]

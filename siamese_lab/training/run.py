@@ -28,7 +28,7 @@ from siamese_lab.training.callbacks.tensorboard import close_event_files
 from siamese_lab.training.launch import Member
 from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.placement import Placement, find_placement
-from siamese_lab.training.trainer import build_trainer, set_steps_of_epochs
+from siamese_lab.training.trainer import build_profiler, build_trainer, reason_of_shortening, set_steps_of_epochs
 
 
 def train(
@@ -123,6 +123,7 @@ def train_here(
         enable_model_summary=False,
         num_sanity_val_steps=0,
         check_val_every_n_epoch=None,
+        profiler=build_profiler(config.trainer.get("profiler"), folder),
     )
     check_split_between_processes(datamodule.classes_per_batch, trainer.world_size)
     if config.resume is not None:
@@ -144,11 +145,13 @@ def train_here(
         finally:
             results.steps = trainer.global_step
             results.seconds = timing_values(callbacks.clock.seconds(), module.mining.seconds(), results.steps)
-        reports_last = config.report_checkpoint is schema.ReportCheckpoint.last
+        # trainer.fast_dev_run keeps no best weights
+        reports_last = config.report_checkpoint is schema.ReportCheckpoint.last or not callbacks.best.best_model_path
         reported = callbacks.last.path if reports_last else Path(callbacks.best.best_model_path)
         evaluate(trainer, module, datamodule, callbacks.metrics, reported, results, with_test)
         results.floors = {floor: nan_as_none(figures) for floor, figures in callbacks.floors.figures.items()}
         results.seconds["total"] = time.perf_counter() - started
+        results.error = reason_of_shortening(trainer, config.trainer, datamodule)
     return results
 
 
@@ -204,7 +207,7 @@ def record_status(results: Results, folder: Path, writes: bool = True) -> Iterat
     try:
         with disk_errors(folder, "paths.outputs"):
             yield
-        results.status = "finished"
+        results.status = "finished" if results.error is None else "shortened"
     except BaseException as error:
         record_end(results, error)
         raise

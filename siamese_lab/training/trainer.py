@@ -1,16 +1,22 @@
 """Build the Lightning trainer of a run, and replace each option `auto` by a definite value."""
 
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.accelerators import AcceleratorRegistry
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
+from lightning.pytorch.profilers import AdvancedProfiler, PyTorchProfiler, SimpleProfiler
 from lightning.pytorch.strategies import DDPStrategy
 from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from siamese_lab.config import targets
+from siamese_lab.config.trainer_options import PROFILERS, check_values_of_trainer
+from siamese_lab.data import DataModule
 from siamese_lab.errors import UserError
 from siamese_lab.training.batch_norm import SynchronizeBatchNorm
 from siamese_lab.training.placement import Placement
@@ -32,11 +38,8 @@ def build_trainer(config: DictConfig, placement: Placement | None = None, **furt
         UserError: if the accelerator is not available, there is no step, or no validation within the steps.
     """
     check_accelerator(config.accelerator)
+    check_values_of_trainer(config)
     accumulated = config.get("accumulate_grad_batches", 1)
-    if config.max_steps < 1:
-        raise UserError(f"trainer.max_steps must be at least 1, but is {config.max_steps}.")
-    if accumulated < 1:
-        raise UserError(f"trainer.accumulate_grad_batches must be at least 1, but is {accumulated}.")
     decided = OmegaConf.to_container(config, resolve=True)
     assert isinstance(decided, dict)
     decided["max_epochs"] = None  # `set_steps_of_epochs` has turned epochs into steps
@@ -57,6 +60,8 @@ def build_trainer(config: DictConfig, placement: Placement | None = None, **furt
             "trainer.sync_batchnorm=false is not supported: several processes always synchronize batch norms, so that "
             "any number of them runs the same experiment. Remove the option, or set trainer.devices=1."
         )
+    if isinstance(decided.get("max_time"), dict):
+        further["max_time"] = timedelta(**decided.pop("max_time"))
     arguments = placed(placement, config.accelerator) | further
     trainer = targets.build("trainer", OmegaConf.create(decided), **arguments)
     if not isinstance(trainer, lightning.Trainer):
@@ -77,12 +82,42 @@ def set_steps_of_epochs(config: DictConfig, batches: int) -> None:
     epochs = config.trainer.get("max_epochs")
     if epochs is None:
         return
-    if epochs < 1:
-        raise UserError(f"trainer.max_epochs must be at least 1, but is {epochs}.")
+    check_values_of_trainer(config.trainer)
+    limit = config.trainer.get("limit_train_batches")
+    if limit is not None:
+        batches = min(batches, limit) if isinstance(limit, int) else max(1, int(batches * limit))
     steps = epochs * -(-batches // config.trainer.get("accumulate_grad_batches", 1))
     config.trainer.max_steps = steps
     if "steps" in config.schedule:
         config.schedule.steps = steps
+
+
+def build_profiler(name: Any, folder: Path) -> Any:
+    """Build the profiler that writes `profile` files into the folder of a run; pass on what is no name."""
+    classes = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+    return classes[name](dirpath=folder, filename="profile") if name in PROFILERS else name
+
+
+def reason_of_shortening(trainer: lightning.Trainer, config: DictConfig, datamodule: DataModule) -> str | None:
+    """Return a sentence if an option of the trainer cut training, validation or test short; else None.
+
+    Args:
+        trainer: after training and evaluation.
+        config: the options of the group `trainer`.
+        datamodule: the data of the run.
+    """
+    if config.get("fast_dev_run"):
+        return f"trainer.fast_dev_run={config.fast_dev_run} only tries a run."
+    steps, asked = trainer.global_step, config.max_steps
+    timers = [each for each in trainer.callbacks if isinstance(each, Timer)]  # type: ignore[attr-defined]
+    if steps < asked and any((each.time_remaining() or 0) <= 0 for each in timers if each.time_remaining() is not None):
+        return f"trainer.max_time={config.get('max_time')} ended training after {steps:,} of {asked:,} steps."
+    whole = {"val": [datamodule.val_dataloader()], "test": datamodule.test_dataloader()}
+    for part, loaders in whole.items():
+        done = getattr(trainer, f"num_{part}_batches")
+        if config.get(f"limit_{part}_batches") is not None and done and sum(done) < sum(map(len, loaders)):
+            return f"trainer.limit_{part}_batches={config[f'limit_{part}_batches']} evaluated a part of the images."
+    return None
 
 
 def placed(placement: Placement, accelerator: str) -> dict[str, Any]:
