@@ -1,6 +1,8 @@
 """Read and write single overrides of the command line, such as `sampler.margin=0.3` or `+seed=1`."""
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 
 def option_of(override: str) -> str:
@@ -18,7 +20,21 @@ def quoted(text: str) -> str:
     >>> print(quoted("O'Hara [1]"))
     'O\\'Hara [1]'
     """
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    text = without_interpolations(text)
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text) + "'"
+
+
+def without_interpolations(value: Any) -> Any:
+    r"""Return a plain value in which OmegaConf takes every text literally, also `${oc.env:HOME}`.
+
+    >>> print(without_interpolations("${oc.env:HOME}"))
+    \${oc.env:HOME}
+    """
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
+    if isinstance(value, dict):
+        return {key: without_interpolations(each) for key, each in value.items()}
+    return [without_interpolations(each) for each in value] if isinstance(value, list) else value
 
 
 def last_value(option: str, arguments: Sequence[str]) -> str | None:

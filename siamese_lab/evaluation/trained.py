@@ -1,5 +1,6 @@
 """Load the network of a checkpoint: build it from the stored configuration, then load its weights."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,9 +9,12 @@ import torch
 from torch import Tensor
 
 from siamese_lab import data, networks
+from siamese_lab.data.io.messages import announce
 from siamese_lab.errors import UserError
+from siamese_lab.evaluation.stored_config import check_choices, stored_cache, without_written_folders
 from siamese_lab.runs import checkpoints, results
 from siamese_lab.runs.checkpoints import stored_choices
+from siamese_lab.runs.plain_values import WrongValueError, of_type, shortened
 
 PREFIX = "network."
 NEEDED = ("data", "network", "paths", "seed")
@@ -43,21 +47,27 @@ def load(path: Path) -> Trained:
     """
     checkpoint = checkpoints.find_checkpoint(path)
     content = checkpoints.read_checkpoint(checkpoint)
-    choices = choices_of(content, checkpoint)
+    stored = choices_of(content, checkpoint)
+    if (cache := stored_cache(stored)) is not None:
+        announce(
+            f"The training kept decoded images in {shortened(cache)}. A checkpoint does not decide where files are "
+            "written, so the user's cache is used, or the folder in paths.cache."
+        )
+    choices = without_written_folders(stored)
     try:
         weights = {
             name.removeprefix(PREFIX): tensor
             for name, tensor in content["state_dict"].items()
             if name.startswith(PREFIX)
         }
-        step = int(content["global_step"])
+        step = of_type(content["global_step"], int, "global_step")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{checkpoint} is incomplete: it lacks {error}. A checkpoint of siamese_lab holds weights, the step and "
             "the configuration. Use another checkpoint of the run."
         ) from error
-    network = network_of(choices)
-    load_weights(network, weights, checkpoint)
+    network = build_network(choices, weights, checkpoint)
+    network.load_state_dict(weights)
     return Trained(network, choices, step, checkpoint)
 
 
@@ -82,12 +92,46 @@ def choices_of(content: Mapping[str, Any], checkpoint: Path) -> dict[str, Any]:
             f"{checkpoint} is incomplete: its configuration lacks {', '.join(lacking)}. "
             "Use another checkpoint of the run."
         )
+    try:
+        check_choices(choices)
+    except WrongValueError as error:
+        raise UserError(
+            f"The configuration in {checkpoint} cannot come from a run of siamese_lab: {error}. "
+            "Use another checkpoint of the run."
+        ) from error
     return choices
 
 
 def is_unnamed(group: str, options: Any) -> bool:
     """Return True if the options of `data` or `network` do not contain a name."""
     return group in ("data", "network") and not (isinstance(options, Mapping) and "name" in options)
+
+
+def build_network(choices: Mapping[str, Any], weights: Mapping[str, Any], checkpoint: Path) -> networks.SiameseNetwork:
+    """Build the network that a configuration describes, once the weights are known to fit it.
+
+    The network is first built without memory, so that a file cannot ask for more memory than its weights have.
+
+    Raises:
+        UserError: if the configuration cannot be built, or if the weights do not fit it or are not finite.
+    """
+    try:
+        check_weights(state_without_memory(choices), weights, checkpoint)
+        return network_of(choices)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError, AttributeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"The network that the configuration in {checkpoint} describes cannot be built: "
+            f"{shortened(str(error), 200)}. Use another checkpoint of the run."
+        ) from error
+
+
+def state_without_memory(choices: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the state dict of the network that a configuration describes, with tensors that have a shape only."""
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns that pretrained weights are not copied
+        return network_of(choices).state_dict()
 
 
 def network_of(choices: Mapping[str, Any]) -> networks.SiameseNetwork:
@@ -98,13 +142,8 @@ def network_of(choices: Mapping[str, Any]) -> networks.SiameseNetwork:
     )
 
 
-def load_weights(network: networks.SiameseNetwork, weights: Mapping[str, Any], checkpoint: Path) -> None:
-    """Load weights into a network.
-
-    Raises:
-        UserError: if the weights do not fit the network, or are not finite.
-    """
-    wanted = network.state_dict()
+def check_weights(wanted: Mapping[str, Any], weights: Mapping[str, Any], checkpoint: Path) -> None:
+    """Raise UserError if weights do not fit the state dict of a network, or are not finite."""
     differing = [
         *(f"{name} is missing" for name in wanted.keys() - weights.keys()),
         *(f"{name} is not in this network" for name in weights.keys() - wanted.keys()),
@@ -113,9 +152,14 @@ def load_weights(network: networks.SiameseNetwork, weights: Mapping[str, Any], c
             for name in wanted.keys() & weights.keys()
             if shape_of(weights[name]) != shape_of(wanted[name])
         ),
+        *(
+            f"{name} holds {weights[name].dtype} instead of {wanted[name].dtype}"
+            for name in wanted.keys() & weights.keys()
+            if is_other_kind(weights[name], wanted[name])
+        ),
     ]
     if differing:
-        listed = "; ".join(sorted(differing)[:SHOWN])
+        listed = "; ".join(shortened(each, 200) for each in sorted(differing)[:SHOWN])
         more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
         raise UserError(
             f"The weights in {checkpoint} do not fit the network that its configuration describes: {listed}{more}. "
@@ -132,7 +176,12 @@ def load_weights(network: networks.SiameseNetwork, weights: Mapping[str, Any], c
             f"{len(broken)} of {len(weights)} weight tensors in {checkpoint} are not finite, such as {broken[0]}, so "
             "the training diverged. Use an earlier checkpoint, or train again with a lower optimizer.lr."
         )
-    network.load_state_dict(weights)
+
+
+def is_other_kind(weight: Any, wanted: Any) -> bool:
+    """Return whether one of two tensors holds floating-point numbers and the other one does not."""
+    both = isinstance(weight, Tensor) and isinstance(wanted, Tensor)
+    return both and weight.dtype != wanted.dtype and not (weight.is_floating_point() and wanted.is_floating_point())
 
 
 def shape_of(state: Any) -> str:

@@ -146,6 +146,7 @@ def _stored(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     if state.get("format", CONFIG_FORMAT) != CONFIG_FORMAT:
         raise UserError(
             f"The checkpoint was written by another version of siamese_lab: its configuration has format "
-            f"{shortened(str(state['format']))}, but this version reads {CONFIG_FORMAT}. Use it with the version that wrote it."
+            f"{shortened(str(state['format']))}, but this version reads {CONFIG_FORMAT}. Use it with the version that "
+            "wrote it."
         )
     return state
