@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from siamese_lab import data, networks
 from siamese_lab.data.io.messages import announce
@@ -15,12 +14,10 @@ from siamese_lab.evaluation.stored_config import check_choices, stored_cache, wi
 from siamese_lab.runs import checkpoints, results
 from siamese_lab.runs.checkpoints import stored_choices
 from siamese_lab.runs.plain_values import WrongValueError, of_type, shortened
+from siamese_lab.runs.weights import check_weights, weights_of_network
 
-PREFIX = "network."
 NEEDED = ("data", "network", "paths", "seed")
 """Keys that the stored configuration must have."""
-SHOWN = 3
-"""Number of weights that a message names."""
 
 
 class Trained(NamedTuple):
@@ -55,11 +52,7 @@ def load(path: Path) -> Trained:
         )
     choices = without_written_folders(stored)
     try:
-        weights = {
-            name.removeprefix(PREFIX): tensor
-            for name, tensor in content["state_dict"].items()
-            if name.startswith(PREFIX)
-        }
+        weights = weights_of_network(content)
         step = of_type(content["global_step"], int, "global_step")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
@@ -140,50 +133,3 @@ def network_of(choices: Mapping[str, Any]) -> networks.SiameseNetwork:
     return networks.build(
         **choices["network"], channels=datamodule.channels, image_size=datamodule.image_size, seed=choices["seed"]
     )
-
-
-def check_weights(wanted: Mapping[str, Any], weights: Mapping[str, Any], checkpoint: Path) -> None:
-    """Raise UserError if weights do not fit the state dict of a network, or are not finite."""
-    differing = [
-        *(f"{name} is missing" for name in wanted.keys() - weights.keys()),
-        *(f"{name} is not in this network" for name in weights.keys() - wanted.keys()),
-        *(
-            f"{name} is {shape_of(weights[name])} instead of {shape_of(wanted[name])}"
-            for name in wanted.keys() & weights.keys()
-            if shape_of(weights[name]) != shape_of(wanted[name])
-        ),
-        *(
-            f"{name} holds {weights[name].dtype} instead of {wanted[name].dtype}"
-            for name in wanted.keys() & weights.keys()
-            if is_other_kind(weights[name], wanted[name])
-        ),
-    ]
-    if differing:
-        listed = "; ".join(shortened(each, 200) for each in sorted(differing)[:SHOWN])
-        more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
-        raise UserError(
-            f"The weights in {checkpoint} do not fit the network that its configuration describes: {listed}{more}. "
-            "Either the code of the network has changed since the training, or the file mixes two checkpoints. "
-            "Use the version of siamese_lab that trained it."
-        )
-    broken = [
-        name
-        for name, each in weights.items()
-        if isinstance(each, Tensor) and each.is_floating_point() and not torch.isfinite(each).all()
-    ]
-    if broken:
-        raise UserError(
-            f"{len(broken)} of {len(weights)} weight tensors in {checkpoint} are not finite, such as {broken[0]}, so "
-            "the training diverged. Use an earlier checkpoint, or train again with a lower optimizer.lr."
-        )
-
-
-def is_other_kind(weight: Any, wanted: Any) -> bool:
-    """Return whether one of two tensors holds floating-point numbers and the other one does not."""
-    both = isinstance(weight, Tensor) and isinstance(wanted, Tensor)
-    return both and weight.dtype != wanted.dtype and not (weight.is_floating_point() and wanted.is_floating_point())
-
-
-def shape_of(state: Any) -> str:
-    """Return the shape of a tensor as text for messages, or "no tensor" for any other value."""
-    return "×".join(str(size) for size in state.shape) or "a number" if isinstance(state, Tensor) else "no tensor"

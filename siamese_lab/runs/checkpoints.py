@@ -51,7 +51,9 @@ def find_checkpoint(place: Path) -> Path:
 
 def _reported(run: Path) -> str:
     return (
-        str(results.read_results(run).choices["report_checkpoint"]) if (run / results.FILE_NAME).is_file() else "last"
+        str(results.read_results(run).choices.get("report_checkpoint"))
+        if (run / results.FILE_NAME).is_file()
+        else "last"
     )
 
 
