@@ -25,6 +25,7 @@ from siamese_lab.inference.new_file import check_new, new_file
 from siamese_lab.inference.threshold import stored_threshold
 from siamese_lab.runs import checkpoints
 from siamese_lab.runs.display import print_plainly, short
+from siamese_lab.runs.display_names import file_name
 
 
 @dataclass
@@ -107,6 +108,6 @@ def job(options: Options) -> None:
 def default_place(network: TrainedNetwork, kind: Format) -> Path:
     """Return the default output path: in the run's folder, or in outputs if the checkpoint is in no run."""
     choices = network.trained.choices
-    name = "_".join(choices[part]["name"] for part in ("data", "sampler", "network"))
+    name = file_name("_".join(choices[part]["name"] for part in ("data", "sampler", "network")))
     run = checkpoints.run_of(network.trained.checkpoint)
     return (Path("outputs") if run is None else run) / "exported" / f"{name}{SUFFIXES[kind]}"

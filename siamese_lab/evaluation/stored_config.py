@@ -11,7 +11,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from siamese_lab import data, networks
+from siamese_lab.data.datamodule import registry as data_registry
+from siamese_lab.networks.siamese import SiameseNetwork
+from siamese_lab.networks.siamese import registry as network_registry
 from siamese_lab.runs.option_bounds import check_bound
 from siamese_lab.runs.options import flatten
 from siamese_lab.runs.plain_values import check_name, of_type, wrong
@@ -31,10 +33,10 @@ def check_choices(choices: Mapping[str, Any]) -> None:
         of_type(of_type(choices["paths"], dict[str, Any], "paths").get(folder), str | None, f"paths.{folder}")
     for option, value in flatten(choices).items():
         check_bound(option, value)
-    for group, registry in (("data", data.registry), ("network", networks.registry)):
-        cls = registry.classes.get(choices[group]["name"])
-        if cls is not None:
-            check_arguments(group, [cls, *([networks.SiameseNetwork] if group == "network" else [])], choices[group])
+    data_set = data_registry.classes.get(choices["data"]["name"])
+    backbone = network_registry.classes.get(choices["network"]["name"])
+    check_arguments("data", [data_set] if data_set else [], choices["data"])
+    check_arguments("network", [backbone, SiameseNetwork] if backbone else [], choices["network"])
 
 
 def check_part_name(name: Any, place: str) -> None:

@@ -32,10 +32,11 @@ def check_restorable(config: DictConfig, datamodule: data.DataModule) -> None:
         weights = weights_of_network(checkpoints.read_checkpoint(checkpoint))
     except (KeyError, AttributeError) as error:
         raise UserError(f"{checkpoint} is incomplete: it holds no weights. Use another checkpoint.") from error
-    form = {"channels": datamodule.channels, "image_size": datamodule.image_size}
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns that pretrained weights are not copied
-        wanted = networks.build(**config.network, **form, seed=config.seed).state_dict()
+        wanted = networks.build(
+            **config.network, channels=datamodule.channels, image_size=datamodule.image_size, seed=config.seed
+        ).state_dict()
     check_weights(wanted, weights, checkpoint)
 
 
