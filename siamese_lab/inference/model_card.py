@@ -52,7 +52,8 @@ def model_section(network: TrainedNetwork, file: str, difference: float) -> str:
         f"* Output `{OUTPUT}`: float32, N × {dimensions}. Each embedding has unit norm, so Euclidean distances are in "
         "0…2.\n"
         f"* Convert images like the images of {escape_markdown(datamodule.title)}: see `DataModule.converted` of the "
-        f"data set `{escape_code(network.trained.choices['data']['name'])}`. `siamese_lab.load(…).embed` does this for you.\n"
+        f"data set `{escape_code(network.trained.choices['data']['name'])}`. `siamese_lab.load(…).embed` does this for "
+        "you.\n"
         f"* On random images, the output differs from the original network by at most {difference:.1g}."
     )
 
@@ -128,8 +129,9 @@ def limitations_section(network: TrainedNetwork) -> Iterator[str]:
     """Yield the limitations of the results, and the limitations that the data set declares."""
     datamodule = network.datamodule
     yield (
-        f"The results hold for images like the images of {escape_markdown(datamodule.title)}, converted in the same way. "
-        "Results on other images are unknown, and the network does not detect them: it returns an embedding for any image. "
+        f"The results hold for images like the images of {escape_markdown(datamodule.title)}, converted in the same "
+        "way. Results on other images are unknown, and the network does not detect them: it returns an embedding for "
+        "any image. "
         "The results come from one run with one seed. Other seeds give other results."
     )
     yield from datamodule.limitations
@@ -144,10 +146,7 @@ def newest_evaluation(network: TrainedNetwork) -> record.StoredEvaluation | None
     of_network = (network.trained.step, network.trained.checkpoint.name)
     for place in reversed(places):
         evaluation = record.read_evaluation(place)
-        if evaluation is not None and (evaluation.step, evaluation.checkpoint) == (
-            network.trained.step,
-            network.trained.checkpoint.name,
-        ):
+        if evaluation is not None and (evaluation.step, evaluation.checkpoint) == of_network:
             return evaluation
     return None
 
