@@ -123,7 +123,7 @@ def check_scalar(value: Any, place: str) -> None:
             raise wrong(place, value, "a text that UTF-8 can write")
     elif isinstance(value, (int, float)):
         # NaN and infinity are values of metrics that are undefined.
-        if math.isfinite(value) and abs(value) > MAX_NUMBER:
+        if (isinstance(value, int) or math.isfinite(value)) and abs(value) > MAX_NUMBER:
             raise wrong(place, value, f"a number of at most {MAX_NUMBER:.0e}")
     elif value is not None:
         raise WrongValueError(f"{place or 'it'} holds a {type(value).__name__}, expected plain values")
@@ -205,7 +205,14 @@ def is_plain_kind(value: Any, kind: Any) -> bool:
 
 def wrong(place: str, value: Any, expected: str) -> WrongValueError:
     """Return the error for a value, with the place, the value and the expected kind."""
-    return WrongValueError(f"{place or 'the content'} is {shortened(repr(value))}, expected {expected}")
+    return WrongValueError(f"{place or 'the content'} is {shown(value)}, expected {expected}")
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message. Python writes no whole number of more than 4,300 digits."""
+    if isinstance(value, int) and value.bit_length() > 4 * SHOWN:
+        return f"a number of {value.bit_length():,} bits"
+    return shortened(repr(value))
 
 
 def joined(place: str, key: Any) -> str:
@@ -217,5 +224,5 @@ def joined(place: str, key: Any) -> str:
 
 def shortened(text: str, length: int = SHOWN) -> str:
     """Return a text in one line without control characters, cut to a length."""
-    shown = "".join(character if character.isprintable() else "�" for character in text[: length + 1])
-    return shown if len(shown) <= length else f"{shown[:length]}…"
+    printable = "".join(character if character.isprintable() else "�" for character in text[: length + 1])
+    return printable if len(printable) <= length else f"{printable[:length]}…"
