@@ -46,8 +46,20 @@ def last_value(option: str, arguments: Sequence[str]) -> str | None:
     'last.ckpt'
     """
     given = [argument.split("=", 1)[1] for argument in arguments if argument.startswith(f"{option}=")]
-    value = given[-1].strip("'\"") if given else ""
+    value = unquoted(given[-1]) if given else ""
     return None if value in ("", "null") else value
+
+
+def unquoted(value: str) -> str:
+    """Return a value of the command line without its quotes: the inverse of `quoted`.
+
+    >>> unquoted(quoted("O'Hara")), unquoted("~/runs")
+    ("O'Hara", '~/runs')
+    """
+    if len(value) < 2 or value[0] not in "'\"" or value[-1] != value[0]:
+        return value
+    inner = re.sub(rf"(\\+)({value[0]}|\Z)", lambda found: found[1][: len(found[1]) // 2] + found[2], value[1:-1])
+    return re.sub(r"(\\+)\$\{", lambda found: found[1][: len(found[1]) // 2] + "${", inner)
 
 
 def in_grammar(value: object) -> str:

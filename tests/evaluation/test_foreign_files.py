@@ -394,7 +394,10 @@ RESULTS: dict[str, tuple[str, str]] = {
     "a name that UTF-8 cannot write": (with_results(data="a\ud800"), "that UTF-8 can write"),
     "an unknown status": (with_results(status="done"), "expected one of running, finished"),
     "a number of 5,000 digits": (with_results().replace('"seed": 0', '"seed": ' + "9" * 5000), "4300 digits"),
-    "a number of 1,000 digits": (with_results().replace('"seed": 0', '"seed": ' + "9" * 1000), "seed is a number of 3,322 bits"),
+    "a number of 1,000 digits": (
+        with_results().replace('"seed": 0', '"seed": ' + "9" * 1000),
+        "seed is a number of 3,322 bits",
+    ),
     "a metric of 1e300": (with_results(test={"recall@1": 1e300}), "test.recall@1 is 1e+300"),
     "100,000 metrics": (with_results(test={f"m{n}": 0.5 for n in range(100_000)}), "test has 100,000 entries"),
     "a metric of a long name": (with_results(test={"m" * 5000: 0.5}), "printable characters"),
