@@ -27,6 +27,7 @@ def for_hydra(arguments: Sequence[str], command: str = "train") -> list[str]:
     """Return the arguments with all flags first, and for training with the translations of `train_overrides`."""
     flags, overrides = split_flags(arguments)
     check_flags(flags)
+    check_names(overrides)
     return [*flags, *(train_overrides(overrides) if command == "train" else with_readable_paths(overrides))]
 
 
@@ -64,6 +65,13 @@ def check_flags(flags: Sequence[str]) -> None:
                 f"There is no flag {name!r}.{instead} Options are written without dashes, such as seed=1; --help lists "
                 "them."
             )
+
+
+def check_names(overrides: Sequence[str]) -> None:
+    """Raise UserError for an override without a name, which Hydra does not explain."""
+    for override in overrides:
+        if re.match(r"[+~]*(=|$)", override):
+            raise UserError(f"{override!r} names no option. Options are written NAME=VALUE, such as seed=1.")
 
 
 def _is_value_of(argument: str, flag: str) -> bool:
