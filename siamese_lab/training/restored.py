@@ -28,10 +28,14 @@ def check_restorable(config: DictConfig, datamodule: data.DataModule) -> None:
         datamodule: the data of the run.
     """
     checkpoint = Path(config.resume)
+    content = checkpoints.read_checkpoint(checkpoint)
     try:
-        weights = weights_of_network(checkpoints.read_checkpoint(checkpoint))
+        weights = weights_of_network(content)
     except (KeyError, AttributeError) as error:
         raise UserError(f"{checkpoint} is incomplete: it holds no weights. Use another checkpoint.") from error
+    for part in ("optimizer_states", "lr_schedulers"):  # Lightning resumes without them, and says nothing
+        if not isinstance(content.get(part), list) or len(content[part]) != 1:
+            raise UserError(f"{checkpoint} is incomplete: {part} must hold one state. Use another checkpoint.")
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns that pretrained weights are not copied
         wanted = networks.build(
