@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from confined import Outcome, confined
@@ -566,10 +567,38 @@ def test_a_hostile_threshold_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_pickled_names_of_an_embeddings_file_do_not_run(tmp_path: Path) -> None:
-    import numpy as np
-
     (tmp_path / "given").mkdir()
     place = tmp_path / "given/evil.npz"
     harm = np.array([Creates(tmp_path / "ran")], dtype=object)
     np.savez(place, names=harm, embeddings=np.zeros((1, 8), np.float32), about="{}")
     check(confined(lambda: read_embeddings(place)), "not a readable file of embeddings")
+
+
+ABOUT = json.dumps({"folder": "/photos", "weights": "x", "checkpoint": "/last.ckpt"})
+EMBEDDINGS: dict[str, tuple[dict[str, Any], str]] = {
+    "another number of names": ({"names": ["a", "b"]}, "2 names have embeddings of 1×8"),
+    "one dimension": ({"embeddings": np.zeros(1, np.float32)}, "embeddings of 1 "),
+    "whole numbers": ({"embeddings": np.zeros((1, 8), np.int64)}, "torch.int64"),
+    "NaN": ({"embeddings": np.full((1, 8), np.nan, np.float32)}, "not finite"),
+    "a list about it": ({"about": "[1]"}, "about is [1], expected a dictionary"),
+    "a number as a folder": ({"about": '{"folder": 1}'}, "about.folder is 1"),
+    "nested 100,000 times": ({"about": "[" * 10**5}, "nested"),
+    "a name with line breaks": ({"names": ["a\n\x1b[2J"]}, "not printable"),
+    "texts": ({"embeddings": ["x"]}, "not a readable file of embeddings"),
+}
+
+
+@pytest.mark.parametrize("name", EMBEDDINGS)
+def test_a_hostile_file_of_embeddings_is_refused(name: str, tmp_path: Path) -> None:
+    changed, fact = EMBEDDINGS[name]
+    (tmp_path / "given").mkdir()
+    place = tmp_path / "given/evil.npz"
+    np.savez(place, **({"names": ["a"], "embeddings": np.zeros((1, 8), np.float32), "about": ABOUT} | changed))
+    check(confined(lambda: read_embeddings(place)), fact)
+
+
+def test_embeddings_of_2_gb_in_2_mb_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "given").mkdir()
+    place = tmp_path / "given/evil.npz"
+    np.savez_compressed(place, names=["a"], embeddings=np.zeros((1, 50_000_000), np.float32), about=ABOUT)
+    check(confined(lambda: read_embeddings(place)), "are compressed")
