@@ -19,6 +19,7 @@ from siamese_lab.errors import UserError, interrupted_at_once
 from siamese_lab.inference.cli import Command
 from siamese_lab.runs import checkpoints
 from siamese_lab.runs.display import print_plainly, short
+from siamese_lab.runs.display_names import file_name
 
 if TYPE_CHECKING:
     from siamese_lab.inference.model import TrainedNetwork
@@ -112,6 +113,6 @@ def job(options: Options) -> None:
 def default_place(network: "TrainedNetwork", suffix: str) -> Path:
     """Return the default output path: in the run's folder, or in outputs if the checkpoint is in no run."""
     choices = network.trained.choices
-    name = "_".join(choices[part]["name"] for part in ("data", "sampler", "network"))
+    name = file_name("_".join(choices[part]["name"] for part in ("data", "sampler", "network")))
     run = checkpoints.run_of(network.trained.checkpoint)
     return (Path("outputs") if run is None else run) / "exported" / f"{name}{suffix}"

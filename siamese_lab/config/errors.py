@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
@@ -98,9 +98,33 @@ def explain(error: BaseException, command: str = "train") -> str:
         return f"Hydra has no launcher {match[1]!r} here. Install the launchers: {install}."
     if match := re.search(r"Could not override '([^']+)'", message):
         return unknown_option(match.group(1), command)
+    if isinstance(error, OverrideParseException):
+        return unreadable_override(error.override)
+    if match := re.search(r"Ambiguous value for argument '([^\n]*)'\n", message):
+        return several_values(match[1])
     if message.startswith("Error merging override") and error.__cause__ is not None:
         return f"{message}: {str(error.__cause__).splitlines()[0]}"
     return message
+
+
+def unreadable_override(override: str) -> str:
+    """Return the message for an override that breaks Hydra's grammar, with the way to quote its value."""
+    option, equals, value = override.partition("=")
+    if not equals:
+        return f"{override!r} sets nothing. Options are written NAME=VALUE, such as seed=1; --help lists them."
+    return (
+        f"The value of {option} cannot be read: {value}. Quote a value that holds spaces, brackets, commas, quotes, =, "
+        f'#, ~ or letters beyond ASCII twice, for the shell and for the lab: "{option}={quoted(value)}".'
+    )
+
+
+def several_values(override: str) -> str:
+    """Return the message for several values in a command that starts a single run."""
+    option, _, value = override.partition("=")
+    return (
+        f"{override} has several values, but this is a single run. Add -m to run a sweep over them, or quote one text "
+        f'that holds a comma: "{option}={quoted(value)}".'
+    )
 
 
 def unknown_name(group: str, name: str, known: Sequence[str]) -> str:

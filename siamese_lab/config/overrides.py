@@ -1,6 +1,8 @@
 """Read and write single overrides of the command line, such as `sampler.margin=0.3` or `+seed=1`."""
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 
 def option_of(override: str) -> str:
@@ -18,7 +20,21 @@ def quoted(text: str) -> str:
     >>> print(quoted("O'Hara [1]"))
     'O\\'Hara [1]'
     """
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    text = without_interpolations(text)
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text) + "'"
+
+
+def without_interpolations(value: Any) -> Any:
+    r"""Return a plain value in which OmegaConf takes every text literally, also `${oc.env:HOME}`.
+
+    >>> print(without_interpolations("${oc.env:HOME}"))
+    \${oc.env:HOME}
+    """
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
+    if isinstance(value, dict):
+        return {key: without_interpolations(each) for key, each in value.items()}
+    return [without_interpolations(each) for each in value] if isinstance(value, list) else value
 
 
 def last_value(option: str, arguments: Sequence[str]) -> str | None:
@@ -30,8 +46,20 @@ def last_value(option: str, arguments: Sequence[str]) -> str | None:
     'last.ckpt'
     """
     given = [argument.split("=", 1)[1] for argument in arguments if argument.startswith(f"{option}=")]
-    value = given[-1].strip("'\"") if given else ""
+    value = unquoted(given[-1]) if given else ""
     return None if value in ("", "null") else value
+
+
+def unquoted(value: str) -> str:
+    """Return a value of the command line without its quotes: the inverse of `quoted`.
+
+    >>> unquoted(quoted("O'Hara")), unquoted("~/runs")
+    ("O'Hara", '~/runs')
+    """
+    if len(value) < 2 or value[0] not in "'\"" or value[-1] != value[0]:
+        return value
+    inner = re.sub(rf"(\\+)({value[0]}|\Z)", lambda found: found[1][: len(found[1]) // 2] + found[2], value[1:-1])
+    return re.sub(r"(\\+)\$\{", lambda found: found[1][: len(found[1]) // 2] + "${", inner)
 
 
 def in_grammar(value: object) -> str:

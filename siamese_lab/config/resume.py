@@ -1,12 +1,15 @@
 """Resume a run by `resume=PATH`: with the options that it was started with, and in its own folder."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from siamese_lab.config.overrides import last_value, option_of, quoted
+from siamese_lab.config.stored_overrides import checked_overrides
 from siamese_lab.errors import UserError
 from siamese_lab.runs import checkpoints
 from siamese_lab.runs.checkpoints import stored_overrides
+from siamese_lab.runs.plain_values import WrongValueError
 
 
 def with_resumed_overrides(arguments: Sequence[str]) -> list[str]:
@@ -29,8 +32,28 @@ def with_resumed_overrides(arguments: Sequence[str]) -> list[str]:
     stored = stored_overrides(checkpoints.read_checkpoint(checkpoint))
     given = {option_of(argument) for argument in arguments}
     stored = [override for override in stored if option_of(override) not in {*given, "resume"}]
+    stored = harmless_overrides(stored, checkpoint)
     run = checkpoints.run_of(checkpoint)
     if run is not None and "hydra.run.dir" not in given:
         stored.append(f"hydra.run.dir={quoted(str(run))}")
     others = [argument for argument in arguments if not argument.startswith("resume=")]
     return [*others, *stored, f"resume={quoted(str(checkpoint.absolute()))}"]
+
+
+def harmless_overrides(stored: Sequence[str], checkpoint: Path) -> list[str]:
+    """Return the stored overrides that resuming uses, and say which ones it ignores.
+
+    Raises:
+        UserError: for an override that could run code or use other files. See `config.stored_overrides`.
+    """
+    try:
+        used, ignored = checked_overrides(stored)
+    except WrongValueError as error:
+        raise UserError(f"{checkpoint} is not resumed: {error}.") from error
+    if ignored and ignored != ["hydra.run.dir"]:  # a run that was resumed before stores its own folder
+        print(
+            f"Ignored: {', '.join(dict.fromkeys(ignored))}, because a checkpoint does not decide where files are "
+            "written. Set such options again to use them.",
+            file=sys.stderr,
+        )
+    return used

@@ -14,7 +14,11 @@ from siamese_lab.config.installed import search_installed_packages
 from siamese_lab.config.trainer_options import check_trainer
 from siamese_lab.errors import UserError
 from siamese_lab.registry import did_you_mean
+from siamese_lab.runs.option_bounds import LARGEST_SEED
 from siamese_lab.runs.options import recorded
+
+MOST_THREADS = 1024
+"""Largest number of threads of a run; torch crashes if the system refuses a thread."""
 
 
 @dataclass
@@ -156,6 +160,19 @@ def check_keys(config: DictConfig, schema: type = TrainConfig) -> None:
                 )
     if "trainer" in config:
         check_trainer(config.trainer)
+    check_seed_and_threads(config)
+
+
+def check_seed_and_threads(config: DictConfig) -> None:
+    """Raise UserError for a seed that NumPy rejects, or for less than one thread."""
+    if not 0 <= config.seed <= LARGEST_SEED:
+        raise UserError(f"seed must be a whole number from 0 to {LARGEST_SEED:,}, but is {config.seed}.")
+    threads = config.get("threads")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise UserError(
+            f"threads must be from 1 to {MOST_THREADS:,}, or null for torch's default, but is {threads}. This process "
+            f"may use {cores_for(1)} cores."
+        )
 
 
 def to_plain(config: DictConfig) -> dict[str, Any]:

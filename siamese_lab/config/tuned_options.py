@@ -7,15 +7,23 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from siamese_lab.config.errors import expectation
 from siamese_lab.config.overrides import option_of
 from siamese_lab.config.schema import to_plain
+from siamese_lab.config.stored_overrides import check_text
 from siamese_lab.errors import UserError
 from siamese_lab.runs import tuned
+from siamese_lab.runs.option_bounds import check_bound
 from siamese_lab.runs.options import flatten
+from siamese_lab.runs.plain_values import WrongValueError, shortened
 from siamese_lab.runs.tuned import Tuned
 
 FIXED = ("data.name", "loss.name", "network.name", "optimizer.name")
 """Options that must be the same in the tuning and in the run."""
+
+TUNABLE = ("optimizer", "loss", "network", "sampler")
+"""Groups with options that a tuning varies."""
+MISSING = object()
 
 
 def with_tuned_options(config: DictConfig, hydra: Any) -> DictConfig:
@@ -36,6 +44,7 @@ def with_tuned_options(config: DictConfig, hydra: Any) -> DictConfig:
     winner = find_tuned_options(Path(config.tuned).expanduser(), data, sampler)
     check_not_overridden(winner, list(hydra.overrides.task))
     check_same_parts(winner, config)
+    check_tuned(winner, config)
     config = with_options(config, winner.options)
     config.tuned = {
         "options": winner.options,
@@ -68,6 +77,34 @@ def find_tuned_options(folder: Path, data: str, sampler: str) -> Tuned:
             f"{folder} has no tuned options for data={data} sampler={sampler}. Tune it, or finish its tuning: "
             f"python -m siamese_lab.train -m experiment=tune study_name={folder.name} data={data} sampler={sampler}."
         ) from None
+
+
+def check_tuned(winner: Tuned, config: DictConfig) -> None:
+    """Raise UserError for an option that no tuning sets: of another group, unknown, or of another type.
+
+    The file may come from anyone, and its options are set without a further look.
+    """
+    path = f"{config.tuned}/{winner.data}/{winner.sampler}/{tuned.FILE_NAME}"
+    for name, value in winner.options.items():
+        group, _, option = name.partition(".")
+        here = OmegaConf.select(config, name, default=MISSING)
+        if group not in TUNABLE or here is MISSING or option == "name" or option.startswith("_"):
+            raise UserError(
+                f"{path} sets {shortened(name)}, but a tuning only sets options of {', '.join(TUNABLE)} that the run "
+                "has. Tune again, or remove tuned=…."
+            )
+        expected = expectation(here)
+        kinds = (bool, int, float, str, type(None)) if expected is None else expected.types
+        is_number = isinstance(here, (int, float)) and not isinstance(here, bool)
+        if not isinstance(value, (int, float) if is_number else kinds) or (is_number and isinstance(value, bool)):
+            words = "a number, true, false, a text or null" if expected is None else expected.words
+            raise UserError(f"{path} sets {name}={shortened(repr(value))}, expected {words}, like {here!r}.")
+        try:
+            check_bound(name, value)
+            if isinstance(value, str):
+                check_text(name, value, is_group=False)
+        except WrongValueError as error:
+            raise UserError(f"{path} cannot be used: {error}.") from error
 
 
 def check_not_overridden(winner: Tuned, overrides: list[str]) -> None:

@@ -11,9 +11,10 @@ from omegaconf import OmegaConf
 
 from siamese_lab import data
 from siamese_lab.config.errors import search_path_overrides
-from siamese_lab.config.overrides import last_value, option_of, quoted
+from siamese_lab.config.overrides import last_value, option_of, quoted, without_interpolations
 from siamese_lab.config.schema import config_folder
 from siamese_lab.errors import UserError
+from siamese_lab.evaluation.stored_config import without_written_folders
 from siamese_lab.evaluation.trained import Trained, choices_of
 from siamese_lab.registry import options_of
 from siamese_lab.runs import checkpoints
@@ -39,7 +40,7 @@ def with_evaluated_data(arguments: Sequence[str]) -> list[str]:
         store_data_options(compose_data_options(name, arguments) if name is not None else None)
         return rest
     checkpoint = checkpoints.find_checkpoint(Path(checkpoint_path))
-    choices = choices_of(checkpoints.read_checkpoint(checkpoint), checkpoint)
+    choices = without_written_folders(choices_of(checkpoints.read_checkpoint(checkpoint), checkpoint))
     if name in (None, choices["data"]["name"]):
         store_data_options(with_current_folders(choices))
     else:
@@ -72,22 +73,21 @@ def with_current_folders(choices: Mapping[str, Any]) -> dict[str, Any]:
     at_training = {"root": choices["paths"]["data"], "cache": choices["paths"]["cache"]}
     now = {"root": "${paths.data}", "cache": "${paths.cache}"}
     return {
-        option: now[option] if option in at_training and value == at_training[option] else value
+        option: now[option] if option in at_training and value == at_training[option] else without_interpolations(value)
         for option, value in choices["data"].items()
     }
 
 
 def training_folder_overrides(choices: Mapping[str, Any], arguments: Sequence[str]) -> list[str]:
-    """Return overrides for the folders of the training that exist here and that the command line does not set."""
-    already_set = {option_of(argument) for argument in arguments}
-    if "SIAMESE_LAB_DATA" in os.environ:
-        already_set.add("paths.data")
-    at_training = {f"paths.{option}": choices["paths"][option] for option in ("data", "cache")}
-    return [
-        f"{option}={quoted(folder)}"
-        for option, folder in at_training.items()
-        if option not in already_set and folder is not None and Path(folder).is_dir()
-    ]
+    """Return the override for the folder of data sets of the training, which is only read.
+
+    There is none if the folder does not exist here, or if the command line or SIAMESE_LAB_DATA names one.
+    """
+    given = {option_of(argument) for argument in arguments}
+    folder = choices["paths"]["data"]
+    if "paths.data" in given or "SIAMESE_LAB_DATA" in os.environ or folder is None or not Path(folder).is_dir():
+        return []
+    return [f"paths.data={quoted(folder)}"]
 
 
 def check_fit(trained: Trained, datamodule: data.DataModule) -> None:

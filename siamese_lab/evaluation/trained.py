@@ -1,22 +1,23 @@
 """Load the network of a checkpoint: build it from the stored configuration, then load its weights."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from siamese_lab import data, networks
+from siamese_lab.data.io.messages import announce
 from siamese_lab.errors import UserError
+from siamese_lab.evaluation.stored_config import check_choices, stored_cache, without_written_folders
 from siamese_lab.runs import checkpoints, results
 from siamese_lab.runs.checkpoints import stored_choices
+from siamese_lab.runs.plain_values import WrongValueError, of_type, shortened
+from siamese_lab.runs.weights import check_weights, weights_of_network
 
-PREFIX = "network."
 NEEDED = ("data", "network", "paths", "seed")
 """Keys that the stored configuration must have."""
-SHOWN = 3
-"""Number of weights that a message names."""
 
 
 class Trained(NamedTuple):
@@ -43,21 +44,23 @@ def load(path: Path) -> Trained:
     """
     checkpoint = checkpoints.find_checkpoint(path)
     content = checkpoints.read_checkpoint(checkpoint)
-    choices = choices_of(content, checkpoint)
+    stored = choices_of(content, checkpoint)
+    if (cache := stored_cache(stored)) is not None:
+        announce(
+            f"The training kept decoded images in {shortened(cache)}. A checkpoint does not decide where files are "
+            "written, so the user's cache is used, or the folder in paths.cache."
+        )
+    choices = without_written_folders(stored)
     try:
-        weights = {
-            name.removeprefix(PREFIX): tensor
-            for name, tensor in content["state_dict"].items()
-            if name.startswith(PREFIX)
-        }
-        step = int(content["global_step"])
+        weights = weights_of_network(content)
+        step = of_type(content["global_step"], int, "global_step")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{checkpoint} is incomplete: it lacks {error}. A checkpoint of siamese_lab holds weights, the step and "
             "the configuration. Use another checkpoint of the run."
         ) from error
-    network = network_of(choices)
-    load_weights(network, weights, checkpoint)
+    network = build_network(choices, weights, checkpoint)
+    network.load_state_dict(weights)
     return Trained(network, choices, step, checkpoint)
 
 
@@ -82,6 +85,13 @@ def choices_of(content: Mapping[str, Any], checkpoint: Path) -> dict[str, Any]:
             f"{checkpoint} is incomplete: its configuration lacks {', '.join(lacking)}. "
             "Use another checkpoint of the run."
         )
+    try:
+        check_choices(choices)
+    except WrongValueError as error:
+        raise UserError(
+            f"The configuration in {checkpoint} cannot come from a run of siamese_lab: {error}. "
+            "Use another checkpoint of the run."
+        ) from error
     return choices
 
 
@@ -90,51 +100,36 @@ def is_unnamed(group: str, options: Any) -> bool:
     return group in ("data", "network") and not (isinstance(options, Mapping) and "name" in options)
 
 
+def build_network(choices: Mapping[str, Any], weights: Mapping[str, Any], checkpoint: Path) -> networks.SiameseNetwork:
+    """Build the network that a configuration describes, once the weights are known to fit it.
+
+    The network is first built without memory, so that a file cannot ask for more memory than its weights have.
+
+    Raises:
+        UserError: if the configuration cannot be built, or if the weights do not fit it or are not finite.
+    """
+    try:
+        check_weights(state_without_memory(choices), weights, checkpoint)
+        return network_of(choices)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError, MemoryError, AttributeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"The network that the configuration in {checkpoint} describes cannot be built: "
+            f"{shortened(str(error), 200)}. Use another checkpoint of the run."
+        ) from error
+
+
+def state_without_memory(choices: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the state dict of the network that a configuration describes, with tensors that have a shape only."""
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns that pretrained weights are not copied
+        return network_of(choices).state_dict()
+
+
 def network_of(choices: Mapping[str, Any]) -> networks.SiameseNetwork:
     """Build the network that a configuration describes, for the image size and channels of its data set."""
     datamodule = data.build(**choices["data"], seed=choices["seed"])
     return networks.build(
         **choices["network"], channels=datamodule.channels, image_size=datamodule.image_size, seed=choices["seed"]
     )
-
-
-def load_weights(network: networks.SiameseNetwork, weights: Mapping[str, Any], checkpoint: Path) -> None:
-    """Load weights into a network.
-
-    Raises:
-        UserError: if the weights do not fit the network, or are not finite.
-    """
-    wanted = network.state_dict()
-    differing = [
-        *(f"{name} is missing" for name in wanted.keys() - weights.keys()),
-        *(f"{name} is not in this network" for name in weights.keys() - wanted.keys()),
-        *(
-            f"{name} is {shape_of(weights[name])} instead of {shape_of(wanted[name])}"
-            for name in wanted.keys() & weights.keys()
-            if shape_of(weights[name]) != shape_of(wanted[name])
-        ),
-    ]
-    if differing:
-        listed = "; ".join(sorted(differing)[:SHOWN])
-        more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
-        raise UserError(
-            f"The weights in {checkpoint} do not fit the network that its configuration describes: {listed}{more}. "
-            "Either the code of the network has changed since the training, or the file mixes two checkpoints. "
-            "Use the version of siamese_lab that trained it."
-        )
-    broken = [
-        name
-        for name, each in weights.items()
-        if isinstance(each, Tensor) and each.is_floating_point() and not torch.isfinite(each).all()
-    ]
-    if broken:
-        raise UserError(
-            f"{len(broken)} of {len(weights)} weight tensors in {checkpoint} are not finite, such as {broken[0]}, so "
-            "the training diverged. Use an earlier checkpoint, or train again with a lower optimizer.lr."
-        )
-    network.load_state_dict(weights)
-
-
-def shape_of(state: Any) -> str:
-    """Return the shape of a tensor as text for messages, or "no tensor" for any other value."""
-    return "×".join(str(size) for size in state.shape) or "a number" if isinstance(state, Tensor) else "no tensor"

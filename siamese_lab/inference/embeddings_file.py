@@ -8,7 +8,6 @@ Shapes: N images, D embedding dimensions.
 """
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,8 @@ from siamese_lab.inference.folder import EmbeddedFolder
 from siamese_lab.inference.model import TrainedNetwork
 from siamese_lab.inference.new_file import new_file
 from siamese_lab.inference.threshold import fingerprint
+from siamese_lab.runs.checkpoint_bounds import check_archive
+from siamese_lab.runs.plain_values import MAX_TEXT, WrongValueError, of_type, parse_json, shortened
 
 NPZ, PARQUET = ".npz", ".parquet"
 SEPARATOR = "; "
@@ -87,21 +88,37 @@ def read_embeddings(path: Path) -> StoredEmbeddings:
         raise UserError(f"There is no file of embeddings at {path}. Write one with python -m siamese_lab.embed.")
     try:
         stored = _read_parquet(path) if path.suffix == PARQUET else _read_npz(path)
-        if not {"folder", "weights", "checkpoint"} <= stored.about.keys():
-            raise KeyError("the description of the network")
+        check_stored(stored)
     except UserError:
         raise
-    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged file can raise any exception
         raise UserError(
-            f"{path} is not a readable file of embeddings ({error}). Write it again with python -m siamese_lab.embed."
+            f"{path} is not a readable file of embeddings ({shortened(str(error), 200)}). Write it again with "
+            "python -m siamese_lab.embed."
         ) from error
     return stored
 
 
+def check_stored(stored: StoredEmbeddings) -> None:
+    """Raise WrongValueError unless the file holds a finite vector for each name, and a description of the network."""
+    for key in ("folder", "weights", "checkpoint"):
+        of_type(of_type(stored.about, dict[str, Any], "about").get(key), str, f"about.{key}")
+    z_ND = stored.z_ND
+    if z_ND.ndim != 2 or z_ND.dtype != torch.float32 or len(z_ND) != len(stored.names):
+        shape = "×".join(map(str, z_ND.shape))
+        raise WrongValueError(f"{len(stored.names):,} names have embeddings of {shape} {z_ND.dtype}")
+    if not torch.isfinite(z_ND).all():
+        raise WrongValueError("an embedding is not finite")
+    for name in stored.names:
+        if len(name) > MAX_TEXT or not name.isprintable():
+            raise WrongValueError(f"the name {shortened(name)} is not printable")
+
+
 def _read_npz(path: Path) -> StoredEmbeddings:
+    check_archive(path)
     with np.load(path, allow_pickle=False) as stored:
         names = tuple(str(name) for name in stored["names"])
-        return StoredEmbeddings(names, torch.from_numpy(stored["embeddings"]), json.loads(str(stored["about"])))
+        return StoredEmbeddings(names, torch.from_numpy(stored["embeddings"]), parse_json(str(stored["about"])))
 
 
 def _write_parquet(embedded: EmbeddedFolder, changes: list[str], about: str, draft: Path) -> None:
@@ -119,9 +136,9 @@ def _write_parquet(embedded: EmbeddedFolder, changes: list[str], about: str, dra
 def _read_parquet(path: Path) -> StoredEmbeddings:
     _, parquet = _pyarrow()
     table = parquet.read_table(path)
-    names = tuple(table["name"].to_pylist())
+    names = tuple(map(str, table["name"].to_pylist()))
     z_ND = torch.from_numpy(np.stack(table["embedding"].to_numpy()))
-    return StoredEmbeddings(names, z_ND, json.loads(table.schema.metadata[ABOUT.encode()]))
+    return StoredEmbeddings(names, z_ND, parse_json(table.schema.metadata[ABOUT.encode()]))
 
 
 def _pyarrow() -> tuple[Any, Any]:

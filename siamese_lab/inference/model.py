@@ -184,7 +184,4 @@ def build_local_datamodule(choices: Mapping[str, Any], folder: Path | None = Non
     here = folder if folder is not None else os.environ.get(DATA_VARIABLE)
     if here is not None and "root" in options and options["root"] == paths["data"]:
         options["root"] = str(here)
-    cache = options.get("cache")
-    if cache is not None and not Path(cache).is_dir():
-        options["cache"] = None  # the folder belongs to another machine, so the user's default cache is used
     return data_sets.build(**options, seed=choices["seed"])

@@ -1,8 +1,6 @@
 """Write the model card of an exported network: use, training, results and limitations (Mitchell et al. 2019)."""
 
-import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from siamese_lab.evaluation import record
@@ -11,9 +9,12 @@ from siamese_lab.inference.model import TrainedNetwork
 from siamese_lab.inference.threshold import Threshold
 from siamese_lab.runs import checkpoints, results
 from siamese_lab.runs.display_names import metric_name
+from siamese_lab.runs.escapes import escape_code, escape_markdown
 from siamese_lab.runs.options import DATA_FOLDERS
 
 EVALUATIONS = "evaluations"
+PACKAGES = {"siamese_lab": "siamese_lab", "torch": "PyTorch"}
+"""Packages with a row in the table of the training, and their names there."""
 
 
 def model_card(network: TrainedNetwork, file: str, difference: float, threshold: Threshold | None) -> str:
@@ -33,7 +34,8 @@ def model_card(network: TrainedNetwork, file: str, difference: float, threshold:
         "Deciding whether two images have the same class": [threshold_section(threshold)],
         "Limitations": list(limitations_section(network)),
     }
-    head = f"# {choices['network']['name']} trained on {network.datamodule.title} with {choices['sampler']['name']}"
+    names = f"{choices['network']['name']} trained on {network.datamodule.title} with {choices['sampler']['name']}"
+    head = f"# {escape_markdown(names)}"
     parts = [f"## {title}\n\n" + "\n\n".join(texts) for title, texts in sections.items()]
     return "\n\n".join([head, *parts]) + "\n"
 
@@ -44,12 +46,14 @@ def model_section(network: TrainedNetwork, file: str, difference: float) -> str:
     channels, size = datamodule.channels, datamodule.image_size
     colors = {1: "grayscale", 3: "red, green, blue"}.get(channels, f"{channels} channels")
     return (
-        f"`{file}` computes embeddings of images. Images of one class get embeddings that are near one another.\n\n"
+        f"`{escape_code(file)}` computes embeddings of images. Images of one class get embeddings that are near one "
+        "another.\n\n"
         f"* Input `{INPUT}`: float32 in 0…1, N × {channels} × {size} × {size} ({colors}), any N.\n"
         f"* Output `{OUTPUT}`: float32, N × {dimensions}. Each embedding has unit norm, so Euclidean distances are in "
         "0…2.\n"
-        f"* Convert images like the images of {datamodule.title}: see `DataModule.converted` of the data set "
-        f"`{network.trained.choices['data']['name']}`. `siamese_lab.load(…).embed` does this for you.\n"
+        f"* Convert images like the images of {escape_markdown(datamodule.title)}: see `DataModule.converted` of the "
+        f"data set `{escape_code(network.trained.choices['data']['name'])}`. `siamese_lab.load(…).embed` does this for "
+        "you.\n"
         f"* On random images, the output differs from the original network by at most {difference:.1g}."
     )
 
@@ -69,7 +73,7 @@ def training_section(network: TrainedNetwork) -> Iterator[str]:
     run = results_of_run(network)
     if run is not None:
         rows += [(f"images: {what}", where) for what, where in run.images.items() if what not in ("from", "cache")]
-        rows += [("siamese_lab", run.versions["siamese_lab"]), ("PyTorch", run.versions["torch"])]
+        rows += [(shown, run.versions.get(name, "unknown")) for name, shown in PACKAGES.items()]
         rows += [("commit", run.commit)] if run.commit else []
     yield markdown_table(("", ""), rows)
 
@@ -79,20 +83,20 @@ def results_section(network: TrainedNetwork) -> Iterator[str]:
     evaluation = newest_evaluation(network)
     run = results_of_run(network)
     if evaluation is not None:
-        data = evaluation["data"]
+        data = evaluation.data
         yield (
-            f"Measured on the {data['images']:,} test images of {data['classes']:,} classes of `{data['name']}`. The "
-            f"network was trained on {data['classes_trained_on']:,} of these classes. Brackets show 95% intervals."
+            f"Measured on the {data.images:,} test images of {data.classes:,} classes of `{escape_code(data.name)}`. "
+            f"The network was trained on {data.classes_trained_on:,} of these classes. Brackets show 95% intervals."
         )
-        for protocol in evaluation["protocols"].values():
-            rows = [(metric_name(name), with_interval(figure)) for name, figure in protocol["figures"].items()]
-            over = f" The intervals are over {protocol['intervals_over']}." if protocol["intervals_over"] else ""
-            yield f"{protocol['how']}{over}"
+        for protocol in evaluation.protocols.values():
+            rows = [(metric_name(name), with_interval(figure)) for name, figure in protocol.figures.items()]
+            over = f" The intervals are over {protocol.intervals_over}." if protocol.intervals_over else ""
+            yield escape_markdown(f"{protocol.how}{over}")
             yield markdown_table(("", "value"), rows)
     elif run is not None and run.tested_step == network.trained.step and run.test:
         yield (
-            f"Measured by the run on the test images of `{run.data}`. There are no intervals, because the run folder "
-            "has no evaluation of these weights. `python -m siamese_lab.evaluate` adds one."
+            f"Measured by the run on the test images of `{escape_code(run.data)}`. There are no intervals, because the "
+            "run folder has no evaluation of these weights. `python -m siamese_lab.evaluate` adds one."
         )
         rows = [(metric_name(name), "–" if value is None else format_number(value)) for name, value in run.test.items()]
         yield markdown_table(("", "value"), rows)
@@ -112,7 +116,8 @@ def threshold_section(threshold: Threshold | None) -> str:
         )
     return (
         f"Two images are accepted as the same class up to a distance of **{threshold.threshold:.4f}**. This is the "
-        f"best threshold for {threshold.chosen_pairs:,} {threshold.chosen_on}. Measured on {threshold.measured_on}, it "
+        f"best threshold for {threshold.chosen_pairs:,} {escape_markdown(threshold.chosen_on)}. Measured on "
+        f"{escape_markdown(threshold.measured_on)}, it "
         f"decides {threshold.accuracy:.1%} correctly. It accepts {threshold.far:.1%} of {threshold.negatives:,} pairs "
         f"of two classes (FAR) and rejects {threshold.frr:.1%} of {threshold.positives:,} pairs of one class (FRR). If "
         "fewer than half of the compared pairs have one class, as in any search, most of the accepted pairs may be "
@@ -124,27 +129,25 @@ def limitations_section(network: TrainedNetwork) -> Iterator[str]:
     """Yield the limitations of the results, and the limitations that the data set declares."""
     datamodule = network.datamodule
     yield (
-        f"The results hold for images like the images of {datamodule.title}, converted in the same way. Results on "
-        "other images are unknown, and the network does not detect them: it returns an embedding for any image. "
+        f"The results hold for images like the images of {escape_markdown(datamodule.title)}, converted in the same "
+        "way. Results on other images are unknown, and the network does not detect them: it returns an embedding for "
+        "any image. "
         "The results come from one run with one seed. Other seeds give other results."
     )
     yield from datamodule.limitations
 
 
-def newest_evaluation(network: TrainedNetwork) -> Mapping[str, Any] | None:
+def newest_evaluation(network: TrainedNetwork) -> record.StoredEvaluation | None:
     """Return the newest evaluation.json of these weights in the run folder, or None if there is none."""
     run = checkpoints.run_of(network.trained.checkpoint)
     if run is None:
         return None
     places = sorted(run.glob(f"{EVALUATIONS}/*/{record.FILE_NAME}"), key=lambda place: place.stat().st_mtime)
+    of_network = (network.trained.step, network.trained.checkpoint.name)
     for place in reversed(places):
-        content: Mapping[str, Any] = json.loads(place.read_text(encoding="utf-8"))
-        of = content.get("network", {})
-        if (of.get("step"), Path(of.get("checkpoint", "")).name) == (
-            network.trained.step,
-            network.trained.checkpoint.name,
-        ) and content.get("schema_version") == record.SCHEMA_VERSION:
-            return content
+        evaluation = record.read_evaluation(place)
+        if evaluation is not None and (evaluation.step, evaluation.checkpoint) == of_network:
+            return evaluation
     return None
 
 
@@ -154,13 +157,13 @@ def results_of_run(network: TrainedNetwork) -> results.Results | None:
     return None if run is None else results.read_results(run)
 
 
-def with_interval(figure: Mapping[str, Any]) -> str:
+def with_interval(figure: record.StoredFigure) -> str:
     """Format a value with its interval, such as 0.8123 [0.8011, 0.8240]."""
-    if figure["value"] is None:
+    if figure.value is None:
         return "–"
-    low, high = figure.get("low"), figure.get("high")
+    low, high = figure.low, figure.high
     interval = "" if low is None or high is None else f" [{format_number(low)}, {format_number(high)}]"
-    return f"{format_number(figure['value'])}{interval}"
+    return f"{format_number(figure.value)}{interval}"
 
 
 def format_number(value: float) -> str:
@@ -177,4 +180,4 @@ def describe_options(options: Mapping[str, Any], leave_out: tuple[str, ...] = ()
 def markdown_table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
     """Return a table in Markdown."""
     lines = [f"| {head[0]} | {head[1]} |", "| --- | --- |"]
-    return "\n".join([*lines, *(f"| {name} | {value} |" for name, value in rows)])
+    return "\n".join([*lines, *(f"| {escape_markdown(name)} | {escape_markdown(value)} |" for name, value in rows)])

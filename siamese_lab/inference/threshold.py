@@ -16,10 +16,9 @@ Shapes: M pairs, N images, D embedding dimensions.
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lightning import Fabric
 from torch import Tensor
@@ -34,6 +33,7 @@ from siamese_lab.metrics.pairs import pair_distances
 from siamese_lab.metrics.verification import accuracy, best_threshold
 from siamese_lab.networks import SiameseNetwork
 from siamese_lab.runs import checkpoints
+from siamese_lab.runs.plain_values import WrongValueError, build_record, read_json
 
 FILE_NAME = "threshold.json"
 SCHEMA_VERSION = 1
@@ -210,11 +210,11 @@ def read_threshold(path: Path) -> Threshold | None:
     if not path.is_file():
         return None
     try:
-        content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"schema version {content['schema_version']} instead of {SCHEMA_VERSION}")
-        return Threshold(**{name: value for name, value in content.items() if name != "schema_version"})
-    except (ValueError, TypeError, KeyError) as error:
+        content = read_json(path)
+        if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
+            raise WrongValueError(f"its schema version is not {SCHEMA_VERSION}")
+        return build_record(Threshold, {name: value for name, value in content.items() if name != "schema_version"})
+    except (OSError, WrongValueError) as error:
         raise UserError(
             f"{path} is damaged, or another version of siamese_lab wrote it ({error}). Delete the file. The next use "
             "chooses the threshold again."

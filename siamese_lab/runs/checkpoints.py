@@ -10,7 +10,9 @@ from typing import Any
 
 from siamese_lab.errors import UserError
 from siamese_lab.runs import results
+from siamese_lab.runs.checkpoint_bounds import check_archive, check_content
 from siamese_lab.runs.options import recorded
+from siamese_lab.runs.plain_values import WrongValueError, check_plain, of_type, shortened
 
 FOLDER, SUFFIX = "checkpoints", ".ckpt"
 LAST = f"{FOLDER}/last{SUFFIX}"
@@ -47,7 +49,9 @@ def find_checkpoint(place: Path) -> Path:
 
 def _reported(run: Path) -> str:
     return (
-        str(results.read_results(run).choices["report_checkpoint"]) if (run / results.FILE_NAME).is_file() else "last"
+        str(results.read_results(run).choices.get("report_checkpoint"))
+        if (run / results.FILE_NAME).is_file()
+        else "last"
     )
 
 
@@ -61,11 +65,12 @@ def read_checkpoint(place: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU: only tensors and plain values, never code.
 
     Raises:
-        UserError: if the file cannot be read, is damaged, or holds code.
+        UserError: if the file cannot be read, is damaged, holds code, or needs more memory than it has bytes.
     """
     import torch  # only here: commands that read no checkpoint start without it
 
     try:
+        check_archive(place)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about foreign pickles, which are refused anyway
             content = torch.load(place, map_location="cpu", weights_only=True)
@@ -79,6 +84,8 @@ def read_checkpoint(place: Path) -> dict[str, Any]:
                 "use a checkpoint that a run wrote."
             ) from error
         raise _unreadable(place) from error
+    except WrongValueError as error:
+        raise _foreign(place, error) from error
     except Exception as error:  # a damaged file can raise any exception
         raise _unreadable(place) from error
     # torch does not check the checksums
@@ -86,7 +93,15 @@ def read_checkpoint(place: Path) -> dict[str, Any]:
         raise _unreadable(place) from zipfile.BadZipFile(f"the checksum of {damaged} is wrong")
     if not isinstance(content, dict):
         raise UserError(f"{place} holds a {type(content).__name__}, not the checkpoint of a run of siamese_lab.")
+    try:
+        check_content(content, place.stat().st_size)
+    except WrongValueError as error:
+        raise _foreign(place, error) from error
     return content
+
+
+def _foreign(place: Path, error: WrongValueError) -> UserError:
+    return UserError(f"{place} was not written by a run of siamese_lab: {error}. Use a checkpoint that a run wrote.")
 
 
 def _unreadable(place: Path) -> UserError:
@@ -102,7 +117,12 @@ def stored_overrides(checkpoint: Mapping[str, Any]) -> list[str]:
     Raises:
         UserError: if siamese_lab or this version of it did not write the checkpoint.
     """
-    return list(_stored(checkpoint)["overrides"])
+    overrides = _stored(checkpoint)["overrides"]
+    try:
+        check_plain(overrides)
+        return [str(override) for override in of_type(overrides, list[str], "the stored command line")]
+    except WrongValueError as error:
+        raise UserError(f"The checkpoint was not written by a run of siamese_lab: {error}.") from error
 
 
 def stored_choices(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -112,6 +132,11 @@ def stored_choices(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
         UserError: if siamese_lab or this version of it did not write the checkpoint.
     """
     choices = _stored(checkpoint).get("choices")
+    try:
+        check_plain(choices)
+        of_type(choices, dict[str, Any] | None, "the stored configuration")
+    except WrongValueError as error:
+        raise UserError(f"The checkpoint was not written by a run of siamese_lab: {error}.") from error
     return None if choices is None else dict(recorded(choices))
 
 
@@ -123,6 +148,7 @@ def _stored(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     if state.get("format", CONFIG_FORMAT) != CONFIG_FORMAT:
         raise UserError(
             f"The checkpoint was written by another version of siamese_lab: its configuration has format "
-            f"{state['format']}, but this version reads {CONFIG_FORMAT}. Use it with the version that wrote it."
+            f"{shortened(str(state['format']))}, but this version reads {CONFIG_FORMAT}. Use it with the version that "
+            "wrote it."
         )
     return state

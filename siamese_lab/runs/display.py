@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
@@ -29,7 +30,7 @@ def print_choices(console: Console, results: Results, datamodule: "DataModule") 
     optimizer, schedule = (choices[group]["name"] for group in ("optimizer", "schedule"))
     table = Table.grid(padding=(0, 2))
     for name, what in {
-        "data": f"[bold]{data_name(results)}[/]  "
+        "data": f"[bold]{escape(data_name(results))}[/]  "
         + ", ".join(
             f"{use} on {counted(len(part), 'image')} of {counted(len(part.class_names), 'class', 'classes')}"
             for use, part in zip(("train", "validate", "test"), datamodule.splits, strict=True)
@@ -61,7 +62,7 @@ def _recipe(recipe: Mapping[str, str] | None) -> dict[str, str]:
     if recipe["name"] == "none":
         return {"recipe": "[bold]none[/]  every data set is trained with the same settings"}
     name = recipe["name"]
-    return {"recipe": f"[bold]{name}[/]  configs/recipe/{name}.yaml; recipe=none trains all sets alike"}
+    return {"recipe": f"[bold]{escape(name)}[/]  configs/recipe/{name}.yaml; recipe=none trains all sets alike"}
 
 
 def _accumulation(batches: int) -> dict[str, str]:
@@ -77,7 +78,7 @@ def _processes(processes: int) -> str:
 
 def _describe_part(name: str, options: dict[str, Any]) -> str:
     shown = ", ".join(f"{key}={value}" for key, value in options.items() if key != "name" and value is not None)
-    return f"[bold]{name}[/]  {shown}"
+    return f"[bold]{escape(name)}[/]  {escape(shown)}"
 
 
 def print_outcome(console: Console, results: Results, folder: Path) -> None:

@@ -1,13 +1,20 @@
 """results.json: the configuration, environment, duration and metrics of a run."""
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from siamese_lab.errors import Fault, UserError, fault_of
 from siamese_lab.runs.files import write_json
 from siamese_lab.runs.options import recorded
+from siamese_lab.runs.plain_values import (
+    OtherFieldsError,
+    WrongValueError,
+    build_record,
+    check_name,
+    read_json,
+    shortened,
+)
 
 SCHEMA_VERSION = 2
 FILE_NAME = "results.json"
@@ -78,83 +85,80 @@ class Results:
         return write_json(folder / FILE_NAME, asdict(self))
 
 
-TYPES: dict[str, Any] = {
-    "data": str,
-    "sampler": str,
-    "seed": int,
-    "commit": (str, type(None)),
-    "choices": dict,
-    "images": dict,
-    "versions": dict,
-    "hardware": dict,
-    "validation": dict,
-    "test": dict,
-    "floors": dict,
-    "history": list,
-    "seconds_of_history": list,
-    "data_set": (dict, type(None)),
-}
-"""The expected type of each field."""
+MAX_METRICS = 500
+"""Largest number of metrics. Each metric of the test gets tables of its own."""
+NAMED = ("data", "sampler", "loss", "network")
+"""Fields that are names."""
 
 
 def read_results(folder: Path) -> Results:
-    """Read results.json from the folder of a run. A field of the returned results has the expected type.
+    """Read results.json from the folder of a run. Every field of the returned results has its declared type.
 
     Raises:
-        UserError: if the file is damaged or another version of the schema wrote it.
+        OSError: if the file does not exist or cannot be read.
+        UserError: if the file is damaged, breaks a bound of `runs.plain_values`, or another version wrote it.
     """
+    path = folder / FILE_NAME
     try:
-        content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
-    except ValueError as error:
+        content = read_json(path)
+        if isinstance(content, dict) and content.get("schema_version") != SCHEMA_VERSION:
+            raise UserError(
+                f"{path} has schema version {shortened(str(content.get('schema_version')))}, "
+                f"but this version of siamese_lab reads {SCHEMA_VERSION}."
+            )
+        run = build_record(Results, content)
+        check_results(run)
+    except OtherFieldsError as error:
+        raise UserError(f"{path} was written by another version of siamese_lab: {error}.") from error
+    except WrongValueError as error:
         raise UserError(
-            f"{folder / FILE_NAME} is damaged ({error}). Delete the file and run that job again."
+            f"{path} is damaged, or siamese_lab did not write it: {error}. Delete the file and run that job again."
         ) from error
-    if not isinstance(content, dict):
-        raise UserError(
-            f"{folder / FILE_NAME} is damaged (it holds a {type(content).__name__}). "
-            "Delete the file and run that job again."
-        )
-    if content.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(
-            f"{folder / FILE_NAME} has schema version {content.get('schema_version')}, "
-            f"but this version of siamese_lab reads {SCHEMA_VERSION}."
-        )
-    try:
-        run = Results(**content | {"history": [Point(**point) for point in content.get("history", ())]})
-    except TypeError as error:
-        raise UserError(f"{folder / FILE_NAME} was written by another version of siamese_lab: {error}.") from error
-    problem = _find_problem(run)
-    if problem is not None:
-        raise UserError(
-            f"{folder / FILE_NAME} is damaged, or siamese_lab did not write it: {problem}. "
-            "Delete the file and run that job again."
-        )
     run.choices = recorded(run.choices)
     return run
 
 
-def _find_problem(run: Results) -> str | None:
-    for name, expected in TYPES.items():
-        if not isinstance(getattr(run, name), expected):
-            return f"{name} is {getattr(run, name)!r}"
-    if run.status not in get_args(Status):
-        return f"status is {run.status!r}, expected one of {', '.join(get_args(Status))}"
+def check_results(run: Results) -> None:
+    """Raise WrongValueError for values that have the declared type but cannot come from a run."""
+    for name in NAMED:
+        check_name(getattr(run, name), name)
     if not isinstance(run.choices.get("data"), dict):
-        return "choices has no data"
+        raise WrongValueError("choices.data is missing or is no dictionary")
     tuned = run.choices.get("tuned")
-    if tuned is not None and not (isinstance(tuned, dict) and {"trials", "steps"} <= tuned.keys()):
-        return f"choices has tuned={tuned!r}, expected a dictionary with trials and steps"
-    if not all(isinstance(metrics, dict) for metrics in run.floors.values()):
-        return f"floors is {run.floors!r}, expected a dictionary of metrics for each floor"
-    for point in run.history:
-        if not isinstance(point.train, dict) or not isinstance(point.validation, dict):
-            return f"history has {point!r}, expected dictionaries of numbers"
-    numbers = [*run.test.values(), *run.validation.values(), *run.seconds_of_history]
-    numbers += [value for metrics in run.floors.values() for value in metrics.values()]
-    numbers += [value for point in run.history for value in (*point.train.values(), *point.validation.values())]
-    for number in numbers:
-        if not isinstance(number, (int, float, type(None))):
-            return f"expected a number, but got {number!r}"
+    if tuned is not None:
+        build_record(TunedSummary, tuned, "choices.tuned")
+    build_record(Hardware, {name: run.hardware[name] for name in HARDWARE if name in run.hardware}, "hardware")
+    for place, number in {"test": len(run.test), "validation": len(run.validation), "floors": len(run.floors)}.items():
+        if number > MAX_METRICS:
+            raise WrongValueError(f"{place} has {number:,} entries, expected at most {MAX_METRICS}")
+    for name in run.test:
+        check_name(name, "a name in test")
     if len(run.history) != len(run.seconds_of_history):
-        return f"history has {len(run.history)} points, but seconds_of_history has {len(run.seconds_of_history)}"
-    return None
+        raise WrongValueError(
+            f"history has {len(run.history)} points, but seconds_of_history has {len(run.seconds_of_history)}"
+        )
+
+
+@dataclass
+class TunedSummary:
+    """The part of a configuration that says where tuned options come from."""
+
+    trials: int
+    steps: int
+    options: dict[str, Any] = field(default_factory=dict)
+    score: float | None = None
+    metric: str | None = None
+
+
+@dataclass
+class Hardware:
+    """The facts of `Results.hardware` that reports show or compare; a record may hold further ones."""
+
+    device: str | None = None
+    precision: str | None = None
+    cores: int | None = None
+    threads: int | None = None
+    processes: int = 1
+
+
+HARDWARE = tuple(each.name for each in fields(Hardware))

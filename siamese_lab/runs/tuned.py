@@ -1,6 +1,5 @@
 """tuned.json: the trials of tuning one strategy on one data set, and the best options."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +7,7 @@ from typing import Any, Literal
 from siamese_lab.errors import UserError
 from siamese_lab.runs.files import write_json
 from siamese_lab.runs.options import recorded
+from siamese_lab.runs.plain_values import OtherFieldsError, WrongValueError, build_record, of_type, read_json
 
 SCHEMA_VERSION = 1
 FILE_NAME = "tuned.json"
@@ -53,23 +53,27 @@ class Tuned:
 
 
 def read_tuned(folder: Path) -> Tuned:
-    """Read tuned.json from the folder of a tuning.
+    """Read tuned.json from the folder of a tuning. Every field has its declared type.
 
     Raises:
         FileNotFoundError: if the tuning has not finished.
-        UserError: if the file is damaged or another version of the schema wrote it.
+        UserError: if the file is damaged, breaks a bound of `runs.plain_values`, or another version wrote it.
     """
     path = folder / FILE_NAME
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(
-            f"{path} is damaged ({error}). Delete the file and tune again: finished trials are kept."
-        ) from error
-    if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
-        raise UserError(f"{path} was written by another version of siamese_lab. Tune again in another folder.")
-    try:
-        every_trial = [Trial(**trial) for trial in content["every_trial"]]
-        return Tuned(**content | {"every_trial": every_trial, "choices": recorded(content["choices"])})
-    except (KeyError, TypeError) as error:
+        content = read_json(path)
+        if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
+            raise UserError(f"{path} was written by another version of siamese_lab. Tune again in another folder.")
+        tuned = build_record(Tuned, content)
+        if not isinstance(tuned.choices.get("trainer"), dict) or "max_steps" not in tuned.choices["trainer"]:
+            raise WrongValueError("choices.trainer.max_steps is missing")
+        of_type(tuned.choices["trainer"]["max_steps"], int, "choices.trainer.max_steps")
+    except OtherFieldsError as error:
         raise UserError(f"{path} was written by another version of siamese_lab: {error}.") from error
+    except WrongValueError as error:
+        raise UserError(
+            f"{path} is damaged, or siamese_lab did not write it: {error}. Delete the file and tune again: finished "
+            "trials are kept."
+        ) from error
+    tuned.choices = recorded(tuned.choices)
+    return tuned

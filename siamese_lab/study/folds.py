@@ -14,6 +14,7 @@ from siamese_lab.errors import UserError
 from siamese_lab.runs import results
 from siamese_lab.runs.display_names import is_figure
 from siamese_lab.runs.options import OUTSIDE_A_STUDY, compared_options
+from siamese_lab.runs.plain_values import WrongValueError
 from siamese_lab.runs.results import Results
 from siamese_lab.study.data_set import DataSet, Fold, data_set
 
@@ -82,7 +83,10 @@ def join_folds(runs: Iterable[tuple[Path, Results]]) -> list[JoinedFolds]:
     """
     groups: dict[str, dict[int, list[_OfFold]]] = {}
     for folder, run in runs:
-        described = data_set(run)
+        try:
+            described = data_set(run)
+        except WrongValueError as error:
+            raise UserError(f"{folder / results.FILE_NAME} is not the record of a run: {error}.") from error
         if described.fold is not None:
             each = _OfFold(folder, run, described, described.fold)
             key = json.dumps([described.label, _shared(each)], sort_keys=True, default=str)

@@ -89,9 +89,9 @@ def print_headline(console: Console, analysis: Analysis, tables: Tables) -> None
             shown.add_column("", no_wrap=True)
             for strategy in block.columns:
                 widest = max(len(text.split(" [")[0]) for text in block[strategy])
-                shown.add_column(strategy.replace("_", "_\n"), justify="right", min_width=widest)
+                shown.add_column(escape(strategy.replace("_", "_\n")), justify="right", min_width=widest)
             for data, *row in block.itertuples(name=None):
-                shown.add_row(data, *map(escape, row))
+                shown.add_row(*map(escape, (data, *row)))
             return shown
 
         print_titled(console, headline.title, *in_blocks(console, len(turned.columns), with_strategies))
@@ -118,13 +118,13 @@ def print_folds(console: Console, joined: Sequence[JoinedFolds]) -> None:
     title = f"{joined[0].data}: mean ± standard error of {joined[0].folds} folds, in percent"
     table = Table()
     for column in (*names, "folds"):
-        table.add_column(column)
+        table.add_column(escape(column))
     for figure in figures:
-        table.add_column(figure, justify="right")
+        table.add_column(escape(figure), justify="right")
     for each in joined:
         estimates = (each.estimates.get(figure) for figure in figures)
         shown = [f"{100 * one.mean:.2f} ± {100 * one.standard_error:.2f}" if one else "–" for one in estimates]
-        table.add_row(*(str(each.choices.get(name)) for name in names), str(len(each.figures_of_fold)), *shown)
+        table.add_row(*(escape(str(each.choices.get(name))) for name in names), str(len(each.figures_of_fold)), *shown)
     print_titled(console, title, table)
     for each in joined:
         label = ", ".join(f"{name}={each.choices.get(name)}" for name in names)

@@ -11,6 +11,7 @@ import pandas as pd
 from siamese_lab.errors import UserError
 from siamese_lab.runs import results
 from siamese_lab.runs.display_names import is_figure, sort_strategies, unique
+from siamese_lab.runs.plain_values import WrongValueError
 from siamese_lab.runs.results import Results
 from siamese_lab.study.data_set import DataSet, data_set
 
@@ -155,8 +156,8 @@ def _read_run(folder: Path, below: str) -> Run:
         described = data_set(run)
     except OSError as error:
         raise UserError(f"The file cannot be read: {error.strerror}.") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"The file is not the results.json of a siamese_lab run: {error!r}.") from error
+    except WrongValueError as error:
+        raise UserError(f"The file is not the results.json of a siamese_lab run: {error}.") from error
     return Run(below, described.label, run.sampler, run.seed, run, described)
 
 
@@ -178,7 +179,8 @@ def curves(study: Study) -> pd.DataFrame:
     """Return a row for each validation of each finished run.
 
     Columns: data, strategy, seed, step, triplets, seconds (of training), recall@1 (of validation) and
-    `TRAINING_COLUMNS`, the means since the previous validation. Values that were not logged are NaN.
+    `TRAINING_COLUMNS`, the means since the previous validation. Values that were not logged, or that are infinite,
+    are NaN.
     """
     rows = [
         {
@@ -187,12 +189,17 @@ def curves(study: Study) -> pd.DataFrame:
             "seed": run.seed,
             "step": point.step,
             "triplets": point.triplets,
-            "seconds": seconds,
-            VALIDATION_METRIC: point.validation.get(VALIDATION_METRIC, math.nan),
+            "seconds": finite(seconds),
+            VALIDATION_METRIC: finite(point.validation.get(VALIDATION_METRIC)),
         }
-        | {name: point.train.get(name, math.nan) for name in TRAINING_COLUMNS}
+        | {name: finite(point.train.get(name)) for name in TRAINING_COLUMNS}
         for run in study.finished_by_data
         for point, seconds in zip(run.results.history, run.results.seconds_of_history, strict=True)
     ]
     columns = ["data", "strategy", "seed", "step", "triplets", "seconds", VALIDATION_METRIC, *TRAINING_COLUMNS]
     return pd.DataFrame(rows, columns=columns)
+
+
+def finite(value: float | None) -> float:
+    """Return a value as a float; NaN if there is none, or if it is infinite, because no axis can show it."""
+    return float(value) if value is not None and math.isfinite(value) else math.nan

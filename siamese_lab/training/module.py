@@ -189,7 +189,7 @@ class SiameseModule(lightning.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Continue counting the seconds spent in mining."""
-        self.mining = Timer(checkpoint["mining_seconds"])
+        self.mining = Timer(float(checkpoint["mining_seconds"]))
 
 
 def parameter_groups(network: nn.Module, loss: nn.Module, loss_lr: float | None = None) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ from siamese_lab.training.callbacks.tensorboard import close_event_files
 from siamese_lab.training.launch import Member
 from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.placement import Placement, find_placement
+from siamese_lab.training.restored import FirstBatch, check_restorable, restoring
 from siamese_lab.training.trainer import build_profiler, build_trainer, reason_of_shortening, set_steps_of_epochs
 
 
@@ -113,10 +114,11 @@ def train_here(
     datamodule = build_datamodule(config)
     set_steps_of_epochs(config, len(datamodule.batches))
     callbacks = build_callbacks(config, folder, overrides, console, None if member is None else member.shared)
+    first_batch = FirstBatch()
     trainer = build_trainer(
         config.trainer,
         placement,
-        callbacks=callbacks.ordered,
+        callbacks=[*callbacks.ordered, first_batch],
         logger=targets.build("logger", config.logger, save_dir=folder) if config.logger else False,
         default_root_dir=folder,
         enable_progress_bar=False,
@@ -128,6 +130,7 @@ def train_here(
     check_split_between_processes(datamodule.classes_per_batch, trainer.world_size)
     if config.resume is not None:
         check_resumed(datamodule, Path(config.resume))
+        check_restorable(config, datamodule)
     module = build_module(config, datamodule)
     if config.metrics.floors:
         callbacks.floors.remember(module.network)
@@ -140,7 +143,8 @@ def train_here(
 
     with record_status(results, folder, trainer.is_global_zero), closing_event_files(trainer):
         try:
-            trainer.fit(module, datamodule=datamodule, ckpt_path=config.resume, weights_only=True)
+            with restoring(config.resume, first_batch):
+                trainer.fit(module, datamodule=datamodule, ckpt_path=config.resume, weights_only=True)
             trainer.save_checkpoint(callbacks.last.path)
         finally:
             results.steps = trainer.global_step

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from siamese_lab.runs.display import print_titled
@@ -34,7 +35,7 @@ def print_best(console: Console, tuned: Sequence[Tuned]) -> None:
     for each in tuned:
         best = next(trial.number for trial in each.every_trial if trial.options == each.options)
         shipped, options = percent(each.every_trial[0].score), format_options(each.options, "\n")
-        drawn.add_row(each.data, each.sampler, shipped, percent(each.score), f"trial={best}", options)
+        drawn.add_row(each.data, each.sampler, shipped, percent(each.score), f"trial={best}", escape(options))
     print_titled(console, f"Best {metric_name(tuned[0].metric)} on validation images", drawn)
 
 

@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hostile import END, ZipMember, confined, pax, raw_zip, record, tar_header, tar_member, zeros
+from confined import confined
+from hostile import END, ZipMember, pax, raw_zip, record, tar_header, tar_member, zeros
 from processes import tree
 
 from siamese_lab.data.io import archives

@@ -51,6 +51,8 @@ def draw_embedding_map(evaluation: Evaluation, method: Method, seed: int, stages
     legend = figure.legend(loc="outside right upper", fontsize=8, frameon=False, markerscale=1.3)
     for text in legend.get_texts():
         text.set_parse_math(False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return figure
 
 

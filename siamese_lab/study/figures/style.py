@@ -23,6 +23,7 @@ RC: dict[Any, Any] = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "svg.hashsalt": "siamese_lab",
+    "text.parse_math": False,  # names of folders and strategies may hold $
 }
 MUTED: dict[str, Any] = {"fontsize": 8, "color": "0.4", "style": "italic"}
 """Text style of a panel without data."""

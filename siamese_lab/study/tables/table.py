@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from siamese_lab.runs.escapes import escape_csv, escape_markdown
 from siamese_lab.runs.files import delete_stale_files
 
 TEXT_COLUMNS = ("strategy", "data", "metric", "reached")
@@ -38,17 +39,27 @@ def write_tables(tables: Sequence[ReportTable], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     delete_stale_files(folder, {table.name for table in tables}, (".csv", ".md", ".tex"))
     for table in tables:
-        table.numbers.to_csv(folder / f"{table.name}.csv", index=False, lineterminator="\n")
+        csv_numbers(table).to_csv(folder / f"{table.name}.csv", index=False, lineterminator="\n")
         (folder / f"{table.name}.md").write_text(markdown(table), encoding="utf-8", newline="\n")
         (folder / f"{table.name}.tex").write_text(latex(table), encoding="utf-8", newline="\n")
 
 
+def csv_numbers(table: ReportTable) -> pd.DataFrame:
+    """Return the numbers with escaped texts. A column of numbers stays as it is."""
+    escaped = table.numbers.map(lambda value: escape_csv(value) if isinstance(value, str) else value)
+    return escaped.astype(table.numbers.dtypes)
+
+
 def markdown(table: ReportTable) -> str:
     """Return the table as Markdown, with the title above and the note below."""
-    body = table.shown.map(lambda text: text.replace("|", r"\|")).to_markdown(
-        index=False, disable_numparse=True, colalign=["left" if left else "right" for left in text_columns(table)]
+    body = (
+        table.shown.map(escape_markdown)
+        .rename(columns=escape_markdown)
+        .to_markdown(
+            index=False, disable_numparse=True, colalign=["left" if left else "right" for left in text_columns(table)]
+        )
     )
-    return f"{table.title}\n\n{body}\n\n{table.note}\n"
+    return f"{escape_markdown(table.title)}\n\n{body}\n\n{table.note}\n"
 
 
 def latex(table: ReportTable) -> str:
@@ -70,8 +81,13 @@ def latex(table: ReportTable) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Return the text with all characters escaped that pdflatex would not print."""
-    return text.translate(LATEX_ESCAPES)
+    """Return the text with all characters escaped that pdflatex would not print.
+
+    A bracket or a star at the beginning of a row would be an argument of the line break before it.
+    """
+    line = " ".join(text.split())
+    protected = f"{{{line[0]}}}{line[1:].translate(LATEX_ESCAPES)}" if line[:1] in ("[", "*") and line else ""
+    return protected or line.translate(LATEX_ESCAPES)
 
 
 def text_columns(table: ReportTable) -> list[bool]:

@@ -24,6 +24,19 @@ class BestCheckpoint(ModelCheckpoint):
     def __init__(self, folder: Path, monitor: str) -> None:
         super().__init__(folder, "best", monitor, mode="max", enable_version_counter=False)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a stored state. Its paths are those of this run, wherever the checkpoint comes from."""
+        mine, score = str(self.dirpath), state_dict["best_model_score"]
+        best = str(Path(mine) / f"best{self.FILE_EXTENSION}")
+        known = Path(best).is_file() and score is not None
+        paths = {
+            "dirpath": mine,
+            "best_model_path": best if known else "",
+            "kth_best_model_path": best if known else "",
+        }
+        models = {"best_k_models": {best: score} if known else {}, "last_model_path": ""}
+        super().load_state_dict({**state_dict, "best_model_score": score if known else None, **paths, **models})
+
     def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
         """Return True if the new weights are better than the best ones, or equally good."""
         equal = current is not None and self.best_model_score is not None and bool(current == self.best_model_score)

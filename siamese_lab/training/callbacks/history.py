@@ -10,6 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from siamese_lab.batch import Triplets
+from siamese_lab.runs.plain_values import of_type
 from siamese_lab.runs.results import Point, Results
 from siamese_lab.training.callbacks.training_clock import TrainingClock
 from siamese_lab.training.module import StepOutput
@@ -83,8 +84,12 @@ class History(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from the stored points."""
-        self._points[:] = [Point(**point) for point in state_dict["points"]]
-        self._seconds[:] = state_dict["seconds"]
-        self._triplets = state_dict["triplets"]
-        self._logged = list(state_dict["logged"])
+        """Continue from the stored points.
+
+        Raises:
+            ValueError, TypeError: if the state has another form.
+        """
+        self._points[:] = of_type(state_dict["points"], list[Point], "points")
+        self._seconds[:] = of_type(state_dict["seconds"], list[float], "seconds")
+        self._triplets = of_type(state_dict["triplets"], int, "triplets")
+        self._logged = [{name: torch.as_tensor(value) for name, value in each.items()} for each in state_dict["logged"]]

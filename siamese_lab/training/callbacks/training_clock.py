@@ -46,4 +46,4 @@ class TrainingClock(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from the stored seconds."""
-        self._before = state_dict["seconds"]
+        self._before = float(state_dict["seconds"])

@@ -1,0 +1,40 @@
+"""Escape names in the formats that the lab writes: one function for each format. Names come from folders and files.
+
+HTML is escaped by jinja2's autoescape, LaTeX by `study.tables.table.escape_latex`, and figures switch mathematics off.
+"""
+
+import re
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""First characters of cells that a spreadsheet takes for a formula (OWASP, "CSV Injection")."""
+
+
+def escape_csv(text: str) -> str:
+    """Return a text for a cell of a CSV file. An apostrophe in front of a formula makes it a text.
+
+    >>> escape_csv("=1+1"), escape_csv("semi_hard")
+    ("'=1+1", 'semi_hard')
+    """
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def escape_markdown(text: str) -> str:
+    r"""Return a text for a line or a table of Markdown, in which tags, links and formulas are plain text.
+
+    Characters that are harmless stay, such as `<` before a number.
+
+    >>> print(escape_markdown("<b>a|b</b>"), escape_markdown("<0.001"))
+    &lt;b>a\|b&lt;/b> <0.001
+    """
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(text.split()))
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
+    return re.sub(r"([|$`]|\](?=[(\[:]))", r"\\\1", text)
+
+
+def escape_code(text: str) -> str:
+    """Return a text for a span of code in Markdown, which stands between single backquotes.
+
+    >>> escape_code("a`b|c")
+    "a'b|c"
+    """
+    return " ".join(text.replace("`", "'").split())
