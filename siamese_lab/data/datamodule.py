@@ -24,6 +24,7 @@ from siamese_lab.data.splits import check_evaluated_part
 from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
 from siamese_lab.registry import Registry, check_options, options_of
+from siamese_lab.runs.classes import ClassParts, Part
 
 TRAINED_CLASSES = "learnt"
 """Key of a state dict: the data options that decide which classes were trained on; see `DataModule.check_unseen`."""
@@ -71,6 +72,8 @@ class DataModule(lightning.LightningDataModule, ABC):
     """Entries of `provenance` that must agree between runs that are compared."""
     protocol: str | None = None
     """Name of the protocol if the set has several; figures of different protocols are not comparable."""
+    split_options: tuple[str, ...] = ()
+    """Options that decide which class is in which part of a set whose content can change."""
     cross_validation: CrossValidation | None = None
     """The fold that is tested, if the set reports the mean over folds."""
     channels: int
@@ -140,6 +143,25 @@ class DataModule(lightning.LightningDataModule, ABC):
     def verify(self) -> list[str]:
         """Read the whole copy and return one sentence for each fault. Nothing is downloaded."""
         return []
+
+    def class_parts(self) -> ClassParts:
+        """Return the names and the numbers of images of the classes of each part, as checkpoints store them."""
+        return ClassParts(
+            *(
+                Part(part.class_names, tuple(part.labels_N.bincount(minlength=len(part.class_names)).tolist()))
+                for part in self.splits
+            )
+        )
+
+    def current_classes(self) -> frozenset[str] | None:
+        """Return the names of all classes; None for a published set, because its classes do not change."""
+        return None
+
+    def keep_parts(self, parts: ClassParts) -> None:
+        """Keep each class in the part that it had in a training. Classes that are new since then are in no part.
+
+        Call it before `splits`. The default does nothing: the classes of a published set do not change.
+        """
 
     def describe(self) -> DataSetInfo:
         """Return the description that a run records. No image is loaded."""

@@ -5,9 +5,9 @@ distances, the hardest triplets, hyperparameters and embeddings for TensorBoard.
 other modules.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lightning import Callback
 from omegaconf import DictConfig
@@ -15,6 +15,7 @@ from rich.console import Console
 
 from siamese_lab.config import schema, targets
 from siamese_lab.runs.checkpoints import LAST
+from siamese_lab.runs.classes import ClassParts
 from siamese_lab.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, StoredConfig
 from siamese_lab.training.callbacks.embedding_projector import EmbeddingProjector
 from siamese_lab.training.callbacks.floors import Floors
@@ -47,7 +48,13 @@ class RunCallbacks(NamedTuple):
 
 
 def build_callbacks(
-    config: DictConfig, folder: Path, overrides: Sequence[str], console: Console, shared: Shared | None = None
+    config: DictConfig,
+    folder: Path,
+    overrides: Sequence[str],
+    console: Console,
+    shared: Shared | None = None,
+    classes: ClassParts | None = None,
+    changes: Sequence[Mapping[str, Any]] = (),
 ) -> RunCallbacks:
     """Build the callbacks of one run: the lab's own, and those of the option group `callbacks`.
 
@@ -57,6 +64,8 @@ def build_callbacks(
         overrides: the command line, which checkpoints store.
         console: the console that shows progress.
         shared: memory through which the parent process, if there is one, asks for a stop.
+        classes: the classes of each part, which checkpoints store.
+        changes: the options that resumes of the run have changed, which checkpoints store.
     """
     config_values = schema.to_plain(config)
     clock = TrainingClock()
@@ -69,7 +78,7 @@ def build_callbacks(
         StopOnNonFinite(),
         clock,
         Progress(console),
-        StoredConfig(overrides, config_values),
+        StoredConfig(overrides, config_values, classes, changes),
         *([] if config.ema is None else [WeightAverage(config.ema)]),
         history,
         metrics,

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from torch import Tensor
 
 from siamese_lab.runs.checkpoints import CONFIG_FORMAT, CONFIG_KEY
+from siamese_lab.runs.classes import ClassParts
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -23,6 +24,17 @@ class BestCheckpoint(ModelCheckpoint):
 
     def __init__(self, folder: Path, monitor: str) -> None:
         super().__init__(folder, "best", monitor, mode="max", enable_version_counter=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore which weights validated best, if they are in the folder of this run, which may have moved.
+
+        Lightning would forget their score after a move, and replace a file in the folder that the checkpoint names.
+        """
+        best = Path(str(self.dirpath)) / Path(str(state_dict["best_model_path"])).name
+        if best.is_file():
+            here = {"dirpath": self.dirpath, "best_model_path": str(best), "kth_best_model_path": str(best)}
+            scores = dict.fromkeys([str(best)], state_dict["best_model_score"])
+            super().load_state_dict({**state_dict, **here, "best_k_models": scores, "last_model_path": ""})
 
     def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
         """Return True if the new weights are better than the best ones, or equally good."""
@@ -43,26 +55,50 @@ class LastCheckpoint(Checkpoint):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._step: int | None = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the checkpoint, if the validation belongs to training."""
         if trainer.state.fn == "fit":
-            trainer.save_checkpoint(self.path)
+            self._save(trainer)
+
+    def save_end(self, trainer: Trainer) -> None:
+        """Write the checkpoint after training, unless the last step was validated and so is stored already.
+
+        A run that is resumed from a checkpoint of a validation goes on exactly. From a checkpoint of the same step that
+        is written after training, Lightning would count one step too many for the loggers.
+        """
+        if self._step != trainer.global_step:
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.path)
+        self._step = trainer.global_step
 
 
 class StoredConfig(Callback):
-    """Stores the command line and the composed configuration in every checkpoint.
+    """Stores the command line, the composed configuration and the classes of the run in every checkpoint.
 
-    They are all that `resume=PATH` and `siamese_lab.evaluate` need to rebuild the run.
+    They are all that `resume=PATH` and `siamese_lab.evaluate` need to rebuild the run and its parts.
 
     Args:
         overrides: the overrides of the command line, such as ["sampler=hard", "seed=1"].
         config_values: the whole configuration, as plain values.
+        classes: the classes of each part; None stores none.
+        changes: the options that resumes of the run have changed, see `Results.changed_options`.
     """
 
-    def __init__(self, overrides: Sequence[str], config_values: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        overrides: Sequence[str],
+        config_values: Mapping[str, Any],
+        classes: ClassParts | None = None,
+        changes: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         self.overrides = list(overrides)
         self.config_values = dict(config_values)
+        self.classes = None if classes is None else classes.as_text()
+        self.changes = [dict(change) for change in changes]
 
     @property
     def state_key(self) -> str:
@@ -71,4 +107,10 @@ class StoredConfig(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the stored configuration, which Lightning writes into the checkpoint."""
-        return {"format": CONFIG_FORMAT, "overrides": self.overrides, "choices": self.config_values}
+        return {
+            "format": CONFIG_FORMAT,
+            "overrides": self.overrides,
+            "choices": self.config_values,
+            "classes": self.classes,
+            "changes": self.changes,
+        }

@@ -1,4 +1,4 @@
-"""End a run between two steps after Ctrl-C or SIGTERM, with a checkpoint to resume from."""
+"""End a run between two steps after Ctrl-C, SIGTERM or SLURM's SIGUSR1, with a checkpoint to resume from."""
 
 import signal
 import threading
