@@ -44,6 +44,8 @@ class Resumed(NamedTuple):
     """State of the callback `History`; None if the checkpoint has none."""
     changes: list[dict[str, Any]]
     """Options that this resume and earlier ones changed, see `Results.changed_options`."""
+    had_finished: bool
+    """True if the run had finished, and now goes on with more steps."""
     notes: list[str]
     """Sentences for the user."""
 
@@ -75,7 +77,7 @@ def check_resumed(config: DictConfig, datamodule: data.DataModule, folder: Path)
         changes = [*changes, {"step": step, "options": changed}]
         listed = "; ".join(f"{name} {old} → {new}" for name, (old, new) in changed.items())
         notes.append(f"Changed from step {step:,} on: {listed}.")
-    return Resumed(step, content["callbacks"].get("History"), changes, notes)
+    return Resumed(step, content["callbacks"].get("History"), changes, is_finished(folder), notes)
 
 
 def check_is_last(checkpoint: Path, folder: Path) -> None:
@@ -120,8 +122,8 @@ def changed_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[s
         listed = "; ".join(f"{name} was {changed[name][0]!r} and is now {changed[name][1]!r}" for name in refused)
         raise UserError(
             f"A resumed run keeps the options it was started with, but {listed}. Remove the option from the command "
-            "line, or start a new run without resume=. What may change: more steps (trainer.max_steps) and "
-            f"{', '.join(name for name in MAY_CHANGE if name != 'trainer.max_steps')}."
+            "line, or start a new run without resume=. Only the steps (trainer.max_steps), callbacks, metrics, and "
+            "options of speed and logging may change."
         )
     return changed
 

@@ -25,6 +25,7 @@ from siamese_lab.runs.results import Results
 from siamese_lab.training import launch
 from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.callbacks import History, Interrupted, LatestMetrics, build_callbacks
+from siamese_lab.training.callbacks.csv_logger import RunCSVLogger
 from siamese_lab.training.callbacks.tensorboard import close_event_files
 from siamese_lab.training.launch import Member
 from siamese_lab.training.module import SiameseModule
@@ -118,9 +119,8 @@ def train_here(
     if config.resume is None:
         check_starts_anew(folder)
     resumed = None if config.resume is None else check_resumed(config, datamodule, folder)
-    classes, changes = datamodule.class_parts(), [] if resumed is None else resumed.changes
-    shared = None if member is None else member.shared
-    callbacks = build_callbacks(config, folder, overrides, console, shared, classes, changes)
+    classes, shared = datamodule.class_parts(), None if member is None else member.shared
+    callbacks = build_callbacks(config, folder, overrides, console, shared, classes, resumed)
     trainer = build_trainer(
         config.trainer,
         placement,
@@ -141,12 +141,12 @@ def train_here(
     results.images = datamodule.provenance()
     results.data_set = datamodule.describe().recorded()
     results.hardware = environment.hardware(trainer.strategy.root_device, str(trainer.precision), trainer.world_size)
-    results.classes, results.changed_options = classes.summary(), changes
+    results.classes = classes.summary()
     callbacks.history.keep_in(results, folder)
     if resumed is not None:
-        continue_record(results, callbacks.history, resumed, folder, trainer.is_global_zero)
-        display.print_plainly(console, *resumed.notes)
+        continue_record(results, callbacks.history, resumed, folder, trainer)
     display.print_choices(console, results, datamodule)
+    display.print_plainly(console, *([] if resumed is None else resumed.notes))
 
     with record_status(results, folder, trainer.is_global_zero), closing_event_files(trainer):
         try:
@@ -163,16 +163,21 @@ def train_here(
     return results
 
 
-def continue_record(results: Results, history: History, resumed: Resumed, folder: Path, writes: bool) -> None:
+def continue_record(
+    results: Results, history: History, resumed: Resumed, folder: Path, trainer: lightning.Trainer
+) -> None:
     """Continue the record of a resumed run, so that no moment lacks what was recorded before.
 
     The record of a finished run that goes on is kept as `results_of_step_N.json`.
     """
-    results.steps = resumed.step
+    results.steps, results.changed_options = resumed.step, resumed.changes
     if resumed.history is not None:
         history.load_state_dict(resumed.history)
-    if writes:
+    if trainer.is_global_zero:
         keep_finished_record(folder)
+        for logger in trainer.loggers:
+            if isinstance(logger, RunCSVLogger):
+                logger.set_rows_aside()
 
 
 def begin_results(config: DictConfig) -> Results:

@@ -5,9 +5,9 @@ distances, the hardest triplets, hyperparameters and embeddings for TensorBoard.
 other modules.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lightning import Callback
 from omegaconf import DictConfig
@@ -29,6 +29,7 @@ from siamese_lab.training.callbacks.tensorboard import DistanceHistograms, Purge
 from siamese_lab.training.callbacks.training_clock import TrainingClock
 from siamese_lab.training.callbacks.weight_average import WeightAverage
 from siamese_lab.training.launch import Shared
+from siamese_lab.training.resume_checks import Resumed
 from siamese_lab.training.stage_metrics import LatestMetrics
 
 BEST_BY = "validation/recall@1"
@@ -54,7 +55,7 @@ def build_callbacks(
     console: Console,
     shared: Shared | None = None,
     classes: ClassParts | None = None,
-    changes: Sequence[Mapping[str, Any]] = (),
+    resumed: Resumed | None = None,
 ) -> RunCallbacks:
     """Build the callbacks of one run: the lab's own, and those of the option group `callbacks`.
 
@@ -65,7 +66,7 @@ def build_callbacks(
         console: the console that shows progress.
         shared: memory through which the parent process, if there is one, asks for a stop.
         classes: the classes of each part, which checkpoints store.
-        changes: the options that resumes of the run have changed, which checkpoints store.
+        resumed: what the run continues; None starts a new run.
     """
     config_values = schema.to_plain(config)
     clock = TrainingClock()
@@ -78,11 +79,11 @@ def build_callbacks(
         StopOnNonFinite(),
         clock,
         Progress(console),
-        StoredConfig(overrides, config_values, classes, changes),
+        StoredConfig(overrides, config_values, classes, [] if resumed is None else resumed.changes),
         *([] if config.ema is None else [WeightAverage(config.ema)]),
         history,
         metrics,
-        PurgeLaterEvents(),
+        PurgeLaterEvents(keeps_evaluation=resumed is not None and resumed.had_finished),
         HParamsSummary(config_values, folder),
         DistanceHistograms(),
         HardestTriplets(),
