@@ -153,14 +153,15 @@ def describe_evaluation(
 
 def describe_precision(trained: Trained, fabric: Fabric) -> list[str]:
     """Return a sentence if the run computed its own figures in another precision; figures then differ slightly."""
-    run = checkpoints.run_of(trained.checkpoint)
-    here = str(fabric.strategy.precision.precision)
-    there = here if run is None else str(results.read_results(run).hardware.get("precision", here))
+    here = there = str(fabric.strategy.precision.precision)
+    with suppress(UserError):  # a damaged record does not concern the weights
+        run = checkpoints.run_of(trained.checkpoint)
+        there = here if run is None else str(results.read_results(run).hardware.get("precision", here))
     if there == here:
         return []
     return [
-        f"precision {here}; the run reports figures of {there}, which differ by up to about 0.2 points. "
-        + (f"precision={there} computes as the run did." if there in PRECISIONS else "")
+        f"precision {here}; the run's own figures are of {there}, which differ by up to about 0.2 points."
+        + (f" To compute as the run did, set precision={there}." if there in PRECISIONS else "")
     ]
 
 

@@ -145,13 +145,11 @@ class DataModule(lightning.LightningDataModule, ABC):
         return []
 
     def class_parts(self) -> ClassParts:
-        """Return the names and the numbers of images of the classes of each part, as checkpoints store them."""
-        return ClassParts(
-            *(
-                Part(part.class_names, tuple(part.labels_N.bincount(minlength=len(part.class_names)).tolist()))
-                for part in self.splits
-            )
-        )
+        """Return the names and the numbers of images of the classes of each part, as checkpoints store them.
+
+        Training classes with too few images count as well: they belong to the training part, and are never tested.
+        """
+        return self._loaded[1]
 
     def current_classes(self) -> frozenset[str] | None:
         """Return the names of all classes; None for a published set, because its classes do not change."""
@@ -190,7 +188,13 @@ class DataModule(lightning.LightningDataModule, ABC):
     @cached_property
     def splits(self) -> Splits:
         """The three tables, loaded at first access, without the training classes that have too few images."""
+        return self._loaded[0]
+
+    @cached_property
+    def _loaded(self) -> tuple[Splits, ClassParts]:
+        """The three tables, and the classes of each part, including those that are left out of training."""
         train, validation, test = self.load()
+        parts = ClassParts(*map(part_of, (train, validation, test)))
         enough_C = train.labels_N.bincount(minlength=len(train.class_names)) >= self.min_images_per_class
         if not enough_C.all():
             announce(
@@ -198,7 +202,7 @@ class DataModule(lightning.LightningDataModule, ABC):
                 f"fewer than {self.min_images_per_class} images (data.min_images_per_class)."
             )
             train = train.classes(enough_C.nonzero().squeeze(1).tolist())
-        return Splits(train, validation, test)
+        return Splits(train, validation, test), parts
 
     @cached_property
     def batches(self) -> PKBatches:
@@ -259,6 +263,11 @@ class DataModule(lightning.LightningDataModule, ABC):
         self.batches.load_state_dict(state_dict["batches"])
         if self.augment is not None and "augment" in state_dict:
             self.augment.load_state_dict(state_dict["augment"])
+
+
+def part_of(table: BaseTable) -> Part:
+    """Return the names and the numbers of images of the classes of a table."""
+    return Part(tuple(table.class_names), tuple(table.labels_N.bincount(minlength=len(table.class_names)).tolist()))
 
 
 def build_augmentation(options: Mapping[str, Any] | None, seed: int) -> Augmentation | None:
