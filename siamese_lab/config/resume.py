@@ -40,4 +40,5 @@ def with_resumed_overrides(arguments: Sequence[str]) -> list[str]:
 
 def folder_of_options(checkpoint: Mapping[str, Any]) -> str:
     """Return the subfolder for the options of a resumed run. The options of its start stay in `.hydra`."""
-    return f".hydra/resumed_from_step_{int(checkpoint['global_step'])}"
+    step = checkpoint.get("global_step")
+    return f".hydra/resumed_from_step_{step if isinstance(step, int) else 'unknown'}"

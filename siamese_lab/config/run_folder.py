@@ -19,22 +19,29 @@ def removed_if_unused(config: DictConfig) -> Iterator[None]:
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    own = None if hydra.output_subdir is None else folder / hydra.output_subdir
+    if hydra.output_subdir is None:  # the command has no folder of its own
+        yield
+        return
+    own = folder / hydra.output_subdir
     before = state_of(folder, own)
     try:
         yield
     except BaseException:
-        if own is not None and state_of(folder, own) == before:
-            shutil.rmtree(own, ignore_errors=True)
-            with suppress(OSError):
+        with suppress(OSError):
+            if state_of(folder, own) == before:
+                shutil.rmtree(own)
                 remove_empty(folder, hydra.job.name, Path(config.paths.outputs), hydra.mode == RunMode.MULTIRUN)
         raise
 
 
-def state_of(folder: Path, without: Path | None) -> dict[str, int]:
+def state_of(folder: Path, without: Path) -> dict[str, int]:
     """Return the time of the last change of each file in a folder, without one subfolder."""
-    skipped = () if without is None else (without, *without.parents)
-    return {str(path): path.stat().st_mtime_ns for path in folder.iterdir() if path not in skipped}
+    state = {}
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process has removed it
+            if path not in (without, *without.parents):
+                state[path.name] = path.lstat().st_mtime_ns
+    return state
 
 
 def remove_empty(folder: Path, job: str, outputs: Path, is_sweep: bool) -> None:

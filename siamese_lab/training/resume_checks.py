@@ -81,11 +81,11 @@ def check_resumed(config: DictConfig, datamodule: data.DataModule, folder: Path)
 
 
 def check_is_last(checkpoint: Path, folder: Path) -> None:
-    """Raise UserError if a run would go back, in its own folder, to weights before its last ones."""
+    """Raise UserError if the folder holds last weights that the resumed run would replace by others."""
     last = folder / checkpoints.LAST
-    if checkpoint.absolute().parent == last.absolute().parent and checkpoint.name != last.name and last.is_file():
+    if last.is_file() and checkpoint.is_file() and not last.samefile(checkpoint):
         raise UserError(
-            f"{checkpoint} does not hold the last weights of its run, so resuming it in the same folder would replace "
+            f"{checkpoint} does not hold the last weights of the run in {folder}, so resuming it there would replace "
             f"what the run recorded since. Set resume={folder}, or hydra.run.dir=NEW to go on in a new folder."
         )
 

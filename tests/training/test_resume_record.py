@@ -71,7 +71,7 @@ def test_options_that_contradict_a_run_are_refused(
 def test_earlier_weights_are_not_resumed_over_later_ones(run: Path, command: Callable[..., Ended]) -> None:
     before = files(run)
     ended = command("resume=run/checkpoints/best.ckpt", "trainer.max_steps=12")
-    assert (ended.status, "does not hold the last weights of its run" in ended.err) == (2, True)
+    assert (ended.status, "does not hold the last weights of the run" in ended.err) == (2, True)
     assert files(run) == before
 
 
