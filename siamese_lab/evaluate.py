@@ -24,9 +24,9 @@ from siamese_lab import data
 from siamese_lab.config import hydra_app, schema
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation import Trained, evaluate, load, plots, projection, record
-from siamese_lab.evaluation.evaluated_data import check_fit, count_seen, with_evaluated_data
+from siamese_lab.evaluation.evaluated_data import check_fit, count_seen, keep_trained_parts, with_evaluated_data
 from siamese_lab.evaluation.table import print_figures
-from siamese_lab.runs import checkpoints, environment
+from siamese_lab.runs import checkpoints, environment, results
 from siamese_lab.runs.display import counted, print_plainly, short
 from siamese_lab.training.trainer import best_precision, check_accelerator
 
@@ -59,8 +59,10 @@ def job(config: DictConfig) -> None:
     datamodule = data.build(**options, seed=trained.choices["seed"])
     check_fit(trained, datamodule)
     datamodule.check_unseen(trained.choices["data"])
+    notes = keep_trained_parts(trained, options, datamodule)
     seen = count_seen(trained, options, datamodule)
-    print_plainly(console, *describe_evaluation(trained, options, datamodule, seen))
+    notes += describe_precision(trained, fabric)
+    print_plainly(console, *describe_evaluation(trained, options, datamodule, seen), *notes)
 
     with new_folder(config, trained.checkpoint) as folder:
         evaluation = evaluate(
@@ -76,7 +78,7 @@ def job(config: DictConfig) -> None:
             console=console,
         )
         evaluation.seconds["total"] = time.perf_counter() - started
-        record.write_evaluation(evaluation, origin_of_results(config, trained, datamodule, seen, fabric), folder)
+        record.write_evaluation(evaluation, origin_of_results(config, trained, datamodule, seen, notes, fabric), folder)
     print_figures(console, evaluation)
     drawn = plots.write_plots(evaluation, folder, map_by=config.map, seed=config.seed, console=console)
     print_plainly(
@@ -149,8 +151,22 @@ def describe_evaluation(
     ]
 
 
+def describe_precision(trained: Trained, fabric: Fabric) -> list[str]:
+    """Return a sentence if the run computed its own figures in another precision; figures then differ slightly."""
+    here = there = str(fabric.strategy.precision.precision)
+    with suppress(UserError):  # a damaged record does not concern the weights
+        run = checkpoints.run_of(trained.checkpoint)
+        there = here if run is None else str(results.read_results(run).hardware.get("precision", here))
+    if there == here:
+        return []
+    return [
+        f"precision {here}; the run's own figures are of {there}, which differ by up to about 0.2 points."
+        + (f" To compute as the run did, set precision={there}." if there in PRECISIONS else "")
+    ]
+
+
 def origin_of_results(
-    config: DictConfig, trained: Trained, datamodule: data.DataModule, seen: int, fabric: Fabric
+    config: DictConfig, trained: Trained, datamodule: data.DataModule, seen: int, notes: list[str], fabric: Fabric
 ) -> dict[str, Any]:
     """Return the provenance of the results, for evaluation.json."""
     test = datamodule.splits.test
@@ -166,6 +182,7 @@ def origin_of_results(
             "images": len(test),
             "classes": len(test.class_names),
             "classes_trained_on": seen,
+            "notes": notes,
             "files": datamodule.provenance(),
         },
         "choices": schema.to_plain(config),

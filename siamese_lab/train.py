@@ -43,6 +43,8 @@ def job(config: DictConfig) -> None:
     """Run the job that Hydra starts: one training, one run of a study, or the tuning of one strategy."""
     with interrupted_at_once():  # PyTorch is loaded only here, so that --help and wrong options are answered at once
         from siamese_lab.training.placement import find_placement
+        from siamese_lab.training.requeue import requeued_checkpoint
+        from siamese_lab.training.resume_checks import is_finished
         from siamese_lab.training.run import record_failure, train
 
     hydra = HydraConfig.get()
@@ -59,6 +61,12 @@ def job(config: DictConfig) -> None:
         return
     if find_placement(config.trainer).is_launched:
         console = console_of_launched(find_placement(config.trainer), hydra)
+    if config.resume is None and (requeued := requeued_checkpoint(folder)) is not None:
+        if is_finished(folder):
+            display.print_plainly(console, f"The run of this requeued job has finished: {display.short(folder)}")
+            return
+        display.print_plainly(console, f"SLURM has requeued this job: resuming {display.short(requeued)}")
+        config.resume = str(requeued)
     try:
         results = train(config, folder, hydra.overrides.task, console)
     except Interrupted as interrupted:

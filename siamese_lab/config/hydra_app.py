@@ -27,6 +27,7 @@ from siamese_lab.config.errors import (
 )
 from siamese_lab.config.help_page import asks_for_help, print_help
 from siamese_lab.config.resume import with_resumed_overrides
+from siamese_lab.config.run_folder import removed_if_unused
 from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, register_schema
 from siamese_lab.errors import USER_ERROR_STATUS, ResourceError
 from siamese_lab.runs.disk import REFUSED
@@ -68,7 +69,7 @@ def run(
         # its own, so it gets only errors that nothing else reports.
         several = asked.mode != RunMode.RUN
         try:
-            with user_errors_as_messages(command, tracebacks or several):
+            with user_errors_as_messages(command, tracebacks or several), removed_if_unused(config):
                 check_and_run(config, asked.overrides.task)
         except Exception as error:
             shown = not tracebacks and is_user_error(error)
@@ -120,6 +121,7 @@ def silence_lightning() -> None:
         "Checkpoint directory .* exists",
         "GPU available but not used",
         "LeafSpec",
+        "Experiment logs directory .* exists",  # a resumed run keeps its rows
         "smaller than the logging interval",  # points are counted over all steps, not in each epoch
         "sync_dist=True",  # every process logs metrics of the whole batch
         r"devices=1, num_nodes=1",  # the padding images are never evaluated

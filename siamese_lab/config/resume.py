@@ -1,8 +1,9 @@
 """Resume a run by `resume=PATH`: with the options that it was started with, and in its own folder."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from siamese_lab.config.overrides import last_value, option_of, quoted
 from siamese_lab.config.stored_overrides import checked_overrides
@@ -29,13 +30,14 @@ def with_resumed_overrides(arguments: Sequence[str]) -> list[str]:
         checkpoint /= checkpoints.LAST
     if not checkpoint.is_file():
         raise UserError(f"There is no checkpoint {checkpoint} to resume. A run leaves one at {checkpoints.LAST}.")
-    stored = stored_overrides(checkpoints.read_checkpoint(checkpoint))
+    content = checkpoints.read_checkpoint(checkpoint)
+    stored = stored_overrides(content)
     given = {option_of(argument) for argument in arguments}
     stored = [override for override in stored if option_of(override) not in {*given, "resume"}]
     stored = harmless_overrides(stored, checkpoint)
     run = checkpoints.run_of(checkpoint)
     if run is not None and "hydra.run.dir" not in given:
-        stored.append(f"hydra.run.dir={quoted(str(run))}")
+        stored += [f"hydra.run.dir={quoted(str(run))}", f"hydra.output_subdir={quoted(folder_of_options(content))}"]
     others = [argument for argument in arguments if not argument.startswith("resume=")]
     return [*others, *stored, f"resume={quoted(str(checkpoint.absolute()))}"]
 
@@ -57,3 +59,9 @@ def harmless_overrides(stored: Sequence[str], checkpoint: Path) -> list[str]:
             file=sys.stderr,
         )
     return used
+
+
+def folder_of_options(checkpoint: Mapping[str, Any]) -> str:
+    """Return the subfolder for the options of a resumed run. The options of its start stay in `.hydra`."""
+    step = checkpoint.get("global_step")
+    return f".hydra/resumed_from_step_{step if isinstance(step, int) else 'unknown'}"

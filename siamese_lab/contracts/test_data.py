@@ -13,8 +13,7 @@ from PIL import Image
 
 from siamese_lab import data
 from siamese_lab.contracts import check_config, composed
-from siamese_lab.data import DataModule
-from siamese_lab.data.datamodule import registry
+from siamese_lab.data import DataModule, registry
 from siamese_lab.metrics import retrieval
 from siamese_lab.registry import options_of
 

@@ -24,6 +24,7 @@ from siamese_lab.data.splits import check_evaluated_part
 from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
 from siamese_lab.registry import Registry, check_options, options_of
+from siamese_lab.runs.classes import ClassParts, Part
 
 TRAINED_CLASSES = "learnt"
 """Key of a state dict: the data options that decide which classes were trained on; see `DataModule.check_unseen`."""
@@ -71,6 +72,8 @@ class DataModule(lightning.LightningDataModule, ABC):
     """Entries of `provenance` that must agree between runs that are compared."""
     protocol: str | None = None
     """Name of the protocol if the set has several; figures of different protocols are not comparable."""
+    split_options: tuple[str, ...] = ()
+    """Options that decide which class is in which part of a set whose content can change."""
     cross_validation: CrossValidation | None = None
     """The fold that is tested, if the set reports the mean over folds."""
     channels: int
@@ -141,6 +144,23 @@ class DataModule(lightning.LightningDataModule, ABC):
         """Read the whole copy and return one sentence for each fault. Nothing is downloaded."""
         return []
 
+    def class_parts(self) -> ClassParts:
+        """Return the names and the numbers of images of the classes of each part, as checkpoints store them.
+
+        Training classes with too few images count as well: they belong to the training part, and are never tested.
+        """
+        return self._loaded[1]
+
+    def current_classes(self) -> frozenset[str] | None:
+        """Return the names of all classes; None for a published set, because its classes do not change."""
+        return None
+
+    def keep_parts(self, parts: ClassParts) -> None:
+        """Keep each class in the part that it had in a training. Classes that are new since then are in no part.
+
+        Call it before `splits`. The default does nothing: the classes of a published set do not change.
+        """
+
     def describe(self) -> DataSetInfo:
         """Return the description that a run records. No image is loaded."""
         return DataSetInfo(self.title, self.protocol, self.order, self.notes, self.compared, self.cross_validation)
@@ -168,7 +188,13 @@ class DataModule(lightning.LightningDataModule, ABC):
     @cached_property
     def splits(self) -> Splits:
         """The three tables, loaded at first access, without the training classes that have too few images."""
+        return self._loaded[0]
+
+    @cached_property
+    def _loaded(self) -> tuple[Splits, ClassParts]:
+        """The three tables, and the classes of each part, including those that are left out of training."""
         train, validation, test = self.load()
+        parts = ClassParts(*map(part_of, (train, validation, test)))
         enough_C = train.labels_N.bincount(minlength=len(train.class_names)) >= self.min_images_per_class
         if not enough_C.all():
             announce(
@@ -176,7 +202,7 @@ class DataModule(lightning.LightningDataModule, ABC):
                 f"fewer than {self.min_images_per_class} images (data.min_images_per_class)."
             )
             train = train.classes(enough_C.nonzero().squeeze(1).tolist())
-        return Splits(train, validation, test)
+        return Splits(train, validation, test), parts
 
     @cached_property
     def batches(self) -> PKBatches:
@@ -237,6 +263,11 @@ class DataModule(lightning.LightningDataModule, ABC):
         self.batches.load_state_dict(state_dict["batches"])
         if self.augment is not None and "augment" in state_dict:
             self.augment.load_state_dict(state_dict["augment"])
+
+
+def part_of(table: BaseTable) -> Part:
+    """Return the names and the numbers of images of the classes of a table."""
+    return Part(tuple(table.class_names), tuple(table.labels_N.bincount(minlength=len(table.class_names)).tolist()))
 
 
 def build_augmentation(options: Mapping[str, Any] | None, seed: int) -> Augmentation | None:

@@ -18,10 +18,16 @@ from siamese_lab.evaluation.stored_config import without_written_folders
 from siamese_lab.evaluation.trained import Trained, choices_of
 from siamese_lab.registry import options_of
 from siamese_lab.runs import checkpoints
+from siamese_lab.runs.classes import listed
+from siamese_lab.runs.display import counted
 from siamese_lab.runs.options import DATA_FOLDERS
 
 NODE = "evaluated_data"
 """Name of the data options in configs/evaluate.yaml."""
+NO_CLASSES = (
+    "The checkpoint was written before checkpoints stored class names, so its classes are split again. If classes were "
+    "added or removed since the training, the test may contain classes that were trained on."
+)
 
 
 def with_evaluated_data(arguments: Sequence[str]) -> list[str]:
@@ -117,8 +123,52 @@ def describe_form(datamodule: data.DataModule) -> str:
     return f"{datamodule.image_size}×{datamodule.image_size} pixels in {kind}"
 
 
+def keep_trained_parts(trained: Trained, options: Mapping[str, Any], datamodule: data.DataModule) -> list[str]:
+    """Keep each class in the part that it had in the training, and describe the classes that have changed since.
+
+    A folder elsewhere is the folder of the training, moved, if it has most of its class names.
+
+    Args:
+        trained: the network.
+        options: options of the data to test on.
+        datamodule: the data to test on, which has loaded no image.
+
+    Returns:
+        Sentences for the user.
+    """
+    then = trained.choices["data"]
+    now = datamodule.current_classes() if options["name"] == then["name"] else None
+    if now is None:
+        return []
+    elsewhere = is_other_folder(trained, options)
+    splits_again = any(options[name] != then.get(name) for name in datamodule.split_options)
+    if trained.classes is None:
+        return [] if elsewhere or splits_again else [NO_CLASSES]
+    known = trained.classes.names()
+    if elsewhere and (splits_again or 2 * len(known & now) <= len(known)):
+        trained_on = frozenset(trained.classes.train.names) & now
+        also = f"Not the folder of the training, but it also has {counted_classes(trained_on)}, which were trained on."
+        return [also] if trained_on else []
+    if splits_again:
+        return []
+    datamodule.keep_parts(trained.classes)
+    new, missing = now - known, known - now
+    return [
+        *(["The folder has moved since the training, and has its class names."] if elsewhere else []),
+        *([f"Not tested, because new since the training: {counted_classes(new)}."] if new else []),
+        *([f"Missing since the training: {counted_classes(missing)}."] if missing else []),
+    ]
+
+
+def counted_classes(names: frozenset[str]) -> str:
+    """Return a number of classes with the first names."""
+    return f"{counted(len(names), 'class', 'classes')}, {listed(names)}"
+
+
 def count_seen(trained: Trained, options: Mapping[str, Any], datamodule: data.DataModule) -> int:
     """Return the number of test classes that the network was trained on.
+
+    Checkpoints that store no classes are compared with a split of the images that are there now.
 
     Args:
         trained: the network.
@@ -130,14 +180,18 @@ def count_seen(trained: Trained, options: Mapping[str, Any], datamodule: data.Da
             when a folder of images is now split in another way.
     """
     then = trained.choices["data"]
-    if options["name"] != then["name"] or is_other_folder(trained, options):
+    if options["name"] != then["name"] or (trained.classes is None and is_other_folder(trained, options)):
         return 0
     changed = [name for name in options if name not in DATA_FOLDERS and options[name] != then.get(name)]
-    here = {name: options[name] for name in DATA_FOLDERS if name in options}
-    at_training = data.build(**{**then, **here}, seed=trained.choices["seed"]) if changed else datamodule
-    learned, tested = set(at_training.splits.train.class_names), set(datamodule.splits.test.class_names)
-    leaked = learned & tested - set(at_training.splits.test.class_names)
-    if leaked:
+    at_training = trained.classes
+    if at_training is None:
+        here = {name: options[name] for name in DATA_FOLDERS if name in options}
+        built = data.build(**{**then, **here}, seed=trained.choices["seed"]) if changed else datamodule
+        at_training = built.class_parts()
+    learned, tested = frozenset(at_training.train.names), frozenset(datamodule.splits.test.class_names)
+    leaked = learned & tested - frozenset(at_training.test.names)
+    is_own = datamodule.current_classes() is not None and is_other_folder(trained, options)
+    if leaked and not is_own:
         overrides = " ".join(f"data.{name}={options[name]}" for name in changed)
         raise UserError(
             f"The network was trained on {len(leaked):,} of the {len(tested):,} test classes that {overrides} "

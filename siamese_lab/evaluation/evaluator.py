@@ -16,7 +16,7 @@ from siamese_lab.evaluation import protocols
 from siamese_lab.evaluation.embed import embed
 from siamese_lab.evaluation.evaluation import Evaluation
 from siamese_lab.evaluation.stages import Stages
-from siamese_lab.metrics import retrieval
+from siamese_lab.metrics import bootstrap, retrieval
 from siamese_lab.networks import SiameseNetwork
 
 EPISODES = ((20, 1), (20, 5), (5, 1), (5, 5))
@@ -68,6 +68,7 @@ def evaluate(
         run.classify_random_episodes(episodes)
     run.cluster()
     run.measure_health()
+    run.explain_missing_intervals()
     return run.evaluation
 
 
@@ -194,3 +195,12 @@ class _EvaluationRun:
         """Measure whether the embedding has collapsed."""
         with self.stages.running("Embedding health"):
             self.evaluation.protocols["embedding"] = protocols.embedding_health(self.z_ND, self.labels_N)
+
+    def explain_missing_intervals(self) -> None:
+        """Say why there are no intervals over classes, if the test images have too few classes."""
+        enough = int((self.labels_N.bincount() > 1).sum())
+        if enough < bootstrap.LEAST_CLASSES:
+            self.evaluation.left_out["intervals over classes"] = (
+                f"The test images have {enough} classes of two images or more, and fewer than "
+                f"{bootstrap.LEAST_CLASSES} give intervals that are too narrow, down to a width of zero."
+            )

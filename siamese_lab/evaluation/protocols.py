@@ -4,6 +4,7 @@ Shapes: N images or pairs, D embedding dimensions, Q queries or images to classi
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -24,12 +25,12 @@ COUNTS = ("threshold", "positives", "negatives")
 
 
 def retrieval(found: Retrieval, labels_N: Tensor, distance: str, seed: int) -> Protocol:
-    """Return Recall@K, R-Precision, MAP@R and MRR, with intervals over classes if two or more classes have queries."""
+    """Return Recall@K, R-Precision, MAP@R and MRR, with intervals over classes if enough classes have queries."""
     labels_Q = labels_N[found.query_Q]
     queries, queried = len(found.query_Q), len(labels_Q.unique())
     figures = {
         name: MetricValue(*bootstrap.over_classes(values_Q, labels_Q, seed=seed))
-        if queried > 1
+        if queried >= bootstrap.LEAST_CLASSES
         else MetricValue(float(values_Q.mean()))
         for name, values_Q in found.values().items()
     }
@@ -41,7 +42,7 @@ def retrieval(found: Retrieval, labels_N: Tensor, distance: str, seed: int) -> P
         f"distance. {alone:,} images that are the only image of their class are distractors. Ties count against the "
         "model." + ("" if exact else f" Neighbors come from {found.index}, an approximate index that misses some."),
         figures,
-        "classes" if queried > 1 else None,
+        "classes" if queried >= bootstrap.LEAST_CLASSES else None,
         {"queries": queries, "distractors": alone, "distance": distance, "index": found.index},
     )
 
@@ -78,7 +79,7 @@ def verification(
     seed: int,
     stages: Stages,
 ) -> VerificationResult:
-    """Return all verification metrics of a set of pairs, with intervals over the classes of the pairs.
+    """Return all verification metrics of a set of pairs, with intervals over the classes of the pairs if enough.
 
     Args:
         title: title of the protocol.
@@ -92,6 +93,10 @@ def verification(
     """
     distance_N, same_N = distance_N.cpu(), same_N.cpu()
     reported = report(distance_N, same_N, threshold).figures()
+    facts = {name: reported[name] for name in COUNTS}
+    if len(torch.cat(classes_2N).unique()) < bootstrap.LEAST_CLASSES:
+        plain = {name: MetricValue(value) for name, value in nan_as_none(reported).items() if name not in COUNTS}
+        return VerificationResult(Protocol(title, how, plain, None, facts), roc(distance_N, same_N))
     with stages.running(f"{title}: intervals", PAIR_RESAMPLES) as advance:
         bounds = bounds_over_classes(
             lambda index_M: report(distance_N[index_M], same_N[index_M], threshold).figures(),
@@ -105,8 +110,12 @@ def verification(
         for name, value in reported.items()
         if name not in COUNTS
     }
-    facts = {name: reported[name] for name in COUNTS}
     return VerificationResult(Protocol(title, how, figures, "classes", facts), roc(distance_N, same_N))
+
+
+def nan_as_none(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Return the values with None for each undefined one (NaN)."""
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
 class DrawnPairs(NamedTuple):

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from siamese_lab.data.datamodule import registry as data_registry
+from siamese_lab.data import registry as data_registry
 from siamese_lab.networks.siamese import SiameseNetwork
 from siamese_lab.networks.siamese import registry as network_registry
 from siamese_lab.runs.option_bounds import check_bound

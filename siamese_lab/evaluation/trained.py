@@ -13,6 +13,7 @@ from siamese_lab.errors import UserError
 from siamese_lab.evaluation.stored_config import check_choices, stored_cache, without_written_folders
 from siamese_lab.runs import checkpoints, results
 from siamese_lab.runs.checkpoints import stored_choices
+from siamese_lab.runs.classes import ClassParts
 from siamese_lab.runs.plain_values import WrongValueError, of_type, shortened
 from siamese_lab.runs.weights import check_weights, weights_of_network
 
@@ -28,10 +29,15 @@ class Trained(NamedTuple):
     """Whole configuration of the training, as plain values."""
     step: int
     checkpoint: Path
+    classes: ClassParts | None = None
+    """The classes of each part of the training; None in earlier checkpoints, which stored no classes."""
 
     def build_datamodule(self) -> data.DataModule:
-        """Build the data module of the training. No image is loaded yet."""
-        return data.build(**self.choices["data"], seed=self.choices["seed"])
+        """Build the data module of the training, with the classes of the training in each part. It loads no image."""
+        datamodule = data.build(**self.choices["data"], seed=self.choices["seed"])
+        if self.classes is not None:
+            datamodule.keep_parts(self.classes)
+        return datamodule
 
 
 def load(path: Path) -> Trained:
@@ -61,7 +67,7 @@ def load(path: Path) -> Trained:
         ) from error
     network = build_network(choices, weights, checkpoint)
     network.load_state_dict(weights)
-    return Trained(network, choices, step, checkpoint)
+    return Trained(network, choices, step, checkpoint, checkpoints.stored_classes(content))
 
 
 def choices_of(content: Mapping[str, Any], checkpoint: Path) -> dict[str, Any]:

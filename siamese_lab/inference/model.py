@@ -76,6 +76,8 @@ class TrainedNetwork:
         self.network = trained.network.to(self.fabric.device)
         self.datamodule: DataModule = build_local_datamodule(trained.choices, data)
         """Data module of the training. It loads images only when they are needed."""
+        if trained.classes is not None:
+            self.datamodule.keep_parts(trained.classes)
 
     def __repr__(self) -> str:
         choices = self.trained.choices

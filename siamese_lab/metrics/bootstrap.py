@@ -16,6 +16,8 @@ from torch import Tensor
 
 from siamese_lab.errors import UserError
 
+LEAST_CLASSES = 5
+"""Fewest classes for an interval that means something: of two classes, half of the draws are of one class alone."""
 DRAWN_AT_ONCE = 2**22
 """Number of classes drawn at once: 32 MiB of indices."""
 

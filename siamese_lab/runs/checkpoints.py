@@ -11,6 +11,7 @@ from typing import Any
 from siamese_lab.errors import UserError
 from siamese_lab.runs import results
 from siamese_lab.runs.checkpoint_bounds import check_archive, check_content
+from siamese_lab.runs.classes import ClassParts
 from siamese_lab.runs.options import recorded
 from siamese_lab.runs.plain_values import WrongValueError, check_plain, of_type, shortened
 
@@ -138,6 +139,24 @@ def stored_choices(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
     except WrongValueError as error:
         raise UserError(f"The checkpoint was not written by a run of siamese_lab: {error}.") from error
     return None if choices is None else dict(recorded(choices))
+
+
+def stored_classes(checkpoint: Mapping[str, Any]) -> ClassParts | None:
+    """Return the classes stored in a loaded checkpoint; None in earlier checkpoints, which stored no classes.
+
+    Raises:
+        UserError: if siamese_lab or this version of it did not write the checkpoint, or the classes are damaged.
+    """
+    text = _stored(checkpoint).get("classes")
+    return None if text is None else ClassParts.from_text(text)
+
+
+def stored_changes(checkpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the options that earlier resumes have changed: see `Results.changed_options`."""
+    changes = _stored(checkpoint).get("changes", [])
+    if not isinstance(changes, list) or not all(isinstance(each, dict) for each in changes):
+        raise UserError(f"The changed options in the checkpoint are damaged: {str(changes)[:40]}.")
+    return changes
 
 
 def _stored(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ REGISTERED_NAMES = {
     "SGD": "sgd",
     "Trainer": "default",
     "CSVLogger": "csv",
+    "RunCSVLogger": "csv",
     "RunTensorBoardLogger": "tensorboard",
     "TensorBoardLogger": "tensorboard",
     "DeviceStatsMonitor": "device_stats",

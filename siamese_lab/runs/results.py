@@ -74,6 +74,10 @@ class Results:
     """Seconds of training without validation, up to each point."""
     data_set: dict[str, Any] | None = None
     """The description of the data set, as returned by `DataModule.describe`; None if it was not recorded."""
+    classes: dict[str, Any] | None = None
+    """Number of classes and images of each part, and a hash of the names; checkpoints store the names themselves."""
+    changed_options: list[dict[str, Any]] = field(default_factory=list)
+    """One entry for each resume with other options: `step` and `options`, by name the values before and after it."""
     schema_version: int = SCHEMA_VERSION
 
     def fail(self, error: BaseException) -> None:

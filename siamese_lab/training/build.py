@@ -1,7 +1,5 @@
 """Build the parts of a run from its configuration, and reject combinations of parts that cannot work."""
 
-from pathlib import Path
-
 import lightning
 from omegaconf import DictConfig
 
@@ -12,7 +10,6 @@ from siamese_lab.errors import UserError
 from siamese_lab.metrics import retrieval
 from siamese_lab.metrics.pairs import ImagePairs
 from siamese_lab.metrics.verification import VerificationMetrics
-from siamese_lab.runs import checkpoints
 from siamese_lab.training.module import SiameseModule
 
 
@@ -43,13 +40,6 @@ def available_locally(*names: str) -> tuple[str, ...]:
         HydraException: if a data set is unknown.
     """
     return tuple(name for name in names if not data.build(**compose(f"data={name}").data, seed=0).absent())
-
-
-def check_resumed(datamodule: data.DataModule, checkpoint: Path) -> None:
-    """Raise UserError if the data would test a resumed network on images or classes that it was trained on."""
-    state = checkpoints.read_checkpoint(checkpoint).get(type(datamodule).__qualname__, {})
-    if data.TRAINED_CLASSES in state:
-        datamodule.check_unseen(state[data.TRAINED_CLASSES])
 
 
 def build_module(config: DictConfig, datamodule: data.DataModule) -> SiameseModule:

@@ -27,7 +27,9 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.console import Console
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+REQUEUE = tuple(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name))
+"""SLURM sends it before the time limit of a job with --signal=USR1@SECONDS. Windows has no such signal."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *REQUEUE)
 HOST = "127.0.0.1"
 GRACE = 5.0
 """Seconds that the other processes get to end by themselves after one has failed."""

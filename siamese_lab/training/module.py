@@ -188,8 +188,15 @@ class SiameseModule(lightning.LightningModule):
         checkpoint["mining_seconds"] = self.mining.seconds()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue counting the seconds spent in mining."""
-        self.mining = Timer(float(checkpoint["mining_seconds"]))
+        """Continue counting the seconds spent in mining. An evaluation takes only the weights of the checkpoint.
+
+        Otherwise the callbacks would return to the state of the checkpoint, and record a history that ends there.
+        """
+        if self.trainer.state.fn == "fit":
+            self.mining = Timer(float(checkpoint["mining_seconds"]))
+        else:
+            checkpoint.pop("callbacks", None)
+            checkpoint.pop(type(self.trainer.datamodule).__qualname__, None)  # type: ignore[attr-defined]
 
 
 def parameter_groups(network: nn.Module, loss: nn.Module, loss_lr: float | None = None) -> list[dict[str, Any]]:

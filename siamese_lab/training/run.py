@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
@@ -22,13 +23,16 @@ from siamese_lab.runs import results as stored
 from siamese_lab.runs.disk import disk_errors
 from siamese_lab.runs.results import Results
 from siamese_lab.training import launch
-from siamese_lab.training.build import build_datamodule, build_module, check_resumed
-from siamese_lab.training.callbacks import LatestMetrics, build_callbacks
+from siamese_lab.training.build import build_datamodule, build_module
+from siamese_lab.training.callbacks import History, LatestMetrics, build_callbacks
+from siamese_lab.training.callbacks.csv_logger import RunCSVLogger
 from siamese_lab.training.callbacks.tensorboard import close_event_files
 from siamese_lab.training.launch import Member
 from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.placement import Placement, find_placement
+from siamese_lab.training.requeue import check_starts_anew
 from siamese_lab.training.restored import FirstBatch, check_restorable, restoring
+from siamese_lab.training.resume_checks import Resumed, check_resumed, keep_finished_record
 from siamese_lab.training.trainer import build_profiler, build_trainer, reason_of_shortening, set_steps_of_epochs
 
 
@@ -113,7 +117,11 @@ def train_here(
     started = time.perf_counter()
     datamodule = build_datamodule(config)
     set_steps_of_epochs(config, len(datamodule.batches))
-    callbacks = build_callbacks(config, folder, overrides, console, None if member is None else member.shared)
+    if config.resume is None:
+        check_starts_anew(folder)
+    resumed = None if config.resume is None else check_resumed(config, datamodule, folder)
+    classes, shared = datamodule.class_parts(), None if member is None else member.shared
+    callbacks = build_callbacks(config, folder, overrides, console, shared, classes, resumed)
     first_batch = FirstBatch()
     trainer = build_trainer(
         config.trainer,
@@ -129,23 +137,27 @@ def train_here(
     )
     check_split_between_processes(datamodule.classes_per_batch, trainer.world_size)
     if config.resume is not None:
-        check_resumed(datamodule, Path(config.resume))
         check_restorable(config, datamodule)
-    module = build_module(config, datamodule)
+    module = trainer.precision_plugin.convert_module(build_module(config, datamodule))  # before a checkpoint is loaded
+    assert isinstance(module, SiameseModule)
     if config.metrics.floors:
         callbacks.floors.remember(module.network)
     results = begin_results(config)
     results.images = datamodule.provenance()
     results.data_set = datamodule.describe().recorded()
     results.hardware = environment.hardware(trainer.strategy.root_device, str(trainer.precision), trainer.world_size)
+    results.classes = classes.summary()
     callbacks.history.keep_in(results, folder)
+    if resumed is not None:
+        continue_record(results, callbacks.history, resumed, folder, trainer)
     display.print_choices(console, results, datamodule)
+    display.print_plainly(console, *([] if resumed is None else resumed.notes))
 
     with record_status(results, folder, trainer.is_global_zero), closing_event_files(trainer):
         try:
             with restoring(config.resume, first_batch):
                 trainer.fit(module, datamodule=datamodule, ckpt_path=config.resume, weights_only=True)
-            trainer.save_checkpoint(callbacks.last.path)
+            callbacks.last.save_end(trainer)
         finally:
             results.steps = trainer.global_step
             results.seconds = timing_values(callbacks.clock.seconds(), module.mining.seconds(), results.steps)
@@ -157,6 +169,23 @@ def train_here(
         results.seconds["total"] = time.perf_counter() - started
         results.error = reason_of_shortening(trainer, config.trainer, datamodule)
     return results
+
+
+def continue_record(
+    results: Results, history: History, resumed: Resumed, folder: Path, trainer: lightning.Trainer
+) -> None:
+    """Continue the record of a resumed run, so that no moment lacks what was recorded before.
+
+    The record of a finished run that goes on is kept as `results_of_step_N.json`.
+    """
+    results.steps, results.changed_options = resumed.step, resumed.changes
+    if resumed.history is not None:
+        history.load_state_dict(resumed.history)
+    if trainer.is_global_zero:
+        keep_finished_record(folder)
+        for logger in trainer.loggers:
+            if isinstance(logger, RunCSVLogger):
+                logger.set_rows_aside()
 
 
 def begin_results(config: DictConfig) -> Results:
@@ -184,11 +213,14 @@ def record_failure(config: DictConfig, folder: Path, error: Exception) -> None:
     Args:
         config: the configuration of the run.
         folder: the folder of the run.
-        error: the error that ended the run.
+        error: the error that ended the run. A run that had finished before stays finished: the error has prevented
+            that it starts again or goes on.
     """
     failed = begin_results(config)
     with suppress(OSError, UserError):
         failed = stored.read_results(folder)
+    if failed.status == "finished":
+        return
     failed.fail(error)
     failed.write(folder)
 
@@ -249,14 +281,16 @@ def evaluate(
     results: Results,
     with_test: bool,
 ) -> None:
-    """Validate the weights of a checkpoint, and test them if `with_test`."""
-    chosen = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    module.load_state_dict(chosen["state_dict"])
-    results.tested_step = chosen["global_step"]
-    trainer.validate(module, datamodule=datamodule, verbose=False)
+    """Validate the weights of a checkpoint, and test them if `with_test`.
+
+    Every call names the checkpoint. Without a name, Lightning loads `hpc_ckpt_*` of the folder within a SLURM job.
+    """
+    results.tested_step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
+    named: dict[str, Any] = {"ckpt_path": checkpoint, "weights_only": True, "verbose": False}
+    trainer.validate(module, datamodule=datamodule, **named)
     results.validation = nan_as_none(metrics.values["validation"])
     if with_test:
-        trainer.test(module, datamodule=datamodule, verbose=False)
+        trainer.test(module, datamodule=datamodule, **named)
         results.test = nan_as_none(metrics.values["test"])
 
 

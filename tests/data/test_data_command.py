@@ -9,7 +9,7 @@ import pytest
 from shipped import DATA
 
 from siamese_lab.data import __main__ as command
-from siamese_lab.data.datamodule import registry
+from siamese_lab.data import registry
 from siamese_lab.data.sets.digits import Digits
 
 

@@ -27,6 +27,7 @@ from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.data.tables.files_table import ADVICE, FilesTable
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
 from siamese_lab.errors import ResourceError, UserError
+from siamese_lab.runs.classes import ClassParts
 
 PARTS = 3
 NEEDED = f"{LEAST_CLASSES} to train on, {LEAST_CLASSES} to validate on and {LEAST_CLASSES} to test on"
@@ -53,6 +54,7 @@ class ImageFolder(DataModule):
     """
 
     title = "Image folder"
+    split_options = ("validation_fraction", "test_fraction", "split_seed")
     order = 60
     limitations = (
         "If the images of the folder show people, this network must not be used to identify them, to decide "
@@ -88,6 +90,7 @@ class ImageFolder(DataModule):
         self.in_memory = str(in_memory).lower()
         self.memory_limit = memory_limit
         self.workers = workers if workers is not None else os.cpu_count() or 1
+        self._kept: ClassParts | None = None
 
     @property
     def convert(self) -> PhotoConverter:
@@ -132,8 +135,7 @@ class ImageFolder(DataModule):
 
     def load(self) -> Splits:
         """Decode all images, or load them from the cache, or leave them in their files. Then split the classes."""
-        files = self.files
-        labeled = _label_by_folder(files.names)
+        files, labeled = self.files, self._labeled
         table: BaseTable
         if self._fits(len(files.names)):
             table = cached(self.cache, self._key(files), lambda: self._decode(files, labeled))
@@ -142,6 +144,18 @@ class ImageFolder(DataModule):
                 files.path, files.names, labeled.labels_N, labeled.class_names, self.convert, self.workers
             )
         return Splits(*(table.classes(part) for part in self._split_classes(labeled)))
+
+    @cached_property
+    def _labeled(self) -> "_LabeledFiles":
+        return _label_by_folder(self.files.names)
+
+    def current_classes(self) -> frozenset[str]:
+        """Return the names of all class folders that hold images now."""
+        return frozenset(self._labeled.class_names)
+
+    def keep_parts(self, parts: ClassParts) -> None:
+        """Keep each class in the part that it had in a training. Classes that are new since then are in no part."""
+        self._kept = parts
 
     def _decode(self, files: ImageFiles, labeled: "_LabeledFiles") -> ImageTable:
         try:
@@ -199,6 +213,9 @@ class ImageFolder(DataModule):
         Raises:
             UserError: if there are too few classes.
         """
+        if self._kept is not None:
+            label_of = {name: label for label, name in enumerate(labeled.class_names)}
+            return tuple([label_of[name] for name in part.names if name in label_of] for part in self._kept)
         size_C = labeled.labels_N.bincount(minlength=len(labeled.class_names))
         shuffled_C = torch.randperm(len(size_C), generator=torch.Generator().manual_seed(self.split_seed))
         several, single = (

@@ -16,6 +16,7 @@ from rich.console import Console
 from siamese_lab.config import schema, targets
 from siamese_lab.data.tables.image_table import default_cache
 from siamese_lab.runs.checkpoints import LAST
+from siamese_lab.runs.classes import ClassParts
 from siamese_lab.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, StoredConfig
 from siamese_lab.training.callbacks.embedding_projector import EmbeddingProjector
 from siamese_lab.training.callbacks.floors import Floors
@@ -29,6 +30,7 @@ from siamese_lab.training.callbacks.tensorboard import DistanceHistograms, Purge
 from siamese_lab.training.callbacks.training_clock import TrainingClock
 from siamese_lab.training.callbacks.weight_average import WeightAverage
 from siamese_lab.training.launch import Shared
+from siamese_lab.training.resume_checks import Resumed
 from siamese_lab.training.stage_metrics import LatestMetrics
 
 BEST_BY = "validation/recall@1"
@@ -48,7 +50,13 @@ class RunCallbacks(NamedTuple):
 
 
 def build_callbacks(
-    config: DictConfig, folder: Path, overrides: Sequence[str], console: Console, shared: Shared | None = None
+    config: DictConfig,
+    folder: Path,
+    overrides: Sequence[str],
+    console: Console,
+    shared: Shared | None = None,
+    classes: ClassParts | None = None,
+    resumed: Resumed | None = None,
 ) -> RunCallbacks:
     """Build the callbacks of one run: the lab's own, and those of the option group `callbacks`.
 
@@ -58,6 +66,8 @@ def build_callbacks(
         overrides: the command line, which checkpoints store.
         console: the console that shows progress.
         shared: memory through which the parent process, if there is one, asks for a stop.
+        classes: the classes of each part, which checkpoints store.
+        resumed: what the run continues; None starts a new run.
     """
     config_values = schema.to_plain(config)
     clock = TrainingClock()
@@ -70,11 +80,11 @@ def build_callbacks(
         StopOnNonFinite(),
         clock,
         Progress(console),
-        StoredConfig(overrides, config_values),
+        StoredConfig(overrides, config_values, classes, [] if resumed is None else resumed.changes),
         *([] if config.ema is None else [WeightAverage(config.ema)]),
         history,
         metrics,
-        PurgeLaterEvents(),
+        PurgeLaterEvents(keeps_evaluation=resumed is not None and resumed.had_finished),
         HParamsSummary(config_values, folder),
         DistanceHistograms(),
         HardestTriplets(),

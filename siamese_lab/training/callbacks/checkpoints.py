@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from torch import Tensor
 
 from siamese_lab.runs.checkpoints import CONFIG_FORMAT, CONFIG_KEY
+from siamese_lab.runs.classes import ClassParts
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -25,7 +26,10 @@ class BestCheckpoint(ModelCheckpoint):
         super().__init__(folder, "best", monitor, mode="max", enable_version_counter=False)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a stored state. Its paths are those of this run, wherever the checkpoint comes from."""
+        """Restore which weights validated best. Paths are those of this run, wherever the checkpoint comes from.
+
+        Lightning would forget their score after a move, and replace a file in the folder that the checkpoint names.
+        """
         mine, score = str(self.dirpath), state_dict["best_model_score"]
         best = str(Path(mine) / f"best{self.FILE_EXTENSION}")
         known = Path(best).is_file() and score is not None
@@ -56,26 +60,50 @@ class LastCheckpoint(Checkpoint):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._step: int | None = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the checkpoint, if the validation belongs to training."""
         if trainer.state.fn == "fit":
-            trainer.save_checkpoint(self.path)
+            self._save(trainer)
+
+    def save_end(self, trainer: Trainer) -> None:
+        """Write the checkpoint after training, unless the last step was validated and so is stored already.
+
+        A run that is resumed from a checkpoint of a validation goes on exactly. From a checkpoint of the same step that
+        is written after training, Lightning would count one step too many for the loggers.
+        """
+        if self._step != trainer.global_step:
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.path)
+        self._step = trainer.global_step
 
 
 class StoredConfig(Callback):
-    """Stores the command line and the composed configuration in every checkpoint.
+    """Stores the command line, the composed configuration and the classes of the run in every checkpoint.
 
-    They are all that `resume=PATH` and `siamese_lab.evaluate` need to rebuild the run.
+    They are all that `resume=PATH` and `siamese_lab.evaluate` need to rebuild the run and its parts.
 
     Args:
         overrides: the overrides of the command line, such as ["sampler=hard", "seed=1"].
         config_values: the whole configuration, as plain values.
+        classes: the classes of each part; None stores none.
+        changes: the options that resumes of the run have changed, see `Results.changed_options`.
     """
 
-    def __init__(self, overrides: Sequence[str], config_values: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        overrides: Sequence[str],
+        config_values: Mapping[str, Any],
+        classes: ClassParts | None = None,
+        changes: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         self.overrides = list(overrides)
         self.config_values = dict(config_values)
+        self.classes = None if classes is None else classes.as_text()
+        self.changes = [dict(change) for change in changes]
 
     @property
     def state_key(self) -> str:
@@ -84,4 +112,10 @@ class StoredConfig(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the stored configuration, which Lightning writes into the checkpoint."""
-        return {"format": CONFIG_FORMAT, "overrides": self.overrides, "choices": self.config_values}
+        return {
+            "format": CONFIG_FORMAT,
+            "overrides": self.overrides,
+            "choices": self.config_values,
+            "classes": self.classes,
+            "changes": self.changes,
+        }

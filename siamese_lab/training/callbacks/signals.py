@@ -1,7 +1,8 @@
-"""End a run between two steps after Ctrl-C or SIGTERM, with a checkpoint to resume from."""
+"""End a run between two steps after Ctrl-C, SIGTERM or SLURM's SIGUSR1, with a checkpoint to resume from."""
 
 import signal
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from rich.console import Console
+from torch import Tensor
 
 from siamese_lab import distributed
 from siamese_lab.errors import Interrupted
 from siamese_lab.training.launch import SIGNALS, Shared
+from siamese_lab.training.module import StepOutput
 
 
 class StopOnSignal(Checkpoint):
@@ -52,22 +55,24 @@ class StopOnSignal(Checkpoint):
         self._restore()
         self.console.print("Stopping after this step. A second signal stops at once, without a checkpoint.")
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
         """Stop if asked to, unless gradients still accumulate or a validation follows this step."""
         stepped, self._step = trainer.global_step > self._step, trainer.global_step
         if stepped and (trainer.fit_loop.total_batch_idx + 1) % trainer.val_check_interval != 0:
-            self._stop_if_asked(trainer)
+            self._stop_if_asked(trainer, outputs["step"])
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop if asked to, if the validation belongs to training."""
         if trainer.state.fn == "fit":
             self._stop_if_asked(trainer)
 
-    def _stop_if_asked(self, trainer: Trainer) -> None:
+    def _stop_if_asked(self, trainer: Trainer, step: StepOutput | None = None) -> None:
         asked = self.received or (self.shared.signal if self.shared is not None else 0)
         number = distributed.greatest(asked, self._group)
         if number:
             trainer.save_checkpoint(self.checkpoint)
+            if step is not None and step.logged is not None:
+                write_to_loggers(trainer, step.logged)
             raise Interrupted(number, self.checkpoint)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -80,3 +85,14 @@ class StopOnSignal(Checkpoint):
         for number, handler in self._former.items():
             signal.signal(number, handler)
         self._former = {}
+
+
+def write_to_loggers(trainer: Trainer, logged: Mapping[str, Tensor]) -> None:
+    """Write the values of the step that has just ended, which Lightning would write after this hook.
+
+    A resumed run goes on with the next step, so its curves would lack these values.
+    """
+    values = {f"train/{name}": float(value) for name, value in logged.items()}
+    for logger in trainer.loggers:
+        logger.log_metrics(values | {"epoch": trainer.current_epoch}, step=trainer.global_step - 1)
+        logger.save()

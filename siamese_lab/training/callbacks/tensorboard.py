@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard import SummaryWriter
 
+from siamese_lab.training.callbacks.csv_logger import RunCSVLogger
 from siamese_lab.training.callbacks.selected import step_distances
 from siamese_lab.training.module import StepOutput
 
@@ -72,17 +73,29 @@ def event_writer(trainer: Trainer) -> SummaryWriter | None:
 
 
 class PurgeLaterEvents(Callback):
-    """Makes TensorBoard discard the events that a resumed run writes again.
+    """Makes TensorBoard and the CSV file discard the values that a resumed run writes again.
 
-    Those are the events after the checkpoint. A run that starts at step 0 discards all earlier events in its folder.
+    Those are the values after the checkpoint. A run that starts at step 0 discards all earlier values in its folder.
+
+    Args:
+        keeps_evaluation: if True, the values of the checkpoint's step stay. They are those of the evaluation at the
+            end of a run that had finished. Otherwise they are those of the next training step.
     """
 
+    def __init__(self, keeps_evaluation: bool = False) -> None:
+        self.keeps_evaluation = keeps_evaluation
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the event that makes TensorBoard discard all events of later steps."""
+        """Discard all values from the first step that is written again."""
+        done = trainer.global_step
+        first = done + 1 if self.keeps_evaluation or not done else done
         writer = event_writer(trainer)
         if writer is not None:
             restart = Event(session_log=SessionLog(status=SessionLog.START))
-            writer.file_writer.add_event(restart, trainer.global_step + 1)  # type: ignore[attr-defined]
+            writer.file_writer.add_event(restart, first)  # type: ignore[attr-defined]
+        for logger in trainer.loggers:
+            if isinstance(logger, RunCSVLogger) and trainer.is_global_zero and done:
+                logger.keep_rows(first)
 
 
 class DistanceHistograms(Callback):
