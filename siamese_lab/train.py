@@ -10,6 +10,7 @@ if __name__ == "__main__":  # before PyTorch is imported, which takes seconds th
 
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from siamese_lab.config import hydra_app
 from siamese_lab.config.tuned_options import with_tuned_options
 from siamese_lab.errors import UserError
 from siamese_lab.runs import display
+from siamese_lab.sweep.lock import run_alone
 from siamese_lab.training.callbacks import Interrupted
 from siamese_lab.training.placement import Placement, find_placement
 from siamese_lab.training.run import record_failure, train
@@ -53,8 +55,15 @@ def job(config: DictConfig) -> None:
         check_multirun(hydra.mode, "study")
         run_job_of_study(config, folder, hydra.overrides.task)
         return
-    if find_placement(config.trainer).is_launched:
-        console = console_of_launched(find_placement(config.trainer), hydra)
+    placement = find_placement(config.trainer)
+    if placement.is_launched:
+        console = console_of_launched(placement, hydra)
+    with nullcontext() if placement.rank else run_alone(folder):
+        train_and_print(config, folder, hydra, console)
+
+
+def train_and_print(config: DictConfig, folder: Path, hydra: HydraConf, console: Console) -> None:
+    """Train one network, and print the results or how to resume."""
     try:
         results = train(config, folder, hydra.overrides.task, console)
     except Interrupted as interrupted:

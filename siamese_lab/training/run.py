@@ -172,7 +172,7 @@ def begin_results(config: DictConfig) -> Results:
 
 
 def record_failure(config: DictConfig, folder: Path, error: Exception) -> None:
-    """Mark a run as failed. Everything that the run recorded before stays.
+    """Mark a run as failed. Everything that the run recorded before stays; a full disk may prevent a first record.
 
     Args:
         config: the configuration of the run.
@@ -183,7 +183,8 @@ def record_failure(config: DictConfig, folder: Path, error: Exception) -> None:
     with suppress(OSError, UserError):
         failed = stored.read_results(folder)
     failed.fail(error)
-    failed.write(folder)
+    with suppress(OSError):  # the caller reports the error that ended the run
+        failed.write(folder)
 
 
 @contextmanager
