@@ -30,7 +30,7 @@ from siamese_lab.config.help_page import register_help_page
 from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, register_schema
 from siamese_lab.errors import ResourceError
-from siamese_lab.runs.disk import REFUSED
+from siamese_lab.runs.disk import FULL, REFUSED
 
 
 def run(
@@ -99,6 +99,11 @@ def run(
                 if failed:
                     raise SystemExit(USER_ERROR_STATUS)
             except OSError as error:
+                if error.errno in FULL:
+                    raise ResourceError(
+                        f"There is no space left for the outputs ({error.strerror}). Free some, or set paths.outputs "
+                        "to a folder on another disk."
+                    ) from error
                 if jobs or error.errno not in REFUSED:
                     raise
                 raise ResourceError(  # Hydra makes the folder of a run before it starts the job

@@ -19,12 +19,13 @@ from siamese_lab.data.pk_batches import check_split_between_processes
 from siamese_lab.errors import UserError
 from siamese_lab.runs import display, environment
 from siamese_lab.runs import results as stored
+from siamese_lab.runs.checkpoints import LAST
 from siamese_lab.runs.disk import disk_errors
 from siamese_lab.runs.results import Results
 from siamese_lab.training import launch
 from siamese_lab.training.build import build_datamodule, build_module, check_resumed
 from siamese_lab.training.callbacks import Interrupted, LatestMetrics, build_callbacks
-from siamese_lab.training.callbacks.tensorboard import close_event_files
+from siamese_lab.training.callbacks.tensorboard import closing_event_files
 from siamese_lab.training.launch import Member
 from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.placement import Placement, find_placement
@@ -188,22 +189,13 @@ def record_failure(config: DictConfig, folder: Path, error: Exception) -> None:
 
 
 @contextmanager
-def closing_event_files(trainer: lightning.Trainer) -> Iterator[None]:
-    """Close the TensorBoard event file after the block, also after an error."""
-    try:
-        yield
-    finally:
-        close_event_files(trainer)
-
-
-@contextmanager
 def record_status(results: Results, folder: Path, writes: bool = True) -> Iterator[None]:
     """Record in results.json how the block ended. Only the process with `writes` writes the file."""
     if writes:
         with disk_errors(folder, "paths.outputs"):
             results.write(folder)
     try:
-        with disk_errors(folder, "paths.outputs"):
+        with disk_errors(folder, "paths.outputs", folder / LAST):
             yield
         results.status = "finished"
     except BaseException as error:
