@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from siamese_lab.registry import did_you_mean
+from siamese_lab.runs.output import make_output_last
 
 USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130
@@ -45,6 +46,7 @@ def main() -> None:
 
     Commands are imported only when they start, because PyTorch takes seconds to import.
     """
+    make_output_last()
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("--help", "-h"):
         print("\n".join(help_lines()))
@@ -64,6 +66,7 @@ def start(name: str, arguments: list[str] | None = None) -> int:
     """Import and run a command, and return its exit status. Ctrl-C ends with one line, also during the import."""
     if arguments is not None:
         sys.argv[1:] = arguments
+    make_output_last()
     let_waiting_threads_sleep()
     try:
         if SHELL_COMPLETION & {*sys.argv[1:]} and name in COMPLETED:

@@ -31,6 +31,7 @@ from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, register_schema
 from siamese_lab.errors import ResourceError
 from siamese_lab.runs.disk import FULL, REFUSED
+from siamese_lab.runs.output import make_output_last
 
 
 def run(
@@ -65,6 +66,7 @@ def run(
         nonlocal jobs, failed
         jobs += 1
         silence_lightning()  # also in the processes of a parallel sweep
+        make_output_last()
         asked = HydraConfig.get()
         # When one of several jobs fails, the others continue. Hydra raises the first error at the end, below a line of
         # its own, so it gets only errors that nothing else reports.
@@ -109,8 +111,6 @@ def run(
                 raise ResourceError(  # Hydra makes the folder of a run before it starts the job
                     f"{error.filename} cannot be written ({error.strerror}). Set paths.outputs to a folder that can."
                 ) from error
-    except BrokenPipeError:  # `--help | head` closes the pipe; nothing more can be printed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         os.environ.pop(FULL_ERROR) if before is None else os.environ.update({FULL_ERROR: before})
 

@@ -27,6 +27,8 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.console import Console
 
+from siamese_lab.runs.output import make_output_last
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 HOST = "127.0.0.1"
 GRACE = 5.0
@@ -351,6 +353,7 @@ def _run(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     rank_zero_only.rank = member.rank  # type: ignore[attr-defined]
+    make_output_last()
     try:
         with output.opened(member.rank) as console:
             function(*arguments, console=console, member=member)

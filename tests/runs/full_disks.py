@@ -18,11 +18,11 @@ from typing import Any
 SHORT = ("data=digits", "threads=1", "trainer.accelerator=cpu", "network.width=16")
 STUDY = (*SHORT, "-m", "sampler=random,hard", "budget.steps.digits=10")
 SIZES = {
-    "train": (4, 40, 500, 3000, 5000),
+    "train": (4, 40, 500, 2000, 3000),
     "sweep": (4, 40, 500, 3000, 7000),
     "tune": (4, 40, 500, 3000, 4600),
     "report": (4, 40, 200, 400, 1000),
-    "export": (4, 40, 200, 800, 1200),
+    "export": (4, 40, 100, 200, 400),
 }
 """Sizes of the disks in KiB for each command, all too small."""
 GROWN = 200_000
