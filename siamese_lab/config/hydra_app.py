@@ -3,9 +3,12 @@
 import logging
 import os
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -31,6 +34,7 @@ from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, register_schema
 from siamese_lab.errors import ResourceError
 from siamese_lab.runs.disk import FULL, REFUSED
+from siamese_lab.runs.lost import lost_process
 from siamese_lab.runs.output import make_output_last
 
 
@@ -60,7 +64,7 @@ def run(
     register_schema()
     register_help_page()
 
-    jobs, failed, main_process = 0, 0, os.getpid()
+    jobs, failed, main_process, started = 0, 0, os.getpid(), time.time()
 
     def checked_job(config: DictConfig) -> None:
         nonlocal jobs, failed
@@ -100,6 +104,8 @@ def run(
                 start()
                 if failed:
                     raise SystemExit(USER_ERROR_STATUS)
+            except BrokenProcessPool as error:  # of launcher=joblib
+                raise lost_process(Path(HydraConfig.get().sweep.dir), started) from error
             except OSError as error:
                 if error.errno in FULL:
                     raise ResourceError(

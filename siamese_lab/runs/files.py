@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+LOCK = ".lock"
+"""Name of the file that locks the folder of a run or sweep."""
 DRAFT = re.compile(r"\.[0-9a-f]{32}\.draft(\.|$)")
 """Part of the name of a file that is not complete yet."""
 

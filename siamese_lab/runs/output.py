@@ -6,12 +6,7 @@ import io
 import os
 import sys
 
-PLAIN = {"×": "x", "–": "-", "−": "-", "…": "...", "±": "+/-", "→": "->", "’": "'"} | {
-    "●": "*",
-    "◐": "~",
-    "✗": "x",
-    "·": ".",
-}
+PLAIN = {"×": "x", "–": "-", "−": "-", "…": "...", "±": "+/-", "→": "->", "’": "'", "●": "*", "◐": "~", "✗": "x"}
 """Characters of the lab's output, in ASCII. Other characters that an encoding lacks become escapes such as \\xe9."""
 ERRORS = "siamese_lab.plain"
 

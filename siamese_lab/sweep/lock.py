@@ -9,8 +9,8 @@ from filelock import FileLock, Timeout
 
 from siamese_lab.errors import ResourceError
 from siamese_lab.runs.disk import disk_errors
+from siamese_lab.runs.files import LOCK
 
-LOCK = ".lock"
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
