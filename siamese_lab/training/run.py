@@ -21,6 +21,7 @@ from siamese_lab.runs import display, environment
 from siamese_lab.runs import results as stored
 from siamese_lab.runs.checkpoints import LAST
 from siamese_lab.runs.disk import disk_errors
+from siamese_lab.runs.files import delete_drafts
 from siamese_lab.runs.results import Results
 from siamese_lab.training import launch
 from siamese_lab.training.build import build_datamodule, build_module, check_resumed
@@ -138,6 +139,8 @@ def train_here(
     callbacks.history.keep_in(results, folder)
     display.print_choices(console, results, datamodule)
 
+    if trainer.is_global_zero:
+        delete_drafts(folder)
     with record_status(results, folder, trainer.is_global_zero), closing_event_files(trainer):
         try:
             trainer.fit(module, datamodule=datamodule, ckpt_path=config.resume, weights_only=True)

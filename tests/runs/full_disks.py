@@ -42,12 +42,13 @@ def command_line(command: str, disk: Path, prepared: Path) -> list[str]:
     return [sys.executable, "-m", f"siamese_lab.{arguments[0]}", *arguments[1:]]
 
 
-def prepare(folder: Path) -> None:
-    """Train what `report` and `export` need, on the usual disk."""
-    for line in (
+def prepare(folder: Path, study: bool = True) -> None:
+    """Train what `export` needs, and with `study` what `report` needs, on the usual disk."""
+    lines = [
         ("train", *SMALL_RUN, f"hydra.run.dir={folder}/run"),
         ("train", *STUDY, "experiment=study", "study_name=study", "seed=0,1", f"paths.outputs={folder}", "logger=null"),
-    ):
+    ]
+    for line in lines if study else lines[:1]:
         subprocess.run([sys.executable, "-m", f"siamese_lab.{line[0]}", *line[1:]], check=True, capture_output=True)
     for checkpoint in (folder / "study").rglob("*.ckpt"):
         checkpoint.unlink()
