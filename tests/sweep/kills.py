@@ -192,9 +192,8 @@ def compare(expected: Outcome, got: Outcome) -> list[str]:
     if not expected.results:
         return ["there are no results"]
     found = [f"results of {name} differ" for name, each in expected.results.items() if got.results.get(name) != each]
-    return found + [
-        f"weights of {name} differ" for name, each in expected.weights.items() if got.weights.get(name) != each
-    ]
+    differing = [name for name, each in expected.weights.items() if got.weights.get(name) != each]
+    return [*found, *(f"weights of {name} differ" for name in differing)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
