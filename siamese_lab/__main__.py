@@ -9,6 +9,7 @@ from typing import NamedTuple
 from siamese_lab.config.process import keep_large_blocks, let_waiting_threads_sleep
 from siamese_lab.errors import INTERRUPTED_STATUS, USER_ERROR_STATUS, interrupted_at_once
 from siamese_lab.registry import did_you_mean
+from siamese_lab.runs.output import make_output_last
 
 
 class Command(NamedTuple):
@@ -41,6 +42,7 @@ def main() -> None:
 
     Commands are imported only when they start, because PyTorch takes seconds to import.
     """
+    make_output_last()
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("--help", "-h"):
         print("\n".join(help_lines()))
@@ -60,6 +62,7 @@ def start(name: str, arguments: list[str] | None = None) -> int:
     """Import and run a command, and return its exit status. Ctrl-C ends with one line, also during the import."""
     if arguments is not None:
         sys.argv[1:] = arguments
+    make_output_last()
     let_waiting_threads_sleep()
     keep_large_blocks()
     try:

@@ -10,6 +10,7 @@ if __name__ == "__main__":  # before the imports below, which Ctrl-C may interru
 
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from siamese_lab.config import hydra_app
 from siamese_lab.config.tuned_options import with_tuned_options
 from siamese_lab.errors import Interrupted, UserError, interrupted_at_once
 from siamese_lab.runs import display
+from siamese_lab.sweep.lock import run_alone
 
 if TYPE_CHECKING:
     from siamese_lab.training.placement import Placement
@@ -45,7 +47,6 @@ def job(config: DictConfig) -> None:
         from siamese_lab.training.placement import find_placement
         from siamese_lab.training.requeue import requeued_checkpoint
         from siamese_lab.training.resume_checks import is_finished
-        from siamese_lab.training.run import record_failure, train
 
     hydra = HydraConfig.get()
     console = Console()
@@ -59,14 +60,23 @@ def job(config: DictConfig) -> None:
         check_multirun(hydra.mode, "study")
         run_job_of_study(config, folder, hydra.overrides.task)
         return
-    if find_placement(config.trainer).is_launched:
-        console = console_of_launched(find_placement(config.trainer), hydra)
+    placement = find_placement(config.trainer)
+    if placement.is_launched:
+        console = console_of_launched(placement, hydra)
     if config.resume is None and (requeued := requeued_checkpoint(folder)) is not None:
         if is_finished(folder):
             display.print_plainly(console, f"The run of this requeued job has finished: {display.short(folder)}")
             return
         display.print_plainly(console, f"SLURM has requeued this job: resuming {display.short(requeued)}")
         config.resume = str(requeued)
+    with nullcontext() if placement.rank else run_alone(folder):
+        train_and_print(config, folder, hydra, console)
+
+
+def train_and_print(config: DictConfig, folder: Path, hydra: HydraConf, console: Console) -> None:
+    """Train one network, and print the results or how to resume."""
+    from siamese_lab.training.run import record_failure, train
+
     try:
         results = train(config, folder, hydra.overrides.task, console)
     except Interrupted as interrupted:

@@ -3,9 +3,12 @@
 import logging
 import os
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -30,7 +33,9 @@ from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.config.run_folder import removed_if_unused
 from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, register_schema
 from siamese_lab.errors import USER_ERROR_STATUS, ResourceError
-from siamese_lab.runs.disk import REFUSED
+from siamese_lab.runs.disk import FULL, REFUSED
+from siamese_lab.runs.lost import lost_process
+from siamese_lab.runs.output import make_output_last
 
 
 def run(
@@ -58,12 +63,13 @@ def run(
     silence_lightning()
     register_schema()
 
-    jobs, failed, main_process = 0, 0, os.getpid()
+    jobs, failed, main_process, started = 0, 0, os.getpid(), time.time()
 
     def checked_job(config: DictConfig) -> None:
         nonlocal jobs, failed
         jobs += 1
         silence_lightning()  # also in the processes of a parallel sweep
+        make_output_last()
         asked = HydraConfig.get()
         # When one of several jobs fails, the others continue. Hydra raises the first error at the end, below a line of
         # its own, so it gets only errors that nothing else reports.
@@ -100,14 +106,19 @@ def run(
                 start()
                 if failed:
                     raise SystemExit(USER_ERROR_STATUS)
+            except BrokenProcessPool as error:  # of launcher=joblib
+                raise lost_process(Path(HydraConfig.get().sweep.dir), started) from error
             except OSError as error:
+                if error.errno in FULL:
+                    raise ResourceError(
+                        f"There is no space left for the outputs ({error.strerror}). Free some, or set paths.outputs "
+                        "to a folder on another disk."
+                    ) from error
                 if jobs or error.errno not in REFUSED:
                     raise
                 raise ResourceError(  # Hydra makes the folder of a run before it starts the job
                     f"{error.filename} cannot be written ({error.strerror}). Set paths.outputs to a folder that can."
                 ) from error
-    except BrokenPipeError:  # `--help | head` closes the pipe; nothing more can be printed
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     finally:
         os.environ.pop(FULL_ERROR) if before is None else os.environ.update({FULL_ERROR: before})
 

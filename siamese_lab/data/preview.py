@@ -19,6 +19,7 @@ from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.class_index import class_offsets
 from siamese_lab.data.datamodule import DataModule
 from siamese_lab.data.tables.base import BaseTable
+from siamese_lab.runs.files import whole_file
 
 CLASSES, IMAGES = 16, 10
 """Maximum number of classes, and of images per class, on the sheet of classes."""
@@ -51,7 +52,8 @@ def write_sheets(datamodule: DataModule, folder: Path) -> list[Path]:
     written = []
     for stem, figure in figures.items():
         written.append(folder / f"{stem}.png")
-        figure.savefig(written[-1], dpi=150, bbox_inches="tight", facecolor="white")
+        with whole_file(written[-1]) as draft:
+            figure.savefig(draft, dpi=150, bbox_inches="tight", facecolor="white")
     return written
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation.evaluation import ClassFigures, Evaluation, Protocol
 from siamese_lab.runs.escapes import escape_csv
-from siamese_lab.runs.files import write_json
+from siamese_lab.runs.files import whole_file, write_json
 from siamese_lab.runs.plain_values import WrongValueError, build_record, of_type, read_json
 
 SCHEMA_VERSION = 1
@@ -32,7 +32,7 @@ def write_evaluation(evaluation: Evaluation, origin: Mapping[str, Any], folder: 
         "seconds": {name: round(seconds, 3) for name, seconds in evaluation.seconds.items()},
     }
     write_json(folder / FILE_NAME, content, allow_nan=False)
-    with (folder / CLASSES_NAME).open("w", encoding="utf-8", newline="") as file:
+    with whole_file(folder / CLASSES_NAME) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(ClassFigures._fields)
         for name, images, *means in evaluation.classes:

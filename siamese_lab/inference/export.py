@@ -6,6 +6,7 @@ is compared with the original before it is kept.
 Shapes: B images, D embedding dimensions, C channels, H × W pixels.
 """
 
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -73,7 +74,9 @@ def export(network: SiameseNetwork, shape_CHW: tuple[int, int, int], kind: Forma
             exported = load_onnx(path)
         else:
             program = torch.export.export(module, (two_BCHW,), dynamic_shapes={INPUT: {0: batch}})
-            torch.export.save(program, path, extra_files={"about.json": about})
+            buffer = io.BytesIO()  # a full disk is then an OSError that names the cause
+            torch.export.save(program, buffer, extra_files={"about.json": about})
+            path.write_bytes(buffer.getbuffer())
             exported = load_torch(path)
         difference = greatest_difference(module, exported, shape_CHW)
     if not difference <= TOLERANCE:

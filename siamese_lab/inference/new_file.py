@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from siamese_lab.errors import UserError
+from siamese_lab.runs.disk import disk_errors
+from siamese_lab.runs.files import whole_file
 
 
 def check_new(path: Path, force: bool, option: str = "out") -> None:
@@ -17,19 +19,22 @@ def check_new(path: Path, force: bool, option: str = "out") -> None:
 
 @contextmanager
 def new_file(path: Path, option: str = "out") -> Iterator[Path]:
-    """Yield the path of a draft in the same folder. The draft becomes the file if the block ends without an error.
+    """Yield the path of a draft, as `whole_file` does, and explain what keeps the file from being written.
 
     Raises:
         UserError: if the folder cannot be written to.
     """
-    draft = path.with_name(f"{path.stem}.draft{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.touch()
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}). Set {option}=… to another file.") from error
-    try:
+        raise _not_written(path, option, error) from error
+    with disk_errors(path.parent, option), whole_file(path) as draft:
+        try:
+            draft.touch()
+        except OSError as error:
+            raise _not_written(path, option, error) from error
         yield draft
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+
+
+def _not_written(path: Path, option: str, error: OSError) -> UserError:
+    return UserError(f"{path} cannot be written ({error.strerror}). Set {option}=… to another file.")

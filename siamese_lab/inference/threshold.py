@@ -15,7 +15,6 @@ Shapes: M pairs, N images, D embedding dimensions.
 """
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +32,7 @@ from siamese_lab.metrics.pairs import pair_distances
 from siamese_lab.metrics.verification import accuracy, best_threshold
 from siamese_lab.networks import SiameseNetwork
 from siamese_lab.runs import checkpoints
+from siamese_lab.runs.files import write_json
 from siamese_lab.runs.plain_values import WrongValueError, build_record, read_json
 
 FILE_NAME = "threshold.json"
@@ -195,10 +195,7 @@ def fingerprint(network: SiameseNetwork) -> str:
 
 def write_threshold(threshold: Threshold, path: Path) -> None:
     """Write a threshold file completely or not at all."""
-    draft = path.with_name(f"{path.name}.draft")
-    content = {"schema_version": SCHEMA_VERSION, **asdict(threshold)}
-    draft.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    draft.replace(path)
+    write_json(path, {"schema_version": SCHEMA_VERSION, **asdict(threshold)})
 
 
 def read_threshold(path: Path) -> Threshold | None:

@@ -12,6 +12,7 @@ from siamese_lab.errors import UserError
 from siamese_lab.runs import results
 from siamese_lab.runs.checkpoint_bounds import check_archive, check_content
 from siamese_lab.runs.classes import ClassParts
+from siamese_lab.runs.files import is_draft
 from siamese_lab.runs.options import recorded
 from siamese_lab.runs.plain_values import WrongValueError, check_plain, of_type, shortened
 
@@ -36,7 +37,7 @@ def find_checkpoint(place: Path) -> Path:
             raise UserError(f"There is no checkpoint {place}. A run writes {LAST} into its folder.")
         return place
     folder = place if place.name == FOLDER else place / FOLDER
-    there = sorted(each.stem for each in folder.glob(f"*{SUFFIX}"))
+    there = sorted(each.stem for each in folder.glob(f"*{SUFFIX}") if not is_draft(each))
     if not there:
         raise UserError(f"{place} holds no {FOLDER}/*{SUFFIX}, so it is not the folder of a run with weights.")
     reported = _reported(folder.parent)

@@ -12,12 +12,13 @@ REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, 
 
 
 @contextmanager
-def disk_errors(folder: Path, option: str) -> Iterator[None]:
+def disk_errors(folder: Path, option: str, checkpoint: Path | None = None) -> Iterator[None]:
     """Turn a full disk and a refused write into a ResourceError. Every other OSError passes unchanged.
 
     Args:
         folder: the folder that the block writes to.
         option: the option that names another folder, such as `paths.outputs`.
+        checkpoint: the checkpoint from which a run can be resumed, if the block has written it.
 
     Raises:
         ResourceError: if the disk is full or the folder cannot be written to.
@@ -28,10 +29,16 @@ def disk_errors(folder: Path, option: str) -> Iterator[None]:
         if error.errno in FULL:
             raise ResourceError(
                 f"There is no space left to write to {folder} ({error.strerror}). Free some, or set {option} to a "
-                "folder on another disk."
+                f"folder on another disk.{_how_to_resume(checkpoint)}"
             ) from error
         if error.errno in REFUSED:
             raise ResourceError(
                 f"{error.filename or folder} cannot be written ({error.strerror}). Set {option} to another folder."
             ) from error
         raise
+
+
+def _how_to_resume(checkpoint: Path | None) -> str:
+    if checkpoint is None or not checkpoint.is_file():
+        return ""
+    return f" To resume from the last complete checkpoint: python -m siamese_lab.train \"resume='{checkpoint}'\""

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from siamese_lab.errors import Fault, UserError, fault_of
-from siamese_lab.runs.files import write_json
+from siamese_lab.runs import reserve
+from siamese_lab.runs.disk import FULL
+from siamese_lab.runs.files import as_json, write_text
 from siamese_lab.runs.options import recorded
 from siamese_lab.runs.plain_values import (
     OtherFieldsError,
@@ -85,8 +87,26 @@ class Results:
         self.status, self.error, self.fault = "failed", f"{type(error).__name__}: {error}", fault_of(error)
 
     def write(self, folder: Path) -> Path:
-        """Write results.json into the folder of the run atomically, and return its path."""
-        return write_json(folder / FILE_NAME, asdict(self))
+        """Write results.json into the folder of the run atomically, and return its path.
+
+        While the run continues, space is kept on the disk for its last record.
+
+        Raises:
+            OSError: if the file cannot be written, or if there is no space for the last record.
+        """
+        path, text = folder / FILE_NAME, as_json(asdict(self))
+        if self.status == "running":
+            reserve.keep(folder, len(text.encode()))
+            return write_text(path, text)
+        try:
+            write_text(path, text)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            reserve.release(folder)
+            write_text(path, text)
+        reserve.release(folder)
+        return path
 
 
 MAX_METRICS = 500

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from siamese_lab.runs.display import counted
+from siamese_lab.runs.files import write_text
 from siamese_lab.study import conclusions
 from siamese_lab.study.analysis import Analysis
 from siamese_lab.study.conclusions import RULES, answer, caveats
@@ -32,9 +33,7 @@ def write_page(analysis: Analysis, tables: Tables, drawn: Mapping[str, StoredFig
     environment.filters["embedded"] = embedded
     environment.globals["counted"] = counted
     page = environment.get_template(TEMPLATE).render(contents(analysis, tables, drawn))
-    path = folder / FILE_NAME
-    path.write_text(page, encoding="utf-8", newline="\n")
-    return path
+    return write_text(folder / FILE_NAME, page)
 
 
 def contents(analysis: Analysis, tables: Tables, drawn: Mapping[str, StoredFigure]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Lock the folder of a sweep or run for one process; the lock of a killed process is released."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from siamese_lab.errors import ResourceError
+from siamese_lab.runs.disk import disk_errors
+from siamese_lab.runs.files import LOCK
 
-LOCK = ".lock"
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def lock_sweep(folder: Path) -> FileLock:
@@ -31,6 +34,32 @@ def lock_sweep(folder: Path) -> FileLock:
             f"The sweep cannot write to {folder} ({error.strerror}). Choose another folder: paths.outputs=FOLDER."
         ) from error
     return lock
+
+
+@contextmanager
+def run_alone(folder: Path) -> Iterator[None]:
+    """Lock the folder of a single run. A file system without locks is used without a lock.
+
+    Raises:
+        ResourceError: if another process trains in the folder, or the folder cannot be written to.
+    """
+    lock = FileLock(folder / LOCK)
+    with disk_errors(folder, "paths.outputs"):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ResourceError(
+                f"Another process is training in {folder}. Wait until it has ended, or choose another folder: "
+                "hydra.run.dir=FOLDER."
+            ) from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -41,7 +41,7 @@ def remaining_work(folder: Path, choices: Mapping[str, Any], console: Console) -
         check_same(folder, existing.choices, choices)
         if existing.status == "finished":
             return RemainingWork("nothing")
-        if existing.status == "failed":
+        if existing.status == "failed" and existing.fault != "resource":  # after a full disk, the rest is done
             return RemainingWork("all")
     checkpoint = folder / checkpoints.FOLDER / f"last{checkpoints.SUFFIX}"
     if not checkpoint.is_file():

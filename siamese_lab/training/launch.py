@@ -27,6 +27,8 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.console import Console
 
+from siamese_lab.runs.output import make_output_last
+
 REQUEUE = tuple(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name))
 """SLURM sends it before the time limit of a job with --signal=USR1@SECONDS. Windows has no such signal."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *REQUEUE)
@@ -353,6 +355,7 @@ def _run(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     rank_zero_only.rank = member.rank  # type: ignore[attr-defined]
+    make_output_last()
     try:
         with output.opened(member.rank) as console:
             function(*arguments, console=console, member=member)

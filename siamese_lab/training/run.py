@@ -20,13 +20,15 @@ from siamese_lab.data.pk_batches import check_split_between_processes
 from siamese_lab.errors import Interrupted, UserError
 from siamese_lab.runs import display, environment
 from siamese_lab.runs import results as stored
+from siamese_lab.runs.checkpoints import LAST
 from siamese_lab.runs.disk import disk_errors
+from siamese_lab.runs.files import delete_drafts
 from siamese_lab.runs.results import Results
 from siamese_lab.training import launch
 from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.callbacks import History, LatestMetrics, build_callbacks
 from siamese_lab.training.callbacks.csv_logger import RunCSVLogger
-from siamese_lab.training.callbacks.tensorboard import close_event_files
+from siamese_lab.training.callbacks.tensorboard import closing_event_files
 from siamese_lab.training.launch import Member
 from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.placement import Placement, find_placement
@@ -153,6 +155,8 @@ def train_here(
     display.print_choices(console, results, datamodule)
     display.print_plainly(console, *([] if resumed is None else resumed.notes))
 
+    if trainer.is_global_zero:
+        delete_drafts(folder)
     with record_status(results, folder, trainer.is_global_zero), closing_event_files(trainer):
         try:
             with restoring(config.resume, first_batch):
@@ -208,7 +212,7 @@ def begin_results(config: DictConfig) -> Results:
 
 
 def record_failure(config: DictConfig, folder: Path, error: Exception) -> None:
-    """Mark a run as failed. Everything that the run recorded before stays.
+    """Mark a run as failed. Everything that the run recorded before stays; a full disk may prevent a first record.
 
     Args:
         config: the configuration of the run.
@@ -222,16 +226,8 @@ def record_failure(config: DictConfig, folder: Path, error: Exception) -> None:
     if failed.status == "finished":
         return
     failed.fail(error)
-    failed.write(folder)
-
-
-@contextmanager
-def closing_event_files(trainer: lightning.Trainer) -> Iterator[None]:
-    """Close the TensorBoard event file after the block, also after an error."""
-    try:
-        yield
-    finally:
-        close_event_files(trainer)
+    with suppress(OSError):  # the caller reports the error that ended the run
+        failed.write(folder)
 
 
 @contextmanager
@@ -241,7 +237,7 @@ def record_status(results: Results, folder: Path, writes: bool = True) -> Iterat
         with disk_errors(folder, "paths.outputs"):
             results.write(folder)
     try:
-        with disk_errors(folder, "paths.outputs"):
+        with disk_errors(folder, "paths.outputs", folder / LAST):
             yield
         results.status = "finished" if results.error is None else "shortened"
     except BaseException as error:

@@ -19,6 +19,7 @@ from siamese_lab.config.trainer_options import PROFILERS, check_values_of_traine
 from siamese_lab.data import DataModule
 from siamese_lab.errors import UserError
 from siamese_lab.training.batch_norm import SynchronizeBatchNorm
+from siamese_lab.training.checkpoint_io import WholeCheckpointIO
 from siamese_lab.training.placement import Placement
 
 VALIDATIONS = 10
@@ -126,11 +127,15 @@ def placed(placement: Placement, accelerator: str) -> dict[str, Any]:
     if placement.processes == 1:
         # Lightning has read the rank from the environment, where a job scheduler may have set it.
         rank_zero_only.rank = 0  # type: ignore[attr-defined]
-        return {"strategy": "auto", "plugins": [placement.environment]}
+        return {"strategy": "auto", "plugins": [placement.environment, WholeCheckpointIO()]}
     on_cpu = accelerator == "cpu" or not torch.cuda.is_available()
     return {
         "strategy": DDPStrategy(forward_sync_buffers=False),
-        "plugins": [placement.environment, SynchronizeBatchNorm() if on_cpu else TorchSyncBatchNorm()],
+        "plugins": [
+            placement.environment,
+            WholeCheckpointIO(),
+            SynchronizeBatchNorm() if on_cpu else TorchSyncBatchNorm(),
+        ],
         "use_distributed_sampler": False,
     }
 

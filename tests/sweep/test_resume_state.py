@@ -60,8 +60,10 @@ def test_a_killed_run_resumes_from_its_checkpoint(folder: Path) -> None:
 
 
 def test_a_run_that_failed_or_has_no_checkpoint_starts_again(folder: Path, tmp_path: Path) -> None:
-    change_results(folder, status="failed")
+    change_results(folder, status="failed", fault="bug")
     assert remaining(folder)[0] == "all"
+    change_results(folder, status="failed", fault="resource")
+    assert remaining(folder)[0] == "rest", "a full disk costs no weights"
     change_results(folder, status="interrupted")
     (folder / "checkpoints/last.ckpt").unlink()
     assert remaining(folder)[0] == "all"

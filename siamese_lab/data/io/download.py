@@ -21,6 +21,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from siamese_lab.data.io.cache_folder import one_at_a_time
 from siamese_lab.data.io.messages import console, writing_to
 from siamese_lab.errors import ResourceError
+from siamese_lab.runs.files import flush_to_disk
 
 ROUNDS = 3
 """Number of attempts for each mirror that did not fail permanently."""
@@ -73,6 +74,7 @@ def download(remote: Remote, folder: Path) -> Path:
             try:
                 with writing_to(target.parent):
                     _fetch_from_any(remote, draft, target)
+                    flush_to_disk(draft)
                     draft.replace(target)
             finally:
                 draft.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from siamese_lab.data.io.decode import Convert, pixels
 from siamese_lab.data.io.image_files import read_image_file
@@ -19,6 +19,7 @@ from siamese_lab.data.tables.base import Tag
 from siamese_lab.errors import ResourceError, UserError
 
 ADVICE = "Or set data.skip_unreadable=true to skip such images."
+FEWER = "Set data.workers=0 to decode in the main process, or to a smaller number."
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class FilesTable:
         """Yield the images for each tensor of indices, together with its tag; see `BaseTable`.
 
         Raises:
-            UserError: if an image cannot be read. The message names the image.
+            UserError: if an image cannot be read, which the message names, or if the processes cannot hand over images.
         """
         tags: deque[Tag] = deque()
 
@@ -71,10 +72,37 @@ class FilesTable:
             num_workers=self.workers,
             generator=torch.Generator(),  # DataLoader would otherwise draw from the global generator
         )
-        for images_BCHW in loader:
+        batches = iter(loader)
+        while (images_BCHW := _next(batches)) is not None:
             if isinstance(images_BCHW, str):
-                raise ResourceError(f"{images_BCHW} {ADVICE}")
+                raise ResourceError(images_BCHW)
             yield tags.popleft(), images_BCHW
+
+
+def _next(batches: Iterator[Tensor | str]) -> Tensor | str | None:
+    """Return the next batch, or a message; None at the end."""
+    try:
+        return next(batches, None)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        return f"A process that decodes images has died, for lack of memory or killed by a user ({error}). {FEWER}"
+
+
+def _shared(images_BCHW: Tensor) -> Tensor | str:
+    """Move a batch to shared memory, through which it reaches the main process, or return a message.
+
+    The loader itself would do so in a thread that only prints an error, and the main process would wait without end.
+    """
+    try:
+        return images_BCHW.share_memory_()
+    except RuntimeError as error:
+        if "shared memory" not in str(error):
+            raise
+        return (
+            f"There is not enough shared memory (/dev/shm) for the processes that decode images ({error}). {FEWER} "
+            "In Docker, --shm-size=2g gives more."
+        )
 
 
 class _Decoded(Dataset[Tensor | str]):
@@ -91,8 +119,9 @@ class _Decoded(Dataset[Tensor | str]):
         try:
             read = [self._pixels(table.names[row]) for row in rows]
         except UserError as error:
-            return str(error)
-        return torch.from_numpy(np.ascontiguousarray(np.stack(read).transpose(0, 3, 1, 2)))
+            return f"{error} {ADVICE}"
+        images_BCHW = torch.from_numpy(np.ascontiguousarray(np.stack(read).transpose(0, 3, 1, 2)))
+        return images_BCHW if get_worker_info() is None else _shared(images_BCHW)
 
     def _pixels(self, name: str) -> np.ndarray:
         content = read_image_file(self.table.path / name)

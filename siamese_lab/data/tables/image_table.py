@@ -26,6 +26,7 @@ from siamese_lab.data.io.cache_folder import one_at_a_time
 from siamese_lab.data.io.messages import announce, read_file, writing_to
 from siamese_lab.data.tables.base import Tag
 from siamese_lab.errors import ResourceError, UserError
+from siamese_lab.runs.files import flush_to_disk
 
 IMAGES, LABELS, MANIFEST = "images.npy", "labels.npy", "table.json"
 FORMAT = 3
@@ -287,10 +288,10 @@ def _store(table: ImageTable, path: Path) -> None:
         entries = manifest._asdict() | {"checksum": manifest.checksum}
         (draft / MANIFEST).write_text(json.dumps(entries), encoding="utf-8")
         for file in draft.iterdir():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
+            flush_to_disk(file)
         _remove(path)
         draft.rename(path)
+        flush_to_disk(path.parent)
     finally:
         _remove(draft)
 

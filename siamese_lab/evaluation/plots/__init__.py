@@ -14,6 +14,7 @@ from siamese_lab.evaluation.plots.nearest_neighbours import draw_nearest_neighbo
 from siamese_lab.evaluation.plots.roc_curves import draw_roc_curves
 from siamese_lab.evaluation.projection import Method
 from siamese_lab.evaluation.stages import Stages
+from siamese_lab.runs.files import whole_file
 
 DPI = 120
 
@@ -51,5 +52,6 @@ def write_plots(
     written = []
     for name, figure in figures.items():
         written.append(folder / f"{name}.png")
-        figure.savefig(written[-1], dpi=DPI, facecolor="white")
+        with whole_file(written[-1]) as draft:
+            figure.savefig(draft, dpi=DPI, facecolor="white")
     return written

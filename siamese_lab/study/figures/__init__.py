@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from siamese_lab.runs.files import delete_stale_files
+from siamese_lab.runs.files import delete_stale_files, whole_file
 from siamese_lab.study.analysis import HEADLINE, Analysis
 from siamese_lab.study.figures.critical_difference import draw_critical_difference
 from siamese_lab.study.figures.curves import ACTIVE_SHARE, ALONG, LOSS, RECALL1, draw_curves
@@ -53,9 +53,11 @@ def write_figures(analysis: Analysis, folder: Path) -> dict[str, StoredFigure]:
     drawn = {}
     with figure_style():
         for name, caption, figure in _figures(analysis):
-            figure.savefig(folder / f"{name}.png", dpi=DPI, **SAVE_OPTIONS)
+            with whole_file(folder / f"{name}.png") as draft:
+                figure.savefig(draft, dpi=DPI, **SAVE_OPTIONS)
             svg = folder / f"{name}.svg"
-            figure.savefig(svg, metadata={"Date": None, "Creator": None}, **SAVE_OPTIONS)
+            with whole_file(svg) as draft:
+                figure.savefig(draft, metadata={"Date": None, "Creator": None}, **SAVE_OPTIONS)
             drawn[name] = StoredFigure(name, caption, svg.read_text(encoding="utf-8"))
     delete_stale_files(folder, drawn, (".png", ".svg"))
     return drawn

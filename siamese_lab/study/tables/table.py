@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from siamese_lab.runs.escapes import escape_csv, escape_markdown
-from siamese_lab.runs.files import delete_stale_files
+from siamese_lab.runs.files import delete_stale_files, whole_file, write_text
 
 TEXT_COLUMNS = ("strategy", "data", "metric", "reached")
 """Columns that hold text and are aligned left."""
@@ -39,9 +39,10 @@ def write_tables(tables: Sequence[ReportTable], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     delete_stale_files(folder, {table.name for table in tables}, (".csv", ".md", ".tex"))
     for table in tables:
-        csv_numbers(table).to_csv(folder / f"{table.name}.csv", index=False, lineterminator="\n")
-        (folder / f"{table.name}.md").write_text(markdown(table), encoding="utf-8", newline="\n")
-        (folder / f"{table.name}.tex").write_text(latex(table), encoding="utf-8", newline="\n")
+        with whole_file(folder / f"{table.name}.csv") as draft:
+            csv_numbers(table).to_csv(draft, index=False, lineterminator="\n")
+        write_text(folder / f"{table.name}.md", markdown(table))
+        write_text(folder / f"{table.name}.tex", latex(table))
 
 
 def csv_numbers(table: ReportTable) -> pd.DataFrame:

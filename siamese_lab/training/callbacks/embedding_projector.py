@@ -18,6 +18,7 @@ from siamese_lab.data import DataModule
 from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.class_index import class_offsets
 from siamese_lab.data.tables.base import BaseTable
+from siamese_lab.runs.files import whole_file, write_text
 from siamese_lab.training.callbacks.tensorboard import event_writer
 from siamese_lab.training.module import SiameseModule
 
@@ -82,7 +83,8 @@ def write_projector_files(
     rows = (f"{' '.join(class_names[label].split())}\t{label}" for label in labels_N.tolist())
     write_lines(subfolder / "classes.tsv", ("class\tclass number", *rows))
     thumbnails_NCHW = thumbnails(images_NCHW)
-    thumbnail_sheet(thumbnails_NCHW).save(subfolder / "thumbnails.png", compress_level=1)
+    with whole_file(subfolder / "thumbnails.png") as draft:
+        thumbnail_sheet(thumbnails_NCHW).save(draft, compress_level=1)
 
     config = ProjectorConfig()
     embedding = config.embeddings.add()
@@ -91,12 +93,12 @@ def write_projector_files(
     embedding.metadata_path = f"{FOLDER}/classes.tsv"
     embedding.sprite.image_path = f"{FOLDER}/thumbnails.png"
     embedding.sprite.single_image_dim.extend([thumbnails_NCHW.shape[3], thumbnails_NCHW.shape[2]])
-    (folder / "projector_config.pbtxt").write_text(str(config), encoding="utf-8")
+    write_text(folder / "projector_config.pbtxt", str(config))
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a text file with one line for each string."""
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def thumbnails(images_NCHW: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """TensorBoard: the logger that writes one event file per run, and callbacks that add to this file or clean it."""
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
@@ -10,6 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard import SummaryWriter
 
+from siamese_lab.runs.disk import FULL
 from siamese_lab.training.callbacks.csv_logger import RunCSVLogger
 from siamese_lab.training.callbacks.selected import step_distances
 from siamese_lab.training.module import StepOutput
@@ -52,11 +55,29 @@ class RunTensorBoardLogger(TensorBoardLogger):
             self._writer.close()
 
 
-def close_event_files(trainer: Trainer) -> None:
-    """Close the event file of a run that trained, evaluated or failed."""
-    for logger in trainer.loggers:
-        if isinstance(logger, RunTensorBoardLogger):
-            logger.close()
+@contextmanager
+def closing_event_files(trainer: Trainer) -> Iterator[None]:
+    """Close the event file of a run after the block, also after an error.
+
+    TensorBoard writes in a thread, which ends when the disk is full. The next call of the writer raises the error in
+    the main thread, so the thread prints no traceback.
+    """
+    former = threading.excepthook
+
+    def print_other_errors(raised: threading.ExceptHookArgs) -> None:
+        if not (isinstance(raised.exc_value, OSError) and raised.exc_value.errno in FULL):
+            former(raised)
+
+    threading.excepthook = print_other_errors
+    try:
+        yield
+    finally:
+        try:
+            for logger in trainer.loggers:
+                if isinstance(logger, RunTensorBoardLogger):
+                    logger.close()
+        finally:
+            threading.excepthook = former
 
 
 def writes_events(trainer: Trainer) -> bool:
