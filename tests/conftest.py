@@ -23,7 +23,7 @@ from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.config.schema import EvaluateConfig, TrainConfig
 from siamese_lab.data.io import download
 from siamese_lab.evaluate import job as evaluate_job
-from siamese_lab.evaluation.evaluated_data import with_evaluated_data
+from siamese_lab.evaluate import with_data_options
 from siamese_lab.runs.results import Results
 from siamese_lab.train import is_plain, job
 from siamese_lab.training.module import SiameseModule
@@ -132,7 +132,7 @@ def command(ending: Callable[..., Callable[..., Ended]]) -> Callable[..., Ended]
 @pytest.fixture
 def evaluate(ending: Callable[..., Callable[..., Ended]]) -> Callable[..., Ended]:
     """Run `python -m siamese_lab.evaluate ARGUMENTS` within this process."""
-    return ending("siamese_lab.evaluate", evaluate_job, "evaluate", EvaluateConfig, with_evaluated_data)
+    return ending("siamese_lab.evaluate", evaluate_job, "evaluate", EvaluateConfig, with_data_options)
 
 
 @pytest.fixture

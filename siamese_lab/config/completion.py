@@ -3,8 +3,8 @@
 from typing import Any
 
 import hydra
-from hydra.core.config_store import ConfigStore
 
+from siamese_lab.config.data_options import store_data_options
 from siamese_lab.config.schema import config_folder, register_schema
 
 
@@ -15,5 +15,5 @@ def answer(command: str) -> None:
         """Run no job: Hydra only completes."""
 
     register_schema()
-    ConfigStore.instance().store(name="evaluated_data", node={"data": None}, package="_global_")
+    store_data_options(None)
     hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(nothing)()

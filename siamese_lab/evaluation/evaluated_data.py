@@ -5,14 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
-
 from siamese_lab import data
-from siamese_lab.config.errors import search_path_overrides
+from siamese_lab.config.data_options import compose_data_options, store_data_options
 from siamese_lab.config.overrides import last_value, option_of, quoted, without_interpolations
-from siamese_lab.config.schema import config_folder
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation.stored_config import without_written_folders
 from siamese_lab.evaluation.trained import Trained, choices_of
@@ -22,8 +17,6 @@ from siamese_lab.runs.classes import listed
 from siamese_lab.runs.display import counted
 from siamese_lab.runs.options import DATA_FOLDERS
 
-NODE = "evaluated_data"
-"""Name of the data options in configs/evaluate.yaml."""
 NO_CLASSES = (
     "The checkpoint was written before checkpoints stored class names, so its classes are split again. If classes were "
     "added or removed since the training, the test may contain classes that were trained on."
@@ -37,14 +30,15 @@ def with_evaluated_data(arguments: Sequence[str]) -> list[str]:
     trained on that data set, the options of the training are used. Folders are taken from this machine. The folders
     of the training are used only if this machine names none.
 
+    Args:
+        arguments: the command line, with checkpoint=PATH.
+
     Raises:
         UserError: if the checkpoint is missing, was not written by siamese_lab, or does not hold its configuration.
     """
     checkpoint_path, name = last_value("checkpoint", arguments), last_value("data", arguments)
     rest = [argument for argument in arguments if option_of(argument) != "data"]
-    if checkpoint_path is None:
-        store_data_options(compose_data_options(name, arguments) if name is not None else None)
-        return rest
+    assert checkpoint_path is not None
     checkpoint = checkpoints.find_checkpoint(Path(checkpoint_path))
     choices = without_written_folders(choices_of(checkpoints.read_checkpoint(checkpoint), checkpoint))
     if name in (None, choices["data"]["name"]):
@@ -58,20 +52,6 @@ def with_evaluated_data(arguments: Sequence[str]) -> list[str]:
         f"checkpoint={quoted(checkpoint_path)}",
     ]
     return rest
-
-
-def store_data_options(options: Mapping[str, Any] | None) -> None:
-    """Store the data options where configs/evaluate.yaml reads them."""
-    ConfigStore.instance().store(name=NODE, node={"data": options}, package="_global_")
-
-
-def compose_data_options(name: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """Compose the options of a data set as for training. The folders stay interpolations."""
-    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-        config = hydra.compose("train", overrides=[f"data={name}", *search_path_overrides(arguments)])
-    options = OmegaConf.to_container(config.data)
-    assert isinstance(options, dict)
-    return {str(option): value for option, value in options.items()}
 
 
 def with_current_folders(choices: Mapping[str, Any]) -> dict[str, Any]:

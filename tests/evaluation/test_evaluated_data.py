@@ -10,8 +10,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from untrained import checkpoint
 
+from siamese_lab.config.data_options import NODE
 from siamese_lab.evaluation import load
-from siamese_lab.evaluation.evaluated_data import NODE, with_evaluated_data
+from siamese_lab.evaluation.evaluated_data import with_evaluated_data
 
 
 def options(*arguments: str) -> dict[str, Any]:
