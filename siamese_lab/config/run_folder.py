@@ -1,5 +1,6 @@
 """Remove the folder of a run that failed before it wrote anything: Hydra has created it for its own files."""
 
+import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -53,6 +54,7 @@ def remove_empty(folder: Path, job: str, outputs: Path, is_sweep: bool) -> None:
     log = folder / f"{job}.log"
     if [path for path in folder.iterdir() if path != log] or (log.is_file() and log.stat().st_size):
         return
+    close_log(log)
     log.unlink(missing_ok=True)
     folder.rmdir()
     if not is_sweep:  # another job of the sweep may be creating its folder
@@ -60,3 +62,12 @@ def remove_empty(folder: Path, job: str, outputs: Path, is_sweep: bool) -> None:
             if outputs.absolute() not in above.parents:
                 return
             above.rmdir()
+
+
+def close_log(log: Path) -> None:
+    """Close Hydra's log, so that nothing in this process writes to it, or opens it again, after it is deleted."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename) == log.absolute():
+            root.removeHandler(handler)
+            handler.close()
