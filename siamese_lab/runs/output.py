@@ -17,7 +17,7 @@ class LastingFile(io.FileIO):
     def write(self, data: object) -> int:
         """Write bytes. From the first error on, everything is discarded."""
         try:
-            return super().write(data)  # type: ignore[arg-type, return-value]
+            return super().write(data)  # type: ignore[arg-type]
         except OSError as error:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
