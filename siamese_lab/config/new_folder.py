@@ -64,7 +64,6 @@ def new_folder(wanted: Path) -> Path:
             return folder
     except OSError as error:
         raise ResourceError(
-            f"The folder {wanted} cannot be created ({error.strerror}). Set paths.outputs to a folder that can be "
-            "written to."
+            f"{wanted} cannot be written ({error.strerror}). Set paths.outputs to a folder that can."
         ) from error
     raise AssertionError("the loop ends only with a folder")

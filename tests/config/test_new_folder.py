@@ -35,7 +35,7 @@ def test_only_a_folder_named_after_the_time_gets_another_name(kind: str, tmp_pat
 
 def test_a_folder_that_cannot_be_created_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ResourceError, match=r"file/runs/x cannot be created .*paths\.outputs"):
+    with pytest.raises(ResourceError, match=r"file/runs/x cannot be written .*paths\.outputs"):
         new_folder(tmp_path / "file" / "runs" / "x")
 
 

@@ -138,8 +138,8 @@ def outcome(folder: Path) -> Outcome:
     results, weights = {}, {}
     for path in sorted((folder / "outputs").rglob("results.json")):
         content = json.loads(path.read_text())
-        for timed in ("seconds", "seconds_of_history"):
-            content.pop(timed)
+        for other in ("seconds", "seconds_of_history", "commit"):  # the code may be committed meanwhile
+            content.pop(other)
         content["choices"].pop("resume", None)
         name = str(path.parent.relative_to(folder))
         results[name] = content

@@ -1,12 +1,14 @@
 """A sweep that is killed at any moment and started again gives the results of an undisturbed sweep."""
 
 import json
+import os
 import random
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import kills
 import pytest
 from conftest import last_weights
 
@@ -99,6 +101,12 @@ def test_a_sweep_killed_ten_times_gives_the_undisturbed_results(undisturbed: Pat
     out, _ = again.communicate(timeout=400)
     assert again.returncode == 0
     assert outcome(tmp_path) == outcome(undisturbed), "no run is repeated"
+
+
+@pytest.mark.parametrize("kind", ["single", "two_processes", "joblib"])
+def test_a_killed_process_of_any_kind_of_training_changes_nothing(kind: str) -> None:
+    """Set SIAMESE_LAB_KILLS_EACH for more kills, or run `python tests/sweep/kills.py --kills 100`."""
+    assert kills.faults(kind, int(os.environ.get("SIAMESE_LAB_KILLS_EACH", "1"))) == []
 
 
 def test_two_sweeps_in_one_folder_are_refused(tmp_path: Path) -> None:
