@@ -21,12 +21,14 @@ import pytest
 import torch
 from confined import Outcome, confined
 from conftest import compose
+from omegaconf import OmegaConf
 from untrained import checkpoint
 
 from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.config.tuned_options import with_tuned_options
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation import load
+from siamese_lab.evaluation.evaluated_data import with_current_folders
 from siamese_lab.inference.embeddings_file import read_embeddings
 from siamese_lab.inference.threshold import read_threshold
 from siamese_lab.runs import plain_values
@@ -602,3 +604,12 @@ def test_embeddings_of_2_gb_in_2_mb_are_refused(tmp_path: Path) -> None:
     place = tmp_path / "given/evil.npz"
     np.savez_compressed(place, names=["a"], embeddings=np.zeros((1, 50_000_000), np.float32), about=ABOUT)
     check(confined(lambda: read_embeddings(place)), "are compressed")
+
+
+def test_an_interpolation_of_a_checkpoint_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "hunter2")
+    text = r"C:\${oc.env:SECRET}\\${oc.env:SECRET}"
+    stored = {"name": "image_folder", "root": text, "augment": {"x": [text]}, "cache": None}
+    options = with_current_folders({"data": stored, "paths": {"data": None, "cache": None}})
+    composed = OmegaConf.create({"data": options, "paths": {"cache": "here"}})
+    assert OmegaConf.to_container(composed.data, resolve=True) == stored | {"cache": "here"}
