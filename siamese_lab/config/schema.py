@@ -130,20 +130,26 @@ def config_folder() -> Path:
 def compose(*overrides: str) -> DictConfig:
     """Compose the configuration that `python -m siamese_lab.train OVERRIDES` would use.
 
+    With `tuned=FOLDER` it holds the tuned options, as on the command line.
+
     Args:
         *overrides: overrides of the command line, such as `data=omniglot` or `trainer.max_steps=100`.
 
     Raises:
-        UserError: if an override adds an unknown key by +.
+        UserError: if an override adds an unknown key by +, or there are no tuned options.
         HydraException: for an unknown group, name or option.
     """
-    from siamese_lab.config.arguments import train_overrides  # it reads the schema above
+    from siamese_lab.config.arguments import train_overrides  # both read the schema above
+    from siamese_lab.config.tuned_options import with_tuned_options
 
     register_schema()
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = hydra.compose("train", overrides=train_overrides(overrides))
-    check_keys(config)
-    return config
+        check_keys(config)
+        if config.tuned is None:
+            return config
+        chosen = hydra.compose("train", overrides=train_overrides(overrides), return_hydra_config=True).hydra
+    return with_tuned_options(config, chosen)
 
 
 def check_keys(config: DictConfig, schema: type = TrainConfig) -> None:

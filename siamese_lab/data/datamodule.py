@@ -4,7 +4,7 @@ A data set is one file. It states the size of its images and implements `load`, 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -101,6 +101,19 @@ class DataModule(lightning.LightningDataModule, ABC):
         self.batches_per_epoch = batches_per_epoch
         self.eval_batch_size = eval_batch_size
         self.augment = build_augmentation(augment, seed)
+
+    def __repr__(self) -> str:
+        """Return the set, the size of its batches, and the number of images and classes once they are loaded."""
+        batches = f"{self.classes_per_batch} classes × {self.images_per_class} images per batch"
+        if "splits" not in vars(self):
+            return f"{type(self).__name__}({batches}, not loaded)"
+        parts = (f"{part}: {len(table)} images of {len(table.class_names)} classes" for part, table in self._parts())
+        return f"{type(self).__name__}({'; '.join((batches, *parts))})"
+
+    __str__ = __repr__  # Lightning's own one expects torch.utils.data
+
+    def _parts(self) -> Iterable[tuple[str, BaseTable]]:
+        return self.splits._asdict().items()
 
     @abstractmethod
     def load(self) -> Splits:

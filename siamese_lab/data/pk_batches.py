@@ -126,7 +126,8 @@ class PKBatches:
         if self.classes_per_batch > self.class_count:
             raise UserError(
                 f"P×K batches of {self.classes_per_batch} classes need at least as many training classes, but there "
-                f"are {self.class_count}. Set data.classes_per_batch={self.class_count} or less."
+                f"are {self.class_count}. Set data.classes_per_batch={self.class_count} or less, with the same number "
+                "for all runs that are compared."
             )
         if batches_per_epoch is not None and batches_per_epoch < 1:
             raise UserError(f"data.batches_per_epoch must be at least 1, but is {batches_per_epoch}.")

@@ -127,10 +127,9 @@ def _tile(
 
 def _hinge_terms(beyond_AB: Tensor, semi_hard: bool, margin: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return sum, number above 0 and slopes by d_an of [margin − beyond]₊ per row, with beyond = d_an − d_ap."""
-    minus_AB = beyond_AB.sub_(margin)
-    if semi_hard:
-        torch.threshold_(minus_AB, -margin, 0.0)
-    minus_AB.clamp_max_(0)
+    if semi_hard:  # before the margin is subtracted, which rounds a small difference away if the margin is large
+        torch.threshold_(beyond_AB, 0.0, margin)
+    minus_AB = beyond_AB.sub_(margin).clamp_max_(0)
     sum_A = -minus_AB.sum(1)
     minus_AB.sign_()
     return sum_A, -minus_AB.sum(1), minus_AB

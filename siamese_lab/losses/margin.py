@@ -83,4 +83,6 @@ class MarginLoss(Loss):
             return self.beta.view(1, 1)
         if labels_B is None:
             raise UserError("A β per class needs the labels of the batch: loss(selection, z_BD, labels_B).")
+        if labels_B.ndim != 1 or labels_B.is_floating_point():
+            raise ValueError(f"labels must be integers (B,), but are {labels_B.dtype} {tuple(labels_B.shape)}.")
         return self.beta.index_select(0, labels_B.index_select(0, anchor_T))[:, None]

@@ -17,7 +17,7 @@ from siamese_lab import distances
 from siamese_lab.batch import PairDistances, Selection
 from siamese_lab.errors import UserError
 from siamese_lab.losses.base import Loss, LossOutput, check_positive, reduce, register
-from siamese_lab.losses.pairs import pair_similarities
+from siamese_lab.losses.pairs import check_inputs, pair_similarities
 
 COLDEST = 1e-6
 """The lowest temperature: float32 products divided by a lower one overflow, or say nothing but which is the largest."""
@@ -54,6 +54,7 @@ class NPairLoss(Loss):
 
     def forward(self, selection: Selection, z_BD: Tensor, labels_B: Tensor | None = None) -> LossOutput:
         """Compute the loss of a batch; an `l2_penalty` excludes remembered embeddings, which have unit norm."""
+        check_inputs(selection, z_BD)
         candidates = len(selection.candidates_CD)
         if self.l2_penalty is not None and candidates != len(z_BD):
             raise UserError(

@@ -29,6 +29,21 @@ def candidates_with_gradient(selection: Selection, z_BD: Tensor) -> Tensor:
     return torch.cat([z_BD, remembered_QD.to(z_BD.dtype)]) if len(remembered_QD) else z_BD
 
 
+def check_inputs(selection: Selection, z_BD: Tensor) -> None:
+    """Raise ValueError unless a loss gets a selection and the floating embeddings (B, D) that it was made from."""
+    if not isinstance(selection, Selection):
+        raise ValueError(f"A loss expects the Selection of Sampler.mine, but got {type(selection).__name__}.")
+    if not isinstance(z_BD, Tensor) or z_BD.ndim != 2 or not z_BD.is_floating_point():
+        got = f"{z_BD.dtype} {tuple(z_BD.shape)}" if isinstance(z_BD, Tensor) else type(z_BD).__name__
+        raise ValueError(f"A loss expects embeddings of a floating type and of shape (B, D), but got {got}.")
+    candidates = tuple(selection.candidates_CD.shape)
+    if candidates[1] != z_BD.shape[1] or candidates[0] < z_BD.shape[0]:
+        raise ValueError(
+            f"The selection has candidates of shape {candidates}, but the embeddings have shape {tuple(z_BD.shape)}. "
+            "Pass the embeddings that the sampler selected from."
+        )
+
+
 def pair_distances(selection: Selection, z_BD: Tensor, kind: distances.Kind = "plain") -> PairDistances:
     """Return the distances d_ap and d_an of the listed triplets of unit-norm embeddings."""
     return PairDistances(*_compare(selection, z_BD, lambda left, right: distances.rowwise(left, right, kind)))
@@ -55,6 +70,7 @@ def selected_distances(selection: Selection) -> PairDistances | None:
 
 def _compare(selection: Selection, z_BD: Tensor, measure: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     """Apply `measure` to anchors (T, 1, D) with their positives (T, 1, D) and with their negatives (T, M, D)."""
+    check_inputs(selection, z_BD)
     triplets, z_CD = selection.listed(), candidates_with_gradient(selection, z_BD)
     anchor_T1D = z_CD.index_select(0, triplets.anchor_T)[:, None]
     positive_T1D = z_CD.index_select(0, triplets.positive_T)[:, None]

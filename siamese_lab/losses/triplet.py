@@ -15,7 +15,7 @@ from siamese_lab import distances
 from siamese_lab.batch import AllTriplets, Selection, Triplets
 from siamese_lab.losses import every_triplet
 from siamese_lab.losses.base import Loss, LossOutput, Reduction, check_positive, check_reduction, reduce, register
-from siamese_lab.losses.pairs import pair_distances, plain_distances
+from siamese_lab.losses.pairs import check_inputs, pair_distances, plain_distances
 
 
 @register("triplet")
@@ -58,6 +58,7 @@ class TripletLoss(Loss):
 
     def forward(self, selection: Selection, z_BD: Tensor, labels_B: Tensor | None = None) -> LossOutput:
         """Compute the loss of a batch, over the listed triplets or over all triplets."""
+        check_inputs(selection, z_BD)
         if isinstance(selection.triplets, AllTriplets):
             return self.over_all(z_BD, selection.triplets)
         pairs = pair_distances(selection, z_BD, self.distance)

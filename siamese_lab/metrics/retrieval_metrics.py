@@ -47,6 +47,11 @@ class RetrievalMetrics(Metric):
 
     def update(self, z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None = None) -> None:
         """Add embeddings, their classes, and image ids (int64, 0 or more; for all chunks or for none)."""
+        if z_BD.ndim != 2 or labels_B.shape != z_BD.shape[:1]:
+            raise ValueError(
+                f"Retrieval expects embeddings (N, D) and labels (N,), but got {tuple(z_BD.shape)} and "
+                f"{tuple(labels_B.shape)}."
+            )
         self.embeddings.append(z_BD.float())
         self.labels.append(labels_B)
         self.image_ids.append(torch.full_like(labels_B, -1) if image_ids_B is None else image_ids_B)

@@ -5,6 +5,8 @@ Losses and training are in other packages.
 
 from typing import Any
 
+import torch
+
 from siamese_lab.networks.siamese import Backbone, SiameseNetwork, available, register, registry
 from siamese_lab.registry import options_of
 
@@ -15,12 +17,12 @@ OPTIONS = [option for option in options_of(SiameseNetwork) if option not in ("ba
 """The options of `SiameseNetwork`, common to all backbones."""
 
 
-def build(name: str, seed: int = 0, **options: Any) -> SiameseNetwork:
+def build(name: str, seed: int | None = None, **options: Any) -> SiameseNetwork:
     """Build the Siamese network with the backbone `name`.
 
     Args:
         name: one of `available()`.
-        seed: seed of dropout; initial weights come from PyTorch's own generator.
+        seed: seed of the initial weights and of dropout. None takes the weights from PyTorch's own generator.
         **options: options of `SiameseNetwork`, such as `embedding_dim`, and of the backbone, such as `channels` and
             `image_size` of its input.
 
@@ -28,4 +30,8 @@ def build(name: str, seed: int = 0, **options: Any) -> SiameseNetwork:
         UserError: if the name or an option is unknown, or the backbone does not accept the image size.
     """
     of_network = {option: options.pop(option) for option in OPTIONS if option in options}
-    return SiameseNetwork(registry.build(name, also=OPTIONS, **options), seed=seed, **of_network)
+    if seed is None:
+        return SiameseNetwork(registry.build(name, also=OPTIONS, **options), **of_network)
+    with torch.random.fork_rng(devices=[]):  # weights start on the CPU; other random numbers stay as they are
+        torch.manual_seed(seed)
+        return SiameseNetwork(registry.build(name, also=OPTIONS, **options), seed=seed, **of_network)

@@ -63,6 +63,10 @@ class SiameseNetwork(nn.Module):
         self.tta = check_tta(tta)
         self.backbone = backbone
         self.dropout = Dropout(dropout, seed) if dropout else nn.Identity()
+        if not isinstance(getattr(backbone, "features", None), int):
+            raise UserError(
+                f"{type(backbone).__name__} must set `features`, the number of features of an image, to a whole number."
+            )
         self.embed = nn.Linear(backbone.features, embedding_dim)
         self.batch_norm = nn.BatchNorm1d(embedding_dim) if batch_norm else nn.Identity()
         self.to(memory_format=torch.channels_last)
@@ -77,8 +81,20 @@ class SiameseNetwork(nn.Module):
         return self._of_wanted_norm(z_BD / (1 + len(self.tta)))
 
     def _embed(self, images_BCHW: Tensor) -> Tensor:
+        if images_BCHW.ndim != 4 or not images_BCHW.is_floating_point():
+            raise ValueError(
+                f"A network expects images of shape (B, C, H, W) as floats in 0…1, but got {images_BCHW.dtype} "
+                f"{tuple(images_BCHW.shape)}. Divide 8-bit images by 255, and add a dimension to a single image."
+            )
         images_BCHW = images_BCHW.to(self.embed.weight.dtype)  # trainer.precision=64-true has weights in float64
-        features = self.dropout(self.backbone(images_BCHW.contiguous(memory_format=torch.channels_last)))
+        features = self.backbone(images_BCHW.contiguous(memory_format=torch.channels_last))
+        if features.ndim != 2 or features.shape[1] != self.embed.in_features:
+            raise UserError(
+                f"{type(self.backbone).__name__} says features={self.embed.in_features}, but it returned features of "
+                f"shape {tuple(features.shape)} for images of shape {tuple(images_BCHW.shape)}. It must return "
+                "(B, features), for the image size that it was built for."
+            )
+        features = self.dropout(features)
         z_BD = self.embed(features)
         return self._of_wanted_norm(self.batch_norm(z_BD.to(torch.promote_types(z_BD.dtype, torch.float32))))
 

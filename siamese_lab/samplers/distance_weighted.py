@@ -21,6 +21,9 @@ FARTHEST = 1.999
 RESOLVED = 2**-9.5
 """Lower limit of distances: float32 products of unit vectors do not tell smaller distances from 0."""
 
+SPACING = 2**-24
+"""The largest distance between two neighboring float32 numbers below 1."""
+
 
 def log_inverse_density(d: Tensor, dimensions: int) -> Tensor:
     """Return log 1/q(d) for distances d in (0, 2) between unit vectors, up to a constant (Wu et al. 2017, §4)."""
@@ -96,7 +99,7 @@ class DistanceWeightedSampler(Sampler):
         s_AN = tile.masked(-torch.inf)
         low, high = self.similarity_range(tile.dimensions)
         least = 1 - self.cutoff**2 / 2
-        if high <= least:  # every eligible image is limited to the same weight
+        if high - least <= SPACING:  # every eligible image is limited to the same weight
             weight_AN = torch.gt(s_AN, least, out=tile.scratch_AN)
             return weight_AN, weight_AN.amax(1, keepdim=True) > 0
         torch.threshold_(s_AN.clamp_max_(high), least, torch.inf).clamp_min_(low)

@@ -15,11 +15,16 @@ TOLERANCE = 0.005
 
 def check_shapes(z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None) -> None:
     """Raise ValueError unless each embedding has one integer label and, if ids are passed, one integer id."""
+    for name, given in (("embeddings", z_BD), ("labels", labels_B), ("image_ids", image_ids_B)):
+        if not isinstance(given, Tensor) and (given is not None or name != "image_ids"):
+            raise ValueError(f"A sampler expects {name} as a torch.Tensor, but got {type(given).__name__}.")
     if z_BD.ndim != 2 or labels_B.shape != z_BD.shape[:1]:
         raise ValueError(
             f"A sampler expects embeddings of shape (B, D) and labels of shape (B,), but got "
             f"{tuple(z_BD.shape)} and {tuple(labels_B.shape)}."
         )
+    if len(z_BD) == 0:
+        raise ValueError("A sampler expects a batch of images, but got an empty batch.")
     if not z_BD.is_floating_point():
         raise ValueError(f"A sampler expects embeddings of a floating type, but got {z_BD.dtype}.")
     for name, index_B in (("labels", labels_B), ("image_ids", image_ids_B)):

@@ -59,6 +59,11 @@ def train(
         Interrupted: after Ctrl-C or SIGTERM, with a checkpoint stored.
         ProcessDied: if one of several processes was killed.
     """
+    if isinstance(config.tuned, str):
+        raise UserError(
+            f"tuned={config.tuned} was set after the configuration was composed. Pass it to siamese_lab.config.schema."
+            "compose, which sets the tuned options."
+        )
     console = Console() if console is None else console
     hydra_app.silence_lightning()
     with disk_errors(folder, "paths.outputs"):
