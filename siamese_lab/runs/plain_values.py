@@ -17,8 +17,8 @@ MAX_BYTES = 32 << 20
 """Largest JSON file. A run of 20,000 validations writes less."""
 MAX_DEPTH = 20
 MAX_VALUES = 2_000_000
-MAX_NUMBER = 10**18
-"""Largest absolute value of a number. Sums and squares of such numbers are still finite."""
+MAX_NUMBER, MAX_FLOAT = 10**18, 1e100
+"""Largest absolute value of a whole number, and of any other number. Sums and squares of such numbers are finite."""
 MAX_KEY, MAX_NAME, MAX_TEXT = 300, 200, 100_000
 """Largest number of characters of a key, of a name that tables and figures show, and of any other text."""
 SHOWN = 60
@@ -123,8 +123,9 @@ def check_scalar(value: Any, place: str) -> None:
             raise wrong(place, value, "a text that UTF-8 can write")
     elif isinstance(value, (int, float)):
         # NaN and infinity are values of metrics that are undefined.
-        if (isinstance(value, int) or math.isfinite(value)) and abs(value) > MAX_NUMBER:
-            raise wrong(place, value, f"a number of at most {MAX_NUMBER:.0e}")
+        largest = MAX_NUMBER if isinstance(value, int) else MAX_FLOAT
+        if (isinstance(value, int) or math.isfinite(value)) and abs(value) > largest:
+            raise wrong(place, value, f"a number of at most {largest:.0e}")
     elif value is not None:
         raise WrongValueError(f"{place or 'it'} holds a {type(value).__name__}, expected plain values")
 
