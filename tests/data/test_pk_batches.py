@@ -287,7 +287,7 @@ def test_an_epoch_is_over_after_its_last_batch():
         (
             (4, 4, 4),
             (4, 2),
-            r"P×K batches of 4 classes .* there are 3\. Set data\.classes_per_batch=3 or less\.",
+            r"P×K batches of 4 classes .* there are 3\. Set data\.classes_per_batch=3 or less, with the same number",
         ),
         (
             (4, 1, 4, 2),
