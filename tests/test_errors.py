@@ -107,6 +107,8 @@ def test_a_bug_before_a_resumed_run_trains_marks_it_failed_and_keeps_its_record(
     command, own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = results.read_results(own_run)
+    before.status = "interrupted"
+    before.write(own_run)
     monkeypatch.setattr("siamese_lab.training.run.build_module", lambda *_: int("x"))
     with pytest.raises(ValueError, match=BUG):
         command(f"resume={own_run / 'checkpoints/last.ckpt'}", f"hydra.run.dir={own_run}", "trainer.max_steps=9")

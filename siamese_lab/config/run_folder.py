@@ -10,6 +10,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from siamese_lab.runs.files import LOCK
+
 
 @contextmanager
 def removed_if_unused(config: DictConfig) -> Iterator[None]:
@@ -36,26 +38,28 @@ def removed_if_unused(config: DictConfig) -> Iterator[None]:
 
 
 def state_of(folder: Path, without: Path) -> dict[str, int]:
-    """Return the time of the last change of each file in a folder, without one subfolder."""
+    """Return the time of the last change of each file in a folder, without one subfolder and the lock."""
     state = {}
     for path in folder.iterdir():
         with suppress(FileNotFoundError):  # another process has removed it
-            if path not in (without, *without.parents):
+            if path not in (without, *without.parents, folder / LOCK):
                 state[path.name] = path.lstat().st_mtime_ns
     return state
 
 
 def remove_empty(folder: Path, job: str, outputs: Path, is_sweep: bool) -> None:
-    """Remove a folder that holds nothing but Hydra's empty log, then the empty folders between it and `outputs`.
+    """Remove a folder that holds only Hydra's empty log and the lock, then empty folders between it and `outputs`.
 
     Raises:
         OSError: if a folder is not empty, or cannot be removed.
     """
     log = folder / f"{job}.log"
-    if [path for path in folder.iterdir() if path != log] or (log.is_file() and log.stat().st_size):
+    others = [path for path in folder.iterdir() if path not in (log, folder / LOCK)]
+    if others or (log.is_file() and log.stat().st_size):
         return
     close_log(log)
     log.unlink(missing_ok=True)
+    (folder / LOCK).unlink(missing_ok=True)
     folder.rmdir()
     if not is_sweep:  # another job of the sweep may be creating its folder
         for above in folder.parents:

@@ -26,4 +26,5 @@ def test_files_of_others_stay(command: Callable[..., Ended], tmp_path: Path) -> 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("kept")
     assert command(*MISTAKES["missing folder"], "hydra.run.dir=mine").status == 2
-    assert [path.name for path in (tmp_path / "mine").iterdir() if path.suffix != ".log"] == ["notes.txt"]
+    left = {path.name for path in (tmp_path / "mine").iterdir() if path.suffix != ".log"}
+    assert left == {"notes.txt", ".lock"}, "a file of the user keeps the folder, and so its lock"

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 from synthetic import run
 
-from siamese_lab import report
 from siamese_lab.runs.escapes import escape_csv, escape_markdown
+from siamese_lab.study import report
 from siamese_lab.study.tables.table import escape_latex
 
 NAMES = (
