@@ -10,7 +10,6 @@ from typing import Any
 
 from siamese_lab.errors import UserError
 from siamese_lab.runs import results
-from siamese_lab.runs.checkpoint_bounds import check_archive, check_content
 from siamese_lab.runs.classes import ClassParts
 from siamese_lab.runs.files import is_draft
 from siamese_lab.runs.options import recorded
@@ -70,6 +69,8 @@ def read_checkpoint(place: Path) -> dict[str, Any]:
         UserError: if the file cannot be read, is damaged, holds code, or needs more memory than it has bytes.
     """
     import torch  # only here: commands that read no checkpoint start without it
+
+    from siamese_lab.runs.checkpoint_bounds import check_archive, check_content
 
     try:
         check_archive(place)
