@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from siamese_lab.errors import UserError
 from siamese_lab.registry import did_you_mean, options_of
 
+TRAINER = "lightning.Trainer"
 GIVEN: Mapping[str, str] = {
     "accelerator": "the device that trains",
     "benchmark": "whether cuDNN searches for the fastest algorithms",
@@ -156,11 +157,17 @@ def plain_kinds(annotation: Any) -> tuple[type, ...]:
 
 
 def trainer_options(config: DictConfig) -> list[str]:
-    """Return the options of the class that `_target_` names; empty if it cannot be imported or is no Trainer."""
-    import lightning  # takes seconds, which completion in a shell need not wait for
+    """Return the options of the class that `_target_` names; empty if it cannot be imported or is no Trainer.
+
+    The options of Lightning's Trainer are known without importing it, so that a wrong one is answered at once.
+    """
+    target = config.get("_target_", TRAINER)
+    if target == TRAINER:
+        return sorted({*GIVEN, *INTERPRETED, *DECIDED})
+    import lightning  # takes seconds
 
     try:
-        cls = get_class(config.get("_target_", "lightning.Trainer"))
+        cls = get_class(target)
     except Exception:  # also an error of the imported module, which `targets.build` explains
         return []
     return options_of(cls) if issubclass(cls, lightning.Trainer) else []

@@ -292,7 +292,13 @@ print("loaded", *sorted(heavy & sys.modules.keys()))
 @pytest.mark.slow
 def test_help_and_wrong_options_load_neither_pytorch_nor_other_large_packages(tmp_path: Path) -> None:
     helps = [[name, "--help"] for name in lab.COMMANDS]
-    wrong = [["train", "sampler=semihard"], ["train", "data.no_such=1"], ["embed", "x=1"], ["train", "seed=-1=2"]]
+    wrong = [
+        ["train", "sampler=semihard"],
+        ["train", "data.no_such=1"],
+        ["embed", "x=1"],
+        ["train", "trainer.max_stepss=3"],
+        ["train", "seed=-1=2"],
+    ]
     ended = subprocess.run(
         [sys.executable, "-c", ANSWERS.format(commands=[*helps, ["train", "--cfg", "job"], *wrong])],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
