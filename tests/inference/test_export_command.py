@@ -187,7 +187,8 @@ def test_the_card_reads_the_files_of_evaluate(own_run: Path, evaluate: Callable[
     assert ended.status == 0, ended.err
     (left,) = own_run.glob("evaluations/*/evaluation.json")
     figure = json.loads(left.read_text())["protocols"]["retrieval"]["figures"]["recall@1"]
-    assert f"| Recall@1 | {figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}] |" in card(own_run)
+    assert set(figure) == {"value"}, "four classes are too few for an interval"
+    assert f"| Recall@1 | {figure['value']:.4f} |" in card(own_run)
 
 
 def test_the_card_of_a_face_network_names_forbidden_uses(digits_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
