@@ -2,8 +2,8 @@
 
 import importlib
 import inspect
-import logging
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from importlib import metadata
@@ -11,7 +11,6 @@ from typing import Any, Generic, TypeVar
 
 from siamese_lab.errors import UserError
 
-LOG = logging.getLogger(__name__)
 Part = TypeVar("Part")
 Registered = TypeVar("Registered", bound=type)
 
@@ -61,9 +60,10 @@ def import_parts(kind: str, package: str, path: Iterable[str]) -> None:
             entry.load()
         except Exception as error:  # whatever the code of another package raises
             named = f" of the package {entry.dist.name!r}" if entry.dist else ""
-            LOG.warning(
+            print(  # the configuration of logging, which depends on the command, must not hide it
                 f"The {kind} {entry.name!r}{named} cannot be loaded from {entry.value!r} and is left out: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {error}",
+                file=sys.stderr,
             )
 
 

@@ -1,6 +1,7 @@
 """Write `--help` of the commands of Hydra: what each group and option does, its default, and three examples."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
 from typing import Any
 
 import hydra
@@ -102,8 +103,18 @@ def option_rows(command: str, options: Mapping[str, Any]) -> Iterator[tuple[str,
     first = {name: value for name, value in options.items() if name not in GROUPS}
     rest = {name: options[name] for name in GROUPS if isinstance(options.get(name), dict)}
     for name, value in leaves(first | rest, texts):
-        text = texts.get(name, "")
+        text = texts.get(name, "") + (metrics_of_packages() if name == "metrics.extra" else "")
         yield f"{name}={'…' if value == '???' else in_grammar(value)}", text
+
+
+def metrics_of_packages() -> str:
+    """Return the names of the metrics that installed packages add. Only if there are any, PyTorch is loaded."""
+    if not metadata.entry_points(group="siamese_lab.metrics"):
+        return ""
+    from siamese_lab import metrics
+
+    own = OPTIONS["train"]["metrics.extra"]
+    return "".join(f", {name}" for name in metrics.available() if name not in own)
 
 
 def leaves(tree: Mapping[str, Any], texts: Mapping[str, str], prefix: str = "") -> Iterator[tuple[str, Any]]:
