@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -44,20 +43,20 @@ def check_restorable(config: DictConfig, datamodule: data.DataModule) -> None:
     check_weights(wanted, weights, checkpoint)
 
 
-class FirstBatch(Callback):
-    """Notes that training has begun, so that everything is restored."""
+class TrainingStart(Callback):
+    """Notes that training has begun, so that everything is restored. It comes first in the list of callbacks."""
 
     def __init__(self) -> None:
         self.has_begun = False
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Note the first batch."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the start."""
         self.has_begun = True
 
 
 @contextmanager
-def restoring(checkpoint: str | None, first_batch: FirstBatch) -> Iterator[None]:
-    """Name the checkpoint if the block fails before the first batch, because its state has another form.
+def restoring(checkpoint: str | None, start: TrainingStart) -> Iterator[None]:
+    """Name the checkpoint if the block fails before training begins, because its state has another form.
 
     Raises:
         UserError: in place of such an error.
@@ -65,7 +64,7 @@ def restoring(checkpoint: str | None, first_batch: FirstBatch) -> Iterator[None]
     try:
         yield
     except NOT_RESTORED as error:
-        if checkpoint is None or first_batch.has_begun or isinstance(error, UserError):
+        if checkpoint is None or start.has_begun or isinstance(error, UserError):
             raise
         raise UserError(
             f"{checkpoint} cannot be resumed, because its state does not fit this run "

@@ -33,7 +33,7 @@ from siamese_lab.training.launch import Member
 from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.placement import Placement, find_placement
 from siamese_lab.training.requeue import check_starts_anew
-from siamese_lab.training.restored import FirstBatch, check_restorable, restoring
+from siamese_lab.training.restored import TrainingStart, check_restorable, restoring
 from siamese_lab.training.resume_checks import Resumed, check_resumed, keep_finished_record
 from siamese_lab.training.trainer import build_profiler, build_trainer, reason_of_shortening, set_steps_of_epochs
 
@@ -129,11 +129,11 @@ def train_here(
     resumed = None if config.resume is None else check_resumed(config, datamodule, folder)
     classes, shared = datamodule.class_parts(), None if member is None else member.shared
     callbacks = build_callbacks(config, folder, overrides, console, shared, classes, resumed)
-    first_batch = FirstBatch()
+    start = TrainingStart()
     trainer = build_trainer(
         config.trainer,
         placement,
-        callbacks=[*callbacks.ordered, first_batch],
+        callbacks=[start, *callbacks.ordered],
         logger=targets.build("logger", config.logger, save_dir=folder) if config.logger else False,
         default_root_dir=folder,
         enable_progress_bar=False,
@@ -164,7 +164,7 @@ def train_here(
         delete_drafts(folder)
     with record_status(results, folder, trainer.is_global_zero), closing_event_files(trainer):
         try:
-            with restoring(config.resume, first_batch):
+            with restoring(config.resume, start):
                 trainer.fit(module, datamodule=datamodule, ckpt_path=config.resume, weights_only=True)
             callbacks.last.save_end(trainer)
         finally:

@@ -39,7 +39,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
 def files(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
+        for path in folder.rglob("[!.]*")
         if path.is_file() and path.suffix != ".log"
     }
 
