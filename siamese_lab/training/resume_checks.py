@@ -12,6 +12,7 @@ from siamese_lab.errors import UserError
 from siamese_lab.runs import checkpoints, results
 from siamese_lab.runs.classes import ClassParts, describe_changes
 from siamese_lab.runs.options import compared_options
+from siamese_lab.runs.plain_values import WrongValueError, of_type, wrong
 
 MAY_CHANGE = (
     "callbacks",
@@ -66,10 +67,10 @@ def check_resumed(config: DictConfig, datamodule: data.DataModule, folder: Path)
     content = checkpoints.read_checkpoint(checkpoint)
     check_is_last(checkpoint, folder)
     state = content.get(type(datamodule).__qualname__, {})
-    if data.TRAINED_CLASSES in state:
+    if isinstance(state, Mapping) and data.TRAINED_CLASSES in state:
         datamodule.check_unseen(state[data.TRAINED_CLASSES])
     notes = check_classes(checkpoints.stored_classes(content), datamodule.class_parts(), checkpoint)
-    step, choices = int(content["global_step"]), schema.to_plain(config)
+    step, choices = stored_step(content, checkpoint), schema.to_plain(config)
     changed = changed_options(checkpoints.stored_choices(content) or choices, choices)
     check_steps(step, config.trainer.max_steps, changed, folder)
     changes = checkpoints.stored_changes(content)
@@ -78,6 +79,21 @@ def check_resumed(config: DictConfig, datamodule: data.DataModule, folder: Path)
         listed = "; ".join(f"{name} {old} → {new}" for name, (old, new) in changed.items())
         notes.append(f"Changed from step {step:,} on: {listed}.")
     return Resumed(step, content["callbacks"].get("History"), changes, is_finished(folder), notes)
+
+
+def stored_step(content: Mapping[str, Any], checkpoint: Path) -> int:
+    """Return the number of steps of a loaded checkpoint.
+
+    Raises:
+        UserError: if it is missing, or no whole number of at least 0.
+    """
+    try:
+        step: int = of_type(content.get("global_step"), int, "global_step")
+        if step < 0:
+            raise wrong("global_step", step, "a number of at least 0")
+    except WrongValueError as error:
+        raise UserError(f"{checkpoint} cannot be resumed: {error}. Use another checkpoint of the run.") from error
+    return step
 
 
 def check_is_last(checkpoint: Path, folder: Path) -> None:

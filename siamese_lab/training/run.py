@@ -26,14 +26,14 @@ from siamese_lab.runs.files import delete_drafts
 from siamese_lab.runs.results import Results
 from siamese_lab.training import launch
 from siamese_lab.training.build import build_datamodule, build_module
-from siamese_lab.training.callbacks import History, LatestMetrics, build_callbacks
+from siamese_lab.training.callbacks import LatestMetrics, build_callbacks
 from siamese_lab.training.callbacks.csv_logger import RunCSVLogger
 from siamese_lab.training.callbacks.tensorboard import closing_event_files
 from siamese_lab.training.launch import Member
 from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.placement import Placement, find_placement
 from siamese_lab.training.requeue import check_starts_anew
-from siamese_lab.training.restored import TrainingStart, check_restorable, restoring
+from siamese_lab.training.restored import TrainingStart, check_restorable, check_training_state, restoring
 from siamese_lab.training.resume_checks import Resumed, check_resumed, keep_finished_record
 from siamese_lab.training.trainer import build_profiler, build_trainer, reason_of_shortening, set_steps_of_epochs
 
@@ -143,10 +143,14 @@ def train_here(
         profiler=build_profiler(config.trainer.get("profiler"), folder),
     )
     check_split_between_processes(datamodule.classes_per_batch, trainer.world_size)
-    if config.resume is not None:
-        check_restorable(config, datamodule)
+    content = None if config.resume is None else check_restorable(config, datamodule)
     module = trainer.precision_plugin.convert_module(build_module(config, datamodule))  # before a checkpoint is loaded
     assert isinstance(module, SiameseModule)
+    if resumed is not None and content is not None:
+        with restoring(config.resume, start):
+            check_training_state(content, module, trainer)
+            if resumed.history is not None:
+                callbacks.history.load_state_dict(resumed.history)
     if config.metrics.floors:
         callbacks.floors.remember(module.network)
     results = begin_results(config)
@@ -156,7 +160,7 @@ def train_here(
     results.classes = classes.summary()
     callbacks.history.keep_in(results, folder)
     if resumed is not None:
-        continue_record(results, callbacks.history, resumed, folder, trainer)
+        continue_record(results, resumed, folder, trainer)
     display.print_choices(console, results, datamodule)
     display.print_plainly(console, *([] if resumed is None else resumed.notes))
 
@@ -180,16 +184,12 @@ def train_here(
     return results
 
 
-def continue_record(
-    results: Results, history: History, resumed: Resumed, folder: Path, trainer: lightning.Trainer
-) -> None:
+def continue_record(results: Results, resumed: Resumed, folder: Path, trainer: lightning.Trainer) -> None:
     """Continue the record of a resumed run, so that no moment lacks what was recorded before.
 
     The record of a finished run that goes on is kept as `results_of_step_N.json`.
     """
     results.steps, results.changed_options = resumed.step, resumed.changes
-    if resumed.history is not None:
-        history.load_state_dict(resumed.history)
     if trainer.is_global_zero:
         keep_finished_record(folder)
         for logger in trainer.loggers:

@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from siamese_lab.batch import Triplets
-from siamese_lab.runs.plain_values import of_type
+from siamese_lab.runs.plain_values import WrongValueError, check_keys, check_plain, of_type, shortened, wrong
 from siamese_lab.runs.results import Point, Results
 from siamese_lab.training.callbacks.training_clock import TrainingClock
 from siamese_lab.training.module import StepOutput
@@ -72,7 +72,9 @@ class History(Callback):
 
     def _means(self) -> dict[str, float]:
         names = self._logged[-1] if self._logged else ()
-        return {name: float(torch.stack([each[name] for each in self._logged]).mean()) for name in names}
+        return {  # the values restored from a checkpoint may have other names
+            name: float(torch.stack([each[name] for each in self._logged if name in each]).mean()) for name in names
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Return the points so far, and the metrics for the next point."""
@@ -89,7 +91,28 @@ class History(Callback):
         Raises:
             ValueError, TypeError: if the state has another form.
         """
+        check_plain(state_dict["points"], "points")
         self._points[:] = of_type(state_dict["points"], list[Point], "points")
         self._seconds[:] = of_type(state_dict["seconds"], list[float], "seconds")
         self._triplets = of_type(state_dict["triplets"], int, "triplets")
-        self._logged = [{name: torch.as_tensor(value) for name, value in each.items()} for each in state_dict["logged"]]
+        if len(self._points) != len(self._seconds):
+            raise WrongValueError(f"there are {len(self._points)} points, but {len(self._seconds)} seconds")
+        self._logged = [checked_values(each) for each in of_type(state_dict["logged"], list, "logged")]
+
+
+def checked_values(logged: Any) -> dict[str, Tensor]:
+    """Return the logged values of one step as scalars.
+
+    Raises:
+        WrongValueError: if a value is no number.
+    """
+    values = {
+        name: torch.as_tensor(value)
+        for name, value in of_type(logged, dict, "logged").items()
+        if isinstance(value, (int, float, Tensor))
+    }
+    for name in logged:
+        if name not in values or values[name].ndim:
+            raise wrong(f"logged.{shortened(str(name))}", logged[name], "a number")
+    check_keys(values, "logged")
+    return values
