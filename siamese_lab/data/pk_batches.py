@@ -6,7 +6,7 @@ and restored in the middle of an epoch.
 Shapes: P classes per batch, K images per class, B = P·K, C classes, R classes drawn, S batches drawn at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from siamese_lab.batch import Batch
 from siamese_lab.data.class_index import class_offsets
 from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
+from siamese_lab.runs.plain_values import WrongValueError, whole_number
 
 AT_ONCE = 1 << 15
 """Number of images drawn at once (at least one batch): many small draws cost more than one large draw."""
@@ -236,12 +237,25 @@ class PKBatches:
         return {"generator": generator, "queue": queue.clone(), "batches": batches, "position": self.position}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the position of the stream."""
+        """Restore the position of the stream.
+
+        Raises:
+            WrongValueError: if the state is not that of such a stream.
+        """
+        self._check_state(state)
         self.generator.set_state(state["generator"])
         self.queue = state["queue"]
         self.position = state["position"]
         self._resume_at = self.position % len(self)
         self._place = _Place(self._draw(), state["batches"]) if state["batches"] else None
+
+    def _check_state(self, state: Mapping[str, Any]) -> None:
+        for name in ("batches", "position"):
+            whole_number(state[name], name)
+        queue = state["queue"]
+        is_queue = isinstance(queue, Tensor) and queue.ndim == 1 and queue.dtype == torch.int64
+        if not is_queue or bool(((queue < 0) | (queue >= self.class_count)).any()):
+            raise WrongValueError(f"the queue of the batches holds other values than {self.class_count} class numbers")
 
 
 def _some_of(size_R: NDArray[np.signedinteger], noise_RK: NDArray[np.float64]) -> NDArray[np.signedinteger]:

@@ -197,6 +197,29 @@ def of_type(value: Any, kind: Any, place: str) -> Any:
     return value
 
 
+def whole_number(value: Any, place: str) -> int:
+    """Return a value that is a whole number of at least 0.
+
+    Raises:
+        WrongValueError: for any other value.
+    """
+    number: int = of_type(value, int, place)
+    if number < 0:
+        raise wrong(place, value, "a number of at least 0")
+    return number
+
+
+def finite_number(value: Any, place: str) -> float:
+    """Return a value that is a finite number.
+
+    Raises:
+        WrongValueError: for any other value.
+    """
+    if not is_plain_kind(value, float) or not math.isfinite(value):
+        raise wrong(place, value, "a finite number")
+    return float(value)
+
+
 def is_plain_kind(value: Any, kind: Any) -> bool:
     """Return whether a plain value has a type. A whole number is also a number; true and false are no numbers."""
     if isinstance(value, bool):

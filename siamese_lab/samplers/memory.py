@@ -105,3 +105,5 @@ class MemorySampler(Sampler):
         if len(stored_QD) == self.size:
             self.remembered_QD = stored_QD.new_zeros(stored_QD.shape, device=self.pointer.device)
         super()._load_from_state_dict(state_dict, prefix, *rest)
+        if not 0 <= int(self.pointer) <= self.size:
+            raise ValueError(f"{prefix}pointer is {int(self.pointer)}, expected 0 to {self.size}.")

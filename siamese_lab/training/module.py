@@ -22,6 +22,7 @@ from siamese_lab.losses.pairs import selected_distances
 from siamese_lab.metrics import RetrievalMetrics
 from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.networks import SiameseNetwork
+from siamese_lab.runs.plain_values import finite_number
 from siamese_lab.samplers import Sampler
 from siamese_lab.samplers.statistics import describe
 from siamese_lab.training.stage_metrics import MetricsListener, StageMetrics, stage_metrics
@@ -193,7 +194,7 @@ class SiameseModule(lightning.LightningModule):
         Otherwise the callbacks would return to the state of the checkpoint, and record a history that ends there.
         """
         if self.trainer.state.fn == "fit":
-            self.mining = Timer(float(checkpoint["mining_seconds"]))
+            self.mining = Timer(finite_number(checkpoint["mining_seconds"], "mining_seconds"))
         else:
             checkpoint.pop("callbacks", None)
             checkpoint.pop(type(self.trainer.datamodule).__qualname__, None)  # type: ignore[attr-defined]

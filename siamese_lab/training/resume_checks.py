@@ -12,7 +12,7 @@ from siamese_lab.errors import UserError
 from siamese_lab.runs import checkpoints, results
 from siamese_lab.runs.classes import ClassParts, describe_changes
 from siamese_lab.runs.options import compared_options
-from siamese_lab.runs.plain_values import WrongValueError, of_type, wrong
+from siamese_lab.runs.plain_values import WrongValueError, whole_number
 
 MAY_CHANGE = (
     "callbacks",
@@ -88,12 +88,9 @@ def stored_step(content: Mapping[str, Any], checkpoint: Path) -> int:
         UserError: if it is missing, or no whole number of at least 0.
     """
     try:
-        step: int = of_type(content.get("global_step"), int, "global_step")
-        if step < 0:
-            raise wrong("global_step", step, "a number of at least 0")
+        return whole_number(content.get("global_step"), "global_step")
     except WrongValueError as error:
         raise UserError(f"{checkpoint} cannot be resumed: {error}. Use another checkpoint of the run.") from error
-    return step
 
 
 def check_is_last(checkpoint: Path, folder: Path) -> None:

@@ -88,6 +88,84 @@ STATES: dict[Callable[[dict[str, Any]], None], str] = {
 }
 
 
+def set_in(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
+    """Return a change that sets one value in the checkpoint."""
+
+    def change(content: dict[str, Any]) -> None:
+        inner: Any = content
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = value
+
+    change.__name__ = f"{'.'.join(map(str, keys[-2:]))}={value}"
+    return change
+
+
+def shrink_moments(content: dict[str, Any]) -> None:
+    for state in content["optimizer_states"][0]["state"].values():
+        state["exp_avg"] = torch.zeros(1)
+
+
+def lose_moment(content: dict[str, Any]) -> None:
+    del content["optimizer_states"][0]["state"][0]["exp_avg"]
+
+
+OPTIMIZER = "optimizer_states", 0
+GROUP = *OPTIMIZER, "param_groups", 0
+SCHEDULE = "lr_schedulers", 0
+HISTORY = "callbacks", "History"
+FIELDS: dict[Callable[[dict[str, Any]], None], str] = {
+    shrink_moments: r"the state of the optimizer\[0\]\.exp_avg is 1, expected 32×1×3×3",
+    lose_moment: r"the state of the optimizer\[0\] lacks exp_avg",
+    set_in(*OPTIMIZER, "state", 0, "step", value=torch.zeros(3)): r"\[0\]\.step is 3, expected a number",
+    set_in(*OPTIMIZER, "state", 0, "step", value=torch.tensor(-1.0)): r"\[0\]\.step is .*, expected a number of at least",
+    set_in(*OPTIMIZER, "state", 0, "step", value=torch.tensor(torch.nan)): r"\[0\]\.step is not finite",
+    set_in(*OPTIMIZER, "state", 0, "other", value=torch.zeros(9, 9)): r"\[0\]\.other is 9×9, expected 32×1×3×3",
+    set_in(*OPTIMIZER, "state", 0, "exp_avg", value="x"): r"\[0\]\.exp_avg is no tensor",
+    set_in(*OPTIMIZER, "state", 99, value={}): "has an entry 99, but there are 14 parameters",
+    set_in(*OPTIMIZER, "state", value=[1]): "the state of the optimizer is \\[1\\], expected a dictionary",
+    set_in(*GROUP, "lr", value="x"): r"\[0\]\.lr is 'x', expected a number",
+    set_in(*GROUP, "lr", value=float("nan")): r"\[0\]\.lr is nan, expected a finite number",
+    set_in(*GROUP, "betas", value=5): r"\[0\]\.betas is 5, expected a list of 2",
+    set_in(*GROUP, "fused", value=False): r"\[0\]\.fused is False, expected True",
+    set_in(*GROUP, "step", value=5): r"the field .*\[0\]\.step is unknown",
+    set_in(*SCHEDULE, "get_lr", value=5): r"the field lr_schedulers\[0\]\.get_lr is unknown",
+    set_in(*SCHEDULE, "optimizer", value="o"): r"the field lr_schedulers\[0\]\.optimizer is unknown",
+    set_in(*SCHEDULE, "base_lrs", value=["a", "b"]): r"base_lrs\[0\] is 'a', expected a number",
+    set_in(*SCHEDULE, "base_lrs", value=[float("nan")] * 2): r"base_lrs\[0\] is nan, expected a finite number",
+    set_in(*SCHEDULE, "base_lrs", value=[0.1]): r"base_lrs is \[0\.1\], expected a list of 2",
+    set_in("global_step", value="four"): "global_step is 'four', expected a whole number",
+    set_in("global_step", value=[1]): r"global_step is \[1\], expected a whole number",
+    set_in("global_step", value=float("nan")): "global_step is nan, expected a whole number",
+    set_in("global_step", value=-1): "global_step is -1, expected a number of at least 0",
+    set_in("loops", "fit_loop", "epoch_progress", "total", "ready", value="x"): r"total\.ready is 'x', expected a number",
+    set_in(*HISTORY, "points", 0, "step", value=float("nan")): r"points\[0\]\.step is nan, expected a whole number",
+    set_in(*HISTORY, "seconds", value=[]): "points, but 0 seconds",
+    set_in(*HISTORY, "logged", value=[{"loss": torch.zeros(2)}]): "logged.loss is",
+    set_in("before_averaging", value={"steps": "x", "weights": {}}): "is missing",
+    set_in("callbacks", "TrainingClock", "seconds", value=float("nan")): "seconds is nan, expected a finite number",
+    set_in("mining_seconds", value=float("inf")): "mining_seconds is inf, expected a finite number",
+    set_in("Digits", value=5): "cannot be resumed",
+    set_in("Digits", "batches", "queue", value=torch.tensor([99])): "queue",
+    set_in("Digits", "batches", "batches", value=-3): "batches is -3",
+    set_in("Digits", "batches", "position", value="x"): "position is 'x', expected a whole number",
+}
+
+
+@pytest.mark.parametrize("change", FIELDS, ids=lambda change: change.__name__)
+def test_a_field_of_another_form_is_refused_before_anything_is_restored(
+    change: Callable[[dict[str, Any]], None], digits_run: Path, tmp_path: Path
+) -> None:
+    content = torch.load(digits_run / "checkpoints/last.ckpt", weights_only=True)
+    change(content)
+    torch.save(content, tmp_path / "given.ckpt")
+    config = compose(*OPTIONS, f"resume={tmp_path / 'given.ckpt'}", "trainer.max_steps=6")
+    with pytest.raises(UserError, match=FIELDS[change]) as refused:
+        train(config, tmp_path / "run", OPTIONS, Console(quiet=True))
+    assert str(tmp_path / "given.ckpt") in str(refused.value)
+    assert str(refused.value).isprintable() and not list(tmp_path.rglob("run/checkpoints/*"))
+
+
 @pytest.mark.parametrize("change", STATES, ids=lambda change: change.__name__)
 def test_a_state_of_another_form_is_one_message(
     change: Callable[[dict[str, Any]], None], digits_run: Path, tmp_path: Path

@@ -12,6 +12,7 @@ from torch import Tensor
 from siamese_lab.data.augment import affine, light
 from siamese_lab.data.augment import erasing as augment_erasing
 from siamese_lab.rng import DeviceGenerator
+from siamese_lab.runs.plain_values import whole_number
 
 AT_ONCE = 1 << 13
 """Number of images that one draw covers (at least one batch): many small draws cost more than one large draw."""
@@ -122,4 +123,4 @@ class Augmentation:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the position of a stream."""
         self.generator.load_state_dict(state["generator"])
-        self._drawn, self._used = None, state["used"]
+        self._drawn, self._used = None, whole_number(state["used"], "used")

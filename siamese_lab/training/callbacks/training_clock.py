@@ -5,6 +5,8 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from siamese_lab.runs.plain_values import finite_number
+
 
 class TrainingClock(Callback):
     """Runs while training steps run. Checkpoints store its seconds, so a resumed run continues to count."""
@@ -46,4 +48,4 @@ class TrainingClock(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from the stored seconds."""
-        self._before = float(state_dict["seconds"])
+        self._before = finite_number(state_dict["seconds"], "seconds")
