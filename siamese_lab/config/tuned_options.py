@@ -68,15 +68,22 @@ def find_tuned_options(folder: Path, data: str, sampler: str) -> Tuned:
     """Return the best options of a strategy on a data set.
 
     Raises:
-        UserError: if the folder has none.
+        UserError: if the folder has none, or those of another strategy or data set.
     """
     try:
-        return tuned.read_tuned(folder / data / sampler)
+        winner = tuned.read_tuned(folder / data / sampler)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{folder} has no tuned options for data={data} sampler={sampler}. Tune it, or finish its tuning: "
             f"python -m siamese_lab.train -m experiment=tune study_name={folder.name} data={data} sampler={sampler}."
         ) from None
+    if (winner.data, winner.sampler) != (data, sampler):
+        raise UserError(
+            f"{folder / data / sampler / tuned.FILE_NAME} holds options for data={shortened(winner.data)} "
+            f"sampler={shortened(winner.sampler)}, but is in the folder for data={data} sampler={sampler}. Move it to "
+            "its own folder, or tune again."
+        )
+    return winner
 
 
 def check_tuned(winner: Tuned, config: DictConfig) -> None:

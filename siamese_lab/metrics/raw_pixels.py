@@ -10,7 +10,6 @@ Shapes: N images, M of the official pairs, D values of an image (channels × hei
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ from torchmetrics.utilities import dim_zero_cat
 from siamese_lab.metrics.retrieval_metrics import RetrievalMetrics
 from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.runs.files import write_json
+from siamese_lab.runs.plain_values import WrongValueError, read_json
 
 MAX_VALUES = 2**27
 """Maximum number of values of all images: 512 MiB as float32, and a few times as much while they are compared."""
@@ -126,8 +126,8 @@ def hash_of(tensors: Sequence[Tensor], options: str) -> str:
 def _read(place: Path) -> dict[str, float] | None:
     """Read stored figures; None if there are none, or if the file is damaged."""
     try:
-        figures = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        figures = read_json(place)
+    except (OSError, WrongValueError):
         return None
     whole = isinstance(figures, dict) and figures and all(isinstance(value, float) for value in figures.values())
     return figures if whole else None

@@ -13,7 +13,7 @@ from siamese_lab.runs import results
 from siamese_lab.runs.classes import ClassParts
 from siamese_lab.runs.files import is_draft
 from siamese_lab.runs.options import recorded
-from siamese_lab.runs.plain_values import WrongValueError, check_plain, of_type, shortened
+from siamese_lab.runs.plain_values import WrongValueError, check_plain, check_regular, of_type, shortened
 
 FOLDER, SUFFIX = "checkpoints", ".ckpt"
 LAST = f"{FOLDER}/last{SUFFIX}"
@@ -73,12 +73,13 @@ def read_checkpoint(place: Path) -> dict[str, Any]:
     from siamese_lab.runs.checkpoint_bounds import check_archive, check_content
 
     try:
+        check_regular(place)
         check_archive(place)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns about foreign pickles, which are refused anyway
             content = torch.load(place, map_location="cpu", weights_only=True)
-    except PermissionError as error:
-        raise UserError(f"{place} cannot be read: {error.strerror}.") from error
+    except OSError as error:
+        raise UserError(f"{place} cannot be read: {error.strerror or error}. Use another checkpoint.") from error
     except UnpicklingError as error:
         if (called := re.search(r"GLOBAL (\S+)|allowlisted", str(error))) is not None:
             raise UserError(

@@ -54,14 +54,22 @@ def read_json(path: Path) -> Any:
         OSError: if the file does not exist, cannot be read, or is a folder, pipe or device.
         WrongValueError: if the file is larger, is no JSON, or breaks a bound.
     """
-    if not path.is_file():
-        kind = errno.EINVAL if path.exists() else errno.ENOENT
-        raise OSError(kind, "it is no regular file" if path.exists() else "there is no such file", str(path))
+    check_regular(path)
     with path.open("rb") as stream:
         content = stream.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise WrongValueError(f"it has more than {MAX_BYTES:,} bytes")
     return parse_json(content)
+
+
+def check_regular(path: Path) -> None:
+    """Raise OSError unless a path leads to a regular file: a pipe never ends, and a device may hold endless bytes.
+
+    Every reader of a file of others calls it before it opens the file.
+    """
+    if not path.is_file():
+        kind = errno.EINVAL if path.exists() else errno.ENOENT
+        raise OSError(kind, "it is no regular file" if path.exists() else "there is no such file", str(path))
 
 
 def parse_json(content: str | bytes) -> Any:

@@ -20,6 +20,8 @@ def keep(folder: Path, size: int) -> None:
         OSError: if there is not enough space.
     """
     path, wanted = folder / NAME, max(SMALLEST, FACTOR * size)
+    if path.is_symlink() or (path.exists() and not path.is_file()):  # in a folder of others: it may lead elsewhere
+        path.unlink()
     kept = path.stat().st_size if path.is_file() else 0
     if kept >= wanted:
         return

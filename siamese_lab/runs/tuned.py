@@ -56,8 +56,8 @@ def read_tuned(folder: Path) -> Tuned:
     """Read tuned.json from the folder of a tuning. Every field has its declared type.
 
     Raises:
-        FileNotFoundError: if the tuning has not finished.
-        UserError: if the file is damaged, breaks a bound of `runs.plain_values`, or another version wrote it.
+        FileNotFoundError, NotADirectoryError: if the tuning has not finished.
+        UserError: if the file cannot be read, is damaged, breaks a bound of `runs.plain_values`, or another version wrote it.
     """
     path = folder / FILE_NAME
     try:
@@ -68,6 +68,10 @@ def read_tuned(folder: Path) -> Tuned:
         if not isinstance(tuned.choices.get("trainer"), dict) or "max_steps" not in tuned.choices["trainer"]:
             raise WrongValueError("choices.trainer.max_steps is missing")
         of_type(tuned.choices["trainer"]["max_steps"], int, "choices.trainer.max_steps")
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}. Delete it and tune again.") from error
     except OtherFieldsError as error:
         raise UserError(f"{path} was written by another version of siamese_lab: {error}.") from error
     except WrongValueError as error:

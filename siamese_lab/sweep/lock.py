@@ -1,6 +1,7 @@
 """Lock the folder of a sweep or run for one process; the lock of a killed process is released."""
 
 import errno
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,22 @@ from siamese_lab.runs.files import LOCK
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
+def checked_lock(folder: Path) -> Path:
+    """Return the path of the lock in a folder, which is missing or a regular file.
+
+    Raises:
+        ResourceError: if it is a link, folder, pipe or device, as in a folder of others.
+    """
+    path = folder / LOCK
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return path
+    if not stat.S_ISREG(mode):
+        raise ResourceError(f"{path} cannot be locked, because it is no regular file. Delete it.")
+    return path
+
+
 def lock_sweep(folder: Path) -> FileLock:
     """Lock the folder of a sweep until the lock is released or this process ends.
 
@@ -22,7 +39,7 @@ def lock_sweep(folder: Path) -> FileLock:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK)
+        lock = FileLock(checked_lock(folder))
         lock.acquire(timeout=0)
     except Timeout:
         raise ResourceError(
@@ -43,9 +60,9 @@ def run_alone(folder: Path) -> Iterator[None]:
     Raises:
         ResourceError: if another process trains in the folder, or the folder cannot be written to.
     """
-    lock = FileLock(folder / LOCK)
     with disk_errors(folder, "paths.outputs"):
         folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(checked_lock(folder))
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -65,5 +82,5 @@ def run_alone(folder: Path) -> Iterator[None]:
 @contextmanager
 def locked_run(folder: Path) -> Iterator[None]:
     """Lock the folder of a run; wait while another process, such as a job of a killed sweep, holds the lock."""
-    with FileLock(folder / LOCK):
+    with FileLock(checked_lock(folder)):
         yield

@@ -25,13 +25,15 @@ from omegaconf import OmegaConf
 from untrained import checkpoint
 
 from siamese_lab.config.resume import with_resumed_overrides
-from siamese_lab.config.tuned_options import with_tuned_options
+from siamese_lab.config.tuned_options import find_tuned_options, with_tuned_options
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation import load
 from siamese_lab.evaluation.evaluated_data import with_current_folders
+from siamese_lab.evaluation.record import read_evaluation
 from siamese_lab.inference.embeddings_file import read_embeddings
 from siamese_lab.inference.threshold import read_threshold
 from siamese_lab.runs import plain_values
+from siamese_lab.runs.checkpoints import read_checkpoint
 from siamese_lab.runs.results import Results, read_results
 from siamese_lab.runs.tuned import Tuned
 from siamese_lab.study.folds import read_folds
@@ -462,16 +464,45 @@ def test_a_results_file_of_a_gigabyte_is_not_read(tmp_path: Path) -> None:
     check(confined(lambda: read_results(place.parent)), f"more than {plain_values.MAX_BYTES:,} bytes")
 
 
-@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+IRREGULAR: dict[str, Callable[[Path], None]] = {
+    "pipe": os.mkfifo,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "folder": Path.mkdir,
+}
+
+
+@pytest.mark.parametrize("kind", IRREGULAR)
 def test_a_results_file_that_is_no_file_is_left_out(kind: str, tmp_path: Path) -> None:
     place = tmp_path / "given/a/results.json"
     place.parent.mkdir(parents=True)
-    {"pipe": os.mkfifo, "device": lambda path: path.symlink_to("/dev/zero"), "folder": Path.mkdir}[kind](place)
+    IRREGULAR[kind](place)
 
     def reasons() -> None:
         raise UserError(read_study(tmp_path / "given").excluded[0].reason)
 
     check(confined(reasons), "no regular file")
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "evaluation.json", "digits/semi_hard/tuned.json"])
+@pytest.mark.parametrize("kind", IRREGULAR)
+def test_a_file_that_is_no_regular_file_is_refused(kind: str, name: str, tmp_path: Path) -> None:
+    place = tmp_path / "given" / name
+    place.parent.mkdir(parents=True)
+    IRREGULAR[kind](place)
+    readers: dict[str, Callable[[], Any]] = {
+        "last.ckpt": lambda: read_checkpoint(place),
+        "evaluation.json": lambda: read_evaluation(place),
+        "tuned.json": lambda: find_tuned_options(tmp_path / "given", "digits", "semi_hard"),
+    }
+    check(confined(readers[place.name]), str(place), "no regular file")
+
+
+@pytest.mark.parametrize("kind", IRREGULAR)
+def test_the_checkpoint_of_a_run_that_is_no_regular_file_is_refused(kind: str, tmp_path: Path) -> None:
+    place = tmp_path / "given/checkpoints/last.ckpt"
+    place.parent.mkdir(parents=True)
+    IRREGULAR[kind](place)
+    check(confined(lambda: load(tmp_path / "given")), str(place), "no regular file")
 
 
 def test_undefined_values_of_a_history_are_left_out_of_curves(tmp_path: Path) -> None:
@@ -526,6 +557,8 @@ TUNINGS: dict[str, tuple[dict[str, Any], str]] = {
     "another data set": ({"choices": {"data": {"name": "x"}, "trainer": {"max_steps": 1}}}, "data.name=x"),
     "options that are a list": ({"options": [1]}, "options is [1]"),
     "another field": ({"exec": "rm"}, "the field exec is unknown"),
+    "another strategy": ({"sampler": "hard"}, "holds options for data=digits sampler=hard"),
+    "the name of another data set": ({"data": "mnist"}, "holds options for data=mnist sampler=semi_hard"),
 }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from siamese_lab.runs import reserve
 from siamese_lab.runs.files import delete_drafts, is_draft, whole_file, write_json, write_text
 
 
@@ -53,3 +54,13 @@ def test_only_drafts_are_deleted(tmp_path: Path) -> None:
         assert not draft.exists()
         draft.touch()
     assert mine.exists()
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_the_reserve_is_kept_in_a_new_file(kind: str, tmp_path: Path) -> None:
+    place, precious = tmp_path / reserve.NAME, tmp_path / "precious"
+    precious.write_text("precious")
+    {"link": lambda: place.symlink_to(precious), "pipe": lambda: os.mkfifo(place)}[kind]()
+    reserve.keep(tmp_path, 10)
+    assert place.is_file() and not place.is_symlink() and place.stat().st_size == reserve.SMALLEST
+    assert precious.read_text() == "precious"

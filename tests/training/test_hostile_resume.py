@@ -118,7 +118,9 @@ FIELDS: dict[Callable[[dict[str, Any]], None], str] = {
     shrink_moments: r"the state of the optimizer\[0\]\.exp_avg is 1, expected 32×1×3×3",
     lose_moment: r"the state of the optimizer\[0\] lacks exp_avg",
     set_in(*OPTIMIZER, "state", 0, "step", value=torch.zeros(3)): r"\[0\]\.step is 3, expected a number",
-    set_in(*OPTIMIZER, "state", 0, "step", value=torch.tensor(-1.0)): r"\[0\]\.step is .*, expected a number of at least",
+    set_in(
+        *OPTIMIZER, "state", 0, "step", value=torch.tensor(-1.0)
+    ): r"\[0\]\.step is .*, expected a number of at least",
     set_in(*OPTIMIZER, "state", 0, "step", value=torch.tensor(torch.nan)): r"\[0\]\.step is not finite",
     set_in(*OPTIMIZER, "state", 0, "other", value=torch.zeros(9, 9)): r"\[0\]\.other is 9×9, expected 32×1×3×3",
     set_in(*OPTIMIZER, "state", 0, "exp_avg", value="x"): r"\[0\]\.exp_avg is no tensor",
@@ -138,7 +140,9 @@ FIELDS: dict[Callable[[dict[str, Any]], None], str] = {
     set_in("global_step", value=[1]): r"global_step is \[1\], expected a whole number",
     set_in("global_step", value=float("nan")): "global_step is nan, expected a whole number",
     set_in("global_step", value=-1): "global_step is -1, expected a number of at least 0",
-    set_in("loops", "fit_loop", "epoch_progress", "total", "ready", value="x"): r"total\.ready is 'x', expected a number",
+    set_in(
+        "loops", "fit_loop", "epoch_progress", "total", "ready", value="x"
+    ): r"total\.ready is 'x', expected a number",
     set_in(*HISTORY, "points", 0, "step", value=float("nan")): r"points\[0\]\.step is nan, expected a whole number",
     set_in(*HISTORY, "seconds", value=[]): "points, but 0 seconds",
     set_in(*HISTORY, "logged", value=[{"loss": torch.zeros(2)}]): "logged.loss is",
