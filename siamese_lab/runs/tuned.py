@@ -57,7 +57,8 @@ def read_tuned(folder: Path) -> Tuned:
 
     Raises:
         FileNotFoundError, NotADirectoryError: if the tuning has not finished.
-        UserError: if the file cannot be read, is damaged, breaks a bound of `runs.plain_values`, or another version wrote it.
+        UserError: if the file cannot be read, is damaged, breaks a bound of `runs.plain_values`, or another version
+            wrote it.
     """
     path = folder / FILE_NAME
     try:

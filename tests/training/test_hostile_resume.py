@@ -110,6 +110,10 @@ def lose_moment(content: dict[str, Any]) -> None:
     del content["optimizer_states"][0]["state"][0]["exp_avg"]
 
 
+def set_best_score(content: dict[str, Any]) -> None:
+    callback(content, "BestCheckpoint")["best_model_score"] = "x"
+
+
 OPTIMIZER = "optimizer_states", 0
 GROUP = *OPTIMIZER, "param_groups", 0
 SCHEDULE = "lr_schedulers", 0
@@ -149,6 +153,7 @@ FIELDS: dict[Callable[[dict[str, Any]], None], str] = {
     set_in("before_averaging", value={"steps": "x", "weights": {}}): "is missing",
     set_in("callbacks", "TrainingClock", "seconds", value=float("nan")): "seconds is nan, expected a finite number",
     set_in("mining_seconds", value=float("inf")): "mining_seconds is inf, expected a finite number",
+    set_best_score: "best_model_score is 'x', expected a number",
     set_in("Digits", value=5): "cannot be resumed",
     set_in("Digits", "batches", "queue", value=torch.tensor([99])): "queue",
     set_in("Digits", "batches", "batches", value=-3): "batches is -3",

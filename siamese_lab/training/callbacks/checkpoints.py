@@ -10,6 +10,7 @@ from torch import Tensor
 
 from siamese_lab.runs.checkpoints import CONFIG_FORMAT, CONFIG_KEY
 from siamese_lab.runs.classes import ClassParts
+from siamese_lab.runs.plain_values import wrong
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -29,7 +30,14 @@ class BestCheckpoint(ModelCheckpoint):
         """Restore which weights validated best. Paths are those of this run, wherever the checkpoint comes from.
 
         Lightning would forget their score after a move, and replace a file in the folder that the checkpoint names.
+
+        Raises:
+            WrongValueError: if a score is no number.
         """
+        for name in ("best_model_score", "kth_value", "current_score"):
+            score = state_dict.get(name)
+            if score is not None and (not isinstance(score, Tensor) or score.ndim):  # infinite if the metric was NaN
+                raise wrong(name, score, "a number in a tensor")
         mine, score = str(self.dirpath), state_dict["best_model_score"]
         best = str(Path(mine) / f"best{self.FILE_EXTENSION}")
         known = Path(best).is_file() and score is not None
