@@ -19,6 +19,8 @@ from siamese_lab.training.state_form import check_finite, check_form
 FIXED = ("capturable", "differentiable", "foreach", "fused", "maximize")
 """Options of torch's optimizers that choose an implementation, so a checkpoint must not change them."""
 
+GROUPS = "param_groups of the optimizer"
+
 
 def check_optimizer_state(module: SiameseModule, optimizer: Any, schedule: Any) -> None:
     """Raise WrongValueError unless the states fit the optimizer and the schedule of a run.
@@ -39,6 +41,10 @@ def check_optimizer_state(module: SiameseModule, optimizer: Any, schedule: Any) 
     numbers = [number for group in wanted["param_groups"] for number in group["params"]]
     parameters = [parameter for group in fresh.param_groups for parameter in group["params"]]
     check_tensors(optimizer["state"], wanted["state"], dict(zip(numbers, parameters, strict=True)))
+    fresh.load_state_dict(dict(optimizer))  # adds the options that earlier versions of torch lack
+    for number, (group, new) in enumerate(zip(fresh.param_groups, wanted["param_groups"], strict=True)):
+        for name in new.keys() - group.keys():
+            raise WrongValueError(f"{GROUPS}[{number}] lacks {name}")
 
 
 def state_after_a_step(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -54,12 +60,11 @@ def state_after_a_step(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 def check_groups(groups: Any, wanted: Sequence[Mapping[str, Any]]) -> None:
     """Raise WrongValueError unless the groups hold the same parameters, with options of the same kinds."""
-    place = "param_groups of the optimizer"
-    check_form(groups, wanted, place)
+    check_form(groups, wanted, GROUPS)
     for number, (group, fresh) in enumerate(zip(groups, wanted, strict=True)):
         for name in ("params", *FIXED):
-            if name in fresh and group[name] != fresh[name]:
-                raise wrong(f"{place}[{number}].{name}", group[name], str(fresh[name]))
+            if name in fresh and group.get(name, fresh[name]) != fresh[name]:
+                raise wrong(f"{GROUPS}[{number}].{name}", group[name], str(fresh[name]))
 
 
 def check_tensors(states: Any, wanted: Mapping[int, Any], parameters: Mapping[int, Tensor]) -> None:

@@ -66,7 +66,7 @@ def build_module(name: str) -> SiameseModule:
 
 
 def states(module: SiameseModule, steps: int = 3) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Train with random gradients; return the states of the optimizer and of the schedule, as read from a checkpoint."""
+    """Train with random gradients; return the states of the optimizer and of the schedule, as read from a file."""
     configured = module.configure_optimizers()
     optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]["scheduler"]
     for _ in range(steps):
@@ -123,3 +123,19 @@ def test_a_count_of_steps_of_an_earlier_torch_is_accepted() -> None:
     for state in optimizer["state"].values():
         state["step"] = 3
     check_optimizer_state(module, optimizer, schedule)
+
+
+def test_options_that_an_earlier_torch_did_not_store_may_be_missing() -> None:
+    module = build_module("adamw")
+    optimizer, schedule = states(module)
+    del optimizer["param_groups"][0]["decoupled_weight_decay"], schedule["_is_initial"]
+    check_optimizer_state(module, optimizer, schedule)
+
+
+@pytest.mark.parametrize("name", ["lr", "betas", "params"])
+def test_a_missing_option_is_refused(name: str) -> None:
+    module = build_module("adamw")
+    optimizer, schedule = states(module)
+    del optimizer["param_groups"][1][name]
+    with pytest.raises((WrongValueError, KeyError), match=name):
+        check_optimizer_state(module, optimizer, schedule)
