@@ -30,7 +30,7 @@ SEPARATOR = "; "
 ABOUT = "siamese_lab"
 """Key of `about` in the metadata of a .parquet file."""
 MAX_IMAGES, MAX_NAMES = 2_000_000, 256 << 20
-"""Largest number of images, and of characters of their names, in a .parquet file. Repeated values take no space in it."""
+"""Largest number of images, and of characters of their names, in a .parquet file, which stores repeated values once."""
 MAX_NUMBERS = 1 << 28
 """Largest number of components of all embeddings in a .parquet file: 1 GB."""
 MAX_RATIO, SMALL = 100, 64 << 20

@@ -5,6 +5,7 @@ Pillow recognizes a file by its content, whatever its suffix is.
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from PIL import Image, UnidentifiedImageError
@@ -88,24 +89,28 @@ def check_image(image: Image.Image) -> None:
     check_pixels(*image.size)
 
 
-def check_size(stream: BinaryIO, size: int) -> None:
+def check_file_size(path: Path, size: int) -> None:
     """Raise UnreadableImageError if a file has more bytes than the pixels in its header need. No pixel is read.
 
     Args:
-        stream: the file at its beginning.
+        path: path of the file.
         size: size of the file in bytes.
+
+    Raises:
+        OSError: if the file cannot be opened.
     """
     if size <= ROOM:
         return
-    try:
-        with _open(stream) as image:
-            width, height = image.size
-    except UserError:
-        raise
-    except MemoryError as error:
-        raise TooLittleMemoryError("the memory does not suffice to read its header") from error
-    except Exception as error:
-        raise UnreadableImageError(_reason(error)) from error
+    with path.open("rb") as stream:
+        try:
+            with _open(stream) as image:
+                width, height = image.size
+        except UserError:
+            raise
+        except MemoryError as error:
+            raise TooLittleMemoryError("the memory does not suffice to read its header") from error
+        except Exception as error:
+            raise UnreadableImageError(_reason(error)) from error
     most = ROOM + BYTES_PER_PIXEL * width * height
     if size > most:
         raise UnreadableImageError(
