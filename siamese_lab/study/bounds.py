@@ -1,9 +1,11 @@
 """Bound the studies that are reported: records of others may hold any number of names, notes and validations."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from siamese_lab.errors import UserError
-from siamese_lab.study.runs import Study
+
+if TYPE_CHECKING:
+    from siamese_lab.study.runs import Study
 
 MAX_NOTES = 100
 """Largest number of notes that the console and the page show."""
@@ -18,17 +20,16 @@ class Bound(NamedTuple):
 
 STRATEGIES, DATA = Bound(50, "strategies"), Bound(50, "data sets")
 JOBS = Bound(20_000, "jobs (data sets × strategies × seeds)")
-POINTS = Bound(100_000, "validations of finished runs")
+POINTS = Bound(100_000, "validations or more")
 FOLDED = Bound(500, "configurations with folds")
 
 
-def check_study(study: Study) -> None:
-    """Raise UserError if a study has more than it may have."""
+def check_study(study: "Study") -> None:
+    """Raise UserError if a study has too many strategies, data sets or jobs."""
     num_data, num_strategies = len(study.data), len(study.strategies)
     check(num_strategies, STRATEGIES, study.name)
     check(num_data, DATA, study.name)
     check(num_data * num_strategies * len(study.seeds), JOBS, study.name)
-    check(sum(len(run.results.history) for run in study.finished), POINTS, study.name)
 
 
 def check(number: int, bound: Bound, where: str) -> None:
