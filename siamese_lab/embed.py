@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from rich.console import Console
-
 from siamese_lab.errors import interrupted_at_once
 from siamese_lab.inference import BATCH
 from siamese_lab.inference.cli import Command
+from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import counted, print_plainly, short
 
 
@@ -80,7 +79,7 @@ def job(options: Options) -> None:
         from siamese_lab.inference.model import load
         from siamese_lab.inference.new_file import check_new
 
-    console = Console()
+    console = new_console()
     place = options.out or Path("outputs/embeddings") / f"{options.images.resolve().name}.npz"
     embeddings_file.check_kind(place)
     check_new(place, options.force)

@@ -8,12 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from siamese_lab.controls import escape_controls
+
 BUG_STATUS = 1
 """Exit status after an error that the user cannot correct."""
 USER_ERROR_STATUS = 2
 """Exit status after an error that the user can correct."""
 INTERRUPTED_STATUS = 130
 """Exit status after Ctrl-C, as shells report it."""
+
+MAX_MESSAGE = 4_000
+"""Largest number of characters of a message to a user."""
 
 Fault = Literal["options", "resource", "bug"]
 """The cause of a failed run: its own options or training, a resource of the machine, or a bug."""
@@ -24,7 +29,17 @@ class UserError(ValueError):
 
     The message says what is wrong, which value was received, what was expected, and how to correct it. Commands print
     the message alone and exit with status 2. Every other exception is a bug and keeps its traceback.
+
+    Messages name files and texts of others. Acting characters in them are escaped, and a long message is cut in the
+    middle.
     """
+
+    def __str__(self) -> str:
+        """Return the message, which is safe to print."""
+        message = escape_controls(super().__str__())
+        if len(message) <= MAX_MESSAGE:
+            return message
+        return f"{message[: MAX_MESSAGE // 2]} … {message[-MAX_MESSAGE // 4 :]}"
 
 
 class NonFiniteLossError(UserError):

@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from rich.console import Console
-
 from siamese_lab.errors import UserError, interrupted_at_once
 from siamese_lab.inference.cli import Command
 from siamese_lab.runs import checkpoints
+from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import print_plainly, short
 from siamese_lab.runs.display_names import file_name
 
@@ -86,7 +85,7 @@ def job(options: Options) -> None:
         from siamese_lab.inference.new_file import check_new, new_file
         from siamese_lab.inference.threshold import stored_threshold
 
-    console = Console()
+    console = new_console()
     check_able(options.format)
     network = load(options.checkpoint)
     place = options.out or default_place(network, SUFFIXES[options.format])

@@ -14,10 +14,9 @@ if __name__ == "__main__":  # before the imports below, which Ctrl-C may interru
 
 from pathlib import Path
 
-from rich.console import Console
-
 from siamese_lab.config.errors import user_errors_as_messages, wants_tracebacks
 from siamese_lab.config.help_layout import HelpParser, example_lines, two_columns
+from siamese_lab.runs.console import new_console
 from siamese_lab.study import LEVELS
 
 DESCRIPTION = """\
@@ -59,7 +58,7 @@ def main() -> None:
     with user_errors_as_messages(tracebacks=wants_tracebacks()):
         from siamese_lab.study.report import report  # loads pandas and matplotlib, which --help does not need
 
-        report(arguments.folder, Console(), arguments.levels, arguments.commit)
+        report(arguments.folder, new_console(), arguments.levels, arguments.commit)
 
 
 def parser() -> HelpParser:

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from rich.console import Console
-
 from siamese_lab.errors import UserError, interrupted_at_once
 from siamese_lab.inference.cli import Command
+from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import counted, print_plainly, short
 
 DPI = 150
@@ -72,7 +71,7 @@ def job(options: Options) -> None:
     Raises:
         UserError: if the checkpoint, an image or the output file cannot be used.
     """
-    console = Console()
+    console = new_console()
     place = options.out or Path("outputs/search") / f"{options.query.stem}.png"
     if place.suffix != ".png":
         raise UserError(f"out must end in .png, but is {place}.")

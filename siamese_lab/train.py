@@ -25,6 +25,7 @@ from siamese_lab.config import hydra_app
 from siamese_lab.config.tuned_options import with_tuned_options
 from siamese_lab.errors import Interrupted, UserError, interrupted_at_once
 from siamese_lab.runs import display
+from siamese_lab.runs.console import new_console
 from siamese_lab.sweep.lock import run_alone
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def job(config: DictConfig) -> None:
         from siamese_lab.training.resume_checks import is_finished
 
     hydra = HydraConfig.get()
-    console = Console()
+    console = new_console()
     folder = Path(hydra.runtime.output_dir)
     config = with_tuned_options(config, hydra)
     if config.tuning is not None:
@@ -105,7 +106,7 @@ def console_of_launched(placement: "Placement", hydra: HydraConf) -> Console:
         )
     if placement.rank:
         warnings.simplefilter("ignore")
-    return Console(quiet=placement.rank > 0)
+    return new_console(quiet=placement.rank > 0)
 
 
 def run_job_of_study(config: DictConfig, folder: Path, overrides: Sequence[str]) -> None:

@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from rich.console import Console
-
 from siamese_lab.errors import UserError, interrupted_at_once
 from siamese_lab.inference.cli import Command
+from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import print_plainly
 
 
@@ -82,7 +81,7 @@ def job(options: Options) -> None:
     given = options.threshold
     threshold = network.threshold.threshold if given is None else given
     print_plainly(
-        Console(),
+        new_console(),
         f"distance   {distance:.3f}",
         f"decision   {'the same' if distance <= threshold else 'different'}",
         f"threshold  {network.threshold.describe() if given is None else f'{given:.3f}, as given'}",

@@ -15,13 +15,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 
 from siamese_lab.config.arguments import optional_groups
 from siamese_lab.config.overrides import option_of, quoted
 from siamese_lab.config.schema import config_folder
 from siamese_lab.errors import BUG_STATUS, INTERRUPTED_STATUS, USER_ERROR_STATUS, UserError
 from siamese_lab.registry import did_you_mean
+from siamese_lab.runs.console import new_console
 from siamese_lab.runs.options import flatten
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
@@ -84,7 +84,7 @@ def wants_tracebacks() -> bool:
 
 def print_error(message: str) -> None:
     """Print a message on stderr."""
-    Console(stderr=True, soft_wrap=True).print(f"Error: {message}", markup=False, highlight=False, style="red")
+    new_console(stderr=True, soft_wrap=True).print(f"Error: {message}", markup=False, highlight=False, style="red")
 
 
 def explain(error: BaseException, command: str = "train") -> str:

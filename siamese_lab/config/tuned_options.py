@@ -116,10 +116,11 @@ def check_tuned(winner: Tuned, config: DictConfig) -> None:
 
 def check_not_overridden(winner: Tuned, overrides: list[str]) -> None:
     """Raise UserError if the command line sets an option that was tuned."""
-    twice = sorted({option_of(override) for override in overrides} & winner.options.keys())
+    tuned_options = {name for name in winner.options if name.partition(".")[0] in TUNABLE}  # check_tuned refuses others
+    twice = sorted({option_of(override) for override in overrides} & tuned_options)
     if twice:
         raise UserError(
-            f"{twice[0]} is set on the command line, but tuned=… sets it, too. Remove {twice[0]}=… or tuned=…."
+            f"{shortened(twice[0])} is set on the command line and by the file of tuned=…. Remove one of both."
         )
 
 

@@ -25,6 +25,7 @@ from siamese_lab.config.help_texts import TRAIN
 from siamese_lab.config.overrides import in_grammar
 from siamese_lab.config.schema import Paths, check_keys, config_folder, register_schema
 from siamese_lab.errors import interrupted_at_once
+from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import print_plainly, print_titled
 
 BAD_COPY = 1
@@ -50,7 +51,7 @@ def main() -> None:
         parser.error(f"name at least one of {', '.join(shipped_sets())}, or {ALL}")
 
     register_schema()
-    console, statuses = Console(), {0}
+    console, statuses = new_console(), {0}
     with interrupted_at_once():  # PyTorch is loaded here, so --help is printed without it
         data.available()
     for name in expand_all(console, names, options):

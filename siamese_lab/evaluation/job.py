@@ -10,7 +10,6 @@ from typing import Any
 
 from lightning import Fabric
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from siamese_lab import data
 from siamese_lab.config import schema
@@ -19,6 +18,7 @@ from siamese_lab.evaluation import Trained, evaluate, load, plots, projection, r
 from siamese_lab.evaluation.evaluated_data import check_fit, count_seen, keep_trained_parts
 from siamese_lab.evaluation.table import print_figures
 from siamese_lab.runs import checkpoints, environment, results
+from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import counted, print_plainly, short
 from siamese_lab.training.trainer import best_precision, check_accelerator
 
@@ -33,7 +33,7 @@ def run(config: DictConfig) -> None:
         UserError: if the checkpoint or the options cannot be used; raised before any image is embedded.
     """
     started = time.perf_counter()
-    console = Console()
+    console = new_console()
     if OmegaConf.is_missing(config, "checkpoint") or not config.checkpoint:
         raise UserError(
             "There is no checkpoint to evaluate. Set checkpoint=PATH to a .ckpt file or to the folder of a run."

@@ -15,19 +15,26 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from siamese_lab.data.io.file_names import escape_name
+from siamese_lab.controls import escape_line
+from siamese_lab.data.io.file_names import escape_name, lies_below
 from siamese_lab.errors import UserError
 from siamese_lab.inference.folder import EmbeddedFolder
 from siamese_lab.inference.model import TrainedNetwork
 from siamese_lab.inference.new_file import new_file
 from siamese_lab.inference.threshold import fingerprint
 from siamese_lab.runs.checkpoint_bounds import check_archive
-from siamese_lab.runs.plain_values import MAX_TEXT, WrongValueError, of_type, parse_json, shortened
+from siamese_lab.runs.plain_values import MAX_TEXT, WrongValueError, of_type, parse_json, shortened, wrong
 
 NPZ, PARQUET = ".npz", ".parquet"
 SEPARATOR = "; "
 ABOUT = "siamese_lab"
 """Key of `about` in the metadata of a .parquet file."""
+MAX_IMAGES, MAX_NAMES = 2_000_000, 256 << 20
+"""Largest number of images, and of characters of their names, in a .parquet file, which stores repeated values once."""
+MAX_NUMBERS = 1 << 28
+"""Largest number of components of all embeddings in a .parquet file: 1 GB."""
+MAX_RATIO, SMALL = 100, 64 << 20
+"""Largest ratio of the unpacked to the packed size of a .parquet file that unpacks to more than `SMALL` bytes."""
 
 
 class StoredEmbeddings(NamedTuple):
@@ -93,16 +100,27 @@ def read_embeddings(path: Path) -> StoredEmbeddings:
         raise
     except Exception as error:  # a damaged file can raise any exception
         raise UserError(
-            f"{path} is not a readable file of embeddings ({shortened(str(error), 200)}). Write it again with "
+            f"{path} is not a readable file of embeddings ({_reason(error)}). Write it again with "
             "python -m siamese_lab.embed."
         ) from error
     return stored
 
 
+def _reason(error: Exception) -> str:
+    """Return why a file cannot be read. NumPy's advice to unpickle objects would run the program in them."""
+    if isinstance(error, MemoryError):
+        return "the memory does not suffice for it"
+    if "pickle" in str(error):
+        return "it holds Python objects, which are never loaded, because they can run programs"
+    return shortened(str(error), 200) or type(error).__name__
+
+
 def check_stored(stored: StoredEmbeddings) -> None:
     """Raise WrongValueError unless the file holds a finite vector for each name, and a description of the network."""
     for key in ("folder", "weights", "checkpoint"):
-        of_type(of_type(stored.about, dict[str, Any], "about").get(key), str, f"about.{key}")
+        text = of_type(of_type(stored.about, dict[str, Any], "about").get(key), str, f"about.{key}")
+        if escape_line(text) != text:
+            raise wrong(f"about.{key}", text, "printable characters")
     z_ND = stored.z_ND
     if z_ND.ndim != 2 or z_ND.dtype != torch.float32 or len(z_ND) != len(stored.names):
         shape = "×".join(map(str, z_ND.shape))
@@ -110,8 +128,10 @@ def check_stored(stored: StoredEmbeddings) -> None:
     if not torch.isfinite(z_ND).all():
         raise WrongValueError("an embedding is not finite")
     for name in stored.names:
-        if len(name) > MAX_TEXT or not name.isprintable():
+        if len(name) > MAX_TEXT or escape_line(name) != name:
             raise WrongValueError(f"the name {shortened(name)} is not printable")
+        if not lies_below(name):
+            raise WrongValueError(f"the name {shortened(name)} leads out of the folder of the images")
 
 
 def _read_npz(path: Path) -> StoredEmbeddings:
@@ -135,10 +155,44 @@ def _write_parquet(embedded: EmbeddedFolder, changes: list[str], about: str, dra
 
 def _read_parquet(path: Path) -> StoredEmbeddings:
     _, parquet = _pyarrow()
-    table = parquet.read_table(path)
-    names = tuple(map(str, table["name"].to_pylist()))
-    z_ND = torch.from_numpy(np.stack(table["embedding"].to_numpy()))
-    return StoredEmbeddings(names, z_ND, parse_json(table.schema.metadata[ABOUT.encode()]))
+    with parquet.ParquetFile(path) as file:
+        check_parquet(file.metadata, path.stat().st_size)
+        names = _read_names(file)
+        embeddings = file.read(columns=["embedding"])["embedding"]
+        about = file.schema_arrow.metadata[ABOUT.encode()]
+    return StoredEmbeddings(names, torch.from_numpy(np.stack(embeddings.to_numpy())), parse_json(about))
+
+
+def check_parquet(metadata: Any, size: int) -> None:
+    """Raise WrongValueError if the metadata of a .parquet file announces more values than the bounds of this module.
+
+    Args:
+        metadata: a `pyarrow.parquet.FileMetaData`.
+        size: size of the file in bytes.
+    """
+    if metadata.num_rows > MAX_IMAGES:
+        raise WrongValueError(f"it has {metadata.num_rows:,} rows, expected at most {MAX_IMAGES:,}")
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    columns = [group.column(index) for group in groups for index in range(group.num_columns)]
+    numbers = sum(column.num_values for column in columns if column.path_in_schema.startswith("embedding."))
+    if numbers > MAX_NUMBERS:
+        raise WrongValueError(f"its embeddings have {numbers:,} numbers, expected at most {MAX_NUMBERS:,}")
+    unpacked = sum(column.total_uncompressed_size for column in columns)
+    if unpacked > max(SMALL, MAX_RATIO * size):
+        raise WrongValueError(f"it unpacks to {unpacked:,} bytes, but has {size:,}")
+
+
+def _read_names(file: Any) -> tuple[str, ...]:
+    """Return the names in a .parquet file. They are read one by one, because one stored name can stand in all rows."""
+    names: list[str] = []
+    left = MAX_NAMES
+    for part in file.iter_batches(columns=["name"]):
+        for value in part.column("name"):
+            names.append(str(value))
+            left -= len(names[-1])
+            if left < 0:
+                raise WrongValueError(f"its names have more than {MAX_NAMES:,} characters")
+    return tuple(names)
 
 
 def _pyarrow() -> tuple[Any, Any]:

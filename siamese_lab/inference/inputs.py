@@ -22,7 +22,7 @@ from siamese_lab.data.convert.common import Converted
 from siamese_lab.data.io.file_names import escape_name, find_file
 from siamese_lab.data.io.folder_walk import problem_of_folder
 from siamese_lab.data.io.image_files import read_image_file
-from siamese_lab.data.io.open_image import convert_file, convert_opened
+from siamese_lab.data.io.open_image import TooLittleMemoryError, convert_file, convert_opened
 from siamese_lab.errors import UserError
 
 OneImage: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint8] | Tensor"
@@ -141,7 +141,8 @@ def _is_missing(path: Path) -> bool:
 
 
 def _named(name: str, error: UserError) -> UserError:
-    return UserError(f"{name} cannot be read as an image: {error}.")
+    cure = f" {error.cure}" if isinstance(error, TooLittleMemoryError) else ""
+    return UserError(f"{name} cannot be read as an image: {error}.{cure}")
 
 
 def array_to_image(array: NDArray[np.uint8]) -> Image.Image:

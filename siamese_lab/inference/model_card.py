@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from siamese_lab.controls import escape_controls
 from siamese_lab.evaluation import record
 from siamese_lab.inference.export import INPUT, OUTPUT
 from siamese_lab.inference.model import TrainedNetwork
@@ -37,7 +38,7 @@ def model_card(network: TrainedNetwork, file: str, difference: float, threshold:
     names = f"{choices['network']['name']} trained on {network.datamodule.title} with {choices['sampler']['name']}"
     head = f"# {escape_markdown(names)}"
     parts = [f"## {title}\n\n" + "\n\n".join(texts) for title, texts in sections.items()]
-    return "\n\n".join([head, *parts]) + "\n"
+    return escape_controls("\n\n".join([head, *parts])) + "\n"
 
 
 def model_section(network: TrainedNetwork, file: str, difference: float) -> str:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from lightning import Fabric
 from torch import Tensor
 
+from siamese_lab.controls import escape_line
 from siamese_lab.data import DataModule
 from siamese_lab.data.io.messages import announce
 from siamese_lab.errors import UserError
@@ -33,7 +34,7 @@ from siamese_lab.metrics.verification import accuracy, best_threshold
 from siamese_lab.networks import SiameseNetwork
 from siamese_lab.runs import checkpoints
 from siamese_lab.runs.files import write_json
-from siamese_lab.runs.plain_values import WrongValueError, build_record, read_json
+from siamese_lab.runs.plain_values import WrongValueError, build_record, read_json, wrong
 
 FILE_NAME = "threshold.json"
 SCHEMA_VERSION = 1
@@ -70,7 +71,8 @@ class Threshold:
     def describe(self) -> str:
         """Return the threshold and its error rates in one line."""
         return (
-            f"{self.threshold:.3f}, chosen on {self.chosen_pairs:,} {self.chosen_on}; measured on {self.measured_on}: "
+            f"{self.threshold:.3f}, chosen on {self.chosen_pairs:,} {escape_line(self.chosen_on)}; measured on "
+            f"{escape_line(self.measured_on)}: "
             f"accepts {self.far:.1%} of {self.negatives:,} pairs of two classes, rejects {self.frr:.1%} of "
             f"{self.positives:,} pairs of one class, {self.accuracy:.1%} correct"
         )
@@ -198,6 +200,17 @@ def write_threshold(threshold: Threshold, path: Path) -> None:
     write_json(path, {"schema_version": SCHEMA_VERSION, **asdict(threshold)})
 
 
+def check_threshold(stored: Threshold) -> None:
+    """Raise WrongValueError for numbers that have the declared type but cannot come from measured pairs."""
+    for name, largest in {"threshold": 2, "accuracy": 1, "far": 1, "frr": 1}.items():
+        value = getattr(stored, name)
+        if not 0 <= value <= largest:  # also refuses NaN
+            raise wrong(name, value, f"a number in 0…{largest}")
+    for name in ("chosen_pairs", "positives", "negatives", "step"):
+        if getattr(stored, name) < 0:
+            raise wrong(name, getattr(stored, name), "at least 0")
+
+
 def read_threshold(path: Path) -> Threshold | None:
     """Read a threshold file. Return None if there is none.
 
@@ -210,7 +223,9 @@ def read_threshold(path: Path) -> Threshold | None:
         content = read_json(path)
         if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
             raise WrongValueError(f"its schema version is not {SCHEMA_VERSION}")
-        return build_record(Threshold, {name: value for name, value in content.items() if name != "schema_version"})
+        stored = build_record(Threshold, {name: value for name, value in content.items() if name != "schema_version"})
+        check_threshold(stored)
+        return stored
     except (OSError, WrongValueError) as error:
         raise UserError(
             f"{path} is damaged, or another version of siamese_lab wrote it ({error}). Delete the file. The next use "

@@ -45,7 +45,7 @@ def check_tta(names: Iterable[str]) -> list[str]:
                 f"network.tta has no view {name!r}.{did_you_mean(name, VIEWS)} Available: {', '.join(VIEWS)}."
             )
     if len(set(names)) < len(names):
-        raise UserError(f"network.tta may name each view once, but is {', '.join(names)}.")
+        raise UserError(f"network.tta may name each view once, but has {len(names):,} names: {', '.join(names[:5])}…")
     return names
 
 

@@ -34,7 +34,7 @@ def check_archive(place: Path) -> None:
         raise WrongValueError(f"it has {len(members):,} parts, expected at most {MAX_MEMBERS:,}")
     for member in members:
         if member.compress_type != zipfile.ZIP_STORED:
-            raise WrongValueError("its parts are compressed, which no checkpoint of a run is")
+            raise WrongValueError("its parts are compressed, but siamese_lab compresses nothing")
         if member.filename.endswith(".pkl") and member.file_size > MAX_PICKLE:
             raise WrongValueError(f"it describes its values in {member.file_size:,} bytes, expected {MAX_PICKLE:,}")
     unpacked = sum(member.file_size for member in members)

@@ -1,9 +1,13 @@
 """Escape names in the formats that the lab writes: one function for each format. Names come from folders and files.
 
+Each also escapes characters that act on a terminal or reorder text, see `siamese_lab.controls`.
+
 HTML is escaped by jinja2's autoescape, LaTeX by `study.tables.table.escape_latex`, and figures switch mathematics off.
 """
 
 import re
+
+from siamese_lab.controls import escape_controls
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters of cells that a spreadsheet takes for a formula (OWASP, "CSV Injection")."""
@@ -15,7 +19,8 @@ def escape_csv(text: str) -> str:
     >>> escape_csv("=1+1"), escape_csv("semi_hard")
     ("'=1+1", 'semi_hard')
     """
-    return f"'{text}" if text.startswith(FORMULA) else text
+    guarded = f"'{text}" if text.startswith(FORMULA) else text
+    return escape_controls(guarded)
 
 
 def escape_markdown(text: str) -> str:
@@ -26,7 +31,7 @@ def escape_markdown(text: str) -> str:
     >>> print(escape_markdown("<b>a|b</b>"), escape_markdown("<0.001"))
     &lt;b>a\|b&lt;/b> <0.001
     """
-    text = re.sub(r"&(?=#?\w+;)", "&amp;", " ".join(text.split()))
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", plain_line(text))
     text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
     return re.sub(r"([|$`]|\](?=[(\[:]))", r"\\\1", text)
 
@@ -37,4 +42,13 @@ def escape_code(text: str) -> str:
     >>> escape_code("a`b|c")
     "a'b|c"
     """
-    return " ".join(text.replace("`", "'").split())
+    return plain_line(text.replace("`", "'"))
+
+
+def plain_line(text: str) -> str:
+    r"""Return a text in one line, with single spaces and without acting characters.
+
+    >>> plain_line("a\n b\x1b[0m")
+    'a b\\x1b[0m'
+    """
+    return escape_controls(" ".join(text.split()))

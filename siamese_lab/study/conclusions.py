@@ -6,7 +6,9 @@ The environments are the versions of the code, the packages and the machines tha
 from collections.abc import Callable, Sequence
 
 from siamese_lab.runs.display_names import sort_strategies, unique
+from siamese_lab.runs.plain_values import shortened
 from siamese_lab.study.analysis import HEADLINE, Analysis
+from siamese_lab.study.bounds import shorten_notes
 from siamese_lab.study.comparison import BASELINE, Comparison
 from siamese_lab.study.protocol import all_tuned, any_tuned, tuning_budgets
 from siamese_lab.study.ranks import Ranks
@@ -121,7 +123,8 @@ def caveats(analysis: Analysis) -> list[str]:
             listed = " and ".join(sorted(budgets))
             found.append(f"The tuning budgets on {data} differ ({listed}), so the comparison is not fair.")
     for each in analysis.protocol.differing:
-        values = "; ".join(f"{value} in {_list_folders(folders)}" for value, folders in each.folders.items())
+        listed_values = [f"{shortened(value, 200)} in {_list_folders(names)}" for value, names in each.folders.items()]
+        values = "; ".join(listed_values if len(listed_values) <= 10 else [*listed_values[:9], "…"])
         found.append(f"On {each.data} more than the strategy differs: {each.option} is {values}.")
     if len(machines(study)) > 1:
         found.append(
@@ -134,7 +137,7 @@ def caveats(analysis: Analysis) -> list[str]:
         listed = ", ".join(f"{len(jobs)} {state}" for jobs, state in counts if jobs)
         found.append(f"Jobs without a result: {listed}; see “Failed and missing jobs”.")
     found += [f"{data}: {note}" for data, notes in study.notes.items() for note in notes]
-    return found
+    return shorten_notes(found)
 
 
 def _list_folders(folders: list[str]) -> str:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
+from siamese_lab.controls import escape_controls
 from siamese_lab.runs.display import counted
 from siamese_lab.runs.files import write_text
 from siamese_lab.study import conclusions
@@ -26,6 +28,7 @@ def write_page(analysis: Analysis, tables: Tables, drawn: Mapping[str, StoredFig
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=without_controls,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -88,6 +91,13 @@ def options_of_strategies(analysis: Analysis) -> list[tuple[str, str, dict[str, 
                 rows.append((strategy, [data], options))
     every = len(analysis.study.data)
     return [(name, "all" if len(data) == every else "; ".join(data), options) for name, data, options in rows]
+
+
+def without_controls(value: Any) -> Any:
+    """Return a value of the template, in which characters that reorder or hide text are escaped."""
+    if isinstance(value, Markup):
+        return Markup(escape_controls(value))
+    return escape_controls(value) if isinstance(value, str) else value
 
 
 def embedded(drawn: StoredFigure) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from siamese_lab.controls import escape_line
 from siamese_lab.runs.options import OUTSIDE_A_STUDY, compared_options
 from siamese_lab.study.runs import Run, Study
 
@@ -83,12 +84,12 @@ def _options(run: Run) -> dict[str, str]:
 
 
 def as_override(value: Any) -> str:
-    """Return a value as it is written on the command line."""
+    """Return a value as it is written on the command line, in one line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list):
         return f"[{', '.join(map(as_override, value))}]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else escape_line(str(value))
 
 
 def _all_equal(values: Iterable[str]) -> bool:

@@ -12,7 +12,8 @@ from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.runs.disk import FULL, REFUSED
 from siamese_lab.runs.display import counted, in_blocks, print_plainly, print_titled, short
 from siamese_lab.runs.files import write_json
-from siamese_lab.study import LEVELS, figures, folds, page, runs
+from siamese_lab.runs.plain_values import shortened
+from siamese_lab.study import LEVELS, bounds, figures, folds, page, runs
 from siamese_lab.study.analysis import Analysis, analyze
 from siamese_lab.study.conclusions import answer, caveats
 from siamese_lab.study.folds import JoinedFolds
@@ -40,6 +41,7 @@ def report(folder: Path, console: Console, levels: Sequence[float] = LEVELS, com
     study = runs.read_study(folder, commit)
     if not study.finished and not study.folds:
         raise UserError(nothing_in(folder, study))
+    bounds.check_study(study)
     try:
         if study.folds:
             report_folds(folder, console)
@@ -57,7 +59,7 @@ def nothing_in(folder: Path, study: Study) -> str:
         last = study.runs[-1].results
         return (
             f"{folder} holds {counted(len(study.runs), 'run')}, but no finished one (the last one: "
-            f"{last.error or last.status}). Start the same command again to continue them."
+            f"{shortened(last.error or last.status, 300)}). Start the same command again to continue them."
         )
     if study.excluded:
         first = study.excluded[0]
@@ -105,6 +107,7 @@ def print_headline(console: Console, analysis: Analysis, tables: Tables) -> None
 def report_folds(folder: Path, console: Console) -> None:
     """Join the folds below a folder, print a table for each data set, and write them to folds.json."""
     joined = folds.read_folds(folder)
+    bounds.check(len(joined), bounds.FOLDED, str(folder))
     for data in dict.fromkeys(each.data for each in joined):
         print_folds(console, [each for each in joined if each.data == data])
     written = write_json(folder / FILE_NAME, [joined_as_json(each) for each in joined])
@@ -126,10 +129,11 @@ def print_folds(console: Console, joined: Sequence[JoinedFolds]) -> None:
         shown = [f"{100 * one.mean:.2f} ± {100 * one.standard_error:.2f}" if one else "–" for one in estimates]
         table.add_row(*(escape(str(each.choices.get(name))) for name in names), str(len(each.figures_of_fold)), *shown)
     print_titled(console, title, table)
+    missing = []
     for each in joined:
-        label = ", ".join(f"{name}={each.choices.get(name)}" for name in names)
-        for fold, reason in each.missing.items():
-            print_plainly(console, f"{label}: fold {fold} is missing ({reason}).")
+        label = ", ".join(f"{name}={shortened(str(each.choices.get(name)))}" for name in names)
+        missing += [f"{label}: fold {fold} is missing ({why})." for fold, why in each.missing.items()]
+    print_plainly(console, *bounds.shorten_notes(missing))
 
 
 def joined_as_json(joined: JoinedFolds) -> dict[str, object]:

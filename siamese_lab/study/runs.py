@@ -13,6 +13,7 @@ from siamese_lab.runs import results
 from siamese_lab.runs.display_names import is_figure, sort_strategies, unique
 from siamese_lab.runs.plain_values import WrongValueError
 from siamese_lab.runs.results import Results
+from siamese_lab.study import bounds
 from siamese_lab.study.data_set import DataSet, data_set
 
 VALIDATION_METRIC = "recall@1"
@@ -122,13 +123,13 @@ def read_study(folder: Path, commit: str | None = None) -> Study:
         commit: if given, count only runs with a commit that starts with this prefix.
 
     Raises:
-        UserError: if the folder does not exist.
+        UserError: if the folder does not exist, or its runs have more validations than a report may have.
     """
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Studies are in outputs/NAME, other sweeps in outputs/sweeps.")
     runs: dict[Cell, Run] = {}
     excluded = []
-    folds = 0
+    folds = points = 0
     for run_folder in run_folders(folder):
         below = run_folder.relative_to(folder).as_posix()
         try:
@@ -136,6 +137,8 @@ def read_study(folder: Path, commit: str | None = None) -> Study:
         except UserError as error:
             excluded.append(Excluded(below, str(error)))
             continue
+        points += len(run.results.history)
+        bounds.check(points, bounds.POINTS, str(folder))
         cell = Cell(run.data, run.strategy, run.seed)
         if run.data_set.fold is not None:
             folds += 1

@@ -14,6 +14,7 @@ from rich.console import Console
 from siamese_lab.config.errors import callback_errors_end_the_process
 from siamese_lab.errors import UserError
 from siamese_lab.runs import environment, results
+from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import counted, describe_curves, print_plainly, print_titled, short
 from siamese_lab.sweep.job import LOG
 from siamese_lab.sweep.lock import lock_sweep
@@ -42,7 +43,7 @@ class Sweep(Callback):
 
         An error ends the process here, because Hydra turns an exception of a callback into a warning.
         """
-        console = Console()
+        console = new_console()
         with callback_errors_end_the_process():
             self.lock = lock_sweep(Path(config.hydra.sweep.dir))
             with console.status("Composing the runs of the sweep …"):

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from siamese_lab.config import schema
 from siamese_lab.errors import Interrupted, UserError
+from siamese_lab.runs.console import new_console
 from siamese_lab.runs.disk import disk_errors
 from siamese_lab.sweep.lock import locked_run
 from siamese_lab.sweep.resume_state import remaining_work
@@ -68,4 +69,4 @@ def attempt(
 def log(folder: Path) -> Iterator[Console]:
     """Append the console output and the warnings of a run to its log file."""
     with (folder / LOG).open("a", encoding="utf-8") as file, redirect_stderr(file):
-        yield Console(file=file, width=120)
+        yield new_console(file=file, width=120)

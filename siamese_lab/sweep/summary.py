@@ -7,7 +7,6 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,6 +14,7 @@ from siamese_lab.config.errors import callback_errors_end_the_process
 from siamese_lab.config.overrides import option_of
 from siamese_lab.errors import BUG_STATUS, USER_ERROR_STATUS, UserError
 from siamese_lab.runs import results
+from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import counted, describe_curves, print_plainly, print_titled, short
 from siamese_lab.runs.results import Results
 from siamese_lab.sweep.overview import percent
@@ -44,7 +44,7 @@ class Summary(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print a table of the runs; exit with status 2 if a run failed, and with status 1 if a bug was the cause."""
-        console = Console()
+        console = new_console()
         found = [read_if_present(run.folder) for run in self.runs]
         folder = Path(config.hydra.sweep.dir)
         print_titled(

@@ -6,11 +6,11 @@ from typing import Any
 from filelock import FileLock
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from siamese_lab.config.errors import callback_errors_end_the_process
 from siamese_lab.errors import UserError
 from siamese_lab.runs import tuned
+from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import counted, print_plainly, short
 from siamese_lab.runs.tuned import Tuned
 from siamese_lab.sweep.callback import FAILED
@@ -37,7 +37,7 @@ class Tuning(Callback):
 
         An error ends the process here, because Hydra turns an exception of a callback into a warning.
         """
-        console = Console()
+        console = new_console()
         with callback_errors_end_the_process():
             import_optuna()
             self.lock = lock_sweep(Path(config.hydra.sweep.dir))
@@ -50,7 +50,7 @@ class Tuning(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Print the best trials, the missing tunings and the next command; exit with status 1 if any is missing."""
-        console = Console()
+        console = new_console()
         done, missing = split_by_state(self.runs)
         if done:
             print_best(console, done)

@@ -25,15 +25,19 @@ import pytest
 import torch
 from confined import confined
 from hostile import END, ZipMember, pax, raw_zip, record, tar_header, tar_member, zeros
+from PIL import Image
 from processes import tree
 
 from siamese_lab.data.io import archives
+from siamese_lab.data.io.decode import pixels
 from siamese_lab.data.io.idx_files import IdxFile, parse_idx
-from siamese_lab.data.io.image_files import list_images
+from siamese_lab.data.io.image_files import list_images, read_image_file
+from siamese_lab.data.io.open_image import TooLittleMemoryError, convert_file, convert_opened
 from siamese_lab.data.sets.lfw_pairs import read_pairs
 from siamese_lab.data.sets.lfw_people import Person
 from siamese_lab.data.sets.omniglot_runs import read_runs
 from siamese_lab.data.tables.image_table import ImageTable, cached, check_stored
+from siamese_lab.errors import ResourceError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits address space, and reads /proc and /dev")
 
@@ -525,3 +529,37 @@ def test_an_unchanged_table_is_not_decoded_again(tmp_path):
     table = cached(place.parent, "key", lambda: pytest.fail("decoded again"))
     assert table.images_NCHW.tolist() == IMAGES.tolist()
     assert zlib.crc32(table.images_NCHW.numpy().tobytes()) == zlib.crc32(IMAGES.tobytes())
+
+
+def sparse(path):
+    path.touch()
+    os.truncate(path, 950_000_000)
+
+
+def padded(path):
+    Image.new("RGB", (3000, 3000)).save(path, "BMP")
+    os.truncate(path, 900_000_000)
+
+
+@pytest.mark.parametrize(
+    ("make", "fact"),
+    [(sparse, "its format is unknown"), (padded, "900 MB, but 3,000×3,000 pixels need at most 136 MB")],
+)
+def test_image_files_that_are_larger_than_their_pixels_need(tmp_path, make, fact):
+    place = tmp_path / "a.png"
+    make(place)
+    refused(lambda: read_image_file(place), place, fact)
+
+
+@pytest.mark.parametrize("convert", [convert_file, lambda stream, convert: convert_opened(Image.open(stream), convert)])
+def test_memory_that_does_not_suffice_is_named(convert):
+    def without_memory(image):
+        raise MemoryError
+
+    stream = io.BytesIO()
+    Image.new("L", (2, 2)).save(stream, "PNG")
+    with pytest.raises(TooLittleMemoryError, match="memory does not suffice"):
+        convert(stream, without_memory)
+    with pytest.raises(ResourceError, match=r"x.png.*memory does not suffice.*Free some memory") as error:
+        pixels(Path("images"), "x.png", stream.getvalue(), without_memory)
+    assert "Replace" not in str(error.value)

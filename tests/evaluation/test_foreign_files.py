@@ -7,6 +7,7 @@ code that reads them.
 import copy
 import io
 import json
+import math
 import os
 import pickle
 import sys
@@ -32,6 +33,7 @@ from siamese_lab.evaluation.evaluated_data import with_current_folders
 from siamese_lab.evaluation.record import read_evaluation
 from siamese_lab.inference.embeddings_file import read_embeddings
 from siamese_lab.inference.threshold import read_threshold
+from siamese_lab.networks.views import check_tta
 from siamese_lab.runs import plain_values
 from siamese_lab.runs.checkpoints import read_checkpoint
 from siamese_lab.runs.results import Results, read_results
@@ -585,6 +587,10 @@ def test_a_hostile_tuning_file_is_refused(name: str, tmp_path: Path) -> None:
 THRESHOLDS = {
     "a text": ({"threshold": "1"}, "threshold is '1'"),
     "no number": ({"threshold": None}, "threshold is None"),
+    "NaN": ({"threshold": math.nan}, r"threshold is nan, expected a number in 0…2"),
+    "beyond every distance": ({"threshold": 2.5}, "threshold is 2.5"),
+    "an infinite rate": ({"far": math.inf}, "far is inf, expected a number in 0…1"),
+    "fewer than no pairs": ({"negatives": -1}, "negatives is -1"),
     "another field": ({"exec": 1}, "the field exec is unknown"),
     "pairs of 1e400": ({"positives": 10**400}, "positives is a number of 1,329 bits"),
 }
@@ -606,7 +612,9 @@ def test_pickled_names_of_an_embeddings_file_do_not_run(tmp_path: Path) -> None:
     place = tmp_path / "given/evil.npz"
     harm = np.array([Creates(tmp_path / "ran")], dtype=object)
     np.savez(place, names=harm, embeddings=np.zeros((1, 8), np.float32), about="{}")
-    check(confined(lambda: read_embeddings(place)), "not a readable file of embeddings")
+    outcome = confined(lambda: read_embeddings(place))
+    check(outcome, "it holds Python objects, which are never loaded")
+    assert "allow_pickle" not in outcome.message
 
 
 ABOUT = json.dumps({"folder": "/photos", "weights": "x", "checkpoint": "/last.ckpt"})
@@ -619,6 +627,13 @@ EMBEDDINGS: dict[str, tuple[dict[str, Any], str]] = {
     "a number as a folder": ({"about": '{"folder": 1}'}, "about.folder is 1"),
     "nested 100,000 times": ({"about": "[" * 10**5}, "nested"),
     "a name with line breaks": ({"names": ["a\n\x1b[2J"]}, "not printable"),
+    "a name of another direction": ({"names": ["a\u202egnp.exe"]}, "not printable"),
+    "a name above the folder": ({"names": ["a/../../b.png"]}, "a/../../b.png leads out of the folder"),
+    "an escaped name above the folder": ({"names": [r"\x2e\x2e/b.png"]}, "leads out of the folder"),
+    "an absolute name": ({"names": ["/etc/passwd"]}, "/etc/passwd leads out of the folder"),
+    "an escaped absolute name": ({"names": [r"\x2fetc/passwd"]}, "leads out of the folder"),
+    "no name": ({"names": [""]}, "leads out of the folder"),
+    "a colored checkpoint": ({"about": ABOUT.replace("/last", r"\u001b[31m")}, r"about.checkpoint is '\x1b[31m"),
     "texts": ({"embeddings": ["x"]}, "not a readable file of embeddings"),
 }
 
@@ -637,6 +652,37 @@ def test_embeddings_of_2_gb_in_2_mb_are_refused(tmp_path: Path) -> None:
     place = tmp_path / "given/evil.npz"
     np.savez_compressed(place, names=["a"], embeddings=np.zeros((1, 50_000_000), np.float32), about=ABOUT)
     check(confined(lambda: read_embeddings(place)), "are compressed")
+
+
+@pytest.mark.parametrize(("rows", "fact"), [(3_000_000, "3,000,000 rows"), (400_000, "names have more than")])
+def test_a_parquet_file_that_repeats_a_name_is_refused(rows: int, fact: str, tmp_path: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "given").mkdir()
+    place = tmp_path / "given/evil.parquet"
+    names = arrow.DictionaryArray.from_arrays(arrow.array(np.zeros(rows, np.int32)), arrow.array(["A" * 1000]))
+    parquet.write_table(arrow.table({"name": names}), place, compression="zstd")
+    check(read_as_outcome(place), fact)
+
+
+def read_as_outcome(place: Path) -> Outcome:
+    """Read in this process, because pyarrow reserves more address space than `confined` allows."""
+    with pytest.raises(UserError) as refused:
+        read_embeddings(place)
+    return Outcome(True, str(refused.value))
+
+
+def test_a_name_that_a_file_system_allows_can_be_searched(tmp_path: Path) -> None:
+    names = ["写真\u3000一.png", "👩\u200d🔬.png", r"caf\xe9.png", "a/..b.png"]
+    (tmp_path / "given").mkdir()
+    place = tmp_path / "given/e.npz"
+    np.savez(place, names=names, embeddings=np.zeros((4, 8), np.float32), about=ABOUT)
+    assert read_embeddings(place).names == tuple(names)
+
+
+def test_a_checkpoint_that_names_a_view_very_often_gives_a_short_message() -> None:
+    with pytest.raises(UserError, match=r"each view once.*100,000 names") as refused:
+        check_tta(["mirrored"] * 100_000)
+    assert len(str(refused.value)) < 200
 
 
 def test_an_interpolation_of_a_checkpoint_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from synthetic import run
 
+from siamese_lab.controls import escape_controls
 from siamese_lab.runs.escapes import escape_csv, escape_markdown
 from siamese_lab.study import report
 from siamese_lab.study.tables.table import escape_latex
@@ -24,6 +25,8 @@ NAMES = (
     "日本 🙂",
 )
 """Each is the name of a strategy and the title of a data set."""
+ACTS = "\x1b[31m\x07\u202egnp.exe\x9b2J"
+"""Characters that act on a terminal, in values that are no names."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,8 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for strategy in ("random", name):
             for seed in range(2):
                 each = run(strategy=strategy, seed=seed, data_set=described | {"title": name, "notes": [name]})
-                each.versions, each.commit, each.error = {name: name}, name, name
+                each.versions, each.commit, each.error = {name: name}, f"{name}{ACTS}", f"{name}{ACTS}"
+                each.choices["ema"] = f"{ACTS}{seed}"
                 place = folder / f"{number}/{strategy == name}/{seed}"
                 place.mkdir(parents=True)
                 each.write(place)
@@ -77,6 +81,8 @@ def test_latex_holds_no_commands_of_names(reported: Path) -> None:
 def test_the_page_and_its_figures_hold_no_markup_of_names(reported: Path) -> None:
     page = (reported / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page and "<img src=x" not in page and "&lt;script" in page
+    assert r"\x1b[31m\x07\u202egnp.exe\x9b2J" in page
+    assert escape_controls(page) == page
     embedded = re.findall(r"data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)", page)
     assert embedded
     for svg in (base64.b64decode(each).decode() for each in embedded):

@@ -24,7 +24,7 @@ from torch import Tensor
 from siamese_lab.data.io.file_names import escape_name
 from siamese_lab.data.io.image_files import ImageFiles, StoredFile
 from siamese_lab.data.io.messages import console
-from siamese_lab.data.io.open_image import convert_file
+from siamese_lab.data.io.open_image import UnreadableImageError, convert_file
 from siamese_lab.errors import ResourceError, UserError
 
 CHUNK = 64
@@ -53,7 +53,7 @@ def decode(files: ImageFiles, convert: Convert) -> Tensor:
         return _Decoded(file.row, pixels(files.path, file.name, file.read(), convert))
 
     images_NCHW: NDArray[np.uint8] | None = None
-    for row, pixels_HWC in _in_parallel(decode_one, files, f"Decoding {files.path.name}"):
+    for row, pixels_HWC in _in_parallel(decode_one, files, f"Decoding {escape_name(files.path.name)}"):
         image_CHW = np.moveaxis(pixels_HWC, 2, 0)
         if images_NCHW is None:
             images_NCHW = np.empty((len(files.names), *image_CHW.shape), dtype=np.uint8)
@@ -86,7 +86,7 @@ def find_unreadable(files: ImageFiles, convert: Convert) -> list[Unreadable]:
             return Unreadable(file.name, str(error))
         return None
 
-    found = _in_parallel(check_one, files, f"Checking {files.path.name}")
+    found = _in_parallel(check_one, files, f"Checking {escape_name(files.path.name)}")
     return [each for each in found if each is not None]
 
 
@@ -142,7 +142,8 @@ def pixels(path: Path, name: str, content: bytes, convert: Convert) -> NDArray[n
     try:
         pixels_HWC = convert_file(io.BytesIO(content), lambda image: np.asarray(convert(image)))
     except UserError as error:
+        cure = getattr(error, "cure", UnreadableImageError.cure)
         raise ResourceError(
-            f"{escape_name(path)} holds {escape_name(name)}, which cannot be read as an image ({error}). Replace it."
+            f"{escape_name(path)} holds {escape_name(name)}, which cannot be read as an image ({error}). {cure}"
         ) from error
     return pixels_HWC if pixels_HWC.ndim == 3 else pixels_HWC[:, :, None]

@@ -14,6 +14,7 @@ from siamese_lab.data.io.archives import check_size, member_names, read_members
 from siamese_lab.data.io.file_names import escape_name, find_file
 from siamese_lab.data.io.folder_walk import FolderContent, FoundFile, is_system_name, walk_folder
 from siamese_lab.data.io.messages import readable
+from siamese_lab.data.io.open_image import TooLittleMemoryError, UnreadableImageError, check_file_size
 from siamese_lab.errors import ResourceError
 
 
@@ -146,7 +147,13 @@ def read_image_file(path: Path) -> bytes:
                 f"{name} has {state.st_size / 1e6:,.0f} MB, but an image has at most {MAX_BYTES / 1e6:,.0f} MB. "
                 "Remove it, or make it smaller."
             )
+        check_file_size(file, state.st_size)
         return file.read_bytes()
+    except UnreadableImageError as error:
+        raise ResourceError(f"{name} cannot be read as an image ({error}). {error.cure}") from error
+    except MemoryError as error:
+        cure = TooLittleMemoryError.cure
+        raise ResourceError(f"{name} cannot be read, because the memory does not suffice. {cure}") from error
     except FileNotFoundError as error:
         what = "is a link that leads nowhere" if file.is_symlink() else "does not exist any more"
         raise ResourceError(f"{name} cannot be read: it {what}. Restore or delete it.") from error

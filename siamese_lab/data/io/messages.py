@@ -16,11 +16,10 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import IO
 
-from rich.console import Console
-
 from siamese_lab.errors import ResourceError, UserError
+from siamese_lab.runs.console import new_console
 
-console = Console(stderr=True, soft_wrap=True)
+console = new_console(stderr=True, soft_wrap=True)
 SHOWN = 5
 """Number of files that a message names."""
 

@@ -5,6 +5,7 @@ Pillow recognizes a file by its content, whatever its suffix is.
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from PIL import Image, UnidentifiedImageError
@@ -13,6 +14,8 @@ from siamese_lab.errors import ResourceError, UserError
 
 MAX_PIXELS = 100_000_000
 """Largest image that is read, as width × height. A file of 1 MB can hold an image that fills the memory."""
+ROOM, BYTES_PER_PIXEL = 64_000_000, 8
+"""Bytes of a file that need no look at its header, and bytes that each pixel adds to them: four channels of 16 bits."""
 NEEDS_PROGRAM = ("EPS", "WMF")
 """Formats that Pillow reads by running another program. They are refused."""
 
@@ -23,6 +26,15 @@ Made = TypeVar("Made")
 
 class UnreadableImageError(ResourceError):
     """Raised when a file is not an image that can be read. The message is the reason, without the name of the file."""
+
+    cure = "Replace it."
+    """A sentence that says what to do."""
+
+
+class TooLittleMemoryError(UnreadableImageError):
+    """Raised when the memory does not suffice to read an image. The image itself may be intact."""
+
+    cure = "Free some memory, or make the image smaller."
 
 
 def convert_file(stream: BinaryIO, convert: Callable[[Image.Image], Made]) -> Made:
@@ -37,6 +49,8 @@ def convert_file(stream: BinaryIO, convert: Callable[[Image.Image], Made]) -> Ma
             return convert(image)
     except UserError:
         raise
+    except MemoryError as error:
+        raise TooLittleMemoryError("the memory does not suffice to decode it") from error
     except Exception as error:  # the many formats raise nearly every exception there is for damaged files
         damage = _find_damage(stream)
         if damage is None:
@@ -55,6 +69,8 @@ def convert_opened(image: Image.Image, convert: Callable[[Image.Image], Made]) -
         return convert(image)
     except UserError:
         raise
+    except MemoryError as error:
+        raise TooLittleMemoryError("the memory does not suffice to decode it") from error
     except Exception:
         try:
             image.load()
@@ -71,6 +87,35 @@ def check_image(image: Image.Image) -> None:
     if image.format in NEEDS_PROGRAM:
         raise UnreadableImageError(f"images in the format {image.format} are not read, convert it to PNG")
     check_pixels(*image.size)
+
+
+def check_file_size(path: Path, size: int) -> None:
+    """Raise UnreadableImageError if a file has more bytes than the pixels in its header need. No pixel is read.
+
+    Args:
+        path: path of the file.
+        size: size of the file in bytes.
+
+    Raises:
+        OSError: if the file cannot be opened.
+    """
+    if size <= ROOM:
+        return
+    with path.open("rb") as stream:
+        try:
+            with _open(stream) as image:
+                width, height = image.size
+        except UserError:
+            raise
+        except MemoryError as error:
+            raise TooLittleMemoryError("the memory does not suffice to read its header") from error
+        except Exception as error:
+            raise UnreadableImageError(_reason(error)) from error
+    most = ROOM + BYTES_PER_PIXEL * width * height
+    if size > most:
+        raise UnreadableImageError(
+            f"it has {size / 1e6:,.0f} MB, but {width:,}×{height:,} pixels need at most {most / 1e6:,.0f} MB"
+        )
 
 
 def check_pixels(width: int, height: int) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from siamese_lab.runs.escapes import escape_csv, escape_markdown
+from siamese_lab.runs.escapes import escape_csv, escape_markdown, plain_line
 from siamese_lab.runs.files import delete_stale_files, whole_file, write_text
 
 TEXT_COLUMNS = ("strategy", "data", "metric", "reached")
@@ -86,7 +86,7 @@ def escape_latex(text: str) -> str:
 
     A bracket or a star at the beginning of a row would be an argument of the line break before it.
     """
-    line = " ".join(text.split())
+    line = plain_line(text)
     protected = f"{{{line[0]}}}{line[1:].translate(LATEX_ESCAPES)}" if line[:1] in ("[", "*") and line else ""
     return protected or line.translate(LATEX_ESCAPES)
 
