@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 import siamese_lab as sl
 from siamese_lab import export
+from siamese_lab.controls import escape_controls
 from siamese_lab.data.sets.lfw import Lfw
 from siamese_lab.inference import export as exporting
 from siamese_lab.inference.export import greatest_difference, load_onnx, load_torch
 from siamese_lab.inference.model_card import limitations_section, model_card
-from siamese_lab.inference.threshold import stored_threshold
+from siamese_lab.inference.threshold import Threshold, stored_threshold
 
 Call = Callable[..., Ended]
 READERS = {"onnx": load_onnx, "torch": load_torch}
@@ -179,6 +180,25 @@ def test_the_card_shows_the_newest_evaluation_with_its_intervals_and_the_thresho
     assert "no intervals" not in text
     assert f"up to a distance of **{threshold.threshold:.4f}**" in text
     assert f"accepts {threshold.far:.1%} of {threshold.negatives:,} pairs of two classes (FAR)" in text
+
+
+def test_the_card_escapes_texts_of_the_files_that_it_reads(own_run: Path) -> None:
+    harm = "\x1b[31m\x07\u202e`</code>\n\n# x\x9b"
+    place = own_run / "evaluations/new/evaluation.json"
+    place.parent.mkdir(parents=True)
+    content = {
+        "schema_version": 1,
+        "network": {"checkpoint": "last.ckpt", "step": 6},
+        "data": {"name": harm, "images": 1, "classes": 1, "classes_trained_on": 0},
+        "protocols": {"retrieval": {"how": harm, "intervals_over": harm, "figures": {"recall@1": {"value": 0.5}}}},
+    }
+    place.write_text(json.dumps(content))
+    network = sl.load(own_run)
+    threshold = Threshold(1.0, 0.5, 0.5, 0.5, harm, 2, harm, 1, 1, 6, "x")
+    text = model_card(network, f"{harm}.onnx", 1e-7, threshold)
+    assert escape_controls(text) == text
+    assert r"`\x1b[31m\x07\u202e'</code> # x\x9b`" in text
+    assert "\n# x" not in text
 
 
 @pytest.mark.slow
