@@ -52,7 +52,8 @@ def check_restorable(config: DictConfig, datamodule: data.DataModule) -> dict[st
     check_weights(wanted, weights, checkpoint)
     if isinstance(content.get(TRAINED_ON), dict):  # check_training_state refuses another value
         averaged = content[TRAINED_ON].get("weights")
-        check_weights(wanted, averaged if isinstance(averaged, dict) else {}, checkpoint)
+        tensors = {name: each for name, each in wanted.items() if isinstance(each, Tensor)}  # as in tensors_of
+        check_weights(tensors, averaged if isinstance(averaged, dict) else {}, checkpoint)
     return content
 
 
