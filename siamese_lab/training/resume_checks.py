@@ -136,8 +136,8 @@ def changed_options(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[s
         listed = "; ".join(f"{name} was {changed[name][0]!r} and is now {changed[name][1]!r}" for name in refused)
         raise UserError(
             f"A resumed run keeps the options it was started with, but {listed}. Remove the option from the command "
-            "line, or start a new run without resume=. Only the steps (trainer.max_steps), callbacks, metrics, ema, and "
-            "options of speed and logging may change."
+            "line, or start a new run without resume=. Only the steps (trainer.max_steps), callbacks, metrics, ema, "
+            "and options of speed and logging may change."
         )
     return changed
 
