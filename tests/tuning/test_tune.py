@@ -124,7 +124,7 @@ def test_the_study_uses_the_best_trials(tunings: Path, command, tmp_path: Path) 
         "sampler=hard": "outputs/tune has no tuned options for data=digits sampler=hard. "
         "Tune it, or finish its tuning: python -m siamese_lab.train -m experiment=tune study_name=tune data=digits "
         "sampler=hard.",
-        "optimizer.lr=0.1": "optimizer.lr is set on the command line, but tuned=… sets it, too.",
+        "optimizer.lr=0.1": "optimizer.lr is set on the command line and by the file of tuned=…",
         "loss=margin": "found with loss.name=triplet, but this run has loss.name=margin.",
         "tuned=nowhere": "nowhere has no tuned options for data=digits sampler=random.",
     }.items():
