@@ -1,5 +1,6 @@
 """Find and read checkpoints, by file or by the folder of a run, without executing their content."""
 
+import errno
 import re
 import warnings
 import zipfile
@@ -79,6 +80,8 @@ def read_checkpoint(place: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")  # torch warns about foreign pickles, which are refused anyway
             content = torch.load(place, map_location="cpu", weights_only=True)
     except OSError as error:
+        if error.errno == errno.EINVAL and place.is_file():  # torch seeks beyond the end of a truncated file
+            raise _unreadable(place) from error
         raise UserError(f"{place} cannot be read: {error.strerror or error}. Use another checkpoint.") from error
     except UnpicklingError as error:
         if (called := re.search(r"GLOBAL (\S+)|allowlisted", str(error))) is not None:

@@ -197,7 +197,7 @@ def test_unknown_views_are_refused(tta, message):
 
 
 def test_a_repeated_view_is_refused():
-    with pytest.raises(ValueError, match=r"network\.tta .* each view once, but is larger, larger\."):
+    with pytest.raises(ValueError, match=r"network\.tta .* each view once, but has 2 names: larger, larger"):
         networks.build("conv4", tta=["larger", "larger"])
 
 
