@@ -16,7 +16,7 @@ from siamese_lab.samplers.kernels import block_selection
 from siamese_lab.samplers.kernels.tiles import Tile
 
 WIDEST = 4.0
-"""From this ε on every negative is informative, because similarities differ by 2 at most."""
+"""Smallest ε with which every negative is informative, because similarities differ by 2 at most."""
 
 
 @register("multi_similarity")

@@ -38,7 +38,7 @@ MAY_CHANGE = (
 
 
 class Resumed(NamedTuple):
-    """What a resumed run continues."""
+    """Holds the state that a resumed run continues, and the notes about it for the user."""
 
     step: int
     """Number of steps that are done."""

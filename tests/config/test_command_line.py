@@ -247,6 +247,15 @@ def test_ctrl_c_during_imports_is_one_line(source: str, tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted.\n")
 
 
+def run_code(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a new process, in a folder."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
 INTERRUPTS_AN_IMPORT = """
 import os, signal, sys, time
 class Finder:
@@ -262,15 +271,7 @@ sys.exit(start("train", ["data=digits"]))
 
 @pytest.mark.slow
 def test_ctrl_c_while_a_job_loads_pytorch_is_one_line(tmp_path: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", INTERRUPTS_AN_IMPORT],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    ended = run_code(INTERRUPTS_AN_IMPORT, tmp_path)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted.\n")
 
 
@@ -299,15 +300,7 @@ def test_help_and_wrong_options_load_neither_pytorch_nor_other_large_packages(tm
         ["train", "trainer.max_stepss=3"],
         ["train", "seed=-1=2"],
     ]
-    ended = subprocess.run(
-        [sys.executable, "-c", ANSWERS.format(commands=[*helps, ["train", "--cfg", "job"], *wrong])],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    ended = run_code(ANSWERS.format(commands=[*helps, ["train", "--cfg", "job"], *wrong]), tmp_path)
     assert ended.returncode == 0, ended.stderr
     lines = ended.stdout.splitlines()
     assert [line for line in lines if line == "status 2"] == ["status 2"] * len(wrong), ended.stderr

@@ -60,7 +60,7 @@ def test_the_message_names_the_checkpoint_that_is_left(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not full_disks.can_mount(), reason="needs a disk in memory")
+@pytest.mark.skipif(not full_disks.can_mount(), reason="needs Linux, and the right to mount a disk in memory")
 @pytest.mark.parametrize(("command", "size"), [("train", 2000), ("export", 100)])
 def test_a_command_on_a_disk_that_fills_up(command: str, size: int, tmp_path: Path) -> None:
     full_disks.prepare(tmp_path, study=False)
