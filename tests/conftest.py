@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,7 +43,22 @@ QUICK = ("data=digits", *FEW_STEPS)
 def compose(*overrides: str) -> DictConfig:
     """Return the configuration of a command line. The data set is the digits unless `overrides` choose another."""
     chosen = any(override.startswith(("data=", "experiment=lfw")) for override in overrides)
-    return schema.compose(*([] if chosen else ["data=digits"]), *overrides)
+    every = (*([] if chosen else ["data=digits"]), *overrides)
+    if any(override.startswith("tuned=") for override in overrides):  # reads a folder, which tests change
+        return schema.compose(*every)
+    return deepcopy(compose_once(*every))
+
+
+compose_once = cache(schema.compose)
+"""A cache of configurations, as composing takes a tenth of a second. Nothing may change what it returns."""
+
+
+def compose_pair(sampler: str, loss: str, *overrides: str) -> DictConfig:
+    """Return the configuration of digits with a strategy and a loss. Composes each of them once, not each pair."""
+    config = compose(*overrides)
+    config.sampler = compose(f"sampler={sampler}", *overrides).sampler
+    config.loss = compose(f"loss={loss}", *overrides).loss
+    return config
 
 
 @pytest.hookimpl(tryfirst=True)

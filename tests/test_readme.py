@@ -118,12 +118,13 @@ def test_commands_run(
 ) -> None:
     more = [*FEW_STEPS, "trainer.max_steps=2", f"paths.cache={tmp_path / 'cache'}"]
     if line.needs_data:
-        more.append(f"paths.data={request.getfixturevalue('omniglot_root')}")
+        more += [f"paths.data={request.getfixturevalue('omniglot_root')}", "data.image_size=28", "network.width=8"]
     ended = command(*line.arguments, *more)
     assert ended.status == 0, ended.err
     assert "Results: outputs/" in ended.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [each for each in TRAIN if each not in RUN], ids=str)
 def test_longer_commands_compose(line: Command) -> None:
     """Each value of a sweep composes, with the first values of the other swept options."""
@@ -176,6 +177,7 @@ def test_commands_about_checkpoints_run(line: Command, evaluate: Callable[..., E
     assert "Evaluation: outputs/runs/DATE/RUN/evaluations/" in ended.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", USE, ids=str)
 def test_commands_that_use_a_network_run(
     line: Command, call: Callable[..., Ended], own_run: Path, tmp_path: Path

@@ -7,6 +7,8 @@ A failing check names the part, the value it returned and what the contract expe
 """
 
 from collections.abc import Collection
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -16,6 +18,11 @@ from siamese_lab.config.schema import compose
 
 def composed(group: str, name: str) -> dict[str, Any]:
     """Return the options that `GROUP=NAME` composes, with interpolations resolved."""
+    return deepcopy(_composed(group, name))
+
+
+@cache
+def _composed(group: str, name: str) -> dict[str, Any]:
     options = OmegaConf.to_container(compose(f"{group}={name}")[group], resolve=True)
     assert isinstance(options, dict)
     return {str(option): value for option, value in options.items()}

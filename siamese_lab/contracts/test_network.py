@@ -37,6 +37,7 @@ def test_its_config_chooses_it_by_name(name: str) -> None:
     check_config("network", name, known)
 
 
+@pytest.mark.slow
 @every_network
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_backbone_gives_as_many_features_as_it_states(name: str, channels: int) -> None:
@@ -54,12 +55,14 @@ def test_embeddings_are_float32_unit_vectors_under_autocast_too(name: str) -> No
         torch.testing.assert_close(z_BD.norm(dim=1), torch.ones(6))
 
 
+@pytest.mark.slow
 @every_network
 def test_an_image_has_the_same_embedding_alone_and_in_a_batch(name: str) -> None:
     network = build(name).eval()
     torch.testing.assert_close(network(images())[:1], network(images()[:1]), atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.slow
 @every_network
 def test_the_seed_decides_the_initial_weights(name: str) -> None:
     first, same, other = (dict(build(name, seed).named_parameters()) for seed in (0, 0, 1))
@@ -67,6 +70,7 @@ def test_the_seed_decides_the_initial_weights(name: str) -> None:
     assert not all(torch.equal(first[key], other[key]) for key in first)
 
 
+@pytest.mark.slow
 @every_network
 def test_every_weight_learns(name: str) -> None:
     network = build(name, dropout=0.0)

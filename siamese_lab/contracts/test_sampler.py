@@ -151,6 +151,7 @@ def test_the_seed_alone_decides_and_a_checkpoint_goes_on(name: str) -> None:
     assert rows(mined(resumed, *a_batch(seed=1))) == second
 
 
+@pytest.mark.slow
 @every_listing_strategy
 def test_it_compiles_as_one_graph(name: str) -> None:
     torch.compiler.reset()

@@ -1,14 +1,13 @@
 """Every shipped configuration composes and builds, and each registry and its folder hold the same names."""
 
 from dataclasses import fields
-from functools import cache
 from inspect import signature
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from conftest import compose
+from conftest import compose, compose_once
 from hydra.utils import instantiate
 from PIL import Image
 from shipped import BY_GROUP
@@ -20,8 +19,6 @@ from siamese_lab.training.build import build_module
 from siamese_lab.training.trainer import build_trainer
 
 FOLDER = config_folder()
-compose_once = cache(compose)
-"""A cache of configurations that several tests read and no test changes."""
 DOWNLOADED = (
     "data=fashion_mnist",
     "data=fashion_mnist_closed",

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 import torch
-from conftest import compose
+from conftest import compose, compose_pair
 from shipped import LOSSES, SAMPLERS
 
 from siamese_lab import losses, samplers
@@ -31,7 +31,7 @@ def digits():
 def test_a_step_gives_finite_gradients_everywhere(sampler, loss, digits):
     datamodule, batches = digits
     is_shipped = sampler in SAMPLERS and loss in LOSSES
-    module = build_module(compose(f"sampler={sampler}", f"loss={loss}", "network.width=16"), datamodule)
+    module = build_module(compose_pair(sampler, loss, "network.width=16"), datamodule)
     for images_BCHW, labels_B, _ in batches:
         z_BD = module.network(to_float(images_BCHW))
         selection = module.sampler.mine(z_BD.detach(), labels_B)
@@ -53,7 +53,7 @@ def test_only_the_triplet_loss_takes_the_sampler_all():
 @pytest.mark.parametrize(("sampler", "loss"), sorted(NO_MEANING))
 def test_invalid_combinations_are_refused_before_training(sampler, loss, digits):
     with pytest.raises(ValueError, match=rf"loss={loss} .*sampler={sampler}.*: .*triplet"):
-        build_module(compose(f"sampler={sampler}", f"loss={loss}"), digits[0])
+        build_module(compose_pair(sampler, loss), digits[0])
 
 
 def test_free_norms_are_mined_and_compared_by_direction(digits):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import compose
+from conftest import compose, compose_pair
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode  # has no public name
 
@@ -94,8 +94,8 @@ def without_a_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def step_module(datamodule: Any, *overrides: str) -> StepModule:
-    module = build_module(compose(*NETWORK, *overrides), datamodule)
+def step_module(datamodule: Any, sampler: str, loss: str = "triplet") -> StepModule:
+    module = build_module(compose_pair(sampler, loss, *NETWORK), datamodule)
     module.__class__ = StepModule
     module.logged = {}
     return module.train()
@@ -134,7 +134,7 @@ def assert_all_tensors_on_the_device(module: StepModule, device: str) -> None:
 def test_a_step_on_cuda_does_not_depend_on_data_up_to_its_loss_and_statistics(
     sampler: str, loss: str, datamodule: Any
 ) -> None:
-    module = step_module(datamodule, f"sampler={sampler}", f"loss={loss}")
+    module = step_module(datamodule, sampler, loss)
     with FakeTensorMode(allow_non_fake_inputs=True):
         output = moved(module, "cuda").training_step(batch(datamodule, "cuda"), 0)
         assert output["loss"].device.type == "cuda"
@@ -147,7 +147,7 @@ def test_a_step_on_cuda_does_not_depend_on_data_up_to_its_loss_and_statistics(
 def test_a_whole_step_with_backward_and_optimizer_does_not_depend_on_data(
     sampler: str, loss: str, datamodule: Any
 ) -> None:
-    module = step_module(datamodule, f"sampler={sampler}", f"loss={loss}")
+    module = step_module(datamodule, sampler, loss)
     moved(module, "meta")
     optimizer = module.configure_optimizers()["optimizer"]
     for group in optimizer.param_groups:
@@ -174,7 +174,7 @@ def boolean_index(z_BD: Tensor) -> Any:
 @pytest.mark.parametrize("call", [item, branch, boolean_index])
 def test_a_strategy_that_waits_for_its_data_is_found(call: Any, device: str, datamodule: Any) -> None:
     """Each kind of waiting call raises on both kinds of tensors, so the check can fail."""
-    module = step_module(datamodule, "sampler=hard")
+    module = step_module(datamodule, "hard")
     score = module.sampler.select
     module.sampler.select = lambda inputs: (call(inputs.z_CD), score(inputs))[1]
     mode = FakeTensorMode(allow_non_fake_inputs=True) if device == "cuda" else nullcontext()

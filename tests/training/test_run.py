@@ -57,7 +57,7 @@ def two_threads() -> Iterator[None]:
 @pytest.mark.parametrize("strategy", samplers.available())
 def test_same_seed_gives_the_same_results_except_for_times(strategy: str, tmp_path: Path, two_threads: None) -> None:
     for name in ("one", "two"):
-        quick_run(tmp_path / name, f"sampler={strategy}", "trainer.max_steps=20")
+        quick_run(tmp_path / name, f"sampler={strategy}", "trainer.max_steps=20", "network.width=16")
     assert without_times(tmp_path / "one") == without_times(tmp_path / "two")
     one, two = last_weights(tmp_path / "one"), last_weights(tmp_path / "two")
     assert one
@@ -136,9 +136,19 @@ def test_every_strategy_learns_digits(strategy: str, tmp_path: Path) -> None:
     assert left.test["recall@1"] > 0.75
 
 
+SMALL_OMNIGLOT = (
+    "data=omniglot",
+    "data.image_size=28",
+    "data.classes_per_batch=32",
+    "network.width=16",
+    "network.tta=[]",
+    "metrics.floors=false",
+)
+
+
 @pytest.fixture(scope="session")
 def untrained_recall(tmp_path_factory: pytest.TempPathFactory, omniglot_root: Path, real_cache: Path) -> float:
-    real = ("data=omniglot", f"paths.data={omniglot_root}", f"paths.cache={real_cache}", "metrics.floors=false")
+    real = (*SMALL_OMNIGLOT, f"paths.data={omniglot_root}", f"paths.cache={real_cache}")
     left = quick_run(tmp_path_factory.mktemp("untrained"), *real, "trainer.max_steps=1", "optimizer.lr=0")
     return left.test["recall@1"]
 
@@ -150,7 +160,7 @@ HUNDRED_STEPS = ("trainer.max_steps=100", "trainer.val_check_interval=100")
 def test_the_studied_strategies_learn_characters_they_have_never_seen(
     strategy: str, tmp_path: Path, omniglot_root: Path, real_cache: Path, untrained_recall: float
 ) -> None:
-    real = ("data=omniglot", f"paths.data={omniglot_root}", f"paths.cache={real_cache}", "metrics.floors=false")
+    real = (*SMALL_OMNIGLOT, f"paths.data={omniglot_root}", f"paths.cache={real_cache}")
     trained = quick_run(
         tmp_path / "trained", *real, f"sampler={strategy}", "trainer.max_steps=100", "trainer.val_check_interval=100"
     )
