@@ -19,9 +19,14 @@ from siamese_lab.runs import checkpoints
 from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import print_plainly, short
 from siamese_lab.runs.display_names import file_name
+from siamese_lab.runs.links import check_inside
 
 if TYPE_CHECKING:
     from siamese_lab.inference.model import TrainedNetwork
+
+
+FOLDER = "exported"
+"""Folder in the folder of a run."""
 
 
 @dataclass
@@ -88,6 +93,9 @@ def job(options: Options) -> None:
     console = new_console()
     check_able(options.format)
     network = load(options.checkpoint)
+    run = checkpoints.run_of(network.trained.checkpoint)
+    if run is not None and options.out is None:
+        check_inside(run, (FOLDER,))
     place = options.out or default_place(network, SUFFIXES[options.format])
     if place.suffix != SUFFIXES[options.format]:
         raise UserError(f"With format={options.format}, out must end in {SUFFIXES[options.format]}, but is {place}.")
@@ -114,4 +122,4 @@ def default_place(network: "TrainedNetwork", suffix: str) -> Path:
     choices = network.trained.choices
     name = file_name("_".join(choices[part]["name"] for part in ("data", "sampler", "network")))
     run = checkpoints.run_of(network.trained.checkpoint)
-    return (Path("outputs") if run is None else run) / "exported" / f"{name}{suffix}"
+    return (Path("outputs") if run is None else run) / FOLDER / f"{name}{suffix}"

@@ -20,6 +20,7 @@ from siamese_lab.evaluation.table import print_figures
 from siamese_lab.runs import checkpoints, environment, results
 from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import counted, print_plainly, short
+from siamese_lab.runs.links import check_inside
 from siamese_lab.training.trainer import best_precision, check_accelerator
 
 FOLDER = "evaluations"
@@ -106,6 +107,7 @@ def new_folder(config: DictConfig, checkpoint: Path) -> Iterator[Path]:
         UserError: if the folder cannot be created.
     """
     parent = checkpoints.run_of(checkpoint) or Path(config.paths.outputs)
+    check_inside(parent, (FOLDER,))
     stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{config.data.name}"
     new = (parent / FOLDER / (f"{stem}-{number}" if number else stem) for number in count())
     folder = next(each for each in new if not each.exists()) if config.folder is None else Path(config.folder)

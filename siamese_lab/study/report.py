@@ -12,6 +12,7 @@ from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.runs.disk import FULL, REFUSED
 from siamese_lab.runs.display import counted, in_blocks, print_plainly, print_titled, short
 from siamese_lab.runs.files import write_json
+from siamese_lab.runs.links import check_inside
 from siamese_lab.runs.plain_values import shortened
 from siamese_lab.study import LEVELS, bounds, figures, folds, page, runs
 from siamese_lab.study.analysis import Analysis, analyze
@@ -38,6 +39,7 @@ def report(folder: Path, console: Console, levels: Sequence[float] = LEVELS, com
     wrong = [level for level in levels if not 0 < level <= 1]
     if wrong:
         raise UserError(f"--levels must be above 0 and at most 1, such as 0.9, but {wrong[0]:g} was given.")
+    check_inside(folder, ("tables", "figures", page.FILE_NAME, FILE_NAME))
     study = runs.read_study(folder, commit)
     if not study.finished and not study.folds:
         raise UserError(nothing_in(folder, study))

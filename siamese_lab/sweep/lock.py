@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from siamese_lab.errors import ResourceError
 from siamese_lab.runs.disk import disk_errors
 from siamese_lab.runs.files import LOCK
+from siamese_lab.runs.links import check_no_way_out
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -59,10 +60,12 @@ def run_alone(folder: Path) -> Iterator[None]:
 
     Raises:
         ResourceError: if another process trains in the folder, or the folder cannot be written to.
+        UserError: if a link in the folder leads out of it.
     """
     with disk_errors(folder, "paths.outputs"):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(checked_lock(folder))
+        check_no_way_out(folder)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -81,6 +84,11 @@ def run_alone(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def locked_run(folder: Path) -> Iterator[None]:
-    """Lock the folder of a run; wait while another process, such as a job of a killed sweep, holds the lock."""
+    """Lock the folder of a run; wait while another process, such as a job of a killed sweep, holds the lock.
+
+    Raises:
+        UserError: if a link in the folder leads out of it.
+    """
     with FileLock(checked_lock(folder)):
+        check_no_way_out(folder)
         yield
