@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from siamese_lab.controls import escape_line
 from siamese_lab.data.io.file_names import escape_name, lies_below
 from siamese_lab.errors import UserError
+from siamese_lab.errors.controls import escape_line
 from siamese_lab.inference.folder import EmbeddedFolder
 from siamese_lab.inference.model import TrainedNetwork
 from siamese_lab.inference.new_file import new_file

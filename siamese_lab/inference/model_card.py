@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from siamese_lab.controls import escape_controls
+from siamese_lab.errors.controls import escape_controls
 from siamese_lab.evaluation import record
 from siamese_lab.inference.export import INPUT, OUTPUT
 from siamese_lab.inference.model import TrainedNetwork

@@ -22,10 +22,10 @@ from typing import NamedTuple
 from lightning import Fabric
 from torch import Tensor
 
-from siamese_lab.controls import escape_line
 from siamese_lab.data import DataModule
 from siamese_lab.data.io.messages import announce
 from siamese_lab.errors import UserError
+from siamese_lab.errors.controls import escape_line
 from siamese_lab.evaluation.embed import embed
 from siamese_lab.evaluation.protocols import draw_pairs
 from siamese_lab.evaluation.trained import Trained

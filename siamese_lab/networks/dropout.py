@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from siamese_lab import distributed
+from siamese_lab.devices import processes
+from siamese_lab.devices.generator import DeviceGenerator
 from siamese_lab.errors import UserError
-from siamese_lab.rng import DeviceGenerator
 
 
 class Dropout(nn.Module):
@@ -33,8 +33,8 @@ class Dropout(nn.Module):
         """
         if not self.training:
             return features
-        whole = len(features) * distributed.processes(), *features.shape[1:]
-        noise = distributed.own_part(
+        whole = len(features) * processes.count(), *features.shape[1:]
+        noise = processes.own_part(
             torch.rand(whole, device=features.device, generator=self.generator.on(features.device))
         )
         return features * (noise >= self.share) / (1 - self.share)

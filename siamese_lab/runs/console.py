@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.segment import Segment
 
-from siamese_lab.controls import escape_controls
+from siamese_lab.errors.controls import escape_controls
 
 
 def new_console(**options: Any) -> Console:

@@ -1,13 +1,13 @@
 """Escape names in the formats that the lab writes: one function for each format. Names come from folders and files.
 
-Each also escapes characters that act on a terminal or reorder text, see `siamese_lab.controls`.
+Each also escapes characters that act on a terminal or reorder text, see `siamese_lab.errors.controls`.
 
 HTML is escaped by jinja2's autoescape, LaTeX by `study.tables.table.escape_latex`, and figures switch mathematics off.
 """
 
 import re
 
-from siamese_lab.controls import escape_controls
+from siamese_lab.errors.controls import escape_controls
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters of cells that a spreadsheet takes for a formula (OWASP, "CSV Injection")."""

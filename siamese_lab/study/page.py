@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from siamese_lab.controls import escape_controls
+from siamese_lab.errors.controls import escape_controls
 from siamese_lab.runs.display import counted
 from siamese_lab.runs.files import write_text
 from siamese_lab.study import conclusions

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from siamese_lab.controls import escape_line
+from siamese_lab.errors.controls import escape_line
 from siamese_lab.runs.options import OUTSIDE_A_STUDY, compared_options
 from siamese_lab.study.runs import Run, Study
 

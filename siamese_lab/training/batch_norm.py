@@ -13,7 +13,7 @@ import torch.distributed as dist
 from lightning.pytorch.plugins.layer_sync import LayerSync
 from torch import Tensor, nn
 
-from siamese_lab import distributed
+from siamese_lab.devices import processes
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
@@ -86,7 +86,7 @@ def replace_batch_norms(module: nn.Module, kinds: dict[type[BatchNorm], type[Bat
 
 def is_shared(norm: BatchNorm) -> bool:
     """Return whether a module needs the statistics of the other processes."""
-    return norm.training and distributed.processes() > 1
+    return norm.training and processes.count() > 1
 
 
 def normalize(norm: BatchNorm, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from siamese_lab.batch import Batch, PairDistances, Selection
-from siamese_lab.distributed import gather_batch
+from siamese_lab.devices.processes import gather_batch
 from siamese_lab.losses import Loss, LossOutput
 from siamese_lab.losses.pairs import selected_distances
 from siamese_lab.metrics import RetrievalMetrics

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import siamese_lab as sl
 from siamese_lab import export
-from siamese_lab.controls import escape_controls
 from siamese_lab.data.sets.lfw import Lfw
+from siamese_lab.errors.controls import escape_controls
 from siamese_lab.inference import export as exporting
 from siamese_lab.inference.export import greatest_difference, load_onnx, load_torch
 from siamese_lab.inference.model_card import limitations_section, model_card

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from synthetic import run
 
-from siamese_lab.controls import escape_controls
+from siamese_lab.errors.controls import escape_controls
 from siamese_lab.runs.escapes import escape_csv, escape_markdown
 from siamese_lab.study import report
 from siamese_lab.study.tables.table import escape_latex

@@ -8,7 +8,7 @@ import torch
 from processes_of_a_group import run_in_group
 from torch import nn
 
-from siamese_lab import distributed
+from siamese_lab.devices import processes
 from siamese_lab.networks.dropout import Dropout
 from siamese_lab.training.batch_norm import SynchronizeBatchNorm, check_dimensions
 
@@ -29,11 +29,11 @@ def outcome(case: str, momentum: float | None, dtype: torch.dtype) -> dict[str, 
     with torch.no_grad():
         norm[0].weight.copy_(torch.arange(1.0, 6.0))
         norm[0].bias.copy_(torch.arange(5.0))
-    if distributed.processes() > 1:
+    if processes.count() > 1:
         norm = SynchronizeBatchNorm().apply(norm)
     left: dict[str, Any] = {}
     for step, whole in enumerate(inputs(case)):
-        x = distributed.own_part(whole)
+        x = processes.own_part(whole)
         if x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         x = x.to(dtype).requires_grad_()
@@ -41,7 +41,7 @@ def outcome(case: str, momentum: float | None, dtype: torch.dtype) -> dict[str, 
         assert y.dtype == x.dtype
         assert x.ndim != 4 or y.is_contiguous(memory_format=torch.channels_last)
         weights = torch.linspace(-1, 1, whole.numel(), dtype=torch.float64).view_as(whole)
-        (y.double() * distributed.own_part(weights)).pow(2).sum().backward()
+        (y.double() * processes.own_part(weights)).pow(2).sum().backward()
         left[f"y{step}"], left[f"gradient{step}"] = y.detach(), x.grad
     left["weight"], left["bias"] = norm[0].weight.grad, norm[0].bias.grad
     left["state"] = dict(norm.state_dict())
@@ -95,7 +95,7 @@ def test_in_float32_the_norm_is_as_precise_as_torchs_far_from_zero(tmp_path: Pat
 
 def dropped(steps: int) -> torch.Tensor:
     dropout = Dropout(0.5, seed=3)
-    return torch.stack([dropout(distributed.own_part(torch.ones(6, 4))) for _ in range(steps)])
+    return torch.stack([dropout(processes.own_part(torch.ones(6, 4))) for _ in range(steps)])
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from siamese_lab.data.augment import affine, light
 from siamese_lab.data.augment import erasing as augment_erasing
-from siamese_lab.rng import DeviceGenerator
+from siamese_lab.devices.generator import DeviceGenerator
 from siamese_lab.runs.plain_values import whole_number
 
 AT_ONCE = 1 << 13

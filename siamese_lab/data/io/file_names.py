@@ -2,14 +2,14 @@
 
 A file system stores bytes. Python decodes a byte that is not UTF-8 to a lone surrogate, which cannot be written to a
 file or a terminal. Other characters can be written, but break lines of tables or reorder text, see
-`siamese_lab.controls`.
+`siamese_lab.errors.controls`.
 """
 
 import os
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from siamese_lab.controls import acts
+from siamese_lab.errors.controls import acts
 
 
 def escape_name(name: str | os.PathLike[str]) -> str:

@@ -11,7 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from siamese_lab.batch import Batch
-from siamese_lab.distributed import gather
+from siamese_lab.devices.processes import gather
 from siamese_lab.training.callbacks.selected import SelectedTriplets, hardest_negatives
 from siamese_lab.training.callbacks.tensorboard import event_writer, writes_events
 from siamese_lab.training.callbacks.triplet_sheet import draw_triplets

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from rich.console import Console
 from torch import Tensor
 
-from siamese_lab import distributed
+from siamese_lab.devices import processes
 from siamese_lab.errors import Interrupted
 from siamese_lab.training.launch import SIGNALS, Shared
 from siamese_lab.training.module import StepOutput
@@ -43,7 +43,7 @@ class StopOnSignal(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start to listen for signals."""
-        self._group = distributed.host_group()
+        self._group = processes.host_group()
         self._step = trainer.global_step
         if threading.current_thread() is threading.main_thread():
             self._former = {number: signal.signal(number, self._receive) for number in SIGNALS}
@@ -68,7 +68,7 @@ class StopOnSignal(Checkpoint):
 
     def _stop_if_asked(self, trainer: Trainer, step: StepOutput | None = None) -> None:
         asked = self.received or (self.shared.signal if self.shared is not None else 0)
-        number = distributed.greatest(asked, self._group)
+        number = processes.greatest(asked, self._group)
         if number:
             trainer.save_checkpoint(self.checkpoint)
             if step is not None and step.logged is not None:

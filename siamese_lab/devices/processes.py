@@ -16,7 +16,7 @@ def rank() -> int:
     return dist.get_rank() if is_initialized() else 0
 
 
-def processes() -> int:
+def count() -> int:
     """Return the number of processes that train together."""
     return dist.get_world_size() if is_initialized() else 1
 
@@ -58,7 +58,7 @@ def gather(module: LightningModule, part_B: Tensor) -> Tensor:
         module: the Lightning module in training.
         part_B: a tensor with one shape on every process; a gradient flows back to the process that holds the part.
     """
-    if processes() == 1:
+    if count() == 1:
         return part_B
     every_RB = module.all_gather(part_B, sync_grads=part_B.requires_grad)
     assert isinstance(every_RB, Tensor)
@@ -67,13 +67,13 @@ def gather(module: LightningModule, part_B: Tensor) -> Tensor:
 
 def own_part(whole: Tensor) -> Tensor:
     """Return the rows of a whole batch that belong to this process."""
-    count = len(whole) // processes()
-    return whole[rank() * count : (rank() + 1) * count]
+    length = len(whole) // count()
+    return whole[rank() * length : (rank() + 1) * length]
 
 
 def host_group() -> Any:
     """Return a process group for tensors on the CPU, which does not wait for a GPU; every process must call this."""
-    if processes() == 1:
+    if count() == 1:
         return None
     return dist.group.WORLD if dist.get_backend() == "gloo" else dist.new_group(backend="gloo")
 
@@ -85,7 +85,7 @@ def greatest(number: int, group: Any) -> int:
         number: the number of this process.
         group: the result of `host_group`.
     """
-    if processes() == 1:
+    if count() == 1:
         return number
     shared = torch.tensor(number)
     dist.all_reduce(shared, op=dist.ReduceOp.MAX, group=group)

@@ -6,9 +6,9 @@ import pytest
 from rich.table import Table
 
 from siamese_lab.config.errors import print_error
-from siamese_lab.controls import escape_controls, escape_line
 from siamese_lab.data.io.file_names import escape_name, find_file
 from siamese_lab.errors import MAX_MESSAGE, ResourceError, UserError
+from siamese_lab.errors.controls import escape_controls, escape_line
 from siamese_lab.inference.threshold import Threshold
 from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import print_plainly

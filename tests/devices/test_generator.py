@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from siamese_lab.rng import DeviceGenerator
+from siamese_lab.devices.generator import DeviceGenerator
 
 CPU = torch.device("cpu")
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from siamese_lab.controls import escape_controls
+from siamese_lab.errors.controls import escape_controls
 
 BUG_STATUS = 1
 """Exit status after an error that the user cannot correct."""
