@@ -30,8 +30,6 @@ from tests.benchmarks.timing import medians
 
 DATA = ("digits", "glyphs", "mnist", "mnist_closed", "fashion_mnist", "fashion_mnist_closed", "omniglot", "lfw")
 BUDGETS = ("full", "standard", "quick")
-WANTED = 0.15
-"""Largest wanted share of validation and test in the time of training."""
 
 
 class Costs(NamedTuple):
@@ -158,12 +156,13 @@ def cells(steps: int, costs: Costs, plan: ValidationPlan) -> list[str]:
     """Return the cells of a row: the parts of the run in seconds, then their shares of the training."""
     of_run = share(costs, steps, plan)
     shares = (of_run.validations, of_run.final, of_run.test, of_run.untrained, of_run.total)
+    stored = of_run._replace(untrained=0.0).total
     return [
         f"{steps:,}",
         f"{1000 * costs.step:.1f}",
         f"{min(steps, plan.number)} × {costs.validation:.2f}",
         f"{costs.test:.1f}",
-        *(f"{each:.1%}" for each in shares),
+        *(f"{each:.1%}" for each in (*shares, stored)),
     ]
 
 
@@ -176,7 +175,7 @@ def main() -> None:
     torch.set_num_threads(1)
     shown = Table(title="Evaluation as a share of training, processor time, one thread", title_justify="left")
     measured = "data", "budget", "steps", "ms/step", "validations, s", "test, s"
-    for column in (*measured, "validations", "at the end", "test", "untrained", "share"):
+    for column in (*measured, "validations", "at the end", "test", "untrained", "share", "stored"):
         shown.add_column(column, justify="left" if column in ("data", "budget") else "right")
     for data in arguments.data:
         costs: Costs | None = None
@@ -188,7 +187,8 @@ def main() -> None:
             trained = steps * config.data.classes_per_batch * config.data.images_per_class
             plan = plan._replace(number=number_of_validations(trained, plan.images))
             shown.add_row(data, budget, *cells(steps, costs, plan))
-    Console(width=130).print(shown)
+    shown.caption = "stored: the share if an earlier run has stored the figures of the same untrained network"
+    Console(width=140).print(shown)
 
 
 if __name__ == "__main__":
