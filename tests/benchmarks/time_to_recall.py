@@ -355,7 +355,7 @@ def main() -> None:
     trials = [Trial(*each) for each in product(RATES, STEPS)]
     level, every, limit = LEVEL, EVERY, arguments.limit
     if arguments.quick:
-        trials, level, every, limit = [Trial(1e-3, None), Trial(3e-3, 10)], 0.4, 5, min(limit, 10.0)
+        trials, level, every, limit = [Trial(1e-3, None), Trial(3e-3, 10)], 0.7, 5, min(limit, 10.0)
     shown = Table(title=f"Seconds of training to Recall@1 = {level:.0%} on Omniglot", title_justify="left")
     for column in ("network", "seed", USUAL, "learning rate", LAB, "learning rate", "ratio"):
         shown.add_column(column)
