@@ -35,6 +35,7 @@ from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, re
 from siamese_lab.errors import USER_ERROR_STATUS, ResourceError
 from siamese_lab.runs.disk import FULL, REFUSED
 from siamese_lab.runs.lost import lost_process
+from siamese_lab.runs.memory import return_free_memory
 from siamese_lab.runs.output import make_output_last
 
 
@@ -84,6 +85,9 @@ def run(
             failed += 1
             name = " ".join(asked.overrides.task)
             print_error(f"{name}: {explain(error, command)}" if shown else f"{name}:\n{traceback.format_exc()}")
+        finally:
+            if several:
+                return_free_memory()
 
     def check_and_run(config: DictConfig, overrides: Sequence[str]) -> None:
         check_keys(config, schema)

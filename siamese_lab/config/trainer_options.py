@@ -40,7 +40,7 @@ INTERPRETED: Mapping[str, str] = {
     "profiler": "simple, advanced and pytorch write into the folder of the run.",
     "strategy": "auto, ddp and ddp_spawn mean the same: the lab starts processes that share every batch.",
     "sync_batchnorm": "Several processes always synchronize batch norms, so false is refused with trainer.devices=2.",
-    "val_check_interval": "A number of steps, or auto for ten validations.",
+    "val_check_interval": "A number of steps, or auto for four to ten validations.",
 }
 """The Trainer's arguments that have a meaning of the lab, with this meaning."""
 

@@ -9,7 +9,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import lightning
+import torch
 from PIL import Image
+from torch import Tensor
 
 from siamese_lab.batch import Batch
 from siamese_lab.data.augment.pipeline import Augmentation, to_float
@@ -20,7 +22,7 @@ from siamese_lab.data.io.messages import announce
 from siamese_lab.data.official_protocols import OfficialPairs, OneShot
 from siamese_lab.data.pk_batches import PKBatches
 from siamese_lab.data.sequential_batches import SequentialBatches
-from siamese_lab.data.splits import check_evaluated_part
+from siamese_lab.data.splits import balanced_sample, check_evaluated_part
 from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
 from siamese_lab.registry import Registry, check_options, options_of
@@ -57,6 +59,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         min_images_per_class: classes with fewer images are excluded from training.
         batches_per_epoch: length of an epoch; None divides the number of images by the batch size.
         eval_batch_size: number of images per batch in validation and test.
+        validation_images: largest number of images that validate a run, the same ones in all runs; None takes all.
         augment: options of `Augmentation`, applied to training images only; None disables augmentation.
     """
 
@@ -89,6 +92,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         min_images_per_class: int = 2,
         batches_per_epoch: int | None = None,
         eval_batch_size: int = 512,
+        validation_images: int | None = None,
         augment: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -100,6 +104,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         self.min_images_per_class = min_images_per_class
         self.batches_per_epoch = batches_per_epoch
         self.eval_batch_size = eval_batch_size
+        self.validation_images = validation_images
         self.augment = build_augmentation(augment, seed)
 
     def __repr__(self) -> str:
@@ -230,6 +235,14 @@ class DataModule(lightning.LightningDataModule, ABC):
             batches_per_epoch=self.batches_per_epoch,
         )
 
+    @cached_property
+    def validation_rows(self) -> Tensor:
+        """The rows of the images of the validation part that validate a run, in ascending order."""
+        table = self.splits.validation
+        if self.validation_images is None:
+            return torch.arange(len(table))
+        return balanced_sample(table.labels_N, self.validation_images)
+
     @property
     def process_share(self) -> ProcessShare:
         """Rank and number of processes of the trainer, or one process if no trainer is attached."""
@@ -251,8 +264,10 @@ class DataModule(lightning.LightningDataModule, ABC):
         return self.batches
 
     def val_dataloader(self) -> SequentialBatches:
-        """Return the validation images in sequential batches."""
-        return SequentialBatches(self.splits.validation, self.eval_batch_size, *self.process_share)
+        """Return the validation images, at most `validation_images`, in sequential batches."""
+        return SequentialBatches(
+            self.splits.validation, self.eval_batch_size, *self.process_share, self.validation_rows
+        )
 
     def test_dataloader(self) -> list[SequentialBatches]:
         """Return the test images in sequential batches, then the images of the official pairs if the set has any."""

@@ -12,6 +12,8 @@ from siamese_lab.errors import UserError
 
 DENOMINATOR = 1_000_000
 """Largest denominator of a validation fraction: the float 1/3 is exactly one third."""
+SAMPLED_OF_CLASS = 4
+"""Smallest number of images of a class in a sample of many classes."""
 LEAST_CLASSES, LEAST_IMAGES = 2, 2
 """Smallest number of classes in a part, and of images in each of them. A query needs a positive and a negative."""
 
@@ -99,6 +101,43 @@ def checked_ratio(fraction: float) -> Fraction:
     if not 0 < ratio < 1:
         raise UserError(f"data.validation_fraction must be above 0 and below 1, but is {fraction}. One in ten is 0.1.")
     return ratio
+
+
+def balanced_sample(labels_N: Tensor, images: int) -> Tensor:
+    """Draw images for a quick validation, as equally from all classes as their sizes allow, with a fixed seed.
+
+    If there are more classes than a quarter of the images, some classes are drawn, so that each has four images.
+
+    Args:
+        labels_N: the class of each image.
+        images: the number of images to draw; all are taken if there are fewer.
+
+    Returns:
+        Rows (M,) in ascending order, int64.
+
+    Raises:
+        UserError: if `images` gives fewer than two classes of four images.
+    """
+    if images < LEAST_CLASSES * SAMPLED_OF_CLASS:
+        raise UserError(
+            f"data.validation_images must be at least {LEAST_CLASSES * SAMPLED_OF_CLASS}, or null for all images, but "
+            f"is {images}."
+        )
+    if images >= len(labels_N):
+        return torch.arange(len(labels_N))
+    generator = torch.Generator().manual_seed(0)
+    random_N = torch.randperm(len(labels_N), generator=generator)
+    order_N = random_N[labels_N[random_N].argsort(stable=True)]  # by class, in a random order within each class
+    size_C = labels_N.bincount()
+    start_C = size_C.cumsum(0) - size_C
+    rank_N = torch.arange(len(order_N)) - start_C[labels_N[order_N]]
+    place_C = torch.empty_like(size_C)  # classes with one image are no help: they have no positive
+    place_C[torch.randperm(len(size_C), generator=generator)] = torch.arange(len(size_C))
+    place_C[size_C < LEAST_IMAGES] += len(size_C)
+    chosen_C = torch.zeros(len(size_C), dtype=torch.bool)
+    chosen_C[place_C.argsort()[: images // SAMPLED_OF_CLASS]] = True
+    rank_N[~chosen_C[labels_N[order_N]]] += len(labels_N)  # after all images of the chosen classes
+    return order_N[rank_N.argsort(stable=True)[:images]].sort().values
 
 
 def check_evaluated_part(title: str, part: str, table: BaseTable) -> None:

@@ -105,13 +105,18 @@ def stored_or_measured(
     if cache is None or images**2 * values < STORED_PRODUCTS:
         return dict(measure())
     place = cache / "raw_pixels" / f"{hash_of(tensors, options)}.json"
-    figures = _read(place)
+    figures = read_figures(place)
     if figures is None:
         figures = {name: float(value) for name, value in measure().items()}
-        with suppress(OSError):  # a full or read-only cache: the next run measures again
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_json(place, figures)
+        write_figures(place, figures)
     return figures
+
+
+def write_figures(place: Path, figures: Mapping[str, float]) -> None:
+    """Store figures, unless the cache is full or read-only: then the next run measures again."""
+    with suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_json(place, figures)
 
 
 def hash_of(tensors: Sequence[Tensor], options: str) -> str:
@@ -123,7 +128,7 @@ def hash_of(tensors: Sequence[Tensor], options: str) -> str:
     return digest.hexdigest()
 
 
-def _read(place: Path) -> dict[str, float] | None:
+def read_figures(place: Path) -> dict[str, float] | None:
     """Read stored figures; None if there are none, or if the file is damaged."""
     try:
         figures = read_json(place)

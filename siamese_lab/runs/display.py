@@ -24,8 +24,15 @@ METRICS_OF_TABLE = 7
 COUNTS_OF_PAIRS = ("positives", "negatives", "threshold")
 
 
-def print_choices(console: Console, results: Results, datamodule: "DataModule") -> None:
-    """Print the composed configuration in a few lines."""
+def print_choices(console: Console, results: Results, datamodule: "DataModule", validation: str | None = None) -> None:
+    """Print the composed configuration in a few lines.
+
+    Args:
+        console: where to print.
+        results: the record of the run, which holds its configuration.
+        datamodule: its data.
+        validation: a phrase about the images and views of the validations; None if all are used.
+    """
     choices, trainer = results.choices, results.choices["trainer"]
     optimizer, schedule = (choices[group]["name"] for group in ("optimizer", "schedule"))
     table = Table.grid(padding=(0, 2))
@@ -43,6 +50,7 @@ def print_choices(console: Console, results: Results, datamodule: "DataModule") 
         f"{datamodule.images_per_class} images, {optimizer} {choices['optimizer']['lr']:g}, {schedule}, "
         f"seed {results.seed}",
         **_accumulation(trainer.get("accumulate_grad_batches", 1)),
+        **({} if validation is None else {"validation": validation}),
         "device": f"{results.hardware['device']}, {results.hardware['precision']}"
         + _processes(results.hardware.get("processes", 1)),
     }.items():

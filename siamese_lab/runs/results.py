@@ -76,6 +76,11 @@ class Results:
     """Seconds of training without validation, up to each point."""
     data_set: dict[str, Any] | None = None
     """The description of the data set, as returned by `DataModule.describe`; None if it was not recorded."""
+    validated: dict[str, Any] | None = None
+    """The images of all validations, and the views of `network.tta` that only the last validation and the test use.
+
+    None in older files, where all validations took all images and all views.
+    """
     classes: dict[str, Any] | None = None
     """Number of classes and images of each part, and a hash of the names; checkpoints store the names themselves."""
     changed_options: list[dict[str, Any]] = field(default_factory=list)

@@ -27,6 +27,7 @@ from siamese_lab.samplers import Sampler
 from siamese_lab.samplers.statistics import describe
 from siamese_lab.training.stage_metrics import MetricsListener, StageMetrics, stage_metrics
 from siamese_lab.training.timing import Timer
+from siamese_lab.training.validation_plan import without_views
 
 
 class StepOutput(NamedTuple):
@@ -122,8 +123,9 @@ class SiameseModule(lightning.LightningModule):
         self.log("train/mining_ms", 1000 * self.mining.latest())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Embed a chunk of the validation images."""
-        self.validation_retrieval.update(self._directions(batch), batch.labels_B, batch.image_ids_B)
+        """Embed a chunk of the validation images; during training without test-time augmentation."""
+        with without_views(self.network, self.trainer.state.fn == "fit"):
+            self.validation_retrieval.update(self._directions(batch), batch.labels_B, batch.image_ids_B)
 
     def on_validation_epoch_end(self) -> None:
         """Compute and log the retrieval metrics of all validation images, and pass them to the callbacks."""

@@ -18,6 +18,7 @@ MAY_CHANGE = (
     "callbacks",
     "data.eval_batch_size",
     "data.in_memory",
+    "data.validation_images",
     "data.memory_limit",
     "data.workers",
     "ema",

@@ -36,6 +36,7 @@ from siamese_lab.training.requeue import check_starts_anew
 from siamese_lab.training.restored import TrainingStart, check_restorable, check_training_state, restoring
 from siamese_lab.training.resume_checks import Resumed, check_resumed, keep_finished_record
 from siamese_lab.training.trainer import build_profiler, build_trainer, reason_of_shortening, set_steps_of_epochs
+from siamese_lab.training.validation_plan import ValidationPlan, plan_validations
 
 
 def train(
@@ -129,10 +130,11 @@ def train_here(
     resumed = None if config.resume is None else check_resumed(config, datamodule, folder)
     classes, shared = datamodule.class_parts(), None if member is None else member.shared
     callbacks = build_callbacks(config, folder, overrides, console, shared, classes, resumed)
-    start = TrainingStart()
+    start, plan = TrainingStart(), plan_validations(config, datamodule)
     trainer = build_trainer(
         config.trainer,
         placement,
+        plan.number,
         callbacks=[start, *callbacks.ordered],
         logger=targets.build("logger", config.logger, save_dir=folder) if config.logger else False,
         default_root_dir=folder,
@@ -158,10 +160,11 @@ def train_here(
     results.data_set = datamodule.describe().recorded()
     results.hardware = environment.hardware(trainer.strategy.root_device, str(trainer.precision), trainer.world_size)
     results.classes = classes.summary()
+    results.validated = plan.recorded()
     callbacks.history.keep_in(results, folder)
     if resumed is not None:
         continue_record(results, resumed, folder, trainer)
-    display.print_choices(console, results, datamodule)
+    display.print_choices(console, results, datamodule, plan.described())
     display.print_plainly(console, *([] if resumed is None else resumed.notes))
 
     if trainer.is_global_zero:
@@ -177,7 +180,7 @@ def train_here(
         # trainer.fast_dev_run keeps no best weights
         reports_last = config.report_checkpoint is schema.ReportCheckpoint.last or not callbacks.best.best_model_path
         reported = callbacks.last.path if reports_last else Path(callbacks.best.best_model_path)
-        evaluate(trainer, module, datamodule, callbacks.metrics, reported, results, with_test)
+        evaluate(trainer, module, datamodule, callbacks.metrics, reported, results, with_test, plan)
         results.floors = {floor: nan_as_none(figures) for floor, figures in callbacks.floors.figures.items()}
         results.seconds["total"] = time.perf_counter() - started
         results.error = reason_of_shortening(trainer, config.trainer, datamodule)
@@ -281,15 +284,22 @@ def evaluate(
     checkpoint: Path,
     results: Results,
     with_test: bool,
+    plan: ValidationPlan,
 ) -> None:
     """Validate the weights of a checkpoint, and test them if `with_test`.
+
+    If the same weights were validated during training in the same way, those figures are taken.
 
     Every call names the checkpoint. Without a name, Lightning loads `hpc_ckpt_*` of the folder within a SLURM job.
     """
     results.tested_step = torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
     named: dict[str, Any] = {"ckpt_path": checkpoint, "weights_only": True, "verbose": False}
-    trainer.validate(module, datamodule=datamodule, **named)
-    results.validation = nan_as_none(metrics.values["validation"])
+    known = [point.validation for point in results.history if point.step == results.tested_step]
+    if known and not plan.views and with_test:
+        results.validation = nan_as_none(known[-1])
+    else:
+        trainer.validate(module, datamodule=datamodule, **named)
+        results.validation = nan_as_none(metrics.values["validation"])
     if with_test:
         trainer.test(module, datamodule=datamodule, **named)
         results.test = nan_as_none(metrics.values["test"])

@@ -21,18 +21,19 @@ from siamese_lab.errors import UserError
 from siamese_lab.training.batch_norm import SynchronizeBatchNorm
 from siamese_lab.training.checkpoint_io import WholeCheckpointIO
 from siamese_lab.training.placement import Placement
-
-VALIDATIONS = 10
-"""Number of validations of a run with `trainer.val_check_interval=auto`."""
+from siamese_lab.training.validation_plan import MOST
 
 
-def build_trainer(config: DictConfig, placement: Placement | None = None, **further: Any) -> lightning.Trainer:
+def build_trainer(
+    config: DictConfig, placement: Placement | None = None, validations: int = MOST, **further: Any
+) -> lightning.Trainer:
     """Build the trainer that the configuration describes.
 
     Args:
         config: the options of the group `trainer`. `precision: auto` is bfloat16 autocast if the device supports it,
-            else float32. `val_check_interval: auto` validates ten times, evenly over the run.
+            else float32. `val_check_interval: auto` validates `validations` times, evenly over the run.
         placement: the processes that train; None is only this process.
+        validations: number of validations, if the configuration leaves it open.
         **further: arguments that are known only when a run starts: callbacks, loggers, folders.
 
     Raises:
@@ -47,7 +48,7 @@ def build_trainer(config: DictConfig, placement: Placement | None = None, **furt
     if config.precision == "auto":
         decided["precision"] = best_precision(config.accelerator)
     if config.val_check_interval == "auto":
-        decided["val_check_interval"] = max(1, config.max_steps // VALIDATIONS)
+        decided["val_check_interval"] = max(1, config.max_steps // validations)
     if decided["val_check_interval"] > config.max_steps:
         raise UserError(
             f"trainer.val_check_interval={config.val_check_interval} is more than trainer.max_steps="

@@ -1,4 +1,4 @@
-"""Measure how many 28×28 images per second reach the network: `python -m tests.benchmarks.input`.
+"""Measure how many 28×28 images per second reach the network: `python -m tests.benchmarks.input [--quick]`.
 
 The peer is a torchvision data set of PIL images, `RandomAffine` and `ToTensor`, a `DataLoader` and
 pytorch-metric-learning's `MPerClassSampler`. Both yield batches of 8 classes × 16 images out of MNIST's 60,000 images.
@@ -10,6 +10,7 @@ time, which other work disturbs least. It compares one thread of the lab to a `D
 one thread as well.
 """
 
+import argparse
 import itertools
 import os
 import time
@@ -145,12 +146,16 @@ def images() -> ImageTable:
 
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="time one short round")
+    quick = parser.parse_args().quick
+    ours, usual, repeats = (50, 15, 1) if quick else (1000, 300, 3)
     table = images()
     shown = Table(title=f"28×28 images, thousands per second, batches of {CLASSES} × {IMAGES} out of {len(table):,}")
     for column in ("", "workers", "peer", "threads", "siamese_lab", "ratio"):
         shown.add_column(column, justify="left" if not column else "right")
     for workers, threads in ((0, 1), (2, 1), (2, torch.get_num_threads())):
-        for name, rate in rates(table, workers, threads, ours=1000, usual=300, repeats=3).items():
+        for name, rate in rates(table, workers, threads, ours, usual, repeats).items():
             cells = name, workers, f"{rate.usual:.1f}", threads, f"{rate.ours:,.0f}", f"{rate.ratio:.0f}×"
             shown.add_row(*map(str, cells))
     Console().print(shown)

@@ -1,28 +1,28 @@
-"""Measure the time to Recall@1 = 0.75 on Omniglot: `python -m tests.benchmarks.time_to_recall`.
+"""Measure the time to Recall@1 = 0.75 on Omniglot, of two sides that are tuned alike.
 
-SIAMESE_LAB_DATA names the folder that holds Omniglot. Both sides train a Conv-4 with semi-hard triplets (margin 0.2)
-and AdamW on 32 characters × 4 drawings of the same classes, 28×28 pixels, with a random affine map of each image of
-the same ranges. The usual recipe is the Conv-4 of the literature, torchvision's data set of PIL images, a DataLoader
-with two workers, and pytorch-metric-learning's sampler, miner and loss, in float32, in a plain loop. The lab trains
-like its default run, over 350 steps: its data module, network, sampler, schedule and trainer, in bfloat16 if the
-processor supports it, with 256 dimensions that are normalized over the batch.
+`SIAMESE_LAB_DATA=FOLDER python -m tests.benchmarks.time_to_recall` needs the folder that holds Omniglot. Both sides
+train a Conv-4 with semi-hard triplets (margin 0.2) and AdamW on 32 characters × 4 drawings of the same classes, 28×28
+pixels, with a random affine map of each image of the same ranges. The usual recipe is torchvision's data set of PIL
+images, a DataLoader with two workers, and pytorch-metric-learning's sampler, miner and loss, in float32, in a plain
+loop. The lab trains with its data module, sampler, schedule and trainer, in bfloat16 if the processor supports it.
 
-The lab is tuned, the usual recipe hardly. For the usual recipe, a learning rate of 3e-3 was tried next to 1e-3 (66%
-and 69% after 525 steps). For the lab, 15 variants were tried by this same measure, among them a constant learning rate
-(375 steps), 225 steps (72.0%), 300 steps (74.7%), 128 dimensions (74.6%), and wider networks at three learning rates.
+There are two comparisons. With the same network, both sides train the Conv-4 of the literature with 128 dimensions.
+With its own network, each side trains what it would choose: the usual recipe that Conv-4, and the lab its own Conv-4
+with 256 dimensions that are normalized over the batch. In each comparison each side tries every learning rate with
+every schedule, and its fastest trial counts. Further seeds repeat the fastest trial of each side.
 
 Every 25 steps the clock stops while Recall@1 is measured on all 13,180 evaluation images, in float32 for both sides.
-Time before the first step is not counted. After `--limit` seconds of training, a side that has not reached the level
-is stopped, and the table shows the Recall@1 that it reached.
+Time before the first step is not counted. A trial is stopped after the time of the fastest trial of its side so far,
+after its last step, or after `--limit` seconds of training.
 """
 
 import argparse
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import count
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +42,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from siamese_lab import data
+from siamese_lab import data, networks
 from siamese_lab.config.schema import config_folder, register_schema
 from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.metrics.retrieval import recall_at_k
@@ -66,8 +66,24 @@ CHOICES = (
     "loss=triplet",
     "network.batch_norm=true",
     "network.embedding_dim=256",
-    "trainer.max_steps=350",
 )
+USUAL, LAB = "usual recipe", "siamese_lab"
+NETWORKS = ("same", "own")
+RATES = (1e-3, 3e-3, 6e-3)
+STEPS = (None, 350, 1000)
+"""Steps in which the learning rate falls to 0 along a cosine; None keeps it constant."""
+MOST_STEPS = 10_000
+"""Last step of a trial with a constant learning rate."""
+
+
+class Trial(NamedTuple):
+    """One choice of the options that both sides tune."""
+
+    rate: float
+    steps: int | None
+
+    def __str__(self) -> str:
+        return f"{self.rate:g}, {'constant' if self.steps is None else f'cosine over {self.steps:,} steps'}"
 
 
 class Outcome(NamedTuple):
@@ -75,11 +91,8 @@ class Outcome(NamedTuple):
 
     seconds: float
     recall: float
-
-    @property
-    def reached(self) -> bool:
-        """Return whether the training reached the level."""
-        return self.recall >= LEVEL
+    reached: bool
+    """Whether the training reached the level."""
 
     def __str__(self) -> str:
         return f"{self.seconds:.0f} s" if self.reached else f"over {self.seconds:.0f} s (only {self.recall:.1%})"
@@ -92,17 +105,22 @@ class RecallMonitor:
         who: the name of the training in the output.
         test: the images on which Recall@1 is measured.
         limit: seconds after which the training is over in any case.
+        level: the Recall@1 to reach.
+        every: steps between two measurements.
     """
 
-    def __init__(self, who: str, test: ImageTable, limit: float) -> None:
+    def __init__(self, who: str, test: ImageTable, limit: float, level: float = LEVEL, every: int = EVERY) -> None:
         self.who = who
         self.test = test
         self.limit = limit
-        self.outcome = Outcome(0.0, 0.0)
+        self.level = level
+        self.every = every
+        self.outcome = Outcome(0.0, 0.0, False)
 
     def is_over(self, network: nn.Module, step: int, seconds: float) -> bool:
         """Measure Recall@1 after a step, and return whether the training is over."""
-        self.outcome = Outcome(seconds, recall(network, self.test))
+        found = recall(network, self.test)
+        self.outcome = Outcome(seconds, found, found >= self.level)
         print(f"{self.who}: step {step}, {seconds:.0f} s, Recall@1 {self.outcome.recall:.1%}", flush=True)
         return self.outcome.reached or seconds >= self.limit
 
@@ -120,7 +138,7 @@ class StopWhenOver(Callback):
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: object) -> None:
         assert isinstance(pl_module, SiameseModule)
-        if trainer.global_step % EVERY == 0:
+        if trainer.global_step % self.watch.every == 0:
             self.clock.on_validation_start(trainer, pl_module)
             if self.watch.is_over(pl_module.network, trainer.global_step, self.clock.seconds()):
                 raise TrainingOver
@@ -163,21 +181,24 @@ class Unpacked(datasets.Omniglot):
         return True
 
 
-def train_with_peers(root: Path, validation_alphabets: list[str], watch: RecallMonitor) -> Outcome:
+def train_with_peers(root: Path, validation_alphabets: list[str], trial: Trial, watch: RecallMonitor) -> Outcome:
     """Train with torchvision's data set and pytorch-metric-learning."""
     network = usual_network()
     batches = usual_batches(root, validation_alphabets)
     miner, loss = TripletMarginMiner(margin=0.2, type_of_triplets="semihard"), TripletMarginLoss(margin=0.2)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=trial.rate, weight_decay=1e-4)
+    falls = None if trial.steps is None else torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, trial.steps)
     next(batches)  # the workers have started
     spent, since = 0.0, time.perf_counter()
-    for step in count(1):
+    for step in range(1, (trial.steps or MOST_STEPS) + 1):
         images_BCHW, labels_B = next(batches)
         z_BD = network(images_BCHW)
         optimizer.zero_grad()
         loss(z_BD, labels_B, miner(z_BD, labels_B)).backward()
         optimizer.step()
-        if step % EVERY == 0:
+        if falls is not None:
+            falls.step()
+        if step % watch.every == 0:
             spent += time.perf_counter() - since
             if watch.is_over(network, step, spent):
                 break
@@ -185,14 +206,32 @@ def train_with_peers(root: Path, validation_alphabets: list[str], watch: RecallM
     return watch.outcome
 
 
+class UsualBackbone(networks.Backbone):
+    """A Conv-4: four blocks of 64 maps (convolution, batch norm, ReLU, pooling)."""
+
+    features = 64
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*usual_blocks(), nn.Flatten())
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        features: Tensor = self.layers(images_BCHW)
+        return features
+
+
 def usual_network() -> nn.Sequential:
-    """Return a Conv-4: four blocks of 64 maps (convolution, batch norm, ReLU, pooling) and 128 dimensions."""
-    blocks = [
+    """Return the Conv-4 of the literature, with 128 dimensions."""
+    return nn.Sequential(*usual_blocks(), nn.Flatten(), nn.Linear(64, 128))
+
+
+def usual_blocks() -> list[nn.Module]:
+    """Return the layers of a Conv-4 for 28×28 pixels, up to 64 maps of one pixel."""
+    return [
         layer
         for channels in (1, 64, 64, 64)
         for layer in (nn.Conv2d(channels, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2))
     ]
-    return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(64, 128))
 
 
 def usual_batches(root: Path, validation_alphabets: list[str]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -241,33 +280,98 @@ def unpacked_background(root: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+class Contest:
+    """Runs trainings of both sides on one loaded data set.
+
+    Args:
+        root: the folder of the unpacked background drawings.
+        level: the Recall@1 to reach.
+        every: steps between two measurements.
+    """
+
+    def __init__(self, root: Path, level: float, every: int) -> None:
+        self.root, self.level, self.every = root, level, every
+        self.images = build_datamodule(composed(Trial(RATES[0], None), 0))
+
+    def train(self, side: str, network: str, trial: Trial, seed: int, limit: float) -> Outcome:
+        """Train one side, with the `same` network for both sides or with its `own` network."""
+        watch = RecallMonitor(f"{side}, {network} network, {trial}", self.test, limit, self.level, self.every)
+        config = composed(trial, seed)
+        torch.manual_seed(seed)
+        if side == USUAL:
+            return train_with_peers(self.root, list(config.data.validation_alphabets), trial, watch)
+        images = build_datamodule(config)
+        module = build_module(config, images)
+        if network == "same":
+            module.network = networks.SiameseNetwork(UsualBackbone(), embedding_dim=128)
+        return train_with_lab(module, images, config.trainer, watch)
+
+    @property
+    def test(self) -> ImageTable:
+        """Return the evaluation images."""
+        table = self.images.splits.test
+        assert isinstance(table, ImageTable)
+        return table
+
+    def tune(self, side: str, network: str, trials: Sequence[Trial], limit: float) -> tuple[Trial, Outcome]:
+        """Return the trial of a side that reaches the level first, or else the highest Recall@1, and its outcome."""
+        best: tuple[Trial, Outcome] | None = None
+        for trial in trials:
+            outcome = self.train(side, network, trial, seed=0, limit=limit)
+            if best is None or is_better(outcome, best[1]):
+                best = trial, outcome
+            limit = min(limit, outcome.seconds) if outcome.reached else limit
+        assert best is not None
+        return best
+
+
+def is_better(outcome: Outcome, than: Outcome) -> bool:
+    """Return whether an outcome took less time than another one, or has a higher Recall@1 if none reached the level."""
+    if outcome.reached and than.reached:
+        return outcome.seconds < than.seconds
+    return outcome.reached or (not than.reached and outcome.recall > than.recall)
+
+
+def composed(trial: Trial, seed: int) -> DictConfig:
+    """Return the configuration of the lab for a trial."""
+    schedule = "constant" if trial.steps is None else "cosine"
+    steps = trial.steps or MOST_STEPS
+    options = (f"optimizer.lr={trial.rate}", f"schedule={schedule}", f"trainer.max_steps={steps}", f"seed={seed}")
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return compose("train", [*CHOICES, *options])
+
+
 def main() -> None:
-    """Print the times of both sides and their ratio."""
+    """Tune both sides, and print the times of the fastest trials and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
-    parser.add_argument("--seeds", type=int, default=1, help="number of seeds")
-    parser.add_argument("--limit", type=float, default=LIMIT, help="seconds of training after which a side is stopped")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds; the first one is the one of the trials")
+    parser.add_argument("--limit", type=float, default=LIMIT, help="seconds of training after which a trial is stopped")
+    parser.add_argument("--network", choices=NETWORKS, help="make only this comparison")
+    parser.add_argument("--quick", action="store_true", help="two trials of at most 10 seconds to a Recall@1 of 40%%")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     register_schema()
-
-    table = Table(
-        "seed", "usual recipe", "siamese_lab", "ratio", title=f"Seconds to Recall@1 = {LEVEL:.0%} on Omniglot"
-    )
-    for seed in range(arguments.seeds):
-        with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            config = compose("train", [*CHOICES, f"seed={seed}"])
-        images = build_datamodule(config)
-        test = images.splits.test
-        ours = train_with_lab(
-            build_module(config, images), images, config.trainer, RecallMonitor("siamese_lab", test, arguments.limit)
-        )
-        torch.manual_seed(seed)
-        watch = RecallMonitor("usual recipe", test, arguments.limit)
-        with unpacked_background(Path(config.paths.data)) as root:
-            theirs = train_with_peers(root, list(config.data.validation_alphabets), watch)
-        table.add_row(str(seed), str(theirs), str(ours), ratio(theirs, ours))
-    Console().print(table)
+    trials = [Trial(*each) for each in product(RATES, STEPS)]
+    level, every, limit = LEVEL, EVERY, arguments.limit
+    if arguments.quick:
+        trials, level, every, limit = [Trial(1e-3, None), Trial(3e-3, 10)], 0.7, 5, min(limit, 10.0)
+    shown = Table(title=f"Seconds of training to Recall@1 = {level:.0%} on Omniglot", title_justify="left")
+    for column in ("network", "seed", USUAL, "learning rate", LAB, "learning rate", "ratio"):
+        shown.add_column(column)
+    shown.caption = f"{len(trials)} trials of each side for each network: learning rate and schedule."
+    with unpacked_background(Path(composed(trials[0], 0).paths.data)) as root:
+        contest = Contest(root, level, every)
+        for network in (arguments.network,) if arguments.network else NETWORKS:
+            best = {side: contest.tune(side, network, trials, limit) for side in (USUAL, LAB)}
+            for seed in range(arguments.seeds):
+                outcomes = {
+                    side: outcome if seed == 0 else contest.train(side, network, trial, seed, limit)
+                    for side, (trial, outcome) in best.items()
+                }
+                cells = (cell for side in (USUAL, LAB) for cell in (str(outcomes[side]), str(best[side][0])))
+                shown.add_row(network, str(seed), *cells, ratio(outcomes[USUAL], outcomes[LAB]))
+    Console(width=130).print(shown)
 
 
 def ratio(theirs: Outcome, ours: Outcome) -> str:

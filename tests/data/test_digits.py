@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
 from siamese_lab import data
+from siamese_lab.data.sets import digits
 from siamese_lab.data.sets.digits import Digits
 
 
@@ -50,9 +51,18 @@ def test_images_are_enlarged(splits, image_size):
 
 
 def test_batches_can_be_drawn_from_it():
-    digits = data.build("digits", classes_per_batch=6, images_per_class=4)
-    digits.setup("fit")
-    batch = next(iter(digits.train_dataloader()))
-    assert batch.images_BCHW.shape == (24, digits.channels, digits.image_size, digits.image_size)
+    built = data.build("digits", classes_per_batch=6, images_per_class=4)
+    built.setup("fit")
+    batch = next(iter(built.train_dataloader()))
+    assert batch.images_BCHW.shape == (24, built.channels, built.image_size, built.image_size)
     assert batch.labels_B.bincount().tolist() == [4] * 6
-    assert sum(len(each.labels_B) for loader in digits.test_dataloader() for each in loader) == len(digits.splits.test)
+    assert sum(len(each.labels_B) for loader in built.test_dataloader() for each in loader) == len(built.splits.test)
+
+
+@pytest.mark.parametrize("file", ["sklearn/datasets/data/digits.csv.gz", "sklearn/moved.csv.gz"])
+def test_the_digits_are_those_of_load_digits_also_if_the_file_has_moved(file, monkeypatch):
+    monkeypatch.setattr(digits, "FILE", file)
+    bunch = load_digits()
+    values_NHW, labels_N = digits.read_digits()
+    assert torch.equal(values_NHW, torch.from_numpy(bunch.images))
+    assert labels_N.tolist() == bunch.target.tolist()

@@ -3,8 +3,15 @@
 import pytest
 import torch
 
-from siamese_lab.data.splits import check_evaluated_part, hold_out_classes, hold_out_images, is_held_out
+from siamese_lab.data.splits import (
+    balanced_sample,
+    check_evaluated_part,
+    hold_out_classes,
+    hold_out_images,
+    is_held_out,
+)
 from siamese_lab.data.tables.image_table import ImageTable
+from siamese_lab.errors import UserError
 
 
 def test_the_nth_image_of_each_class_is_held_out_in_order():
@@ -71,3 +78,32 @@ def test_a_part_that_is_evaluated_has_two_classes_of_two_images(labels, enough):
     facts = rf"validation part of Pets needs at least 2 classes of 2 images .* has {enough} \({len(labels)} images of 3"
     with pytest.raises(ValueError, match=facts):
         check_evaluated_part("Pets", "validation", table)
+
+
+def test_a_sample_has_equal_numbers_of_every_class_as_far_as_the_sizes_allow():
+    labels_N = torch.tensor([0] * 50 + [1] * 3 + [2] * 40).roll(7)
+    rows_M = balanced_sample(labels_N, 23)
+    assert labels_N[rows_M].bincount().tolist() == [10, 3, 10]
+    assert rows_M.equal(rows_M.unique()), "ascending, and no image twice"
+    assert rows_M.equal(balanced_sample(labels_N, 23)), "the same sample for every run"
+    assert not rows_M.equal(
+        torch.cat([labels_N.eq(label).nonzero()[:count, 0] for label, count in enumerate([10, 3, 10])]).sort().values
+    ), "not the first images of each class"
+
+
+def test_a_sample_of_many_classes_takes_four_images_of_some():
+    """Classes of one image come last, because they have no positive."""
+    labels_N = torch.cat([torch.arange(50).repeat_interleave(6), torch.arange(50, 150)])
+    counts_C = labels_N[balanced_sample(labels_N, 40)].bincount(minlength=150)
+    assert sorted(counts_C[counts_C > 0].tolist()) == [4] * 10
+    assert counts_C[50:].sum() == 0
+
+
+def test_a_small_set_is_its_own_sample():
+    labels_N = torch.tensor([0, 1, 0, 1, 2])
+    assert balanced_sample(labels_N, 8).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_sample_of_less_than_two_classes_is_refused():
+    with pytest.raises(UserError, match=r"data\.validation_images must be at least 8.* is 7"):
+        balanced_sample(torch.arange(20) % 2, 7)

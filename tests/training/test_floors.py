@@ -19,6 +19,7 @@ from siamese_lab.metrics.retrieval import retrieve
 from siamese_lab.runs import display
 from siamese_lab.runs.results import read_results
 from siamese_lab.training.build import build_module
+from siamese_lab.training.callbacks import floors
 from siamese_lab.training.run import train
 
 FLOAT32 = "trainer.precision=32-true"
@@ -228,3 +229,62 @@ def test_two_processes_measure_the_floors_of_one(tmp_path: Path) -> None:
     assert list(one) == ["pixels", "untrained"]
     for floor, figures in one.items():
         assert two[floor] == pytest.approx(figures, abs=1e-6)
+
+
+@pytest.fixture
+def stored_digits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[str, ...]:
+    """Store the figures of untrained networks also for the digits, in a cache of the test."""
+    monkeypatch.setattr(floors, "LEAST_STORED", 2)
+    return FLOAT32, "logger=null", "trainer.max_steps=2", f"paths.cache={tmp_path / 'cache'}"
+
+
+def embedded_by_untrained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets the number of images of every batch whose embeddings by the untrained network count."""
+    counted: list[int] = []
+    add = floors.Floors._add
+
+    def counting_add(self: floors.Floors, floor: str, loader: int, vectors_BD: torch.Tensor, batch: object) -> None:
+        if floor == floors.UNTRAINED:
+            counted.append(len(vectors_BD))
+        add(self, floor, loader, vectors_BD, batch)
+
+    monkeypatch.setattr(floors.Floors, "_add", counting_add)
+    return counted
+
+
+@pytest.mark.slow
+def test_runs_from_the_same_weights_share_the_figures_of_the_untrained_network(
+    stored_digits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    embedded = embedded_by_untrained(monkeypatch)
+    first = quick_run(tmp_path / "first", *stored_digits, "sampler=random")
+    assert sum(embedded) == 714
+    second = quick_run(tmp_path / "second", *stored_digits, "sampler=hard")
+    assert second.floors == first.floors
+    assert sum(embedded) == 714 + 512, "only the first batch, which finds the file"
+    assert second.test != first.test
+
+    for other in ("seed=1", "network.width=16", "network.tta=[mirrored]", "data.image_size=20"):
+        embedded.clear()
+        quick_run(tmp_path / other, *stored_digits, other)
+        assert sum(embedded) == 714, other
+
+
+@pytest.mark.slow
+def test_a_test_of_a_part_of_the_images_stores_nothing(
+    stored_digits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    embedded = embedded_by_untrained(monkeypatch)
+    quick_run(tmp_path / "part", *stored_digits, "trainer.limit_test_batches=1")
+    quick_run(tmp_path / "whole", *stored_digits)
+    assert embedded == [512, 512, 202]
+
+
+@pytest.mark.slow
+def test_damaged_figures_of_the_untrained_network_are_measured_again(stored_digits, tmp_path: Path) -> None:
+    first = quick_run(tmp_path / "first", *stored_digits)
+    (place,) = (tmp_path / "cache/untrained").iterdir()
+    whole = place.read_text()
+    place.write_text("{")
+    assert quick_run(tmp_path / "second", *stored_digits).floors == first.floors
+    assert place.read_text() == whole

@@ -4,6 +4,8 @@ The digits 0–5 are for training; every fifth image of each is held out for val
 testing.
 """
 
+from importlib.metadata import distribution
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from siamese_lab.data.tables.image_table import ImageTable
 
 SEEN, UNSEEN = range(6), range(6, 10)
 VALIDATION_FRACTION = 0.2
+FILE = "sklearn/datasets/data/digits.csv.gz"
+"""The digits within the installed scikit-learn: 64 pixels and the label in each row."""
 SIDE = 8
 BRIGHTEST = 16
 """Largest pixel value. A value counts the inked dots of a finer drawing."""
@@ -45,12 +49,9 @@ class Digits(DataModule):
 
     def load(self) -> Splits:
         """Interpolate the images and split them by class."""
-        from sklearn.datasets import load_digits  # takes most of a second
-
-        bunch = load_digits()
-        images_N1HW = self._enlarged(torch.from_numpy(bunch.images))
-        names = tuple(str(name) for name in bunch.target_names)
-        table = ImageTable(images_N1HW, torch.from_numpy(bunch.target).long(), names)
+        values_NHW, labels_N = read_digits()
+        names = tuple(str(name) for name in range(10))
+        table = ImageTable(self._enlarged(values_NHW), labels_N, names)
         train, validation = hold_out_images(table.classes(SEEN), VALIDATION_FRACTION)
         return Splits(train, validation, table.classes(UNSEEN))
 
@@ -70,3 +71,19 @@ class Digits(DataModule):
     def provenance(self) -> dict[str, str]:
         """Return the origin: the images come with scikit-learn."""
         return {"from": "scikit-learn"}
+
+
+def read_digits() -> tuple[Tensor, Tensor]:
+    """Return the pixels (N, 8, 8), float64 0…16, and the labels (N,) of all digits.
+
+    The file of the installed scikit-learn is read directly. `load_digits`, which is called only if the file has moved,
+    imports all of scikit-learn and pandas, which takes two seconds.
+    """
+    table = Path(str(distribution("scikit-learn").locate_file(FILE)))
+    if not table.exists():
+        from sklearn.datasets import load_digits
+
+        bunch = load_digits()
+        return torch.from_numpy(bunch.images), torch.from_numpy(bunch.target).long()
+    rows_NV = torch.from_numpy(np.loadtxt(table, delimiter=","))
+    return rows_NV[:, :-1].unflatten(1, (SIDE, SIDE)), rows_NV[:, -1].long()

@@ -29,7 +29,7 @@ FOLDER = "projector"
 
 
 class EmbeddingProjector(Callback):
-    """Writes the embeddings once, when a run validates the weights that it reports.
+    """Writes the embeddings once, when a run validates or tests the weights that it reports.
 
     Args:
         folder: the folder of the run's events, where the projector expects `projector_config.pbtxt`.
@@ -37,11 +37,26 @@ class EmbeddingProjector(Callback):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._is_written = False
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the embeddings of an earlier training."""
+        self._is_written = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the embeddings, unless the validation belongs to training."""
-        if event_writer(trainer) is None or trainer.state.fn != "validate":
+        if trainer.state.fn == "validate":
+            self._write(trainer, pl_module)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the embeddings, unless a validation after training has written them."""
+        if not self._is_written:
+            self._write(trainer, pl_module)
+
+    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if event_writer(trainer) is None:
             return
+        self._is_written = True
         assert isinstance(pl_module, SiameseModule)
         datamodule: DataModule = trainer.datamodule  # type: ignore[attr-defined]
         table = datamodule.splits.validation

@@ -4,6 +4,7 @@ Shapes: B images of a batch, C channels, H × W pixels, D values of an image.
 """
 
 import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,16 @@ from torchmetrics import Metric
 
 from siamese_lab.batch import Batch
 from siamese_lab.data import DataModule
+from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.metrics import RetrievalMetrics
-from siamese_lab.metrics.raw_pixels import PixelRetrieval, PixelVerification, is_cheap
+from siamese_lab.metrics.raw_pixels import (
+    PixelRetrieval,
+    PixelVerification,
+    hash_of,
+    is_cheap,
+    read_figures,
+    write_figures,
+)
 from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.networks import SiameseNetwork
 from siamese_lab.training.module import SiameseModule
@@ -22,6 +31,8 @@ from siamese_lab.training.module import SiameseModule
 PIXELS, UNTRAINED = "pixels", "untrained"
 IMAGES, PAIRS = 0, 1
 """Numbers of the test's dataloaders."""
+LEAST_STORED = 1000
+"""Smallest number of test images for which the figures of the untrained network are stored; fewer take a moment."""
 
 
 class Floors(Callback):
@@ -31,7 +42,8 @@ class Floors(Callback):
     variance 1. Raw pixels are left out if `raw_pixels.is_cheap` says that there are too many.
 
     Args:
-        cache: folder of the figures of raw pixels, which all runs on a data set share.
+        cache: folder of the figures of raw pixels, which all runs on a data set share, and of untrained networks, which
+            runs share that start from the same weights: see `StoredUntrained`.
     """
 
     def __init__(self, cache: Path) -> None:
@@ -41,6 +53,7 @@ class Floors(Callback):
         self._initial: SiameseNetwork | None = None
         self._untrained: SiameseNetwork | None = None
         self._metrics: dict[tuple[str, int], Metric] = {}
+        self._stored: StoredUntrained | None = None
 
     def remember(self, network: SiameseNetwork) -> None:
         """Copy the initial network, before training starts and before the weights of a checkpoint are loaded."""
@@ -57,6 +70,8 @@ class Floors(Callback):
             key: metric.to(pl_module.device)
             for key, metric in build_metrics(pl_module, trainer.datamodule, self.cache).items()  # type: ignore[attr-defined]
         }
+        if trainer.world_size == 1 and not pl_module.test_retrieval.extra and tests_all_images(trainer):
+            self._stored = StoredUntrained.of(self.cache, trainer.datamodule)  # type: ignore[attr-defined]
 
     def on_test_batch_end(
         self,
@@ -70,10 +85,15 @@ class Floors(Callback):
         """Add the images of a batch."""
         if self._untrained is None:
             return
+        self._add(PIXELS, dataloader_idx, batch.images_BCHW.flatten(1), batch)
+        if self._stored is not None and self._stored.figures is not None:
+            return
         with trainer.precision_plugin.forward_context():
             z_BD = self._untrained.unit_vectors(self._untrained(batch.images_BCHW))
+        if self._stored is not None and self._stored.place is None:
+            self._stored.find(z_BD)
+        # The images of the first batch are added also if the figures are stored; `on_test_epoch_end` drops them.
         self._add(UNTRAINED, dataloader_idx, z_BD, batch)
-        self._add(PIXELS, dataloader_idx, batch.images_BCHW.flatten(1), batch)
 
     def _add(self, floor: str, loader: int, vectors_BD: Tensor, batch: Batch) -> None:
         metric = self._metrics.get((floor, loader))
@@ -84,11 +104,63 @@ class Floors(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute the metrics of both floors from the images of all processes."""
-        self.figures = {}
+        self.figures, stored = {}, self._stored
         for (floor, _), metric in self._metrics.items():
+            if floor == UNTRAINED and stored is not None and stored.figures is not None:
+                self.figures[floor] = stored.figures
+                continue
             figures = {name: float(value) for name, value in metric.compute().items()}
             self.figures[floor] = self.figures.get(floor, {}) | figures
-        self._untrained, self._metrics = None, {}
+        if stored is not None and UNTRAINED in self.figures:
+            stored.keep(self.figures[UNTRAINED])
+        self._untrained, self._metrics, self._stored = None, {}, None
+
+
+def tests_all_images(trainer: Trainer) -> bool:
+    """Return whether no option, such as `trainer.limit_test_batches`, leaves out images of the test."""
+    loaders = trainer.datamodule.test_dataloader()  # type: ignore[attr-defined]
+    return list(trainer.num_test_batches) == [len(loader) for loader in loaders]
+
+
+class StoredUntrained:
+    """The figures of an untrained network, stored in a file of the cache by the run that has computed them.
+
+    Runs with the same seed, network and data set start from the same weights, so the runs of a study that differ in the
+    strategy share them. The file is named after a hash of all test images and of the first embeddings: these depend on
+    the weights, the code of the network, its views, the precision and the device.
+
+    Args:
+        folder: the folder of the stored figures.
+        images: the tensors that say what is tested: images, classes and pairs.
+    """
+
+    def __init__(self, folder: Path, images: Sequence[Tensor]) -> None:
+        self.folder, self.images = folder, images
+        self.place: Path | None = None
+        """The file, once the first embeddings are known."""
+        self.figures: dict[str, float] | None = None
+        """The stored figures; None if there are none."""
+
+    @classmethod
+    def of(cls, cache: Path, datamodule: DataModule) -> "StoredUntrained | None":
+        """Return the place of a data set, or None if its test is small or its images are not in memory."""
+        pairs, table = datamodule.official_pairs, datamodule.splits.test
+        if len(table) < LEAST_STORED or not isinstance(table, ImageTable):
+            return None
+        images = [table.images_NCHW, table.labels_N]
+        if pairs is not None:
+            images += [pairs.table.images_NCHW, pairs.table.labels_N, *pairs.choose, *pairs.decide]
+        return cls(cache / "untrained", images)
+
+    def find(self, z_BD: Tensor) -> None:
+        """Find the stored figures of the network that embeds the first test images as `z_BD`."""
+        self.place = self.folder / f"{hash_of([z_BD.float(), *self.images], 'untrained')}.json"
+        self.figures = read_figures(self.place)
+
+    def keep(self, figures: Mapping[str, float]) -> None:
+        """Store the figures, unless they are stored."""
+        if self.place is not None and self.figures is None:
+            write_figures(self.place, figures)
 
 
 def build_metrics(module: SiameseModule, datamodule: DataModule, cache: Path) -> dict[tuple[str, int], Metric]:
