@@ -1,12 +1,13 @@
 """Measure what a training step costs besides its network: `python -m tests.benchmarks.training_loop [STRATEGY …]`.
 
 A run trains the network of data=omniglot on batches of 128 images, on one thread, with all callbacks and loggers of a
-run. Before each step, a copy of the network and its optimizer makes a bare step on the same batch: forward, backward
-and optimizer in a plain loop. Both take turns in one process and are measured in processor time. The images are glyphs
-of the size of Omniglot's, so that the benchmark needs no data. Loading a batch is measured with a second data module
-and shown in a column of its own. Glyphs are not augmented.
+run. Before each step, copies of the network and its optimizer make two steps on the same batch in a plain loop: a bare
+step (forward, backward, optimizer), and a step with mining and the loss. All take turns in one process and are measured
+in processor time. The images are glyphs of the size of Omniglot's, so that the benchmark needs no data. Loading a batch
+is measured with a second data module and shown in a column of its own. Glyphs are not augmented.
 
-The remaining time is that of Lightning, callbacks, logging, mining and the loss.
+The last two columns divide what a run adds to a bare step and its batch: mining with the loss and their gradient, and
+Lightning with callbacks and logging.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +52,8 @@ class Seconds(NamedTuple):
 
     bare: float
     """A step in a plain loop."""
+    learning: float
+    """A step with mining and loss in a plain loop."""
     batch: float
     """Loading a batch and its conversion to floats."""
     whole: float
@@ -57,45 +61,48 @@ class Seconds(NamedTuple):
 
 
 class BareSteps(Callback):
-    """Makes a bare step and a batch of its own before each step of the run, and writes the times into the run's folder.
-
-    The gradient of a bare step is a fixed random one, in place of the loss.
-    """
+    """Makes plain steps and a batch before each step of the run, and writes the times into the folder of the run."""
 
     def __init__(self) -> None:
         self._taken: list[Seconds] = []
-        self._bare: Callable[[Batch], None] = lambda batch: None
+        self._steps: list[Callable[[Batch], None]] = []
         self._batches: Iterator[Batch] = iter(())
-        self._own: tuple[float, float] | None = None
+        self._own: list[float] = []
         self._ended = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Copy the network and its optimizer, and open the data a second time."""
-        self._bare = bare_step(trainer, pl_module)
+        self._steps = [plain_step(trainer, pl_module, learns) for learns in (False, True)]
         self._batches = training_batches()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Note the time since the last bare step, and make the next one."""
-        started = time.process_time()
-        if self._own is not None:
-            self._taken.append(Seconds(*self._own, started - self._ended))
-        self._bare(batch)
-        stepped = time.process_time()
+        """Note the time since the last plain steps, and make the next ones."""
+        times = [time.process_time()]
+        if self._own:
+            self._taken.append(Seconds(*self._own, times[0] - self._ended))
+        for step in self._steps:
+            step(batch)
+            times.append(time.process_time())
         next(self._batches)
         self._ended = time.process_time()
-        self._own = stepped - started, self._ended - stepped
+        self._own = [after - before for before, after in pairwise([*times, self._ended])]
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave out the step that a validation follows."""
-        self._own = None
+        self._own = []
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the times."""
         (Path(trainer.default_root_dir) / FILE_NAME).write_text(json.dumps(self._taken[WARM_UP:]))
 
 
-def bare_step(trainer: Trainer, module: LightningModule) -> Callable[[Batch], None]:
-    """Return a step in a plain loop, with a copy of the network and its optimizer, in the precision of the run."""
+def plain_step(trainer: Trainer, module: LightningModule, learns: bool) -> Callable[[Batch], None]:
+    """Return a step in a plain loop, with a copy of the network and its optimizer, in the precision of the run.
+
+    If `learns`, it mines and computes the loss as the module does, with copies. Otherwise a fixed random gradient takes
+    their place.
+    """
+    sampler, loss = copy.deepcopy((module.sampler, module.loss))
     network = copy.deepcopy(module.network)
     copies = dict(zip(module.network.parameters(), network.parameters(), strict=True))
     groups = [
@@ -109,7 +116,13 @@ def bare_step(trainer: Trainer, module: LightningModule) -> Callable[[Batch], No
         optimizer.zero_grad()
         with trainer.precision_plugin.forward_context():
             z_BD = network(batch.images_BCHW)
-        z_BD.backward(gradient_BD)
+            if learns:
+                selection = sampler.mine(network.unit_vectors(z_BD.detach()), batch.labels_B, batch.image_ids_B, 0.0)
+                value = loss(selection, z_BD, batch.labels_B).value
+        if learns:
+            value.backward()
+        else:
+            z_BD.backward(gradient_BD)
         optimizer.step()
 
     return step
@@ -135,9 +148,10 @@ def measure(strategy: str, steps: int = STEPS, console: Console | None = None) -
     return Seconds(*(statistics.median(each) for each in zip(*taken, strict=True)))
 
 
-def added(taken: Seconds) -> float:
-    """Return what the run adds to a bare step and its batch, as a share of the bare step."""
-    return (taken.whole - taken.batch - taken.bare) / taken.bare
+def added(taken: Seconds) -> tuple[float, float]:
+    """Return what a run adds to a bare step, as shares of the bare step: mining with the loss, and everything else."""
+    learning, loop = taken.learning - taken.bare, taken.whole - taken.batch - taken.learning
+    return learning / taken.bare, loop / taken.bare
 
 
 def main() -> None:
@@ -146,11 +160,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("strategies", nargs="*", metavar="STRATEGY", default=STRATEGIES)
     shown = Table(title="Milliseconds of a training step, 128 images", title_justify="left")
-    for column in ("", "bare step", "batch", "step of a run", "added"):
+    for column in ("", "bare step", "with loss", "batch", "step of a run", "mining, loss", "loop"):
         shown.add_column(column, justify="right" if column else "left")
     for strategy in parser.parse_args().strategies:
         taken = measure(strategy)
-        shown.add_row(strategy, *(f"{1000 * each:.1f}" for each in taken), f"{added(taken):.1%}")
+        shown.add_row(strategy, *(f"{1000 * each:.1f}" for each in taken), *(f"{each:.1%}" for each in added(taken)))
     Console(width=110).print(shown)
 
 
