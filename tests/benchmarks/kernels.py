@@ -1,9 +1,9 @@
 """Measure what each fast choice of a strategy gains: `python -m tests.benchmarks.kernels [B …]`.
 
 A strategy defines which negative it chooses by `score`. Some also have `choose_one` (`random` has `choose`), which
-finds the highest score without the B×B scores. Each cell is the time of the strategy without its fast choice, divided by its
-time with it, in processor time on one thread. Both take turns in one process. A fast choice that is near 1 everywhere
-does not pay.
+finds the highest score without the B×B scores. Each cell is the time of the strategy without its fast choice, divided
+by its time with it, in processor time on one thread. Both take turns in one process. A fast choice that is near 1
+everywhere does not pay.
 
 `ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2` in the environment emulates a processor without AVX-512.
 """

@@ -35,6 +35,7 @@ def threads_of_run(folder: Path, *options: str) -> int:
     return used
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "expected"),
     [(("network=mlp",), 1), (("network.width=8",), 1), ((), 2), (("network=mlp", "threads=2"), 2)],
