@@ -80,7 +80,7 @@ class TrainConfig:
     tuned: Any = None
     """Folder of a tuning with the best options, which the run uses. The results hold these options instead."""
     threads: int | None = None
-    """Number of CPU threads of a run; null uses torch's default."""
+    """Number of CPU threads of a run; null uses torch's default, and one thread for a very small network."""
 
 
 @dataclass

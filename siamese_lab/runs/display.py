@@ -52,6 +52,7 @@ def print_choices(console: Console, results: Results, datamodule: "DataModule", 
         **_accumulation(trainer.get("accumulate_grad_batches", 1)),
         **({} if validation is None else {"validation": validation}),
         "device": f"{results.hardware['device']}, {results.hardware['precision']}"
+        + _threads(results.hardware)
         + _processes(results.hardware.get("processes", 1)),
     }.items():
         table.add_row(f"[cyan]{name}[/]", what)
@@ -78,6 +79,11 @@ def _accumulation(batches: int) -> dict[str, str]:
         return {}
     note = f"A step adds the gradients of {batches} batches, but triplets are selected within one batch."
     return {"": note}
+
+
+def _threads(hardware: Mapping[str, Any]) -> str:
+    on_processor = hardware.get("accelerator") == "cpu" and "threads" in hardware
+    return ", " + counted(hardware["threads"], "thread") if on_processor else ""
 
 
 def _processes(processes: int) -> str:

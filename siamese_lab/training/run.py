@@ -35,6 +35,7 @@ from siamese_lab.training.placement import Placement, find_placement
 from siamese_lab.training.requeue import check_starts_anew
 from siamese_lab.training.restored import TrainingStart, check_restorable, check_training_state, restoring
 from siamese_lab.training.resume_checks import Resumed, check_resumed, keep_finished_record
+from siamese_lab.training.threads import threads_restored, use_one_thread_if_small
 from siamese_lab.training.trainer import build_profiler, build_trainer, reason_of_shortening, set_steps_of_epochs
 from siamese_lab.training.validation_plan import ValidationPlan, plan_validations
 
@@ -69,12 +70,13 @@ def train(
     hydra_app.silence_lightning()
     with disk_errors(folder, "paths.outputs"):
         folder.mkdir(parents=True, exist_ok=True)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    placement = find_placement(config.trainer)
-    if placement.environment is None:
-        return train_in_processes(config, folder, overrides, console, with_test, placement.processes)
-    return train_here(config, folder, overrides, console, with_test, placement)
+    with threads_restored():
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        placement = find_placement(config.trainer)
+        if placement.environment is None:
+            return train_in_processes(config, folder, overrides, console, with_test, placement.processes)
+        return train_here(config, folder, overrides, console, with_test, placement)
 
 
 def train_in_processes(
@@ -148,6 +150,9 @@ def train_here(
     content = None if config.resume is None else check_restorable(config, datamodule)
     module = trainer.precision_plugin.convert_module(build_module(config, datamodule))  # before a checkpoint is loaded
     assert isinstance(module, SiameseModule)
+    if config.threads is None and trainer.strategy.root_device.type == "cpu":
+        images = datamodule.classes_per_batch * datamodule.images_per_class
+        use_one_thread_if_small(module.network, images, datamodule.channels, datamodule.image_size)
     if resumed is not None and content is not None:
         with restoring(config.resume, start):
             check_training_state(content, module, trainer)
