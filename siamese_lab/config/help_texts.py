@@ -95,6 +95,7 @@ TRAIN: Mapping[str, str] = {
     "loss.beta": "initial distance that separates positives from negatives",
     "loss.beta_per_class": "a boundary for each class instead of one for all",
     "loss.beta_lr": "learning rate of the boundary",
+    "loss.vector_lr": "learning rate of the vectors of the classes; null is optimizer.lr",
     "network.embedding_dim": "dimensions of the embedding",
     "network.normalize": "divide embeddings by their norm; false needs loss=n_pair loss.l2_penalty=0.001",
     "network.dropout": "share of the features before the embedding that training drops",

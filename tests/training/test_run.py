@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import QUICK, compose, last_weights, quick_run
 from rich.console import Console
-from shipped import SAMPLERS
+from shipped import SAMPLERS, choosing
 
 from siamese_lab import samplers
 from siamese_lab.data import build
@@ -57,7 +57,7 @@ def two_threads() -> Iterator[None]:
 @pytest.mark.parametrize("strategy", samplers.available())
 def test_same_seed_gives_the_same_results_except_for_times(strategy: str, tmp_path: Path, two_threads: None) -> None:
     for name in ("one", "two"):
-        quick_run(tmp_path / name, f"sampler={strategy}", "trainer.max_steps=20")
+        quick_run(tmp_path / name, *choosing(strategy), "trainer.max_steps=20")
     assert without_times(tmp_path / "one") == without_times(tmp_path / "two")
     one, two = last_weights(tmp_path / "one"), last_weights(tmp_path / "two")
     assert one
@@ -129,7 +129,7 @@ def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("strategy", SAMPLERS)
 def test_every_strategy_learns_digits(strategy: str, tmp_path: Path) -> None:
-    left = quick_run(tmp_path, f"sampler={strategy}", "trainer.max_steps=150")
+    left = quick_run(tmp_path, *choosing(strategy), "trainer.max_steps=150")
     losses = [float(row["train/loss"]) for row in logged_rows(tmp_path) if row["train/loss"]]
     assert sum(losses[-5:]) < 0.2 * sum(losses[:5])
     assert left.validation["recall@1"] > 0.97
