@@ -23,6 +23,8 @@ class Batch(NamedTuple):
 
     Images with equal ids are never each other's positive and count once.
     """
+    true_labels_B: Tensor | None = None
+    """int64: equal numbers mean one true class; None unless training labels may be wrong (`data.label_noise`)."""
 
 
 class Triplets(NamedTuple):

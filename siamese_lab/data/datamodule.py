@@ -17,6 +17,7 @@ from siamese_lab.data.convert.common import Converted
 from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.data.info import CrossValidation, DataSetInfo
 from siamese_lab.data.io.messages import announce
+from siamese_lab.data.label_noise import NoisyTable, check_share, with_wrong_labels
 from siamese_lab.data.official_protocols import OfficialPairs, OneShot
 from siamese_lab.data.pk_batches import PKBatches
 from siamese_lab.data.sequential_batches import SequentialBatches
@@ -58,6 +59,8 @@ class DataModule(lightning.LightningDataModule, ABC):
         batches_per_epoch: length of an epoch; None divides the number of images by the batch size.
         eval_batch_size: number of images per batch in validation and test.
         augment: options of `Augmentation`, applied to training images only; None disables augmentation.
+        label_noise: share of the training images that get a wrong label (see `label_noise`), at least 0 and below 1.
+            Validation and test images keep their labels.
     """
 
     title: str = "Images"
@@ -90,6 +93,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         batches_per_epoch: int | None = None,
         eval_batch_size: int = 512,
         augment: Mapping[str, Any] | None = None,
+        label_noise: float = 0.0,
     ) -> None:
         super().__init__()
         self.classes_per_batch = classes_per_batch
@@ -101,6 +105,8 @@ class DataModule(lightning.LightningDataModule, ABC):
         self.batches_per_epoch = batches_per_epoch
         self.eval_batch_size = eval_batch_size
         self.augment = build_augmentation(augment, seed)
+        check_share(label_noise)
+        self.label_noise = label_noise
 
     def __repr__(self) -> str:
         """Return the set, the size of its batches, and the number of images and classes once they are loaded."""
@@ -208,26 +214,42 @@ class DataModule(lightning.LightningDataModule, ABC):
         """The three tables, and the classes of each part, including those that are left out of training."""
         train, validation, test = self.load()
         parts = ClassParts(*map(part_of, (train, validation, test)))
-        enough_C = train.labels_N.bincount(minlength=len(train.class_names)) >= self.min_images_per_class
-        if not enough_C.all():
-            announce(
-                f"Excluded from training: {int((~enough_C).sum())} of {len(enough_C)} classes, because they have "
-                f"fewer than {self.min_images_per_class} images (data.min_images_per_class)."
-            )
-            train = train.classes(enough_C.nonzero().squeeze(1).tolist())
+        train = self._without_small_classes(train)
+        if self.label_noise:
+            train = self._without_small_classes(with_wrong_labels(train, self.label_noise, self.seed))
         return Splits(train, validation, test), parts
+
+    def _without_small_classes(self, train: BaseTable) -> BaseTable:
+        """Return the training table without classes of fewer than `min_images_per_class` images; announce them."""
+        enough_C = train.labels_N.bincount(minlength=len(train.class_names)) >= self.min_images_per_class
+        if enough_C.all():
+            return train
+        labeled = " with this label after label noise" if isinstance(train, NoisyTable) else ""
+        announce(
+            f"Excluded from training: {int((~enough_C).sum())} of {len(enough_C)} classes, because they have "
+            f"fewer than {self.min_images_per_class} images{labeled} (data.min_images_per_class)."
+        )
+        kept: BaseTable = train.classes(enough_C.nonzero().squeeze(1).tolist())
+        return kept
+
+    def noise_record(self) -> dict[str, Any] | None:
+        """Return the share, the number of training images and the number of wrong labels; None without label noise."""
+        train = self.splits.train
+        return train.recorded(self.label_noise) if isinstance(train, NoisyTable) else None
 
     @cached_property
     def batches(self) -> PKBatches:
         """The stream of training batches."""
+        train = self.splits.train
         return PKBatches(
-            self.splits.train,
+            train,
             self.classes_per_batch,
             self.images_per_class,
             self.seed,
             repeats=self.repeats,
             repeats_are_positives=self.repeats_are_positives,
             batches_per_epoch=self.batches_per_epoch,
+            true_labels_N=train.true_labels_N if isinstance(train, NoisyTable) else None,
         )
 
     @property

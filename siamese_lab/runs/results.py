@@ -78,6 +78,8 @@ class Results:
     """The description of the data set, as returned by `DataModule.describe`; None if it was not recorded."""
     classes: dict[str, Any] | None = None
     """Number of classes and images of each part, and a hash of the names; checkpoints store the names themselves."""
+    label_noise: dict[str, Any] | None = None
+    """`share` of wrong training labels, number of training `images` and of `changed` labels; None without noise."""
     changed_options: list[dict[str, Any]] = field(default_factory=list)
     """One entry for each resume with other options: `step` and `options`, by name the values before and after it."""
     schema_version: int = SCHEMA_VERSION

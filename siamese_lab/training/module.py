@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from siamese_lab.batch import Batch, PairDistances, Selection
-from siamese_lab.distributed import gather_batch
+from siamese_lab.distributed import gather, gather_batch
 from siamese_lab.losses import Loss, LossOutput
 from siamese_lab.losses.pairs import selected_distances
 from siamese_lab.metrics import RetrievalMetrics
@@ -24,7 +24,7 @@ from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.networks import SiameseNetwork
 from siamese_lab.runs.plain_values import finite_number
 from siamese_lab.samplers import Sampler
-from siamese_lab.samplers.statistics import describe
+from siamese_lab.samplers.statistics import describe, describe_wrong_labels
 from siamese_lab.training.stage_metrics import MetricsListener, StageMetrics, stage_metrics
 from siamese_lab.training.timing import Timer
 
@@ -98,7 +98,7 @@ class SiameseModule(lightning.LightningModule):
         distances = output.distances or selected_distances(selection)
         step = StepOutput(z_BD.detach(), labels_B, selection, output.value.detach(), output.statistics, distances)
         if self.is_logged(self.global_step + 1):
-            step = step._replace(logged=self._values_to_log(step))
+            step = step._replace(logged=self._values_to_log(step, batch.true_labels_B))
             self._log_step(step)
         return {"loss": output.value, "step": step}
 
@@ -107,7 +107,7 @@ class SiameseModule(lightning.LightningModule):
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return every > 0 and step % every == 0
 
-    def _values_to_log(self, step: StepOutput) -> dict[str, Tensor]:
+    def _values_to_log(self, step: StepOutput, true_labels_B: Tensor | None) -> dict[str, Tensor]:
         learning_rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
         values = {
             **describe(step.selection, step.distances),
@@ -115,6 +115,8 @@ class SiameseModule(lightning.LightningModule):
             "loss": step.loss,
             "learning_rate": step.loss.new_full((), learning_rate),
         }
+        if true_labels_B is not None:
+            values |= describe_wrong_labels(step.selection, step.labels_B, gather(self, true_labels_B))
         return {name: value.detach() for name, value in values.items()}
 
     def _log_step(self, step: StepOutput) -> None:

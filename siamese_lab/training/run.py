@@ -158,6 +158,7 @@ def train_here(
     results.data_set = datamodule.describe().recorded()
     results.hardware = environment.hardware(trainer.strategy.root_device, str(trainer.precision), trainer.world_size)
     results.classes = classes.summary()
+    results.label_noise = datamodule.noise_record()
     callbacks.history.keep_in(results, folder)
     if resumed is not None:
         continue_record(results, resumed, folder, trainer)

@@ -43,9 +43,13 @@ REGISTRIES = {
 }
 
 
+TOGETHER = dict.fromkeys(("sampler=none", "loss=softmax"), ("sampler=none", "loss=softmax"))
+"""Parts that can only be built together."""
+
+
 @pytest.mark.parametrize("override", OVERRIDES)
 def test_every_config_composes_and_builds(override: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    config = compose(override, *options_that_locate_images(override, tmp_path, request))
+    config = compose(*TOGETHER.get(override, (override,)), *options_that_locate_images(override, tmp_path, request))
     images = data.build(**config.data, seed=config.seed)
     module = build_module(config, images)
     trainer = build_trainer(config.trainer, logger=instantiate(config.logger, save_dir=tmp_path))
