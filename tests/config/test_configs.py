@@ -118,7 +118,7 @@ def test_every_option_can_be_overridden_without_plus(group: str) -> None:
         shown = set(compose_once(f"{group}={name}")[group])
         given_by_train = {
             "sampler": {"seed", "images_per_class", "finite_only"},
-            "loss": {"classes"},
+            "loss": {"classes", "dimensions", "seed"},
             "data": {"seed"},
             "network": {"channels", "image_size"},
         }[group]
