@@ -6,7 +6,7 @@ A data set is one file. It states the size of its images and implements `load`, 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import lightning
 from PIL import Image
@@ -29,6 +29,10 @@ from siamese_lab.runs.classes import ClassParts, Part
 
 TRAINED_CLASSES = "learnt"
 """Key of a state dict: the data options that decide which classes were trained on; see `DataModule.check_unseen`."""
+
+
+TestPart = Literal["images", "pairs", "gallery"]
+"""A table of the test: the test images, the images of the official pairs, the gallery that is searched."""
 
 
 class Splits(NamedTuple):
@@ -205,6 +209,23 @@ class DataModule(lightning.LightningDataModule, ABC):
         return None
 
     @cached_property
+    def gallery(self) -> BaseTable | None:
+        """Return the images that the test searches; None searches the other test images.
+
+        The labels mean the classes of the test part. A data set with a gallery overrides this property.
+        """
+        return None
+
+    def test_tables(self) -> dict[TestPart, BaseTable]:
+        """Return the tables of the test in the order of its dataloaders: images, official pairs, gallery."""
+        tables: dict[TestPart, BaseTable] = {"images": self.splits.test}
+        if self.official_pairs is not None:
+            tables["pairs"] = self.official_pairs.table
+        if self.gallery is not None:
+            tables["gallery"] = self.gallery
+        return tables
+
+    @cached_property
     def splits(self) -> Splits:
         """The three tables, loaded at first access, without the training classes that have too few images."""
         return self._loaded[0]
@@ -277,8 +298,8 @@ class DataModule(lightning.LightningDataModule, ABC):
         return SequentialBatches(self.splits.validation, self.eval_batch_size, *self.process_share)
 
     def test_dataloader(self) -> list[SequentialBatches]:
-        """Return the test images in sequential batches, then the images of the official pairs if the set has any."""
-        tables = [self.splits.test, *([self.official_pairs.table] if self.official_pairs else [])]
+        """Return the images of each table of the test in sequential batches: see `test_tables`."""
+        tables = self.test_tables().values()
         return [SequentialBatches(table, self.eval_batch_size, *self.process_share) for table in tables]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

@@ -80,6 +80,8 @@ class Loss(nn.Module, ABC):
     """True if embeddings must have unit norm."""
     learning_rate: float | None = None
     """Learning rate of the loss's own parameters; None uses the learning rate of the network."""
+    equal_distance_value: float | None = None
+    """The loss if all distances are equal, as in a collapse; None if the loss has no such value."""
 
     def __init__(self, classes: int | None = None, dimensions: int | None = None, seed: int = 0) -> None:
         super().__init__()

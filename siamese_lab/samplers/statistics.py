@@ -66,6 +66,19 @@ def describe_wrong_labels(selection: Selection, labels_B: Tensor, true_labels_B:
     return {}
 
 
+def pick_overlap(one: Triplets, other: Triplets) -> Tensor | None:
+    """Return the share of the negatives of `other` that `one` picked for the same (anchor, positive) pair.
+
+    None if the two list other pairs, so that their picks cannot be compared.
+    """
+    if one.anchor_T.shape != other.anchor_T.shape:
+        return None
+    same_pairs = (one.anchor_T == other.anchor_T).all() & (one.positive_T == other.positive_T).all()
+    if not len(one.anchor_T) or not same_pairs:
+        return None
+    return (other.negative_TM[:, :, None] == one.negative_TM[:, None]).any(2).float().mean()
+
+
 def spread(name: str, values_T: Tensor) -> dict[str, Tensor]:
     """Return the mean and the quantiles, interpolated linearly. `torch.quantile` is slow for large T."""
     ordered_T = values_T.sort().values
