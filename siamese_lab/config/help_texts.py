@@ -140,6 +140,8 @@ TRAIN: Mapping[str, str] = {
     "callbacks.model_summary.max_depth": "depth of the layers to list",
     "callbacks.device_stats.cpu_stats": "log the use of the processor as well",
     "budget.steps": "training steps for each data set",
+    "budget.of_recipe": "training steps as a multiple of those of the recipe",
+    "recipe.steps": "training steps that a budget multiplies",
     "tuning.trials": "number of trials of each strategy",
     "tuning.metric": "validation metric that decides",
     "tuning.space": "ranges of the options that are varied",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from siamese_lab.controls import escape_line
-from siamese_lab.runs.options import OUTSIDE_A_STUDY, compared_options
+from siamese_lab.runs.options import NEUTRAL, OUTSIDE_A_STUDY, compared_options
 from siamese_lab.study.runs import Run, Study
 
 JOB_KEYS = ("seed", "sampler.name", "data.name")
@@ -44,7 +44,8 @@ def protocol(study: Study) -> Protocol:
         runs = [run for run in study.runs if run.data == data]
         options = {run.folder: _options(run) for run in runs}
         for option in dict.fromkeys(name for each in options.values() for name in each):
-            by_run = {run.folder: options[run.folder].get(option, "not set") for run in runs}
+            unset = as_override(NEUTRAL.get(option, "not set"))
+            by_run = {run.folder: options[run.folder].get(option, unset) for run in runs}
             of_strategy = option.startswith("sampler.") or (all_tuned(runs) and not _all_equal(by_run.values()))
             if of_strategy and all(
                 _all_equal(by_run[run.folder] for run in each) for each in _by_strategy(runs).values()
