@@ -55,6 +55,7 @@ TRAIN: Mapping[str, str] = {
     "data.min_images_per_class": "classes with fewer images are left out of training",
     "data.batches_per_epoch": "null is as many batches as the images fill",
     "data.eval_batch_size": "images at a time in validation and test",
+    "data.duplicates_above": "correlation of pixels above which photographs are near-duplicates",
     "data.split": "training classes of disjoint: 0 is the first five, any other number a permutation",
     "data.label_noise": "share of the training images that get a wrong label, 0 to below 1",
     "data.augment": "augmentation of training images; null uses none",

@@ -11,7 +11,7 @@ JOB_KEYS = ("seed", "sampler.name", "data.name")
 """Options that identify a job of a study."""
 
 
-OF_SEEDS = ("data.split",)
+OF_SEEDS = ("data.split", "data.split_seed")
 """Options that may differ between seeds, because strategies are compared within a seed."""
 
 

@@ -36,11 +36,11 @@ def cell_statuses(
     """Return the status of each strategy on one data set.
 
     The first that applies: "collapsed" if at least half of the runs have collapsed; "below floor" if the mean is not
-    above raw pixels; "not known" without runs of twice the steps; "cut off" if doubling the steps moves the mean by more
-    than half a point or turns the sign of a difference; "converged".
+    above raw pixels; "not known" without runs of twice the steps; "cut off" if doubling the steps moves the mean by
+    more than half a point or turns the sign of a difference; "converged".
 
-    Only finished runs count. Means at both budgets are over the seeds that both have; differences are over the seeds that
-    both strategies have at both budgets.
+    Only finished runs count. Means at both budgets are over the seeds that both have; differences are over the seeds
+    that both strategies have at both budgets.
 
     Args:
         runs: the runs of the study on this data set.

@@ -26,6 +26,7 @@ DOWNLOADED = (
     "data=fashion_mnist",
     "data=fashion_mnist_closed",
     "data=lfw",
+    "data=lfw_closed",
     "data=mnist",
     "data=mnist_closed",
     "data=omniglot",
