@@ -38,7 +38,7 @@ def test_classes_and_macro_agree_with_the_loops(sizes, seed):
         hits, averages = [], []
         for row in rows:
             order = s_NN[row].argsort(descending=True).tolist()[: size - 1]
-            relevant = [labels_N[each] == label for each in order]
+            relevant = [int(labels_N[each]) == label for each in order]
             hits.append(bool(relevant[0]))
             averages.append(sum(sum(relevant[: i + 1]) / (i + 1) for i, hit in enumerate(relevant) if hit) / (size - 1))
         expected[names[label]] = (size, sum(hits) / size, sum(averages) / size)

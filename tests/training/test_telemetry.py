@@ -8,7 +8,6 @@ import pytest
 import torch
 from conftest import QUICK, compose, quick_run
 from rich.console import Console
-from sampler_oracles import clustered_embeddings, pk_labels
 
 from siamese_lab import losses, samplers
 from siamese_lab.batch import Selection, Triplets
@@ -18,6 +17,15 @@ from siamese_lab.samplers.statistics import pick_overlap
 from siamese_lab.training.callbacks.collapse import collapse_reasons
 from siamese_lab.training.callbacks.telemetry import BATCHES, GradientSums, first_steps, flat_gradient
 from siamese_lab.training.run import train
+
+
+def embedded(classes):
+    """Return loose clusters of unit vectors, four of each class, and their labels."""
+    generator = torch.Generator().manual_seed(0)
+    labels_B = torch.arange(classes).repeat_interleave(4)
+    centers_CD = torch.randn(classes, 8, generator=generator)
+    noise_BD = torch.randn(len(labels_B), 8, generator=generator)
+    return torch.nn.functional.normalize(centers_CD[labels_B] + noise_BD, dim=1), labels_B
 
 
 def sums_of(gradients):
@@ -69,8 +77,7 @@ def test_measurements_lie_within_the_training(steps):
 
 @pytest.mark.parametrize("negatives", [1, 3])
 def test_the_overlap_of_picks_agrees_with_the_loops(negatives):
-    labels_B = pk_labels(5, 4, 0)
-    z_BD = clustered_embeddings(labels_B, 8, 1.5, 0)
+    z_BD, labels_B = embedded(5)
     one, other = (
         samplers.build(name, num_negatives=number).mine(z_BD, labels_B).listed()
         for name, number in (("hard", negatives), ("distance_weighted", 1))
@@ -83,8 +90,7 @@ def test_the_overlap_of_picks_agrees_with_the_loops(negatives):
 
 
 def test_other_pairs_have_no_overlap():
-    labels_B = pk_labels(4, 4, 0)
-    z_BD = clustered_embeddings(labels_B, 8, 1.5, 0)
+    z_BD, labels_B = embedded(4)
     hard, batch_hard = (samplers.build(name).mine(z_BD, labels_B).listed() for name in ("hard", "batch_hard"))
     assert pick_overlap(hard, batch_hard) is None
     none = Triplets(*torch.zeros(2, 0, dtype=torch.long), torch.zeros(0, 1, dtype=torch.long))
@@ -132,20 +138,24 @@ def test_a_run_records_measurements_that_the_seed_decides(tmp_path):
     assert "telemetry/gradient_norm" in (tmp_path / "one/csv/metrics.csv").read_text()
 
 
-COLLAPSING = (*QUICK, "sampler=hard", "loss.margin=0.2", "optimizer.lr=0", "trainer.max_steps=20")
+@pytest.mark.slow
+def test_a_collapsed_run_warns_once_with_the_cures_and_says_so_in_its_results(tmp_path):
+    shown = io.StringIO()
+    options = [*QUICK, "sampler=hard", "data.label_noise=0.2", "optimizer.lr=0.01", "trainer.max_steps=80"]
+    left = train(compose(*options), tmp_path, options, Console(file=shown, width=1000))
+    assert left.collapsed is True
+    assert left.embedding["mean_distance"] < 0.05 or left.embedding["effective_rank"] < 2
+    assert left.collapse_reasons
+    assert shown.getvalue().count("the embeddings have collapsed") == 1
+    assert "network.batch_norm=true" in shown.getvalue()
+    stored = json.loads((tmp_path / "results.json").read_text())
+    assert (stored["collapsed"], stored["collapse_reasons"]) == (True, left.collapse_reasons)
 
 
 @pytest.mark.slow
-def test_a_collapsed_run_warns_once_with_the_cures_and_says_so_in_its_results(tmp_path):
-    """An untrained network without batch norm of the embedding gives nearly equal embeddings."""
+def test_a_healthy_run_warns_of_nothing(tmp_path):
     shown = io.StringIO()
-    options = [*COLLAPSING, "trainer.val_check_interval=2"]
-    left = train(compose(*options), tmp_path / "run", options, Console(file=shown, width=1000))
-    expected = left.embedding["mean_distance"] < 0.05 or left.embedding["effective_rank"] < 2
-    assert left.collapsed == bool(left.collapse_reasons)
-    assert left.collapsed or not expected
-    if left.collapsed:
-        assert shown.getvalue().count("the embeddings have collapsed") == 1
-        assert "network.batch_norm=true" in shown.getvalue()
-    stored = json.loads((tmp_path / "run/results.json").read_text())
-    assert stored["collapsed"] == left.collapsed
+    options = [*QUICK, "sampler=random", "network.batch_norm=true", "trainer.max_steps=40"]
+    left = train(compose(*options), tmp_path, options, Console(file=shown, width=1000))
+    assert (left.collapsed, left.collapse_reasons) == (False, [])
+    assert "collapsed" not in shown.getvalue()
