@@ -7,6 +7,7 @@ negatives per pair, K images of a class, R = K − 1.
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -22,6 +23,8 @@ class Batch(NamedTuple):
 
     Images with equal ids are never each other's positive and count once.
     """
+    true_labels_B: Tensor | None = None
+    """int64: equal numbers mean one true class; None unless training labels may be wrong (`data.label_noise`)."""
 
 
 class Triplets(NamedTuple):
@@ -52,6 +55,14 @@ class AllTriplets(NamedTuple):
         return (self.valid_BR.sum(1) * self.negatives_B).sum()
 
 
+class NoTriplets(NamedTuple):
+    """The selection of a strategy that selects nothing, for losses that use labels only."""
+
+    def number(self) -> Tensor:
+        """Return 0, the number of triplets."""
+        return torch.zeros((), dtype=torch.int64)
+
+
 NO_STATISTICS: Mapping[str, Tensor] = {}
 """An empty plain dictionary, because torch.compile does not accept a mapping proxy in every step."""
 
@@ -59,7 +70,7 @@ NO_STATISTICS: Mapping[str, Tensor] = {}
 class Selection(NamedTuple):
     """The result of mining one batch: everything that a loss and an observer of the step need."""
 
-    triplets: Triplets | AllTriplets
+    triplets: Triplets | AllTriplets | NoTriplets
     candidates_CD: Tensor
     """Unit vectors without gradient: the batch, then remembered images. The triplets hold indices of its rows."""
     fallback_TM: Tensor | None = None

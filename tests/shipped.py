@@ -13,11 +13,20 @@ SAMPLERS = (
     "hard",
     "memory",
     "multi_similarity",
+    "none",
     "random",
     "semi_hard",
 )
-LOSSES = ("contrastive", "margin", "n_pair", "triplet")
+LOSSES = ("contrastive", "margin", "n_pair", "softmax", "triplet")
+LABEL_LOSSES = ("softmax",)
+"""Losses that use labels and no triplets, so that they need sampler=none."""
+TRIPLET_LOSSES = tuple(loss for loss in LOSSES if loss not in LABEL_LOSSES)
 NETWORKS = ("conv4", "koch", "mlp", "resnet10", "resnet18", "resnet50")
-DATA = ("digits", "fashion_mnist", "glyphs", "image_folder", "lfw", "mnist", "omniglot")
+DATA = ("digits", "fashion_mnist", "glyphs", "image_folder", "lfw", "lfw_closed", "mnist", "omniglot")
 METRICS = ("class_recall",)
 BY_GROUP = {"sampler": SAMPLERS, "loss": LOSSES, "network": NETWORKS, "data": DATA}
+
+
+def choosing(strategy: str) -> tuple[str, ...]:
+    """Return the overrides of a run with a strategy and, if the strategy selects nothing, a loss that needs nothing."""
+    return (f"sampler={strategy}", "loss=softmax") if strategy == "none" else (f"sampler={strategy}",)

@@ -105,11 +105,14 @@ class EvaluateConfig:
 
 
 def register_schema() -> None:
-    """Let YAML files refer to `train_schema`, `evaluate_schema` and the resolver `${cores_for:THREADS}`.
+    """Let YAML files refer to `train_schema`, `evaluate_schema` and two resolvers.
+
+    They are `${cores_for:THREADS}` and `${steps_of_budget:STEPS,FACTOR}`.
 
     Hydra then also finds the configs of installed packages.
     """
     OmegaConf.register_new_resolver("cores_for", cores_for, replace=True)
+    OmegaConf.register_new_resolver("steps_of_budget", steps_of_budget, replace=True)
     search_installed_packages()
     ConfigStore.instance().store(name="train_schema", node=TrainConfig)
     ConfigStore.instance().store(name="evaluate_schema", node=EvaluateConfig)
@@ -119,6 +122,11 @@ def cores_for(threads: int) -> int:
     """Return how many runs with this number of threads fit on the cores of this process: at least one."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, here // threads)
+
+
+def steps_of_budget(steps: int, factor: float) -> int:
+    """Return the steps of a recipe times the factor of a budget, rounded to the nearest integer, at least one."""
+    return max(1, round(steps * factor))
 
 
 def config_folder() -> Path:

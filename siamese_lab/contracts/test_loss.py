@@ -12,31 +12,35 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamese_lab import losses, samplers
-from siamese_lab.batch import AllTriplets, Selection, Triplets
+from siamese_lab.batch import AllTriplets, NoTriplets, Selection, Triplets
 from siamese_lab.contracts import check_config, composed
 from siamese_lab.losses import LossOutput
 from siamese_lab.registry import options_of
 
-CLASSES = 4
+CLASSES, DIMENSIONS = 4, 8
+BY_TRAINING = {"classes", "dimensions", "seed"}
+"""Options that a run sets itself."""
 NAMES = losses.available()
 LISTED = [name for name in NAMES if Triplets in losses.registry.classes[name].accepted_types]
+STRATEGIES: dict[type, str] = {Triplets: "random", AllTriplets: "all", NoTriplets: "none"}
+"""A strategy that returns each type."""
 every_loss = pytest.mark.parametrize("name", NAMES)
 every_loss_of_listed_triplets = pytest.mark.parametrize("name", LISTED)
 
 
 def build(name: str, **options: Any) -> losses.Loss:
     """Build a loss with the options of its YAML."""
-    return losses.build(**composed("loss", name) | {"classes": CLASSES} | options)
+    return losses.build(**composed("loss", name) | {"classes": CLASSES, "dimensions": DIMENSIONS} | options)
 
 
 def a_selection(loss: losses.Loss, remembered: int = 0, dtype: torch.dtype = torch.float32) -> tuple[Any, ...]:
     """Return a selection with its embeddings, which have a gradient, and their labels."""
     generator = torch.Generator().manual_seed(0)
     labels_B = torch.arange(CLASSES).repeat_interleave(3)
-    x_CD = torch.randn(len(labels_B) + remembered, 8, generator=generator, dtype=dtype)
+    x_CD = torch.randn(len(labels_B) + remembered, DIMENSIONS, generator=generator, dtype=dtype)
     unit_CD = F.normalize(x_CD, dim=1)
     z_BD = (unit_CD if loss.needs_unit_norm else x_CD)[: len(labels_B)].clone().requires_grad_()
-    kind = "random" if Triplets in loss.accepted_types else "all"
+    kind = next(name for each, name in STRATEGIES.items() if each in loss.accepted_types)
     selection = samplers.build(kind, num_negatives=2 if kind == "random" else 1).mine(
         unit_CD[: len(labels_B)].float(), labels_B
     )
@@ -62,13 +66,13 @@ def call(loss: losses.Loss, selection: Selection, z_BD: Tensor, labels_B: Tensor
 
 @every_loss
 def test_its_config_chooses_it_by_name(name: str) -> None:
-    check_config("loss", name, set(options_of(losses.registry.classes[name])) - {"classes"})
+    check_config("loss", name, set(options_of(losses.registry.classes[name])) - BY_TRAINING)
 
 
 @every_loss
 def test_it_accepts_what_some_strategy_gives(name: str) -> None:
     accepted = losses.registry.classes[name].accepted_types
-    assert accepted and set(accepted) <= {Triplets, AllTriplets}
+    assert accepted and set(accepted) <= {Triplets, AllTriplets, NoTriplets}
 
 
 @every_loss
@@ -98,7 +102,7 @@ def test_remembered_candidates_are_compared_too(name: str) -> None:
 def test_it_is_of_the_precision_of_the_embeddings_under_autocast_too(name: str) -> None:
     for dtype in (torch.float32, torch.float64):
         loss = build(name).to(dtype)
-        if dtype == torch.float64 and Triplets not in loss.accepted_types:
+        if dtype == torch.float64 and not {Triplets, NoTriplets} & set(loss.accepted_types):
             continue
         inputs = a_selection(loss, dtype=dtype)
         expected = call(loss, *inputs).value

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamese_lab import losses, samplers
-from siamese_lab.batch import AllTriplets, Selection, Triplets
+from siamese_lab.batch import AllTriplets, NoTriplets, Selection, Triplets
 from siamese_lab.contracts import check_config, composed
 from siamese_lab.registry import options_of
 from siamese_lab.samplers.base import registry
@@ -164,7 +164,9 @@ def test_a_loss_learns_from_what_it_selects(name: str) -> None:
     z_BD, labels_B = a_batch()
     z_BD.requires_grad_()
     selection = mined(build(name), z_BD.detach(), labels_B)
-    assert isinstance(selection.triplets, (Triplets, AllTriplets))
-    output = losses.build("triplet", soft=True)(selection, z_BD, labels_B)
+    assert isinstance(selection.triplets, (Triplets, AllTriplets, NoTriplets))
+    of_labels = losses.build("softmax", classes=len(labels_B.unique()), dimensions=z_BD.shape[1])
+    loss = of_labels if isinstance(selection.triplets, NoTriplets) else losses.build("triplet", soft=True)
+    output = loss(selection, z_BD, labels_B)
     output.value.backward()
     assert z_BD.grad is not None and z_BD.grad.isfinite().all() and z_BD.grad.any()

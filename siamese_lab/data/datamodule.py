@@ -6,7 +6,7 @@ A data set is one file. It states the size of its images and implements `load`, 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import lightning
 import torch
@@ -19,6 +19,7 @@ from siamese_lab.data.convert.common import Converted
 from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.data.info import CrossValidation, DataSetInfo
 from siamese_lab.data.io.messages import announce
+from siamese_lab.data.label_noise import NoisyTable, check_share, with_wrong_labels
 from siamese_lab.data.official_protocols import OfficialPairs, OneShot
 from siamese_lab.data.pk_batches import PKBatches
 from siamese_lab.data.sequential_batches import SequentialBatches
@@ -30,6 +31,10 @@ from siamese_lab.runs.classes import ClassParts, Part
 
 TRAINED_CLASSES = "learnt"
 """Key of a state dict: the data options that decide which classes were trained on; see `DataModule.check_unseen`."""
+
+
+TestPart = Literal["images", "pairs", "gallery"]
+"""A table of the test: the test images, the images of the official pairs, the gallery that is searched."""
 
 
 class Splits(NamedTuple):
@@ -61,6 +66,8 @@ class DataModule(lightning.LightningDataModule, ABC):
         eval_batch_size: number of images per batch in validation and test.
         validation_images: largest number of images that validate a run, the same ones in all runs; None takes all.
         augment: options of `Augmentation`, applied to training images only; None disables augmentation.
+        label_noise: share of the training images that get a wrong label (see `label_noise`), at least 0 and below 1.
+            Validation and test images keep their labels.
     """
 
     title: str = "Images"
@@ -94,6 +101,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         eval_batch_size: int = 512,
         validation_images: int | None = None,
         augment: Mapping[str, Any] | None = None,
+        label_noise: float = 0.0,
     ) -> None:
         super().__init__()
         self.classes_per_batch = classes_per_batch
@@ -106,6 +114,8 @@ class DataModule(lightning.LightningDataModule, ABC):
         self.eval_batch_size = eval_batch_size
         self.validation_images = validation_images
         self.augment = build_augmentation(augment, seed)
+        check_share(label_noise)
+        self.label_noise = label_noise
 
     def __repr__(self) -> str:
         """Return the set, the size of its batches, and the number of images and classes once they are loaded."""
@@ -204,6 +214,23 @@ class DataModule(lightning.LightningDataModule, ABC):
         return None
 
     @cached_property
+    def gallery(self) -> BaseTable | None:
+        """Return the images that the test searches; None searches the other test images.
+
+        The labels mean the classes of the test part. A data set with a gallery overrides this property.
+        """
+        return None
+
+    def test_tables(self) -> dict[TestPart, BaseTable]:
+        """Return the tables of the test in the order of its dataloaders: images, official pairs, gallery."""
+        tables: dict[TestPart, BaseTable] = {"images": self.splits.test}
+        if self.official_pairs is not None:
+            tables["pairs"] = self.official_pairs.table
+        if self.gallery is not None:
+            tables["gallery"] = self.gallery
+        return tables
+
+    @cached_property
     def splits(self) -> Splits:
         """The three tables, loaded at first access, without the training classes that have too few images."""
         return self._loaded[0]
@@ -213,26 +240,42 @@ class DataModule(lightning.LightningDataModule, ABC):
         """The three tables, and the classes of each part, including those that are left out of training."""
         train, validation, test = self.load()
         parts = ClassParts(*map(part_of, (train, validation, test)))
-        enough_C = train.labels_N.bincount(minlength=len(train.class_names)) >= self.min_images_per_class
-        if not enough_C.all():
-            announce(
-                f"Excluded from training: {int((~enough_C).sum())} of {len(enough_C)} classes, because they have "
-                f"fewer than {self.min_images_per_class} images (data.min_images_per_class)."
-            )
-            train = train.classes(enough_C.nonzero().squeeze(1).tolist())
+        train = self._without_small_classes(train)
+        if self.label_noise:
+            train = self._without_small_classes(with_wrong_labels(train, self.label_noise, self.seed))
         return Splits(train, validation, test), parts
+
+    def _without_small_classes(self, train: BaseTable) -> BaseTable:
+        """Return the training table without classes of fewer than `min_images_per_class` images; announce them."""
+        enough_C = train.labels_N.bincount(minlength=len(train.class_names)) >= self.min_images_per_class
+        if enough_C.all():
+            return train
+        labeled = " with this label after label noise" if isinstance(train, NoisyTable) else ""
+        announce(
+            f"Excluded from training: {int((~enough_C).sum())} of {len(enough_C)} classes, because they have "
+            f"fewer than {self.min_images_per_class} images{labeled} (data.min_images_per_class)."
+        )
+        kept: BaseTable = train.classes(enough_C.nonzero().squeeze(1).tolist())
+        return kept
+
+    def noise_record(self) -> dict[str, Any] | None:
+        """Return the share, the number of training images and the number of wrong labels; None without label noise."""
+        train = self.splits.train
+        return train.recorded(self.label_noise) if isinstance(train, NoisyTable) else None
 
     @cached_property
     def batches(self) -> PKBatches:
         """The stream of training batches."""
+        train = self.splits.train
         return PKBatches(
-            self.splits.train,
+            train,
             self.classes_per_batch,
             self.images_per_class,
             self.seed,
             repeats=self.repeats,
             repeats_are_positives=self.repeats_are_positives,
             batches_per_epoch=self.batches_per_epoch,
+            true_labels_N=train.true_labels_N if isinstance(train, NoisyTable) else None,
         )
 
     @cached_property
@@ -270,8 +313,8 @@ class DataModule(lightning.LightningDataModule, ABC):
         )
 
     def test_dataloader(self) -> list[SequentialBatches]:
-        """Return the test images in sequential batches, then the images of the official pairs if the set has any."""
-        tables = [self.splits.test, *([self.official_pairs.table] if self.official_pairs else [])]
+        """Return the images of each table of the test in sequential batches: see `test_tables`."""
+        tables = self.test_tables().values()
         return [SequentialBatches(table, self.eval_batch_size, *self.process_share) for table in tables]
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

@@ -40,6 +40,15 @@ class _Place(NamedTuple):
     batches: int
 
 
+class _ComingBatch(NamedTuple):
+    """A batch whose images are not loaded yet, with the position of the stream after it."""
+
+    place: _Place
+    labels_B: Tensor
+    image_ids_B: Tensor | None
+    true_labels_B: Tensor | None
+
+
 def check_split_between_processes(classes_per_batch: int, processes: int) -> None:
     """Raise UserError unless the number of processes divides the number of classes in a batch."""
     if classes_per_batch % processes:
@@ -67,6 +76,7 @@ class PKBatches:
         repeats_are_positives: if True, an image that is shown twice, with different augmentations, is a positive of
             itself, as in SimCLR (Chen et al. 2020, arXiv:2002.05709). Classes of one image are then allowed.
         batches_per_epoch: length of an epoch; None divides the number of images by the batch size.
+        true_labels_N: the true class of each image, if labels of the table may be wrong; batches then carry them.
 
     Raises:
         UserError: if the table cannot provide batches of P classes and K images.
@@ -81,7 +91,9 @@ class PKBatches:
         repeats: bool = False,
         repeats_are_positives: bool = False,
         batches_per_epoch: int | None = None,
+        true_labels_N: Tensor | None = None,
     ) -> None:
+        self.true_labels_N = true_labels_N
         self.table = table
         self.classes_per_batch = classes_per_batch
         self.images_per_class = images_per_class
@@ -156,12 +168,12 @@ class PKBatches:
     def __iter__(self) -> Iterator[Batch]:
         start, self._resume_at = self._resume_at, 0
         coming = self._coming(len(self) - start)
-        for position, ((place, labels_B, image_ids_B), images_BCHW) in enumerate(self.table.fetch(coming), start + 1):
-            self.position, self._place = position, place
-            yield Batch(images_BCHW, labels_B, image_ids_B)
+        for position, (coming_batch, images_BCHW) in enumerate(self.table.fetch(coming), start + 1):
+            self.position, self._place = position, coming_batch.place
+            yield Batch(images_BCHW, coming_batch.labels_B, coming_batch.image_ids_B, coming_batch.true_labels_B)
 
-    def _coming(self, count: int) -> Iterator[tuple[tuple[_Place, Tensor, Tensor | None], Tensor]]:
-        """Yield the next batches as rows of the table: ((position, labels, image ids or None), rows).
+    def _coming(self, count: int) -> Iterator[tuple[_ComingBatch, Tensor]]:
+        """Yield the next batches as rows of the table: (labels and ids, rows).
 
         Looking ahead does not advance the stored position of the stream.
         """
@@ -173,7 +185,9 @@ class PKBatches:
             some = slice(batches, batches + count), self.part
             for images_B, labels_B in zip(drawn.images_SB[some].unbind(), drawn.labels_SB[some].unbind(), strict=True):
                 batches, count = batches + 1, count - 1
-                yield (_Place(drawn, batches), labels_B, images_B if self.batches_have_image_ids else None), images_B
+                ids_B = images_B if self.batches_have_image_ids else None
+                true_B = None if self.true_labels_N is None else self.true_labels_N[images_B]
+                yield _ComingBatch(_Place(drawn, batches), labels_B, ids_B, true_B), images_B
             if count == 0:
                 return
             drawn, batches = self._draw(), 0

@@ -4,6 +4,7 @@ Shapes: N test images, M images that are not test images, D embedding dimensions
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lightning import Fabric
 from rich.console import Console
@@ -122,9 +123,27 @@ class _EvaluationRun:
         """Evaluate retrieval over all queries, and the retrieval results of each class."""
         compared_ND = self.raw_ND if distance == "euclidean" else self.z_ND
         with self.stages.running("Retrieval"):
-            found = retrieval.retrieve(compared_ND, self.labels_N, k, distance=distance, index=index)
+            found = within = retrieval.retrieve(compared_ND, self.labels_N, k, distance=distance, index=index)
+        gallery = self.datamodule.gallery
+        if gallery is not None:
+            raw_MD = self.raw_embeddings("gallery", gallery)
+            with self.stages.running("Retrieval, gallery"):
+                found = retrieval.retrieve(
+                    compared_ND,
+                    self.labels_N,
+                    k,
+                    gallery_z_MD=raw_MD if distance == "euclidean" else self.network.unit_vectors(raw_MD),
+                    gallery_labels_M=gallery.labels_N.to(self.fabric.device),
+                    distance=distance,
+                    index=index,
+                )
         with self.stages.running("Retrieval: intervals"):
-            self.evaluation.protocols["retrieval"] = protocols.retrieval(found, self.labels_N, distance, self.seed)
+            searched = None if gallery is None else len(gallery)
+            of_protocol = protocols.retrieval(found, self.labels_N, distance, self.seed, searched)
+            self.evaluation.protocols["retrieval"] = of_protocol
+            if gallery is not None:
+                among_test = protocols.retrieval(within, self.labels_N, distance, self.seed)
+                self.evaluation.protocols["retrieval_among_test"] = replace(among_test, title="Retrieval, among test")
         self.evaluation.classes = protocols.classes(found, self.labels_N, self.table.class_names)
 
     def verify_sampled_pairs(self, number: int) -> None:

@@ -16,7 +16,7 @@ from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics import bootstrap, clustering, few_shot, health
 from siamese_lab.metrics.bootstrap_pairs import bounds_over_classes
 from siamese_lab.metrics.pairs import ImagePairs, pair_distances, sampled_pairs
-from siamese_lab.metrics.retrieval import Retrieval, per_class
+from siamese_lab.metrics.retrieval import Retrieval, macro_figures, per_class
 from siamese_lab.metrics.verification import Roc, best_threshold, report, roc
 
 PAIR_RESAMPLES = 500
@@ -24,8 +24,18 @@ COUNTS = ("threshold", "positives", "negatives")
 """Names of the verification results that are facts of the protocol, not metrics."""
 
 
-def retrieval(found: Retrieval, labels_N: Tensor, distance: str, seed: int) -> Protocol:
-    """Return Recall@K, R-Precision, MAP@R and MRR, with intervals over classes if enough classes have queries."""
+def retrieval(
+    found: Retrieval, labels_N: Tensor, distance: str, seed: int, gallery_images: int | None = None
+) -> Protocol:
+    """Return Recall@K, R-Precision, MAP@R and MRR, with intervals over classes if enough classes have queries.
+
+    Args:
+        found: the result of `retrieve`.
+        labels_N: the classes of the test images.
+        distance: the distance that was compared.
+        seed: seed of the resampling.
+        gallery_images: number of images of the gallery; None if the test images were searched themselves.
+    """
     labels_Q = labels_N[found.query_Q]
     queries, queried = len(found.query_Q), len(labels_Q.unique())
     figures = {
@@ -34,13 +44,18 @@ def retrieval(found: Retrieval, labels_N: Tensor, distance: str, seed: int) -> P
         else MetricValue(float(values_Q.mean()))
         for name, values_Q in found.values().items()
     }
+    figures |= {name: MetricValue(float(value)) for name, value in macro_figures(found, labels_N).items()}
     alone = len(labels_N) - queries
+    searched, without = "all other images", f"{alone:,} images that are the only image of their class are distractors."
+    if gallery_images is not None:
+        searched = f"a gallery of {gallery_images:,} other images"
+        without = f"{alone:,} images of classes that the gallery lacks are no queries."
     exact = found.index == "exact"
     return Protocol(
         "Retrieval" if exact else "Retrieval, approximate",
-        f"Each of {queries:,} images of {queried:,} classes is a query against all other images, by {distance} "
-        f"distance. {alone:,} images that are the only image of their class are distractors. Ties count against the "
-        "model." + ("" if exact else f" Neighbors come from {found.index}, an approximate index that misses some."),
+        f"Each of {queries:,} images of {queried:,} classes is a query against {searched}, by {distance} "
+        f"distance. {without} Ties count against the model. Macro figures are means over classes."
+        + ("" if exact else f" Neighbors come from {found.index}, an approximate index that misses some."),
         figures,
         "classes" if queried >= bootstrap.LEAST_CLASSES else None,
         {"queries": queries, "distractors": alone, "distance": distance, "index": found.index},

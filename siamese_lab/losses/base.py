@@ -16,6 +16,8 @@ from siamese_lab.errors import UserError
 from siamese_lab.registry import Registry
 
 Reduction = Literal["mean", "mean_active"]
+COLDEST = 1e-6
+"""The lowest temperature: float32 products divided by a lower one overflow, or say nothing but which is the largest."""
 
 
 class LossOutput(NamedTuple):
@@ -46,6 +48,13 @@ def check_positive(loss: str, option: str, value: float) -> None:
         raise UserError(f"The {loss} loss needs a {finite}{option} above 0, but it is {value}.")
 
 
+def check_temperature(loss: str, temperature: float) -> None:
+    """Raise UserError unless a temperature is finite and at least COLDEST."""
+    check_positive(loss, "temperature", temperature)
+    if temperature < COLDEST:
+        raise UserError(f"The {loss} loss needs a temperature of at least {COLDEST}, but it is {temperature}.")
+
+
 def check_reduction(reduction: str) -> None:
     """Raise UserError unless `reduction` is one of the two means."""
     if reduction not in get_args(Reduction):
@@ -57,21 +66,28 @@ class Loss(nn.Module, ABC):
 
     Args:
         classes: number of training classes, for a loss that learns something about each; labels count from 0.
+        dimensions: D, the number of embedding dimensions, for a loss that learns vectors.
+        seed: seed of the initial values of the loss's own parameters.
     """
 
     accepted_types: tuple[type, ...] = (Triplets,)
     """Types of triplets that the loss can learn from.
 
-    A sampler states the type that it returns as `Sampler.triplet_type`; only `all` returns `AllTriplets`.
+    A sampler states the type that it returns as `Sampler.triplet_type`: only `all` returns `AllTriplets`, and only
+    `none` returns `NoTriplets`. A loss of labels only accepts `NoTriplets` alone.
     """
     needs_unit_norm = True
     """True if embeddings must have unit norm."""
     learning_rate: float | None = None
     """Learning rate of the loss's own parameters; None uses the learning rate of the network."""
+    equal_distance_value: float | None = None
+    """The loss if all distances are equal, as in a collapse; None if the loss has no such value."""
 
-    def __init__(self, classes: int | None = None) -> None:
+    def __init__(self, classes: int | None = None, dimensions: int | None = None, seed: int = 0) -> None:
         super().__init__()
         self.classes = classes
+        self.dimensions = dimensions
+        self.seed = seed
 
     @abstractmethod
     def forward(self, selection: Selection, z_BD: Tensor, labels_B: Tensor | None = None) -> LossOutput:

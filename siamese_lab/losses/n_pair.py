@@ -16,11 +16,8 @@ from torch import Tensor
 from siamese_lab import distances
 from siamese_lab.batch import PairDistances, Selection
 from siamese_lab.errors import UserError
-from siamese_lab.losses.base import Loss, LossOutput, check_positive, reduce, register
+from siamese_lab.losses.base import Loss, LossOutput, check_temperature, reduce, register
 from siamese_lab.losses.pairs import check_inputs, pair_similarities
-
-COLDEST = 1e-6
-"""The lowest temperature: float32 products divided by a lower one overflow, or say nothing but which is the largest."""
 
 
 @register("n_pair")
@@ -43,9 +40,7 @@ class NPairLoss(Loss):
 
     def __init__(self, temperature: float = 0.1, l2_penalty: float | None = None, **base: Any) -> None:
         super().__init__(**base)
-        check_positive("N-pair", "temperature", temperature)
-        if temperature < COLDEST:
-            raise UserError(f"The N-pair loss needs a temperature of at least {COLDEST}, but it is {temperature}.")
+        check_temperature("N-pair", temperature)
         if l2_penalty is not None and not 0 <= l2_penalty < math.inf:
             raise UserError(f"l2_penalty must be 0 or more, or null for unit-norm embeddings, but is {l2_penalty}.")
         self.temperature = temperature

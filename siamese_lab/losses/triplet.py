@@ -6,6 +6,7 @@ Shapes: C candidates (the batch of B, then remembered images), D embedding dimen
 M negatives per pair.
 """
 
+import math
 from typing import Any
 
 import torch.nn.functional as F
@@ -55,6 +56,7 @@ class TripletLoss(Loss):
         self.soft = soft
         self.distance = distance
         self.reduction = reduction
+        self.equal_distance_value = math.log(2) if soft else margin
 
     def forward(self, selection: Selection, z_BD: Tensor, labels_B: Tensor | None = None) -> LossOutput:
         """Compute the loss of a batch, over the listed triplets or over all triplets."""

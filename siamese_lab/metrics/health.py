@@ -14,6 +14,10 @@ from siamese_lab.errors import UserError
 
 COLLAPSED_BELOW = 0.05
 """Mean distance of two images; vectors that are spread evenly have √2."""
+COLLAPSED_RANK = 2.0
+"""Effective rank; vectors that are spread evenly have nearly D."""
+SAMPLED = 4096
+"""Largest number of images that `spread` compares."""
 SHARPNESS = 2
 """t of uniformity."""
 
@@ -30,7 +34,38 @@ class Health(NamedTuple):
     alignment: float
     """The mean d² of all pairs of one class, 0…4: the lower, the closer the classes."""
     collapsed: bool
-    """True if the mean distance is below 0.05, so that images are hardly distinguishable."""
+    """True if images are hardly distinguishable: see `is_collapsed`."""
+
+
+class Spread(NamedTuple):
+    """How far embeddings are apart, and in how many directions: what shows a collapse."""
+
+    mean_distance: float
+    """See `Health`; NaN if fewer than two embeddings are finite."""
+    effective_rank: float
+    """See `Health`."""
+
+    @property
+    def collapsed(self) -> bool:
+        """Return whether images are hardly distinguishable: see `is_collapsed`."""
+        return is_collapsed(self.mean_distance, self.effective_rank)
+
+
+def is_collapsed(mean_distance: float, effective_rank: float) -> bool:
+    """Return whether the mean distance is below 0.05 or the effective rank below 2."""
+    return mean_distance < COLLAPSED_BELOW or effective_rank < COLLAPSED_RANK
+
+
+def spread(z_ND: Tensor) -> Spread:
+    """Compute mean distance and effective rank of unit-norm embeddings, of at most SAMPLED evenly spaced ones.
+
+    The cost does not grow with the number of images. Embeddings that are not finite are left out.
+    """
+    z_ND = z_ND[z_ND.isfinite().all(1)]
+    z_ND = z_ND[:: max(1, -(-len(z_ND) // SAMPLED))]
+    if len(z_ND) < 2:
+        return Spread(math.nan, math.nan)
+    return Spread(_over_all_pairs(z_ND)[0], effective_rank(z_ND))
 
 
 def health(z_ND: Tensor, labels_N: Tensor) -> Health:
@@ -49,12 +84,13 @@ def health(z_ND: Tensor, labels_N: Tensor) -> Health:
     check_embeddings("Embedding health", z_ND, labels_N)
     aligned = alignment(z_ND, labels_N)
     mean_distance, uniformity = _over_all_pairs(z_ND)
+    rank = effective_rank(z_ND)
     return Health(
         mean_distance=mean_distance,
-        effective_rank=effective_rank(z_ND),
+        effective_rank=rank,
         uniformity=uniformity,
         alignment=aligned,
-        collapsed=mean_distance < COLLAPSED_BELOW,
+        collapsed=is_collapsed(mean_distance, rank),
     )
 
 

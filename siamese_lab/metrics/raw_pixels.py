@@ -31,7 +31,7 @@ MAX_PRODUCTS = 2**39
 
 STORED_PRODUCTS = 2**33
 """Minimum number of multiplications after which figures are stored; fewer take less than half a second."""
-FORMAT = 1
+FORMAT = 2
 """Part of the hash. Increase it when the figures of the same images change."""
 
 

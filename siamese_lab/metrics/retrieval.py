@@ -153,6 +153,37 @@ def per_class(values_Q: Tensor, labels_Q: Tensor) -> PerClass:
     return PerClass(label_C, (sum_C / queries_C).float(), queries_C)
 
 
+MACRO = ("recall@1", "map@r")
+"""Figures that are averaged over classes as well."""
+
+
+def macro_figures(found: Retrieval, labels_N: Tensor) -> dict[str, Tensor]:
+    """Return `recall@1_macro` and `map@r_macro`: means over classes of the means over the queries of each class.
+
+    Each class counts once, however many queries it has. Figures that were not computed are left out.
+    """
+    labels_Q, values = labels_N[found.query_Q], found.values()
+    return {f"{name}_macro": per_class(values[name], labels_Q).mean_C.mean() for name in MACRO if name in values}
+
+
+class ClassRetrieval(NamedTuple):
+    """The results of the queries of one class."""
+
+    queries: int
+    recall_at_1: float
+    map_at_r: float
+
+
+def by_class(found: Retrieval, labels_N: Tensor, names: Sequence[str]) -> dict[str, ClassRetrieval]:
+    """Return number of queries, Recall@1 and MAP@R of each class that has queries, by the name of the class."""
+    labels_Q = labels_N[found.query_Q]
+    first_Q = (found.reciprocal_rank_Q == 1).float()
+    recall, average = per_class(first_Q, labels_Q), per_class(found.average_precision_Q, labels_Q)
+    columns = (recall.label_C, recall.queries_C, recall.mean_C, average.mean_C)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return {names[label]: ClassRetrieval(*figures) for label, *figures in rows}
+
+
 def _check(
     z_ND: Tensor,
     labels_N: Tensor,

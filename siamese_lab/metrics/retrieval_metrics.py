@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from siamese_lab.metrics import registry
-from siamese_lab.metrics.retrieval import KS, Distance, retrieve
+from siamese_lab.metrics.retrieval import KS, Distance, Retrieval, macro_figures, retrieve
 
 
 class RetrievalMetrics(Metric):
@@ -57,7 +57,9 @@ class RetrievalMetrics(Metric):
         self.image_ids.append(torch.full_like(labels_B, -1) if image_ids_B is None else image_ids_B)
 
     def compute(self) -> dict[str, Tensor]:
-        """Return {'recall@1': …, …, 'r_precision': …, 'map@r': …, 'mrr': …}, then the figures of the extra metrics.
+        """Return {'recall@1': …, …, 'r_precision': …, 'map@r': …, 'mrr': …}, means over classes, and extra metrics.
+
+        `recall@1_macro` and `map@r_macro` are means over classes: see `retrieval.macro_figures`.
 
         Raises:
             UserError: where `retrieve` does, and if only some chunks came with ids.
@@ -76,12 +78,44 @@ class RetrievalMetrics(Metric):
         first_M = _one_of_each(image_ids_N)
         return z_ND[first_M], labels_N[first_M]
 
+    def gathered(self) -> tuple[Tensor, Tensor]:
+        """Return embeddings and labels of the images of all processes, each image once.
+
+        Every process must call this.
+        """
+        with self.sync_context():
+            return self.images()
+
     def figures(self, z_ND: Tensor, labels_N: Tensor) -> dict[str, Tensor]:
         """Return the figures of these images, with the options of this metric."""
-        able = [k for k in self.k if k < len(labels_N)] or [1]
-        figures = retrieve(z_ND, labels_N, able, distance=self.distance).figures()
+        return self.figures_of(self.find(z_ND, labels_N), z_ND, labels_N)
+
+    def find(self, z_ND: Tensor, labels_N: Tensor, gallery: tuple[Tensor, Tensor] | None = None) -> Retrieval:
+        """Retrieve with the options of this metric, without a K that exceeds the number of images to find.
+
+        Args:
+            z_ND: embeddings of the queries.
+            labels_N: their classes.
+            gallery: embeddings and classes of the images to search; None searches the queries themselves.
+        """
+        others = len(labels_N) - 1 if gallery is None else len(gallery[1])
+        able = [k for k in self.k if k <= others] or [1]
+        gallery_z_MD, gallery_labels_M = (None, None) if gallery is None else gallery
+        return retrieve(
+            z_ND,
+            labels_N,
+            able,
+            gallery_z_MD=gallery_z_MD,
+            gallery_labels_M=gallery_labels_M,
+            distance=self.distance,
+        )
+
+    def figures_of(self, found: Retrieval, z_ND: Tensor, labels_N: Tensor) -> dict[str, Tensor]:
+        """Return the figures of a retrieval from `find`, and the extra metrics of the same images."""
+        figures = found.figures()
         unable = z_ND.new_tensor(torch.nan)
         of_retrieval = {f"recall@{k}": figures.pop(f"recall@{k}", unable) for k in self.k} | figures
+        of_retrieval |= macro_figures(found, labels_N)
         more = registry.compute(self.extra, z_ND, labels_N)
         if twice := of_retrieval.keys() & more.keys():
             raise ValueError(f"Extra metrics return {', '.join(sorted(twice))}, which retrieval returns already.")

@@ -10,6 +10,8 @@ from siamese_lab.errors import UserError
 PARTS = ("train", "validation", "test")
 SHOWN = 3
 """Number of classes that a message names."""
+NAMED = 10
+"""Largest number of classes that results.json names: those of MNIST."""
 
 
 class Part(NamedTuple):
@@ -56,12 +58,16 @@ class ClassParts(NamedTuple):
         return cls(*parts)
 
     def summary(self) -> dict[str, Any]:
-        """Return the number of classes and images of each part, and a hash that two runs of equal classes share."""
+        """Return the number of classes and images of each part, and a hash that two runs of equal classes share.
+
+        A part of at most NAMED classes has their `names` as well.
+        """
         return {
             name: {
                 "classes": len(part.names),
                 "images": sum(part.images),
                 "sha256": hashlib.sha256("\0".join(part.names).encode("utf-8", "surrogatepass")).hexdigest(),
+                **({"names": list(part.names)} if len(part.names) <= NAMED else {}),
             }
             for name, part in zip(PARTS, self, strict=True)
         }

@@ -48,6 +48,8 @@ OUTSIDE_A_STUDY = ("metrics", "tuned", "tuning")
 """Further options that a study does not compare: additional metrics, and the origin of tuned options."""
 DEFAULTS_OF_EARLIER_RUNS = {"trainer.accumulate_grad_batches": 1}
 """Options that are missing in earlier runs, with the value that these runs used."""
+NEUTRAL: Mapping[str, Any] = {"data.label_noise": 0.0, "data.split": 0}
+"""Options that are compared only if they differ from these values, which runs without the option also used."""
 
 
 def recorded(config_values: Any) -> Any:
@@ -113,7 +115,7 @@ def compared_options(config_values: Mapping[str, Any], without: Sequence[str] = 
     options = {
         name: value
         for name, value in flatten(recorded(config_values)).items()
-        if left_out.isdisjoint(_beginnings(name))
+        if left_out.isdisjoint(_beginnings(name)) and not (name in NEUTRAL and value == NEUTRAL[name])
     }
     return options | {name: value for name, value in DEFAULTS_OF_EARLIER_RUNS.items() if name not in options}
 

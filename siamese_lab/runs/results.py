@@ -70,6 +70,15 @@ class Results:
     Empty without a test, with `metrics.floors=false`, and if the run had no floors. `pixels` is missing for sets
     that are too large.
     """
+    per_class: dict[str, dict[str, float]] | None = None
+    """Number of `queries`, `recall@1` and `map@r` of each test class, by its name; None for very many classes."""
+    embedding: dict[str, float | None] | None = None
+    """`mean_distance` and `effective_rank` of the test embeddings: see `metrics.health.Spread`."""
+    collapsed: bool | None = None
+    """True if the embeddings have collapsed: see `training.collapse`. None without a test."""
+    collapse_reasons: list[str] = field(default_factory=list)
+    telemetry: list[dict[str, float | None]] = field(default_factory=list)
+    """Measurements at fixed points of training: see `training.callbacks.telemetry`."""
     history: list[Point] = field(default_factory=list)
     """One point for each validation, also while the run continues."""
     seconds_of_history: list[float] = field(default_factory=list)
@@ -83,6 +92,8 @@ class Results:
     """
     classes: dict[str, Any] | None = None
     """Number of classes and images of each part, and a hash of the names; checkpoints store the names themselves."""
+    label_noise: dict[str, Any] | None = None
+    """`share` of wrong training labels, number of training `images` and of `changed` labels; None without noise."""
     changed_options: list[dict[str, Any]] = field(default_factory=list)
     """One entry for each resume with other options: `step` and `options`, by name the values before and after it."""
     schema_version: int = SCHEMA_VERSION

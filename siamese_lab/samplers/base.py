@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from siamese_lab import distances
-from siamese_lab.batch import AllTriplets, Selection, Triplets
+from siamese_lab.batch import AllTriplets, NoTriplets, Selection, Triplets
 from siamese_lab.errors import UserError
 from siamese_lab.registry import Registry
 from siamese_lab.samplers.kernels.class_index import ClassIndex, class_index
@@ -72,7 +72,7 @@ class Sampler(nn.Module, ABC):
     """
 
     triplet_type: type = Triplets
-    """Type that a call returns: `Triplets`, or `AllTriplets`, which only some losses accept (`Loss.accepted_types`)."""
+    """Type that a call returns: `Triplets`, or one that only some losses accept (`Loss.accepted_types`)."""
     uses_memory = False
     """True if negatives may come from a memory of past embeddings, which have unit norm."""
 
@@ -111,7 +111,9 @@ class Sampler(nn.Module, ABC):
         """Return the positives of the pairs of each anchor as int64 slots (A, R); None takes each positive once."""
         return None
 
-    def forward(self, z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None = None) -> Triplets | AllTriplets:
+    def forward(
+        self, z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None = None
+    ) -> Triplets | AllTriplets | NoTriplets:
         """Return only the triplets of a batch: `mine(…).triplets` at the start of training."""
         return self.mine(z_BD, labels_B, image_ids_B).triplets
 
@@ -233,7 +235,7 @@ def check_listed(user: str, strategies: Iterable[nn.Module]) -> None:
         if strategy.triplet_type is not Triplets:
             raise UserError(
                 f"sampler={user} needs strategies that list their triplets, but got {type(strategy).__name__}. "
-                "Choose another strategy than 'all'."
+                "Choose another strategy than 'all' or 'none'."
             )
 
 

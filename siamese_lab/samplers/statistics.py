@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from siamese_lab.batch import PairDistances, Selection, Triplets
+from siamese_lab.batch import AllTriplets, PairDistances, Selection, Triplets
 
 QUANTILES = (0.1, 0.5, 0.9)
 
@@ -40,6 +40,43 @@ def describe(selection: Selection, distances: PairDistances | None) -> Mapping[s
         **spread("d_an", d_an_TM.flatten()),
         **own,
     }
+
+
+def describe_wrong_labels(selection: Selection, labels_B: Tensor, true_labels_B: Tensor) -> Mapping[str, Tensor]:
+    """Return `mislabeled_negatives`, the share of selected negatives that truly have the class of their anchor.
+
+    If triplets are not listed, the share is that of all pairs of differently labeled images. Remembered negatives, of
+    which the true class is not known, do not count. There is no figure for a strategy that selects nothing.
+
+    Args:
+        selection: the result of `Sampler.mine` for labels that may be wrong.
+        labels_B: the labels that the strategy got.
+        true_labels_B: the true classes; equal numbers mean one class.
+    """
+    triplets = selection.triplets
+    if isinstance(triplets, Triplets):
+        known_TM = triplets.negative_TM < len(true_labels_B)
+        true_TM = true_labels_B[triplets.negative_TM.clamp_max(len(true_labels_B) - 1)]
+        same_TM = (true_TM == true_labels_B[triplets.anchor_T][:, None]) & known_TM
+        return {"mislabeled_negatives": same_TM.sum() / known_TM.sum().clamp_min(1)}
+    if isinstance(triplets, AllTriplets):
+        negative_BB = labels_B[:, None] != labels_B
+        same_BB = negative_BB & (true_labels_B[:, None] == true_labels_B)
+        return {"mislabeled_negatives": same_BB.sum() / negative_BB.sum().clamp_min(1)}
+    return {}
+
+
+def pick_overlap(one: Triplets, other: Triplets) -> Tensor | None:
+    """Return the share of the negatives of `other` that `one` picked for the same (anchor, positive) pair.
+
+    None if the two list other pairs, so that their picks cannot be compared.
+    """
+    if one.anchor_T.shape != other.anchor_T.shape:
+        return None
+    same_pairs = (one.anchor_T == other.anchor_T).all() & (one.positive_T == other.positive_T).all()
+    if not len(one.anchor_T) or not same_pairs:
+        return None
+    return (other.negative_TM[:, :, None] == one.negative_TM[:, None]).any(2).float().mean()
 
 
 def spread(name: str, values_T: Tensor) -> dict[str, Tensor]:

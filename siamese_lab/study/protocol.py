@@ -4,11 +4,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from siamese_lab.errors.controls import escape_line
-from siamese_lab.runs.options import OUTSIDE_A_STUDY, compared_options
+from siamese_lab.runs.options import NEUTRAL, OUTSIDE_A_STUDY, compared_options
 from siamese_lab.study.runs import Run, Study
 
 JOB_KEYS = ("seed", "sampler.name", "data.name")
 """Options that identify a job of a study."""
+
+
+OF_SEEDS = ("data.split", "data.split_seed")
+"""Options that may differ between seeds, because strategies are compared within a seed."""
 
 
 class Differing(NamedTuple):
@@ -40,7 +44,8 @@ def protocol(study: Study) -> Protocol:
         runs = [run for run in study.runs if run.data == data]
         options = {run.folder: _options(run) for run in runs}
         for option in dict.fromkeys(name for each in options.values() for name in each):
-            by_run = {run.folder: options[run.folder].get(option, "not set") for run in runs}
+            unset = as_override(NEUTRAL.get(option, "not set"))
+            by_run = {run.folder: options[run.folder].get(option, unset) for run in runs}
             of_strategy = option.startswith("sampler.") or (all_tuned(runs) and not _all_equal(by_run.values()))
             if of_strategy and all(
                 _all_equal(by_run[run.folder] for run in each) for each in _by_strategy(runs).values()
@@ -48,6 +53,9 @@ def protocol(study: Study) -> Protocol:
                 for strategy, mine in _by_strategy(runs).items():
                     if option in options[mine[0].folder]:
                         of_strategies.setdefault((data, strategy), {})[option] = by_run[mine[0].folder]
+            elif option in OF_SEEDS and not _all_equal(by_run.values()) and _equal_within_seeds(runs, by_run):
+                values = dict.fromkeys(by_run[run.folder] for run in sorted(runs, key=lambda run: run.results.seed))
+                fixed.setdefault(option, {})[data] = f"by seed: {', '.join(values)}"
             elif _all_equal(by_run.values()):
                 fixed.setdefault(option, {})[data] = by_run[runs[0].folder]
             else:
@@ -101,6 +109,13 @@ def _by_strategy(runs: Iterable[Run]) -> dict[str, list[Run]]:
     for run in runs:
         grouped.setdefault(run.strategy, []).append(run)
     return grouped
+
+
+def _equal_within_seeds(runs: Iterable[Run], by_run: Mapping[str, str]) -> bool:
+    of_seed: dict[int, set[str]] = {}
+    for run in runs:
+        of_seed.setdefault(run.results.seed, set()).add(by_run[run.folder])
+    return all(len(values) == 1 for values in of_seed.values())
 
 
 def _folders_by_value(by_run: Mapping[str, str]) -> dict[str, list[str]]:

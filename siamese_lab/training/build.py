@@ -4,6 +4,7 @@ import lightning
 from omegaconf import DictConfig
 
 from siamese_lab import data, losses, networks, samplers
+from siamese_lab.batch import NoTriplets
 from siamese_lab.config import targets
 from siamese_lab.config.schema import compose
 from siamese_lab.errors import UserError
@@ -48,7 +49,12 @@ def build_module(config: DictConfig, datamodule: data.DataModule) -> SiameseModu
     network = networks.build(
         **config.network, channels=datamodule.channels, image_size=datamodule.image_size, seed=config.seed
     )
-    loss = losses.build(**config.loss, classes=len(datamodule.splits.train.class_names))
+    loss = losses.build(
+        **config.loss,
+        classes=len(datamodule.splits.train.class_names),
+        dimensions=network.embedding_dim,
+        seed=config.seed,
+    )
     sampler = samplers.build(
         **config.sampler, seed=config.seed, images_per_class=datamodule.images_per_class, finite_only=False
     )
@@ -97,11 +103,20 @@ def check_norms(network: networks.SiameseNetwork, sampler: samplers.Sampler, los
 
 def check_accepted(config: DictConfig, sampler: samplers.Sampler, loss: losses.Loss) -> None:
     """Raise UserError if the loss does not accept the kind of selection that the strategy returns."""
-    if sampler.triplet_type not in loss.accepted_types:
-        able = [
-            name for name in losses.available() if sampler.triplet_type in losses.registry.classes[name].accepted_types
-        ]
+    if sampler.triplet_type in loss.accepted_types:
+        return
+    if sampler.triplet_type is NoTriplets:
         raise UserError(
-            f"loss={config.loss.name} does not accept sampler={config.sampler.name}, which returns "
-            f"{sampler.triplet_type.__name__}. Set loss to one that accepts it: {', '.join(able)}."
+            f"loss={config.loss.name} cannot be trained with sampler={config.sampler.name}: it needs triplets, and "
+            "this strategy selects none. Set another sampler, or loss=softmax."
         )
+    if loss.accepted_types == (NoTriplets,):
+        raise UserError(
+            f"loss={config.loss.name} cannot be trained with sampler={config.sampler.name}: it learns from labels "
+            "only, so the selected triplets would have no effect. Set sampler=none."
+        )
+    able = [name for name in losses.available() if sampler.triplet_type in losses.registry.classes[name].accepted_types]
+    raise UserError(
+        f"loss={config.loss.name} does not accept sampler={config.sampler.name}, which returns "
+        f"{sampler.triplet_type.__name__}. Set loss to one that accepts it: {', '.join(able)}."
+    )

@@ -16,16 +16,19 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from siamese_lab.batch import Batch, PairDistances, Selection
-from siamese_lab.devices.processes import gather_batch
+from siamese_lab.data.datamodule import TestPart
+from siamese_lab.devices.processes import gather, gather_batch
 from siamese_lab.losses import Loss, LossOutput
 from siamese_lab.losses.pairs import selected_distances
 from siamese_lab.metrics import RetrievalMetrics
+from siamese_lab.metrics.health import spread
+from siamese_lab.metrics.retrieval import by_class
 from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.networks import SiameseNetwork
 from siamese_lab.runs.plain_values import finite_number
 from siamese_lab.samplers import Sampler
-from siamese_lab.samplers.statistics import describe
-from siamese_lab.training.stage_metrics import MetricsListener, StageMetrics, stage_metrics
+from siamese_lab.samplers.statistics import describe, describe_wrong_labels
+from siamese_lab.training.stage_metrics import NO_CLASSES, MetricsListener, StageMetrics, stage_metrics
 from siamese_lab.training.timing import Timer
 from siamese_lab.training.validation_plan import without_views
 
@@ -41,6 +44,8 @@ class StepOutput(NamedTuple):
     loss_statistics: Mapping[str, Tensor]
     distances: PairDistances | None
     """Plain distances of the listed triplets; None if they are unlisted."""
+    image_ids_B: Tensor | None = None
+    """Ids of the images, if an image can occur twice."""
     logged: Mapping[str, Tensor] | None = None
     """Logged values by name, except durations, so that equal runs have equal values; None if the step is not logged."""
 
@@ -79,6 +84,7 @@ class SiameseModule(lightning.LightningModule):
         self.loss = loss
         self.validation_retrieval = RetrievalMetrics(extra=extra_metrics)
         self.test_retrieval = RetrievalMetrics(extra=extra_metrics)
+        self.gallery_images = RetrievalMetrics()
         self.verification = verification
         self.mining = Timer()
         self._make_optimizer = optimizer
@@ -97,9 +103,11 @@ class SiameseModule(lightning.LightningModule):
             selection = self.sampler.mine(self.network.unit_vectors(z_BD.detach()), labels_B, image_ids_B, progress)
         output: LossOutput = self.loss(selection, z_BD, labels_B)
         distances = output.distances or selected_distances(selection)
-        step = StepOutput(z_BD.detach(), labels_B, selection, output.value.detach(), output.statistics, distances)
+        step = StepOutput(
+            z_BD.detach(), labels_B, selection, output.value.detach(), output.statistics, distances, image_ids_B
+        )
         if self.is_logged(self.global_step + 1):
-            step = step._replace(logged=self._values_to_log(step))
+            step = step._replace(logged=self._values_to_log(step, batch.true_labels_B))
             self._log_step(step)
         return {"loss": output.value, "step": step}
 
@@ -108,7 +116,7 @@ class SiameseModule(lightning.LightningModule):
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return every > 0 and step % every == 0
 
-    def _values_to_log(self, step: StepOutput) -> dict[str, Tensor]:
+    def _values_to_log(self, step: StepOutput, true_labels_B: Tensor | None) -> dict[str, Tensor]:
         learning_rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
         values = {
             **describe(step.selection, step.distances),
@@ -116,6 +124,8 @@ class SiameseModule(lightning.LightningModule):
             "loss": step.loss,
             "learning_rate": step.loss.new_full((), learning_rate),
         }
+        if true_labels_B is not None:
+            values |= describe_wrong_labels(step.selection, step.labels_B, gather(self, true_labels_B))
         return {name: value.detach() for name, value in values.items()}
 
     def _log_step(self, step: StepOutput) -> None:
@@ -132,22 +142,39 @@ class SiameseModule(lightning.LightningModule):
         self._report(stage_metrics("validation", self._retrieval(self.validation_retrieval)))
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Embed a chunk of the test images (dataloader 0) or of the images of the official pairs (dataloader 1)."""
-        if dataloader_idx == 0:
-            self.test_retrieval.update(self._directions(batch), batch.labels_B, batch.image_ids_B)
-        elif self.verification is not None:
-            self.verification.update(self._directions(batch))
+        """Embed a chunk of the table of this dataloader: see `DataModule.test_tables`."""
+        part = self.test_parts[dataloader_idx]
+        if part == "pairs":
+            if self.verification is not None:
+                self.verification.update(self._directions(batch))
+            return
+        images = self.test_retrieval if part == "images" else self.gallery_images
+        images.update(self._directions(batch), batch.labels_B, batch.image_ids_B)
+
+    @property
+    def test_parts(self) -> list[TestPart]:
+        """Return the tables of the test, in the order of the dataloaders."""
+        return list(self.trainer.datamodule.test_tables())  # type: ignore[attr-defined]
 
     def on_test_epoch_end(self) -> None:
         """Compute retrieval metrics of all test images and verification metrics of the official pairs.
 
         They are logged and passed to the callbacks.
         """
-        values: dict[str, Tensor | float] = {**self._retrieval(self.test_retrieval)}
+        (z_ND, labels_N), metric = self.test_retrieval.gathered(), self.test_retrieval
+        gallery = self.gallery_images.gathered() if "gallery" in self.test_parts else None
+        found = metric.find(z_ND, labels_N, gallery)
+        values: dict[str, Tensor | float] = {**metric.figures_of(found, z_ND, labels_N)}
+        if gallery is not None:
+            values |= among_test(metric.figures(z_ND, labels_N))
         if self.verification is not None:
             values |= self.verification.compute()
             self.verification.reset()
-        self._report(stage_metrics("test", values))
+        names = self.trainer.datamodule.splits.test.class_names  # type: ignore[attr-defined]
+        per_class = by_class(found, labels_N, names) if len(names) <= MOST_CLASSES else NO_CLASSES
+        self._report(stage_metrics("test", values)._replace(per_class=per_class, spread=spread(z_ND)))
+        metric.reset()
+        self.gallery_images.reset()
 
     def _directions(self, batch: Batch) -> Tensor:
         return self.network.unit_vectors(self.network(batch.images_BCHW))
@@ -200,6 +227,16 @@ class SiameseModule(lightning.LightningModule):
         else:
             checkpoint.pop("callbacks", None)
             checkpoint.pop(type(self.trainer.datamodule).__qualname__, None)  # type: ignore[attr-defined]
+
+
+MOST_CLASSES = 20_000
+"""Largest number of classes that a test reports one by one."""
+AMONG_TEST = ("recall@1", "map@r", "recall@1_macro", "map@r_macro")
+
+
+def among_test(figures: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the second figures of a test with a gallery: the test images among the other test images."""
+    return {f"{name}_among_test": figures[name] for name in AMONG_TEST}
 
 
 def parameter_groups(network: nn.Module, loss: nn.Module, loss_lr: float | None = None) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from siamese_lab.runs.files import delete_drafts
 from siamese_lab.runs.results import Results
 from siamese_lab.training import launch
 from siamese_lab.training.build import build_datamodule, build_module
-from siamese_lab.training.callbacks import LatestMetrics, build_callbacks
+from siamese_lab.training.callbacks import LatestMetrics, RunCallbacks, build_callbacks
 from siamese_lab.training.callbacks.csv_logger import RunCSVLogger
 from siamese_lab.training.callbacks.tensorboard import closing_event_files
 from siamese_lab.training.launch import Member
@@ -166,6 +166,8 @@ def train_here(
     results.hardware = environment.hardware(trainer.strategy.root_device, str(trainer.precision), trainer.world_size)
     results.classes = classes.summary()
     results.validated = plan.recorded()
+    results.label_noise = datamodule.noise_record()
+    results.telemetry = callbacks.telemetry.points
     callbacks.history.keep_in(results, folder)
     if resumed is not None:
         continue_record(results, resumed, folder, trainer)
@@ -186,6 +188,8 @@ def train_here(
         reports_last = config.report_checkpoint is schema.ReportCheckpoint.last or not callbacks.best.best_model_path
         reported = callbacks.last.path if reports_last else Path(callbacks.best.best_model_path)
         evaluate(trainer, module, datamodule, callbacks.metrics, reported, results, with_test, plan)
+        if with_test:
+            record_test_embeddings(results, callbacks, module)
         results.floors = {floor: nan_as_none(figures) for floor, figures in callbacks.floors.figures.items()}
         results.seconds["total"] = time.perf_counter() - started
         results.error = reason_of_shortening(trainer, config.trainer, datamodule)
@@ -308,6 +312,20 @@ def evaluate(
     if with_test:
         trainer.test(module, datamodule=datamodule, **named)
         results.test = nan_as_none(metrics.values["test"])
+
+
+def record_test_embeddings(results: Results, callbacks: RunCallbacks, module: SiameseModule) -> None:
+    """Record the results of each test class, the spread of the test embeddings, and whether they have collapsed."""
+    tested = callbacks.metrics.latest["test"]
+    if tested.per_class:
+        results.per_class = {
+            name: {"queries": each.queries, "recall@1": round(each.recall_at_1, 5), "map@r": round(each.map_at_r, 5)}
+            for name, each in tested.per_class.items()
+        }
+    if tested.spread is not None:
+        results.embedding = nan_as_none(tested.spread._asdict())
+    results.collapse_reasons = callbacks.collapse.verdict(module, tested.spread)
+    results.collapsed = bool(results.collapse_reasons)
 
 
 def nan_as_none(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -4,13 +4,20 @@ Names with a stage, such as `validation/recall@1`, exist only for loggers and fo
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from lightning import Callback, Trainer
 from torch import Tensor
 
+from siamese_lab.metrics.health import Spread
+from siamese_lab.metrics.retrieval import ClassRetrieval
+
 Stage = Literal["validation", "test"]
+
+
+NO_CLASSES: Mapping[str, ClassRetrieval] = MappingProxyType({})
 
 
 class StageMetrics(NamedTuple):
@@ -19,6 +26,10 @@ class StageMetrics(NamedTuple):
     stage: Stage
     values: Mapping[str, float]
     """Values with float32 precision by the name of the metric, such as `recall@1`; NaN if undefined."""
+    per_class: Mapping[str, ClassRetrieval] = NO_CLASSES
+    """The retrieval results of each class, by its name; only of the test, and empty for very many classes."""
+    spread: Spread | None = None
+    """How far the embeddings are apart; only of the test."""
 
 
 @runtime_checkable
@@ -40,7 +51,9 @@ class LatestMetrics(Callback):
 
     def __init__(self) -> None:
         self.values: dict[Stage, Mapping[str, float]] = {}
+        self.latest: dict[Stage, StageMetrics] = {}
 
     def on_metrics(self, trainer: Trainer, metrics: StageMetrics) -> None:
         """Replace the metrics of the stage."""
         self.values[metrics.stage] = metrics.values
+        self.latest[metrics.stage] = metrics

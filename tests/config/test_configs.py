@@ -23,6 +23,7 @@ DOWNLOADED = (
     "data=fashion_mnist",
     "data=fashion_mnist_closed",
     "data=lfw",
+    "data=lfw_closed",
     "data=mnist",
     "data=mnist_closed",
     "data=omniglot",
@@ -40,9 +41,13 @@ REGISTRIES = {
 }
 
 
+TOGETHER = dict.fromkeys(("sampler=none", "loss=softmax"), ("sampler=none", "loss=softmax"))
+"""Parts that can only be built together."""
+
+
 @pytest.mark.parametrize("override", OVERRIDES)
 def test_every_config_composes_and_builds(override: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    config = compose(override, *options_that_locate_images(override, tmp_path, request))
+    config = compose(*TOGETHER.get(override, (override,)), *options_that_locate_images(override, tmp_path, request))
     images = data.build(**config.data, seed=config.seed)
     module = build_module(config, images)
     trainer = build_trainer(config.trainer, logger=instantiate(config.logger, save_dir=tmp_path))
@@ -111,7 +116,7 @@ def test_every_option_can_be_overridden_without_plus(group: str) -> None:
         shown = set(compose_once(f"{group}={name}")[group])
         given_by_train = {
             "sampler": {"seed", "images_per_class", "finite_only"},
-            "loss": {"classes"},
+            "loss": {"classes", "dimensions", "seed"},
             "data": {"seed"},
             "network": {"channels", "image_size"},
         }[group]
@@ -149,12 +154,21 @@ def test_the_command_line_wins_over_the_recipe() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "glyphs", "mnist", "omniglot", "lfw"])
-def test_a_full_budget_has_the_steps_of_the_recipe_and_others_have_fewer(name: str) -> None:
+def test_budgets_multiply_the_steps_of_the_recipe_and_others_have_fewer(name: str) -> None:
+    budgets = ("quick", "short", "half", "standard", "double", "quadruple")
     own = compose_once(f"data={name}").trainer.max_steps
-    quick, standard, full = (
-        compose(f"data={name}", f"budget={each}").trainer.max_steps for each in ("quick", "standard", "full")
-    )
-    assert quick < standard <= full == own
+    quick, short, *multiples = (compose(f"data={name}", f"budget={each}").trainer.max_steps for each in budgets)
+    assert quick < short <= own
+    assert multiples == [own / 2, own, 2 * own, 4 * own]
+
+
+def test_a_budget_without_a_recipe_multiplies_the_steps_that_all_sets_share_and_the_command_line_wins() -> None:
+    plain = ("data=omniglot", "recipe=none")
+    assert compose(*plain).trainer.max_steps == 1000
+    double = compose(*plain, "budget=double")
+    assert (double.trainer.max_steps, double.schedule.steps, double.budget.of_recipe) == (2000, 2000, 2)
+    assert compose(*plain, "budget=double", "trainer.max_steps=7").trainer.max_steps == 7
+    assert compose(*plain, "budget=half", "recipe.steps=1").trainer.max_steps == 1
 
 
 def test_automatic_precision_and_validation_are_decided_and_recorded(tmp_path: Path) -> None:

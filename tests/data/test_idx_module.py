@@ -10,10 +10,11 @@ import torch
 from processes import files_of, tree
 
 from siamese_lab import data
-from siamese_lab.data.io.idx_files import IdxFile, IdxPart
+from siamese_lab.data.io.idx_files import IdxFile, IdxPart, classes_of_split
 from siamese_lab.data.sets import fashion_mnist
 from siamese_lab.data.sets.fashion_mnist import FashionMnist
 from siamese_lab.data.sets.mnist import Mnist
+from siamese_lab.errors import UserError
 
 SIZES = {"train": 200, "test": 60}
 
@@ -82,6 +83,54 @@ def test_disjoint_trains_on_the_first_five_and_tests_on_the_others(small, tmp_pa
     unseen = small.labels["test"] >= 5
     assert np.array_equal(test.images_NCHW[:, 0].numpy(), small.images["test"][unseen])
     assert (test.labels_N + 5).tolist() == small.labels["test"][unseen].tolist()
+
+
+@pytest.mark.parametrize("split", [1, 2, 7])
+def test_a_split_takes_five_other_classes_for_training(small, tmp_path, split):
+    module = Mnist(small.write(tmp_path / "root"), tmp_path / "cache", validation_fraction=0.25, split=split)
+    train, validation, test = module.load()
+    trained = [label for label in range(10) if str(label) in train.class_names]
+    assert len(trained) == 5 and trained != [0, 1, 2, 3, 4]
+    assert sorted((*train.class_names, *test.class_names)) == sorted("0123456789")
+    assert validation.class_names == train.class_names
+    for table, part in ((test, "test"),):
+        wanted = np.isin(small.labels[part], [int(name) for name in table.class_names])
+        assert np.array_equal(table.images_NCHW[:, 0].numpy(), small.images[part][wanted])
+        assert [int(table.class_names[label]) for label in table.labels_N] == small.labels[part][wanted].tolist()
+    summary = module.class_parts().summary()
+    assert summary["train"]["names"] == list(train.class_names), "results.json names the classes"
+    assert summary["test"]["names"] == list(test.class_names)
+
+
+def test_splits_differ_and_follow_from_their_number_alone():
+    splits = [classes_of_split(number) for number in range(30)]
+    assert splits[0] == ([0, 1, 2, 3, 4], [5, 6, 7, 8, 9])
+    assert splits[1] == ([2, 3, 6, 7, 8], [0, 1, 4, 5, 9]), "the same on every machine"
+    assert len({tuple(split.kept) for split in splits}) > 25
+    share_C = np.bincount([label for number in range(2000) for label in classes_of_split(number).kept]) / 2000
+    assert np.abs(share_C - 0.5).max() < 0.05, "every class trains in about half of the splits"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": -1}, r"data\.split must be 0 or more, but is -1"),
+        ({"split": 2, "protocol": "closed"}, r"data\.split=2 .*data\.protocol=closed trains on all.*data\.split=0"),
+    ],
+)
+def test_a_split_that_means_nothing_is_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        Mnist(**options)
+
+
+def test_a_network_is_refused_on_classes_that_it_was_trained_on(tmp_path):
+    module = Mnist(None, tmp_path, split=1)
+    module.check_unseen({"name": "mnist", "protocol": "disjoint", "split": 1})
+    module.check_unseen({"name": "fashion_mnist", "protocol": "disjoint", "split": 2})
+    for other in ({"protocol": "disjoint"}, {"protocol": "disjoint", "split": 2}, {"protocol": "closed"}):
+        with pytest.raises(UserError, match=r"has seen .*data\.split=1 tests as unseen"):
+            module.check_unseen({"name": "mnist", **other})
+    Mnist(None, tmp_path, protocol="closed").check_unseen({"name": "mnist", "protocol": "disjoint", "split": 2})
 
 
 def test_a_second_load_reads_no_file_of_the_set_again(small, tmp_path, monkeypatch):

@@ -62,8 +62,20 @@ def contrastive(points, triplets, labels, margin=1.0, reduction="mean", **_):
     return mean(terms, reduction)
 
 
+def softmax(points, labels, vectors, temperature=0.05):
+    """Compute the normalized softmax, which uses labels and no triplets, and the share of correct classes."""
+    total, correct = 0.0, 0
+    for point, label in zip(points, labels, strict=True):
+        logits = [dot(point, each) / math.sqrt(dot(each, each)) / temperature for each in vectors]
+        highest = max(logits)
+        total += highest + math.log(sum(math.exp(each - highest) for each in logits)) - logits[label]
+        correct += logits[label] == highest
+    return total / len(points), correct / len(points)
+
+
 def _d(points, i: int, j: int, kind: str) -> float:
     return distance(points[i], points[j], kind)
 
 
 ORACLES = {"triplet": triplet, "margin": margin, "n_pair": n_pair, "contrastive": contrastive}
+"""The losses of triplets."""

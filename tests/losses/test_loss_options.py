@@ -16,13 +16,14 @@ import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from loss_oracles import ORACLES
-from shipped import LOSSES
+from loss_oracles import ORACLES, softmax
+from shipped import LOSSES, TRIPLET_LOSSES
 from torch import Tensor
 
 from siamese_lab import losses, samplers
-from siamese_lab.batch import Selection, Triplets
+from siamese_lab.batch import NoTriplets, Selection, Triplets
 from siamese_lab.errors import UserError
+from siamese_lab.losses.base import COLDEST
 from siamese_lab.registry import options_of
 
 BATCHES = int(os.environ.get("SIAMESE_LAB_DRAWN_BATCHES", "450"))
@@ -31,12 +32,20 @@ CLASSES = 3
 STEP = 1e-6
 """The step of the finite differences of the oracle."""
 over_its_range = settings(
-    max_examples=-(-BATCHES // len(LOSSES)), deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=-(-BATCHES // len(TRIPLET_LOSSES)),
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
 )
 MARGIN = st.one_of(st.sampled_from([1e-30, 1e-6, 4.0, 1e6]), st.floats(1e-3, 2.5))
+TEMPERATURE = st.one_of(st.sampled_from([COLDEST, 1e-3, 1e6]), st.floats(0.01, 10))
 DISTANCE = st.sampled_from(["plain", "squared"])
 REDUCTION = st.sampled_from(["mean", "mean_active"])
-BASE = {"classes": st.sampled_from([CLASSES, CLASSES + 4])}
+BASE = {
+    "classes": st.sampled_from([CLASSES, CLASSES + 4]),
+    "dimensions": st.sampled_from([2, 3, 128]),
+    "seed": st.sampled_from([0, 7]),
+}
 OWN: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "triplet": {"margin": MARGIN, "soft": st.booleans(), "distance": DISTANCE, "reduction": REDUCTION},
     "margin": {
@@ -47,9 +56,10 @@ OWN: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "distance": DISTANCE,
     },
     "n_pair": {
-        "temperature": st.one_of(st.sampled_from([losses.n_pair.COLDEST, 1e-3, 1e6]), st.floats(0.01, 10)),
+        "temperature": TEMPERATURE,
         "l2_penalty": st.one_of(st.none(), st.just(0.0), st.floats(1e-6, 10)),
     },
+    "softmax": {"temperature": TEMPERATURE, "vector_lr": st.sampled_from([None, 0.0, 1e-3, 1e6])},
     "contrastive": {"margin": MARGIN, "reduction": REDUCTION},
 }
 """The range of every option that only one loss has."""
@@ -109,7 +119,7 @@ def oracle(name, options, x_CD, drawn, betas):
     return ORACLES[name](points, triplets, drawn.labels_B.tolist(), **options)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", TRIPLET_LOSSES)
 @over_its_range
 @given(data=st.data())
 def test_value_and_gradient_agree_with_the_oracle(name, data):
@@ -223,6 +233,34 @@ def all_triplets(z_BD, labels_B, options, semi_hard):
             found.append((a, p, n))
     index = torch.tensor(found, dtype=torch.int64).reshape(-1, 3)
     return Triplets(index[:, 0], index[:, 1], index[:, 2:])
+
+
+@over_its_range
+@given(data=st.data())
+def test_softmax_agrees_with_the_loops_in_value_and_gradient(data):
+    options = data.draw(st.fixed_dictionaries(OWN["softmax"] | BASE), "options")
+    drawn = data.draw(batches(), "batch")
+    images, dimensions = len(drawn.labels_B), drawn.x_CD.shape[1]
+    loss = losses.build("softmax", **options | {"dimensions": dimensions}).double()
+    x_BD = drawn.x_CD[:images].clone().requires_grad_()
+    z_BD = F.normalize(x_BD, dim=1)
+    value = loss(Selection(NoTriplets(), z_BD.detach()), z_BD, drawn.labels_B).value
+    value.backward()
+
+    def loops(step=0.0):
+        moved_BD = F.normalize(drawn.x_CD[:images] + step * direction_BD, dim=1)
+        vectors = (loss.vector_CD.detach() + step * turn_CD).tolist()
+        return softmax(moved_BD.tolist(), drawn.labels_B.tolist(), vectors, options["temperature"])
+
+    generator = torch.Generator().manual_seed(1)
+    direction_BD, turn_CD = (torch.randn(each.shape, generator=generator).double() for each in (x_BD, loss.vector_CD))
+    assert value.item() == pytest.approx(loops()[0], rel=1e-6, abs=1e-6)
+    assert x_BD.grad.isfinite().all()
+    assert loss.vector_CD.grad.isfinite().all()
+    if options["temperature"] >= 0.01:  # the differences of a steeper function are not accurate
+        slope = float((x_BD.grad * direction_BD).sum() + (loss.vector_CD.grad * turn_CD).sum())
+        expected = (loops(STEP)[0] - loops(-STEP)[0]) / (2 * STEP)
+        assert slope == pytest.approx(expected, rel=1e-3, abs=1e-5 / options["temperature"])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,13 @@ from retrieval_oracles import clustered, embeddings, random_labels
 from torch.utils.data import DistributedSampler
 
 from siamese_lab.metrics import RetrievalMetrics
-from siamese_lab.metrics.retrieval import retrieve
+from siamese_lab.metrics.retrieval import macro_figures, retrieve
+
+
+def figures_of(z_ND, labels_N, *k, **options):
+    """Return the figures of all queries and the means over classes, without the metric."""
+    found = retrieve(z_ND, labels_N, *k, **options)
+    return found.figures() | macro_figures(found, labels_N)
 
 
 def plain(figures):
@@ -27,13 +33,21 @@ def test_the_metric_in_chunks_equals_the_function(chunk, distance):
     metric.reset()
     for z_BD, labels_B in zip(z_ND.split(chunk), labels_N.split(chunk), strict=True):
         metric.update(z_BD, labels_B)
-    assert plain(metric.compute()) == plain(retrieve(z_ND, labels_N, (1, 4), distance=distance).figures())
-    assert list(metric.compute()) == ["recall@1", "recall@4", "r_precision", "map@r", "mrr"]
+    assert plain(metric.compute()) == plain(figures_of(z_ND, labels_N, (1, 4), distance=distance))
+    assert list(metric.compute()) == [
+        "recall@1",
+        "recall@4",
+        "r_precision",
+        "map@r",
+        "mrr",
+        "recall@1_macro",
+        "map@r_macro",
+    ]
 
 
 def test_an_image_with_an_id_counts_once_and_the_order_does_not_matter():
     z_ND, labels_N = clustered(20, 5, 2.0)
-    once = plain(retrieve(z_ND, labels_N).figures())
+    once = plain(figures_of(z_ND, labels_N))
     seen = torch.cat([torch.randperm(100, generator=torch.Generator().manual_seed(0)), torch.arange(20)])
     with_ids, without = RetrievalMetrics(), RetrievalMetrics()
     with_ids.update(z_ND[seen], labels_N[seen], 3 * seen)
@@ -48,7 +62,17 @@ def test_few_images_have_undefined_recalls():
     metric.update(embeddings(4), torch.tensor([0, 0, 1, 1]))
     figures = plain(metric.compute())
     assert [name for name, figure in figures.items() if math.isnan(figure)] == ["recall@4", "recall@8"]
-    assert list(figures) == ["recall@1", "recall@2", "recall@4", "recall@8", "r_precision", "map@r", "mrr"]
+    assert list(figures) == [
+        "recall@1",
+        "recall@2",
+        "recall@4",
+        "recall@8",
+        "r_precision",
+        "map@r",
+        "mrr",
+        "recall@1_macro",
+        "map@r_macro",
+    ]
 
 
 def test_ids_of_some_chunks_only_are_refused():
@@ -81,7 +105,9 @@ def one_of_several(rank, port, of_rank, results):
     metric = RetrievalMetrics()
     for seen in of_rank(rank).split(10):
         metric.update(z_ND[seen], labels_N[seen], seen)
-    results.put(plain(metric.compute()))
+    figures, gathered = metric.compute(), metric.gathered()
+    assert all(map(torch.equal, metric.figures(*gathered).values(), figures.values())), "gathered are all images"
+    results.put(plain(figures))
     torch.distributed.destroy_process_group()
 
 
@@ -102,6 +128,6 @@ def test_several_processes_give_the_figures_of_one(of_rank):
     for process in processes:
         process.join()
     z_ND, labels_N = clustered(20, 5, 2.0)
-    alone = plain(retrieve(z_ND, labels_N).figures())
+    alone = plain(figures_of(z_ND, labels_N))
     assert 0.1 < alone["recall@1"] < 0.9
     assert figures == [alone] * len(processes)

@@ -76,12 +76,13 @@ OWN: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "distance_weighted": limits(),
     "easy_positive": st.just({}),
     "hard": st.just({}),
+    "none": st.just({}),
     "multi_similarity": st.fixed_dictionaries({"epsilon": st.one_of(st.just(0.0), POSITIVE)}),
     "random": st.just({}),
     "semi_hard": st.fixed_dictionaries({"margin": POSITIVE, "choice": CHOICE, "distance": DISTANCE}),
 }
 """The options that only one strategy has."""
-SIMPLE = [name for name in OWN if name != "all"]
+SIMPLE = [name for name in OWN if name not in ("all", "none")]
 """Strategies that another one can combine."""
 OWN |= {"curriculum": stages().map(lambda drawn: {"stages": drawn}), "memory": remembering()}
 

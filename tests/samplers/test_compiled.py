@@ -15,6 +15,11 @@ def batch(seed, device="cpu"):
     return clustered_embeddings(labels_B, 16, 1.5, seed).to(device), labels_B.to(device)
 
 
+def loss_for(name):
+    """Return the triplet loss, or the softmax loss for the strategy that selects nothing."""
+    return losses.build("softmax", classes=6, dimensions=16) if name == "none" else losses.build("triplet")
+
+
 def step(sampler, loss):
     """Return a function that selects, computes the loss and describes both."""
 
@@ -44,7 +49,7 @@ def reset_compiler():
 @pytest.mark.parametrize("name", samplers.available())
 def test_a_compiled_step_equals_the_plain_step(name):
     """Three steps need no recompilation; a memory compiles again at its first step, when it allocates its ring."""
-    plain, compiled = (step(samplers.build(name, images_per_class=4), losses.build("triplet")) for _ in range(2))
+    plain, compiled = (step(samplers.build(name, images_per_class=4), loss_for(name)) for _ in range(2))
     compiled = torch.compile(compiled, fullgraph=True, backend="aot_eager")
     for seed in range(4):
         with torch._dynamo.config.patch(error_on_recompile=seed > 1):  # torch has no public switch for this
@@ -78,7 +83,7 @@ def test_progress_within_a_stage_needs_no_recompilation():
 @pytest.mark.parametrize("name", samplers.available())
 def test_a_step_on_a_gpu_does_not_wait(name):
     sampler = samplers.build(name, images_per_class=4).to("cuda")
-    one = step(sampler, losses.build("triplet"))
+    one = step(sampler, loss_for(name).to("cuda"))
     z_BD, labels_B = batch(0, "cuda")
     z_BD.requires_grad_()
     one(z_BD, labels_B)
@@ -94,7 +99,7 @@ def test_a_step_on_a_gpu_does_not_wait(name):
 @pytest.mark.parametrize("name", samplers.available())
 def test_a_step_can_be_captured_in_a_cuda_graph(name):
     sampler, alone = (samplers.build(name, images_per_class=4).to("cuda") for _ in range(2))
-    loss = losses.build("triplet")
+    loss = loss_for(name).to("cuda")
     z_BD, labels_B = batch(0, "cuda")
     z_BD.requires_grad_()
     stream = torch.cuda.Stream()

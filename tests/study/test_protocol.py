@@ -61,6 +61,23 @@ def test_options_that_differ_between_seeds_are_no_options_of_the_strategy(tmp_pa
     assert [each.option for each in protocol(runs.read_study(tmp_path)).differing] == ["sampler.num_negatives"]
 
 
+def test_a_class_split_of_each_seed_is_no_unfair_difference(tmp_path):
+    of_seeds = [  # seed 0 has split 0, the value of runs without the option
+        changed(run(strategy=strategy, seed=seed), "data", split=seed)
+        for strategy in ("random", "hard")
+        for seed in (0, 1)
+    ]
+    written(tmp_path, *of_seeds)
+    found = protocol(runs.read_study(tmp_path))
+    assert found.differing == []
+    assert found.fixed["data.split"] == {"Omniglot": "by seed: 0, 1"}
+
+
+def test_class_splits_that_differ_within_a_seed_are_a_difference(tmp_path):
+    written(tmp_path, changed(run(), "data", split=1), changed(run(strategy="hard"), "data", split=2))
+    assert [each.option for each in protocol(runs.read_study(tmp_path)).differing] == ["data.split"]
+
+
 def test_data_sets_may_have_different_options(tmp_path):
     written(tmp_path, run(), changed(run("digits"), "optimizer", lr=0.01))
     assert protocol(runs.read_study(tmp_path)).differing == []

@@ -90,7 +90,10 @@ def test_mistakes_end_the_sweep_before_it_starts(sweep, tmp_path: Path) -> None:
     for arguments, message in {
         ("seed=0", "optimizer.lr=0.1,0.2"): "2 runs of this sweep would write into outputs/study/digits/random/seed=0",
         ("seed=0", "sampler=semihard"): "There is no sampler 'semihard'. Did you mean 'semi_hard'?",
-        ("seed=0", "budget=huge"): "There is no budget 'huge'. Available: full, quick, standard",
+        (
+            "seed=0",
+            "budget=huge",
+        ): "There is no budget 'huge'. Available: double, half, quadruple, quick, short, standard",
     }.items():
         ended = sweep(*arguments)
         assert ended.status == 2, ended.out

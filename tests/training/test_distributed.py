@@ -104,6 +104,17 @@ def test_several_processes_run_the_experiment_of_one(devices: int, strategy: str
     )
 
 
+@pytest.mark.slow
+def test_two_processes_learn_the_vectors_of_the_classes_as_one_process(tmp_path: Path) -> None:
+    """Every process computes the loss of the whole batch, so all have the gradient of one process."""
+    options = (*EXACT, "loss=softmax", "sampler=none", "trainer.max_steps=6", "metrics.floors=false")
+    for devices in (1, 2):
+        ended = run(*options, f"trainer.devices={devices}", f"hydra.run.dir=run{devices}", cwd=tmp_path)
+        assert ended.status == 0, ended.err
+    assert "loss.vector_CD" in weights(tmp_path / "run2")
+    assert greatest_difference(tmp_path / "run1", tmp_path / "run2") < 1e-6
+
+
 def test_classes_that_processes_cannot_share_are_refused_before_they_start(command: Callable[..., Ended]) -> None:
     ended = command("data=digits", "data.classes_per_batch=4", "trainer.devices=3", "trainer.accelerator=cpu")
     assert ended.status == 2

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 from conftest import compose, quick_run
+from shipped import choosing
 
 from siamese_lab import samplers
 from siamese_lab.batch import Batch
@@ -18,7 +19,7 @@ STEPS = 6
 
 def seen_by(strategy: str, tmp_path, monkeypatch: pytest.MonkeyPatch, seed: int = 0):
     """Return the initial weights and the augmented batches of a short training."""
-    config = compose(f"sampler={strategy}", f"seed={seed}")
+    config = compose(*choosing(strategy), f"seed={seed}")
     weights = build_module(config, build_datamodule(config)).network.state_dict()
     batches: list[Batch] = []
     step = SiameseModule.training_step
@@ -28,7 +29,7 @@ def seen_by(strategy: str, tmp_path, monkeypatch: pytest.MonkeyPatch, seed: int 
         return step(self, batch, batch_idx)
 
     monkeypatch.setattr(SiameseModule, "training_step", watched)
-    quick_run(tmp_path / f"{strategy}{seed}", f"sampler={strategy}", f"seed={seed}")
+    quick_run(tmp_path / f"{strategy}{seed}", *choosing(strategy), f"seed={seed}")
     monkeypatch.undo()
     return weights, batches
 

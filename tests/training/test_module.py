@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import QUICK, compose, last_weights, quick_run
 from rich.console import Console
+from shipped import LABEL_LOSSES
 
 from siamese_lab import distances, losses
 from siamese_lab.errors import UserError
@@ -50,7 +51,7 @@ LOGGED = ("logger=tensorboard", "trainer.log_every_n_steps=1", "trainer.val_chec
 @pytest.mark.parametrize(
     "parts",
     [
-        *((f"loss={loss}",) for loss in losses.available()),
+        *((f"loss={loss}",) for loss in losses.available() if loss not in LABEL_LOSSES),
         ("loss.distance=squared",),
         ("sampler=memory",),
         ("sampler=curriculum", "sampler.num_negatives=3"),

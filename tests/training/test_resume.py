@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import QUICK, compose, last_weights
 from rich.console import Console
+from shipped import choosing
 
 from siamese_lab import samplers
 from siamese_lab.config.resume import with_resumed_overrides
@@ -41,7 +42,7 @@ def state_of(folder: Path) -> dict:
 def test_resumed_equals_uninterrupted(
     strategy: str, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    overrides = [*QUICK, "trainer.max_steps=30", "trainer.val_check_interval=5", f"sampler={strategy}"]
+    overrides = [*QUICK, "trainer.max_steps=30", "trainer.val_check_interval=5", *choosing(strategy)]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import QUICK, compose, last_weights, quick_run
 from rich.console import Console
-from shipped import SAMPLERS
+from shipped import SAMPLERS, choosing
 
 from siamese_lab import samplers
 from siamese_lab.data import build
@@ -57,7 +57,7 @@ def two_threads() -> Iterator[None]:
 @pytest.mark.parametrize("strategy", samplers.available())
 def test_same_seed_gives_the_same_results_except_for_times(strategy: str, tmp_path: Path, two_threads: None) -> None:
     for name in ("one", "two"):
-        quick_run(tmp_path / name, f"sampler={strategy}", "trainer.max_steps=20", "network.width=16")
+        quick_run(tmp_path / name, *choosing(strategy), "trainer.max_steps=20", "network.width=16")
     assert without_times(tmp_path / "one") == without_times(tmp_path / "two")
     one, two = last_weights(tmp_path / "one"), last_weights(tmp_path / "two")
     assert one
@@ -82,7 +82,17 @@ def test_results_hold_choices_machine_and_figures(tmp_path: Path) -> None:
     assert 0 < left.seconds["mining"] < left.seconds["training"] < left.seconds["total"]
     assert left.seconds["per_step"] == pytest.approx(left.seconds["training"] / 6)
     for metrics in (left.validation, left.test):
-        assert list(metrics) == ["recall@1", "recall@2", "recall@4", "recall@8", "r_precision", "map@r", "mrr"]
+        assert list(metrics) == [
+            "recall@1",
+            "recall@2",
+            "recall@4",
+            "recall@8",
+            "r_precision",
+            "map@r",
+            "mrr",
+            "recall@1_macro",
+            "map@r_macro",
+        ]
         recall = list(metrics.values())[:4]
         assert recall == sorted(recall)
         assert 0 < metrics["map@r"] < metrics["r_precision"] < metrics["recall@1"] < metrics["mrr"] < 1
@@ -129,7 +139,7 @@ def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("strategy", SAMPLERS)
 def test_every_strategy_learns_digits(strategy: str, tmp_path: Path) -> None:
-    left = quick_run(tmp_path, f"sampler={strategy}", "trainer.max_steps=150")
+    left = quick_run(tmp_path, *choosing(strategy), "trainer.max_steps=150")
     losses = [float(row["train/loss"]) for row in logged_rows(tmp_path) if row["train/loss"]]
     assert sum(losses[-5:]) < 0.2 * sum(losses[:5])
     assert left.validation["recall@1"] > 0.97

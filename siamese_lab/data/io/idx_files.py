@@ -20,13 +20,11 @@ from siamese_lab.data.io.download import Remote
 from siamese_lab.data.io.image_files import list_images
 from siamese_lab.data.io.messages import bounded, faults, readable
 from siamese_lab.data.io.sources import Sources
-from siamese_lab.data.splits import hold_out_images
+from siamese_lab.data.splits import ClassSplit, hold_out_images
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored
 from siamese_lab.errors import ResourceError, UserError
 
 PROTOCOLS = ("closed", "disjoint")
-SEEN, UNSEEN = range(5), range(5, 10)
-"""Training classes and test classes of the `disjoint` protocol."""
 UINT8 = 8
 SIDE = 28
 
@@ -76,15 +74,52 @@ def check_protocol(protocol: str) -> str:
     return protocol
 
 
-def load_splits(idx: IdxSet, sources: Sources, cache: Path, protocol: str, validation_fraction: float) -> Splits:
+def classes_of_split(split: int, classes: int = 10) -> ClassSplit:
+    """Return the training classes (kept) and the test classes (held) of the `disjoint` protocol.
+
+    Args:
+        split: 0 keeps the first half, 0–4. Any other number keeps the first half of a permutation that follows from
+            the number by SHA-256, so that it is the same with every version of every library.
+        classes: number of all classes.
+
+    >>> classes_of_split(0), classes_of_split(1)
+    (ClassSplit(kept=[0, 1, 2, 3, 4], held=[5, 6, 7, 8, 9]), ClassSplit(kept=[2, 3, 6, 7, 8], held=[0, 1, 4, 5, 9]))
+    """
+    order = list(range(classes))
+    if split:
+        order.sort(key=lambda label: hashlib.sha256(f"split {split}, class {label}".encode()).digest())
+    half = classes // 2
+    return ClassSplit(sorted(order[:half]), sorted(order[half:]))
+
+
+def check_split(split: int, protocol: str) -> int:
+    """Return the number of a class split if the protocol has it.
+
+    Raises:
+        UserError: if the number is negative, or not 0 for a protocol that splits no classes.
+    """
+    if split < 0:
+        raise UserError(f"data.split must be 0 or more, but is {split}. 0 trains on the first five classes.")
+    if split and protocol != "disjoint":
+        raise UserError(
+            f"data.split={split} chooses training classes, but data.protocol={protocol} trains on all. "
+            "Set data.split=0, or data.protocol=disjoint."
+        )
+    return split
+
+
+def load_splits(
+    idx: IdxSet, sources: Sources, cache: Path, protocol: str, validation_fraction: float, split: int = 0
+) -> Splits:
     """Split the images by a protocol, and hold out a fraction of the images of each training class for validation.
 
-    `closed` trains and tests on all ten classes. `disjoint` trains on the classes 0–4 of the training file and tests on
-    the unseen classes 5–9 of the test file.
+    `closed` trains and tests on all ten classes. `disjoint` trains on five classes of the training file and tests on
+    the five unseen classes of the test file: see `classes_of_split`.
     """
     train, test = (load_part(idx, part, sources, cache) for part in PARTS)
     if protocol == "disjoint":
-        train, test = train.classes(SEEN), test.classes(UNSEEN)
+        trained, tested = classes_of_split(split, len(idx.class_names))
+        train, test = train.classes(trained), test.classes(tested)
     return Splits(*hold_out_images(train, validation_fraction), test)
 
 

@@ -1,5 +1,6 @@
 """The data module of a set that consists of four IDX files."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,8 @@ from siamese_lab.data.io import idx_files
 from siamese_lab.data.io.sources import Sources
 from siamese_lab.data.splits import checked_ratio
 from siamese_lab.data.tables.image_table import default_cache
+from siamese_lab.errors import UserError
+from siamese_lab.runs.classes import listed
 
 
 class IdxDataModule(DataModule):
@@ -20,8 +23,9 @@ class IdxDataModule(DataModule):
     Args:
         root: folder that may contain the set's folder, such as `MNIST/raw/`. It is only read.
         cache: folder for downloads and decoded images; None is the user's cache folder.
-        protocol: `disjoint` trains on the first five classes and tests on the others; `closed` trains and tests on all
-            ten.
+        protocol: `disjoint` trains on five classes and tests on the others; `closed` trains and tests on all ten.
+        split: the five training classes of `disjoint`: 0 takes the first five, any other number a permutation that is
+            drawn from it (see `classes_of_split`).
         validation_fraction: fraction of the training images of each class that are held out for validation (see
             `hold_out_images`).
         **common: see `DataModule`.
@@ -37,6 +41,7 @@ class IdxDataModule(DataModule):
         cache: str | Path | None = None,
         protocol: str = "disjoint",
         validation_fraction: float = 0.1,
+        split: int = 0,
         **common: Any,
     ) -> None:
         super().__init__(**common)
@@ -44,11 +49,30 @@ class IdxDataModule(DataModule):
         self.cache = Path(cache) if cache is not None else default_cache()
         self.sources = Sources(self.official.folder, root, self.cache)
         self.protocol: str = idx_files.check_protocol(protocol)
+        self.split = idx_files.check_split(split, protocol)
         self.validation_fraction = validation_fraction
 
     def load(self) -> Splits:
         """Load the tables from the four files or from their cache."""
-        return idx_files.load_splits(self.official, self.sources, self.cache, self.protocol, self.validation_fraction)
+        return idx_files.load_splits(
+            self.official, self.sources, self.cache, self.protocol, self.validation_fraction, self.split
+        )
+
+    def check_unseen(self, training_data: Mapping[str, Any]) -> None:
+        """Raise UserError if a network was trained on classes that this split tests as unseen ones."""
+        if self.protocol != "disjoint" or training_data["name"] != self.official.key:
+            return
+        names = self.official.class_names
+        trained: Sequence[int] = range(len(names))
+        if training_data.get("protocol", "disjoint") == "disjoint":
+            trained = idx_files.classes_of_split(training_data.get("split", 0), len(names)).kept
+        tested = idx_files.classes_of_split(self.split, len(names)).held
+        if seen := [names[label] for label in tested if label in trained]:
+            raise UserError(
+                f"A network trained on {len(trained)} classes of {self.title} has seen {listed(seen)}, which "
+                f"data.split={self.split} tests as unseen. Train one with data.split={self.split}, or evaluate this "
+                "network on its own classes."
+            )
 
     def converted(self, image: Image.Image) -> Converted:
         """Convert to white on black, like the files. The drawing is not centered, although MNIST's digits are."""

@@ -191,6 +191,11 @@ class Lfw(DataModule):
 
         Both views split the people in different ways, so training people of one view are test people of the other.
         """
+        if training_data["name"] == "lfw_closed":
+            raise UserError(
+                f"A network trained with data=lfw_closed has seen people that {part_of_lfw(self.view, self.fold)} of "
+                "LFW tests, so it cannot be reported there. Train one with data=lfw."
+            )
         if training_data["name"] != "lfw":
             return
         view, fold = training_data["view"], training_data["fold"]
@@ -220,9 +225,12 @@ class Lfw(DataModule):
 
     def absent(self) -> list[str]:
         """Return one sentence for each missing file: the photographs and the lists of pairs."""
-        archive = [] if self._locate() is not None else [self._preferred().archive]
         lists = [listed.name for listed in PAIRS.values() if self.sources.find(listed.name) is None]
-        return [self.sources.absent(name) for name in archive + lists]
+        return [*self.absent_photographs(), *map(self.sources.absent, lists)]
+
+    def absent_photographs(self) -> list[str]:
+        """Return a sentence if the photographs have no local copy."""
+        return [] if self._locate() is not None else [self.sources.absent(self._preferred().archive)]
 
     def verify(self) -> list[str]:
         """Read every photograph, the cached table and the lists of pairs."""

@@ -18,6 +18,7 @@ from siamese_lab.data.tables.image_table import default_cache
 from siamese_lab.runs.checkpoints import LAST
 from siamese_lab.runs.classes import ClassParts
 from siamese_lab.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, StoredConfig
+from siamese_lab.training.callbacks.collapse import CollapseWatch
 from siamese_lab.training.callbacks.embedding_projector import EmbeddingProjector
 from siamese_lab.training.callbacks.floors import Floors
 from siamese_lab.training.callbacks.hardest_triplets import HardestTriplets
@@ -26,6 +27,7 @@ from siamese_lab.training.callbacks.hparams import HParamsSummary
 from siamese_lab.training.callbacks.non_finite import StopOnNonFinite
 from siamese_lab.training.callbacks.progress import Progress
 from siamese_lab.training.callbacks.signals import StopOnSignal
+from siamese_lab.training.callbacks.telemetry import Telemetry
 from siamese_lab.training.callbacks.tensorboard import DistanceHistograms, PurgeLaterEvents
 from siamese_lab.training.callbacks.training_clock import TrainingClock
 from siamese_lab.training.callbacks.weight_average import WeightAverage
@@ -45,6 +47,8 @@ class RunCallbacks(NamedTuple):
     history: History
     metrics: LatestMetrics
     floors: Floors
+    collapse: CollapseWatch
+    telemetry: Telemetry
     best: BestCheckpoint
     last: LastCheckpoint
 
@@ -74,6 +78,7 @@ def build_callbacks(
     history = History(clock)
     metrics = LatestMetrics()
     floors = Floors(Path(config.paths.cache) if config.paths.cache else default_cache())
+    collapse, telemetry = CollapseWatch(console), Telemetry()
     best = BestCheckpoint(folder / "checkpoints", monitor=BEST_BY)
     last = LastCheckpoint(folder / LAST)
     ordered = [
@@ -90,16 +95,19 @@ def build_callbacks(
         HardestTriplets(),
         EmbeddingProjector(folder),
         floors,
+        collapse,
+        telemetry,
         *(targets.build("callbacks", each) for each in (config.callbacks or {}).values()),
         best,
         last,
         StopOnSignal(last.path, console, shared),
     ]
-    return RunCallbacks(ordered, clock, history, metrics, floors, best, last)
+    return RunCallbacks(ordered, clock, history, metrics, floors, collapse, telemetry, best, last)
 
 
 __all__ = [
     "BestCheckpoint",
+    "CollapseWatch",
     "DistanceHistograms",
     "EmbeddingProjector",
     "Floors",
@@ -114,6 +122,7 @@ __all__ = [
     "StopOnNonFinite",
     "StopOnSignal",
     "StoredConfig",
+    "Telemetry",
     "TrainingClock",
     "WeightAverage",
     "build_callbacks",

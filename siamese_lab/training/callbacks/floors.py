@@ -8,17 +8,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 from torchmetrics import Metric
 
 from siamese_lab.batch import Batch
 from siamese_lab.data import DataModule
+from siamese_lab.data.datamodule import TestPart
 from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.metrics import RetrievalMetrics
 from siamese_lab.metrics.raw_pixels import (
     PixelRetrieval,
     PixelVerification,
+    directions,
     hash_of,
     is_cheap,
     read_figures,
@@ -26,11 +29,9 @@ from siamese_lab.metrics.raw_pixels import (
 )
 from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.networks import SiameseNetwork
-from siamese_lab.training.module import SiameseModule
+from siamese_lab.training.module import SiameseModule, among_test
 
 PIXELS, UNTRAINED = "pixels", "untrained"
-IMAGES, PAIRS = 0, 1
-"""Numbers of the test's dataloaders."""
 LEAST_STORED = 1000
 """Smallest number of test images for which the figures of the untrained network are stored; fewer take a moment."""
 
@@ -52,7 +53,7 @@ class Floors(Callback):
         """The metrics of each floor, with the names of the test metrics; empty before the test."""
         self._initial: SiameseNetwork | None = None
         self._untrained: SiameseNetwork | None = None
-        self._metrics: dict[tuple[str, int], Metric] = {}
+        self._metrics: dict[tuple[str, TestPart], Metric] = {}
         self._stored: StoredUntrained | None = None
 
     def remember(self, network: SiameseNetwork) -> None:
@@ -85,7 +86,9 @@ class Floors(Callback):
         """Add the images of a batch."""
         if self._untrained is None:
             return
-        self._add(PIXELS, dataloader_idx, batch.images_BCHW.flatten(1), batch)
+        assert isinstance(pl_module, SiameseModule)
+        part = pl_module.test_parts[dataloader_idx]
+        self._add(PIXELS, part, batch.images_BCHW.flatten(1), batch)
         if self._stored is not None and self._stored.figures is not None:
             return
         with trainer.precision_plugin.forward_context():
@@ -93,10 +96,10 @@ class Floors(Callback):
         if self._stored is not None and self._stored.place is None:
             self._stored.find(z_BD)
         # The images of the first batch are added also if the figures are stored; `on_test_epoch_end` drops them.
-        self._add(UNTRAINED, dataloader_idx, z_BD, batch)
+        self._add(UNTRAINED, part, z_BD, batch)
 
-    def _add(self, floor: str, loader: int, vectors_BD: Tensor, batch: Batch) -> None:
-        metric = self._metrics.get((floor, loader))
+    def _add(self, floor: str, part: TestPart, vectors_BD: Tensor, batch: Batch) -> None:
+        metric = self._metrics.get((floor, part))
         if isinstance(metric, RetrievalMetrics):
             metric.update(vectors_BD, batch.labels_B, batch.image_ids_B)
         elif metric is not None:
@@ -105,11 +108,15 @@ class Floors(Callback):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute the metrics of both floors from the images of all processes."""
         self.figures, stored = {}, self._stored
-        for (floor, _), metric in self._metrics.items():
+        for (floor, part), metric in self._metrics.items():
             if floor == UNTRAINED and stored is not None and stored.figures is not None:
                 self.figures[floor] = stored.figures
                 continue
-            figures = {name: float(value) for name, value in metric.compute().items()}
+            if part == "gallery":  # searched by the images
+                continue
+            gallery = self._metrics.get((floor, "gallery"))
+            found = metric.compute() if part == "pairs" or gallery is None else in_gallery(metric, gallery)
+            figures = {name: float(value) for name, value in found.items()}
             self.figures[floor] = self.figures.get(floor, {}) | figures
         if stored is not None and UNTRAINED in self.figures:
             stored.keep(self.figures[UNTRAINED])
@@ -144,13 +151,13 @@ class StoredUntrained:
     @classmethod
     def of(cls, cache: Path, datamodule: DataModule) -> "StoredUntrained | None":
         """Return the place of a data set, or None if its test is small or its images are not in memory."""
-        pairs, table = datamodule.official_pairs, datamodule.splits.test
-        if len(table) < LEAST_STORED or not isinstance(table, ImageTable):
-            return None
-        images = [table.images_NCHW, table.labels_N]
-        if pairs is not None:
-            images += [pairs.table.images_NCHW, pairs.table.labels_N, *pairs.choose, *pairs.decide]
-        return cls(cache / "untrained", images)
+        tables, pairs = datamodule.test_tables(), datamodule.official_pairs
+        images: list[Tensor] = [] if pairs is None else [*pairs.choose, *pairs.decide]
+        for table in tables.values():
+            if not isinstance(table, ImageTable):
+                return None
+            images += [table.images_NCHW, table.labels_N]
+        return cls(cache / "untrained", images) if len(tables["images"]) >= LEAST_STORED else None
 
     def find(self, z_BD: Tensor) -> None:
         """Find the stored figures of the network that embeds the first test images as `z_BD`."""
@@ -163,17 +170,36 @@ class StoredUntrained:
             write_figures(self.place, figures)
 
 
-def build_metrics(module: SiameseModule, datamodule: DataModule, cache: Path) -> dict[tuple[str, int], Metric]:
-    """Return the metrics of each floor and dataloader, with the options of the metrics of the trained network."""
-    tables = [datamodule.splits.test, *([datamodule.official_pairs.table] if datamodule.official_pairs else [])]
+def in_gallery(images: Metric, gallery: Metric) -> Mapping[str, Tensor]:
+    """Return the figures of the test images as queries of a gallery; of raw pixels, the better comparison."""
+    assert isinstance(images, RetrievalMetrics) and isinstance(gallery, RetrievalMetrics)
+    (x_ND, labels_N), (gallery_MD, gallery_labels_M) = images.gathered(), gallery.gathered()
+    compared = [(x_ND, gallery_MD)]
+    if isinstance(images, PixelRetrieval):
+        every = directions(torch.cat([x_ND, gallery_MD]))
+        compared = [(each[: len(x_ND)].clone(), each[len(x_ND) :].clone()) for each in every]
+    figures = [
+        images.figures_of(images.find(queries_ND, labels_N, (searched_MD, gallery_labels_M)), queries_ND, labels_N)
+        | among_test(images.figures(queries_ND, labels_N))
+        for queries_ND, searched_MD in compared
+    ]
+    return max(figures, key=lambda each: float(each["recall@1"]))
+
+
+def build_metrics(module: SiameseModule, datamodule: DataModule, cache: Path) -> dict[tuple[str, TestPart], Metric]:
+    """Return the metrics of each floor and table of the test, with the options of the trained network's metrics."""
+    tables = datamodule.test_tables()
     values = datamodule.channels * datamodule.image_size**2
     extra, pairs = module.test_retrieval.extra, module.verification
-    metrics: dict[tuple[str, int], Metric] = {}
-    if all(is_cheap(len(table), values) for table in tables):
-        metrics[PIXELS, IMAGES] = PixelRetrieval(cache, extra=extra)
+    metrics: dict[tuple[str, TestPart], Metric] = {}
+    if all(is_cheap(len(table), values) for table in tables.values()):
+        metrics[PIXELS, "images"] = PixelRetrieval(cache, extra=extra)
         if pairs is not None:
-            metrics[PIXELS, PAIRS] = PixelVerification(cache, pairs.name, pairs.choose, pairs.decide)
-    metrics[UNTRAINED, IMAGES] = RetrievalMetrics(extra=extra)
+            metrics[PIXELS, "pairs"] = PixelVerification(cache, pairs.name, pairs.choose, pairs.decide)
+    metrics[UNTRAINED, "images"] = RetrievalMetrics(extra=extra)
     if pairs is not None:
-        metrics[UNTRAINED, PAIRS] = VerificationMetrics(pairs.name, pairs.choose, pairs.decide)
+        metrics[UNTRAINED, "pairs"] = VerificationMetrics(pairs.name, pairs.choose, pairs.decide)
+    if "gallery" in tables:
+        for floor in {floor for floor, _ in metrics}:
+            metrics[floor, "gallery"] = RetrievalMetrics()
     return metrics

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from siamese_lab.batch import Batch
 from siamese_lab.devices.processes import gather
-from siamese_lab.training.callbacks.selected import SelectedTriplets, hardest_negatives
+from siamese_lab.training.callbacks.selected import SelectedTriplets, hardest_negatives, selects_triplets
 from siamese_lab.training.callbacks.tensorboard import event_writer, writes_events
 from siamese_lab.training.callbacks.triplet_sheet import draw_triplets
 from siamese_lab.training.module import SiameseModule
@@ -44,6 +44,8 @@ class HardestTriplets(Callback):
     ) -> None:
         """Collect the hardest triplets of this step, if the step is logged."""
         assert isinstance(pl_module, SiameseModule)
+        if not selects_triplets(outputs["step"]):
+            return
         if pl_module.is_logged(trainer.global_step) and writes_events(trainer):
             images_BCHW = gather(pl_module, batch.images_BCHW)  # a collective call: every process takes part
             found = of_batch(hardest_negatives(outputs["step"]), images_BCHW)

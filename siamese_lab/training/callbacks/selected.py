@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab import distances
-from siamese_lab.batch import AllTriplets, PairDistances
+from siamese_lab.batch import AllTriplets, NoTriplets, PairDistances
 from siamese_lab.training.module import StepOutput
 
 
@@ -24,6 +24,11 @@ class SelectedTriplets(NamedTuple):
     """Distance between anchor and positive; −inf if there is no positive."""
     d_an_T: Tensor
     """Distance between anchor and negative; inf if the batch holds no negative."""
+
+
+def selects_triplets(step: StepOutput) -> bool:
+    """Return False if the strategy selects no triplets, so that there is nothing to describe."""
+    return not isinstance(step.selection.triplets, NoTriplets)
 
 
 def step_distances(step: StepOutput) -> PairDistances:

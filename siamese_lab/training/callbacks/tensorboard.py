@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from siamese_lab.runs.disk import FULL
 from siamese_lab.training.callbacks.csv_logger import RunCSVLogger
-from siamese_lab.training.callbacks.selected import step_distances
+from siamese_lab.training.callbacks.selected import selects_triplets, step_distances
 from siamese_lab.training.module import StepOutput
 
 
@@ -135,7 +135,7 @@ class DistanceHistograms(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the histograms, if the validation belongs to training."""
         writer = event_writer(trainer)
-        if writer is None or trainer.state.fn != "fit" or self._step is None:
+        if writer is None or trainer.state.fn != "fit" or self._step is None or not selects_triplets(self._step):
             return
         d_ap, d_an = step_distances(self._step)
         writer.add_histogram("train/d_ap", d_ap, trainer.global_step)
