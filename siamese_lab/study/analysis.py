@@ -9,9 +9,11 @@ from siamese_lab.runs.display_names import higher_is_better
 from siamese_lab.study import comparison, ranks, runs, time_to_recall
 from siamese_lab.study.bounds import MAX_PAIRS
 from siamese_lab.study.comparison import Comparison
+from siamese_lab.study.hypotheses import Verdict, evaluate, hypotheses
 from siamese_lab.study.pairs import Pair, compare_pairs
 from siamese_lab.study.protocol import Protocol, protocol
 from siamese_lab.study.ranks import Ranks
+from siamese_lab.study.run_table import run_table
 from siamese_lab.study.runs import Study
 from siamese_lab.study.time_to_recall import TimeToRecall
 
@@ -30,6 +32,8 @@ class Analysis(NamedTuple):
     """Comparisons with random sampling for each metric; empty if the study has no random sampling."""
     pairs: dict[str, list[Pair]]
     """Comparisons of all pairs of strategies for each metric of `PAIRED`; empty with fewer than two seeds."""
+    verdicts: list[Verdict]
+    """Verdicts on the hypotheses; empty if no data set that decides them has enough runs for any."""
     ranks: dict[str, Ranks]
     """Ranks for each metric that has at least two strategies on at least two data sets."""
     curves: pd.DataFrame
@@ -53,7 +57,12 @@ def analyze(study: Study, levels: Sequence[float]) -> Analysis:
         study,
         values,
         {metric: comparison.compare_with_baseline(values[metric]) for metric in metrics},
-        {metric: each for metric in PAIRED if metric in values and (each := pairs_with_intervals(values[metric], metric))},
+        {
+            metric: each
+            for metric in PAIRED
+            if metric in values and (each := pairs_with_intervals(values[metric], metric))
+        },
+        verdicts_with_numbers(study),
         {metric: each for metric, each in ranked.items() if each is not None},
         curves,
         time_to_recall.times_to_recall(curves, levels),
@@ -70,6 +79,15 @@ def pairs_with_intervals(values: pd.DataFrame, metric: str) -> list[Pair]:
         return []
     pairs = compare_pairs(values, higher_is_better=higher_is_better(metric))
     return pairs if any(each.low is not None for each in pairs) else []
+
+
+def verdicts_with_numbers(study: Study) -> list[Verdict]:
+    """Evaluate the hypotheses; return an empty list if no data set that decides them has enough runs for any."""
+    if not any(run.results.data in hypotheses()["agree"] for run in study.every):
+        return []
+    verdicts = evaluate(run_table(study.every))
+    numbers = [each for verdict in verdicts for each in verdict.findings if each.number is not None]
+    return verdicts if any(each.data in hypotheses()["agree"] for each in numbers) else []
 
 
 def number_of_pairs(values: pd.DataFrame) -> int:

@@ -1,8 +1,8 @@
 """Estimate the probability of improvement: the share of seeds in which one strategy exceeds another.
 
-The idea is that of Agarwal et al. 2021 (arXiv:2108.13264, §4.3), who compare independent runs. Here two strategies share
-initial weights and images for each seed, so their runs are compared seed by seed, and the interval is that of Clopper
-and Pearson 1934. It covers at least at its rate, also for few seeds.
+The idea is that of Agarwal et al. 2021 (arXiv:2108.13264, §4.3), who compare independent runs. Here two strategies
+share initial weights and images for each seed, so their runs are compared seed by seed, and the interval is that of
+Clopper and Pearson 1934. It covers at least at its rate, also for few seeds.
 """
 
 from typing import NamedTuple

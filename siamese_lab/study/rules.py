@@ -54,7 +54,9 @@ class Cells:
     ) -> None:
         stated = {option: value for option, value in standard.items() if option in runs}
         # A run that did not record an option is one of before this option, or of a part without it.
-        self.runs = runs.assign(**{option: runs[option].where(runs[option].notna(), stated[option]) for option in stated})
+        self.runs = runs.assign(
+            **{option: runs[option].where(runs[option].notna(), stated[option]) for option in stated}
+        )
         self.seeds, self.levels = seeds, levels
         self._columns: dict[str, NDArray[Any]] = {}
         self._strategies = self._column("strategy")
@@ -282,9 +284,10 @@ def tuned_range(cells: Cells, rule: Rule) -> list[Number]:
         best = max(scored, key=lambda each: each[:2])[2]
         tuned[strategy] = cells.by_seed(rule["metric"], strategy, best)
         untuned[strategy] = cells.by_seed(rule["metric"], strategy, {})
-    both = cells.common({("tuned", name): each for name, each in tuned.items()} | {
-        ("untuned", name): each for name, each in untuned.items()
-    })
+    both = cells.common(
+        {("tuned", name): each for name, each in tuned.items()}
+        | {("untuned", name): each for name, each in untuned.items()}
+    )
     after, before = (_range_of_means(both[name].T.rename_axis("strategy").T, 0) for name in ("tuned", "untuned"))
     return [number_over_seeds("", after - before / 2, 1)]
 

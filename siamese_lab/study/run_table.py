@@ -19,7 +19,7 @@ OVERLAP = "overlap_"
 
 
 def run_table(runs: Iterable[Run]) -> pd.DataFrame:
-    """Return a row for each finished run; the same run of two folders has two rows.
+    """Return a row for each finished run, sorted by data set; the same run of two folders has two rows.
 
     Columns: `column` (title and protocol of the data set), `data` (its name), `strategy`, `loss`, `seed`; every option
     by its dotted name, such as `network.embedding_dim`, and `batch_size`; every test metric by its name, with its floor
@@ -27,7 +27,7 @@ def run_table(runs: Iterable[Run]) -> pd.DataFrame:
     of a step, as a mean over training) and `overlap_NAME` (share of negatives that strategy NAME would also have
     picked). Values that a run did not record are missing.
     """
-    return pd.DataFrame([_row(run) for run in runs if run.finished])
+    return pd.DataFrame([_row(run) for run in sorted(runs, key=lambda run: run.data_set.order) if run.finished])
 
 
 def _row(run: Run) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from siamese_lab.study.pairs import BOUND
 from siamese_lab.study.tables.all_pairs import all_pairs
 from siamese_lab.study.tables.average_ranks import average_ranks
 from siamese_lab.study.tables.differences import differences
+from siamese_lab.study.tables.hypotheses import hypotheses
 from siamese_lab.study.tables.means import means
 from siamese_lab.study.tables.table import ReportTable
 from siamese_lab.study.tables.times import times
@@ -19,6 +20,8 @@ class Tables(NamedTuple):
     """Means of Recall@1, and the differences from random sampling if the study has random sampling."""
     pairs: list[ReportTable]
     """Differences of all pairs of strategies, if a data set has at least two seeds."""
+    hypotheses: list[ReportTable]
+    """Verdicts on the hypotheses, if the study has runs that decide one."""
     ranks: list[ReportTable]
     times: list[ReportTable]
     others: list[ReportTable]
@@ -38,6 +41,7 @@ def tabulate(analysis: Analysis) -> Tables:
     return Tables(
         [each[HEADLINE] for each in (of_means, of_differences) if HEADLINE in each],
         [all_pairs(pairs, metric, BOUND) for metric, pairs in analysis.pairs.items()],
+        hypotheses(analysis.verdicts) if analysis.verdicts else [],
         [average_ranks(analysis.ranks)] if analysis.ranks else [],
         times(analysis.times_to_recall),
         [table for metric, table in of_means.items() if metric != HEADLINE],

@@ -13,8 +13,8 @@ from siamese_lab.study.tables.table import ReportTable
 NOTE = (
     "Columns: the mean difference over seeds, its 95% interval (Student's t, for this difference alone), the p-value "
     "of the paired t-test, the p-value with Holm's correction for all tests of this table, and the effect size: "
-    f"Cohen's d_z with Hedges' correction (g_z), from {SEEDS_OF_EFFECT} seeds on. {cells.MISSING}: not testable, because "
-    "there are too few seeds or the difference is the same for every seed."
+    f"Cohen's d_z with Hedges' correction (g_z), from {SEEDS_OF_EFFECT} seeds on. {cells.MISSING}: not testable, "
+    "because there are too few seeds or the difference is the same for every seed."
 )
 
 
