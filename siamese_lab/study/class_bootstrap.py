@@ -1,13 +1,14 @@
 """Bootstrap differences of strategies over seeds and test classes, from results for each class.
 
-A difference over seeds says what another seed would give on the same test classes. Test classes are a sample too, so the
-hierarchical bootstrap draws both. Classes that all seeds share are drawn once for all seeds (crossed, Owen 2007,
-doi:10.1214/07-AOAS122); if each seed has classes of its own, they are drawn within each seed (nested). One seed and one
-class less than there are is drawn, which makes the variance unbiased (Rao & Wu 1988,
-doi:10.1080/01621459.1988.10478591). The interval is Student's t with the degrees of freedom of Satterthwaite, because
-percentiles of a bootstrap over few seeds are too narrow.
+A difference over seeds says what another seed would give on the same test classes. Test classes are a sample too, so
+the hierarchical bootstrap draws both. A drawn class counts in all seeds that test it (Owen 2007,
+doi:10.1214/07-AOAS122). If no two seeds share a class, only seeds are drawn, because the differences between seeds then
+include those between classes. One seed and one class less than there are is drawn, which corrects the variance of a
+small sample (Rao & Wu 1988, doi:10.1080/01621459.1988.10478591). The interval is Student's t with the degrees of
+freedom of Satterthwaite, because percentiles of a bootstrap over few seeds are too narrow. It covers at least at its
+rate, because the variation of a class within a single seed counts more than once.
 
-Shapes: T strategies, S seeds, C classes, N samples of the bootstrap.
+Shapes: S seeds, C classes, N samples of the bootstrap.
 """
 
 from typing import NamedTuple
@@ -64,11 +65,10 @@ def bootstrap_difference(
     weighted_SC = np.where(tested_SC, first_SC - second_SC, 0.0) * weights_SC
     of_seed_S = weighted_SC.sum(axis=1) / weights_SC.sum(axis=1)
     rng = np.random.default_rng(seed)
-    nested = not bool((tested_SC == tested_SC[0]).all())
-    if nested:
-        drawn_NS = np.stack([_nested_sample(weighted_SC, weights_SC, tested_SC, rng) for _ in range(samples)])
+    if tested_SC.sum(axis=0).max() > 1:
+        drawn_NS = _with_drawn_classes(weighted_SC, weights_SC, of_seed_S, samples, rng)
     else:
-        drawn_NS = _crossed_samples(weighted_SC[:, tested_SC[0]], weights_SC[:, tested_SC[0]], samples, rng)
+        drawn_NS = np.broadcast_to(of_seed_S, (samples, len(of_seed_S)))
     num_seeds = len(of_seed_S)
     times_NS = rng.multinomial(num_seeds - 1, np.full(num_seeds, 1 / num_seeds), size=samples)
     variance = float(((times_NS * drawn_NS).sum(axis=1) / (num_seeds - 1)).var(ddof=1))
@@ -79,27 +79,21 @@ def bootstrap_difference(
     return ClassDifference(mean, mean - half, mean + half, error, of_seeds**0.5, freedom)
 
 
-def _crossed_samples(
-    weighted_SC: NDArray[np.float64], weights_SC: NDArray[np.float64], samples: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return the difference of each seed with the same drawn classes."""
-    classes = weighted_SC.shape[1]
-    times_NC = rng.multinomial(classes - 1, np.full(classes, 1 / classes), size=samples).astype(np.float64)
-    drawn_NS: NDArray[np.float64] = (times_NC @ weighted_SC.T) / (times_NC @ weights_SC.T)
-    return drawn_NS
-
-
-def _nested_sample(
+def _with_drawn_classes(
     weighted_SC: NDArray[np.float64],
     weights_SC: NDArray[np.float64],
-    tested_SC: NDArray[np.bool_],
+    of_seed_S: NDArray[np.float64],
+    samples: int,
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Return the difference of each seed with classes that are drawn within the seed."""
-    shares_SC = tested_SC / tested_SC.sum(axis=1, keepdims=True)
-    times_SC = rng.multinomial(tested_SC.sum(axis=1) - 1, shares_SC)
-    drawn_S: NDArray[np.float64] = (times_SC * weighted_SC).sum(axis=1) / (times_SC * weights_SC).sum(axis=1)
-    return drawn_S
+    """Return the difference of each seed with drawn classes, or with all classes if none of its classes was drawn."""
+    weighted_SC, weights_SC = (each[:, (weights_SC > 0).any(axis=0)] for each in (weighted_SC, weights_SC))
+    classes = weighted_SC.shape[1]
+    times_NC = rng.multinomial(classes - 1, np.full(classes, 1 / classes), size=samples).astype(np.float64)
+    weight_NS = times_NC @ weights_SC.T
+    without_NS = weight_NS == 0
+    drawn_NS = (times_NC @ weighted_SC.T) / np.where(without_NS, 1.0, weight_NS)
+    return np.where(without_NS, of_seed_S, drawn_NS)
 
 
 def _satterthwaite(variance: float, of_seeds: float, seeds: int, classes: int) -> float:

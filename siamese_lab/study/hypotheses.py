@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
-import yaml
+from omegaconf import OmegaConf
 
 from siamese_lab.runs.display_names import unique
 from siamese_lab.study.rules import KINDS, Cells, MissingRunsError, Number, Rule
@@ -53,8 +53,9 @@ class Verdict(NamedTuple):
 @cache
 def hypotheses() -> Mapping[str, Any]:
     """Return the content of `hypotheses.yaml`."""
-    content: Mapping[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-    return content
+    content = OmegaConf.to_container(OmegaConf.load(FILE))
+    assert isinstance(content, dict)
+    return {str(name): value for name, value in content.items()}
 
 
 def evaluate(runs: pd.DataFrame, content: Mapping[str, Any] | None = None) -> list[Verdict]:

@@ -6,7 +6,7 @@ number of a seed needs all its cells, so that effects of a seed cancel.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,7 +103,7 @@ class Cells:
             MissingRunsError: if there are fewer seeds than needed.
         """
         kept = self._kept(strategy, chosen, varied)
-        recorded = self._column(metric)[kept] if metric in self.runs else []
+        recorded: Iterable[Any] = self._column(metric)[kept] if metric in self.runs else []
         of_seeds: dict[Any, float] = {}
         for seed, value in zip(self._column("seed")[kept], recorded, strict=False):
             if not pd.isna(value):
@@ -192,9 +192,14 @@ def _differences(cells: Cells, rule: Rule, varied: Sequence[str], first: str, se
             continue
         found[level] = (of_both[0] - of_both[1]).dropna()
     if len(found) < cells.levels:
-        listed = f" ({'; '.join(lacking)})" if lacking else ""
-        raise MissingRunsError(f"{first} and {second}: {len(found)} of {cells.levels} levels of {factor}{listed}")
+        raise MissingRunsError(
+            f"{first} and {second}: {len(found)} of {cells.levels} levels of {factor}{_in_brackets(lacking)}"
+        )
     return cells.common(found)
+
+
+def _in_brackets(lacking: Sequence[str]) -> str:
+    return f" ({'; '.join(lacking)})" if lacking else ""
 
 
 def _transformed(levels: np.ndarray, rule: Rule) -> np.ndarray:
@@ -267,20 +272,24 @@ def tuned_range(cells: Cells, rule: Rule) -> list[Number]:
     The options of each strategy are those with the highest mean of another metric, such as one of validation classes.
     """
     varied, strategies = rule["varies"], rule["strategies"]
-    tuned, untuned = {}, {}
+    tuned: dict[str, pd.Series] = {}
+    untuned: dict[str, pd.Series] = {}
     for strategy in strategies:
         runs = cells.select(strategy, {}, varied)
         present = [name for name in varied if name in runs]
         options = [dict(zip(present, values, strict=True)) for values in _combinations(runs, present)]
-        scored = []
+        scored: list[tuple[float, int, dict[str, Any]]] = []
+        lacking: list[str] = []
         for chosen in options:
             try:
                 scored.append((cells.by_seed(rule["chosen_by"], strategy, chosen).mean(), len(scored), chosen))
-            except MissingRunsError:
-                continue
+            except MissingRunsError as error:
+                lacking.append(str(error))
         if len(scored) < cells.levels:
-            listed = " × ".join(varied)
-            raise MissingRunsError(f"{strategy}: {len(scored)} of {cells.levels} combinations of {listed}")
+            names = " × ".join(varied)
+            raise MissingRunsError(
+                f"{strategy}: {len(scored)} of {cells.levels} combinations of {names}{_in_brackets(lacking)}"
+            )
         best = max(scored, key=lambda each: each[:2])[2]
         tuned[strategy] = cells.by_seed(rule["metric"], strategy, best)
         untuned[strategy] = cells.by_seed(rule["metric"], strategy, {})

@@ -124,27 +124,25 @@ def rates(seeds, own, studies, seed=0):
     }
 
 
-def bootstrap_coverage(seeds, classes, nested, studies, samples=200, seed=0):
+SHARED = ("all", "half", "none")
+"""Test classes that two seeds share."""
+
+
+def bootstrap_coverage(seeds, classes, shared, studies, samples=200, seed=0):
     """Return the share of studies whose interval over seeds and classes covers the true difference, 0.
 
     Differences of a class have a standard deviation of 4 points between classes, 1 point between seeds, and 6 points in
     one class of one seed.
     """
-    rng = np.random.default_rng([seed, seeds, classes, nested])
+    rng = np.random.default_rng([seed, seeds, classes, SHARED.index(shared)])
+    pool = {"all": classes, "half": 2 * classes, "none": seeds * classes}[shared]
     covered = 0
     for study in range(studies):
-        of_class = rng.normal(0, 0.04, (seeds if nested else 1, classes))
-        of_seed = rng.normal(0, 0.01, (seeds, 1))
-        difference_SC = of_class + of_seed + rng.normal(0, 0.06, (seeds, classes))
-        queries_SC = rng.integers(5, 40, (seeds if nested else 1, classes)) * np.ones((seeds, 1))
-        if nested:
-            # Each seed tests its own classes.
-            wide_SC = np.full((seeds, seeds * classes), np.nan)
-            queries = np.ones_like(wide_SC)
-            for each in range(seeds):
-                own = slice(each * classes, (each + 1) * classes)
-                wide_SC[each, own], queries[each, own] = difference_SC[each], queries_SC[each]
-            difference_SC, queries_SC = wide_SC, queries
+        difference_SC = rng.normal(0, 0.04, pool) + rng.normal(0, 0.01, (seeds, 1)) + rng.normal(0, 0.06, (seeds, pool))
+        queries_SC = rng.integers(5, 40, pool) * np.ones((seeds, 1))
+        for number, row in enumerate(difference_SC):
+            own = rng.permutation(pool)[:classes] if shared != "none" else np.arange(classes) + number * classes
+            row[np.setdiff1d(np.arange(pool), own)] = np.nan
         zero_SC = np.where(np.isnan(difference_SC), np.nan, 0.0)
         found = bootstrap_difference(difference_SC, zero_SC, queries_SC, samples, seed=study)
         covered += found.low <= 0 <= found.high
@@ -165,11 +163,10 @@ def main(arguments):
             kind = "by strategy" if own else "by data set"
             print(f"{kind:12} {seeds:>5} ", *(f"{100 * found[name]:>17.1f}" for name in names))
     print("\nCoverage of intervals over seeds and test classes, in percent")
-    for nested in (False, True):
-        for seeds, classes in ((3, 20), (5, 20), (10, 40)):
-            covered = bootstrap_coverage(seeds, classes, nested, max(20, options.studies // 10))
-            kind = "nested" if nested else "crossed"
-            print(f"{kind:8} {seeds:>3} seeds {classes:>3} classes {100 * covered:>6.1f}")
+    for shared in SHARED:
+        for seeds, classes in ((3, 20), (5, 20), (10, 5), (10, 40)):
+            covered = bootstrap_coverage(seeds, classes, shared, max(20, options.studies // 10))
+            print(f"seeds share {shared:5} {seeds:>3} seeds {classes:>3} classes {100 * covered:>6.1f}")
 
 
 if __name__ == "__main__":
