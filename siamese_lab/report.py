@@ -24,6 +24,7 @@ Report the results of all runs in a folder. The command reads every results.json
 below the folder, and no other file.
 
   python -m siamese_lab.report FOLDER [--levels SHARE …] [--commit HASH]
+                               [--hypotheses]
 
 For a study (strategies on data sets, with several seeds each) it writes into
 the same folder:
@@ -41,6 +42,10 @@ OPTIONS = (
         f"{' '.join(map(str, LEVELS))})",
     ),
     ("--commit HASH", "use only runs of the commit that starts with HASH (default: all)"),
+    (
+        "--hypotheses",
+        "print only the verdict on each hypothesis of the study, with the numbers that decide it, and write nothing",
+    ),
 )
 EXAMPLES = (
     ("Report a study", "python -m siamese_lab.report outputs/my_study"),
@@ -48,6 +53,7 @@ EXAMPLES = (
         "Report a sweep, with the time until Recall@1 reaches 80% and 90%",
         "python -m siamese_lab.report outputs/sweeps/DATE/TIME --levels 0.8 0.9",
     ),
+    ("Decide the hypotheses again from the stored runs", "python -m siamese_lab.report outputs/my_study --hypotheses"),
     ("Report only the runs of one commit", "python -m siamese_lab.report outputs/my_study --commit 1a2b3c"),
 )
 
@@ -56,8 +62,12 @@ def main() -> None:
     """Run the command. The exit status is 2 if there is nothing to report."""
     arguments = parser().parse_args()
     with user_errors_as_messages(tracebacks=wants_tracebacks()):
-        from siamese_lab.study.report import report  # loads pandas and matplotlib, which --help does not need
+        # loads pandas and matplotlib, which --help does not need
+        from siamese_lab.study.report import report, report_hypotheses
 
+        if arguments.hypotheses:
+            report_hypotheses(arguments.folder, new_console(), arguments.commit)
+            return
         report(arguments.folder, new_console(), arguments.levels, arguments.commit)
 
 
@@ -68,4 +78,5 @@ def parser() -> HelpParser:
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--levels", type=float, nargs="+", default=LEVELS, metavar="SHARE")
     parser.add_argument("--commit", metavar="HASH")
+    parser.add_argument("--hypotheses", action="store_true")
     return parser

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 MAX_NOTES = 100
 """Largest number of notes that the console and the page show."""
+MAX_PAIRS = 1_000
+"""Largest number of pairs of strategies on all data sets together that a report compares."""
 
 
 class Bound(NamedTuple):

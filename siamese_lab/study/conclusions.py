@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from siamese_lab.runs.display_names import sort_strategies, unique
 from siamese_lab.runs.plain_values import shortened
-from siamese_lab.study.analysis import HEADLINE, Analysis
-from siamese_lab.study.bounds import shorten_notes
+from siamese_lab.study.analysis import HEADLINE, Analysis, number_of_pairs
+from siamese_lab.study.bounds import MAX_PAIRS, shorten_notes
 from siamese_lab.study.comparison import BASELINE, Comparison
 from siamese_lab.study.protocol import all_tuned, any_tuned, tuning_budgets
 from siamese_lab.study.ranks import Ranks
@@ -131,6 +131,9 @@ def caveats(analysis: Analysis) -> list[str]:
             "The runs used different machines or numbers of threads or processes (see “Versions and machine”), so "
             "their seconds cannot be compared."
         )
+    pairs = number_of_pairs(analysis.values[HEADLINE]) if HEADLINE in analysis.values else 0
+    if pairs > MAX_PAIRS:
+        found.append(f"All pairs of strategies are compared up to {MAX_PAIRS:,} pairs, but there are {pairs:,}.")
     unfinished = [run for run in study.runs if not run.finished]
     if unfinished or study.missing or study.excluded:
         counts = ((unfinished, "not finished"), (study.missing, "missing"), (study.excluded, "excluded"))

@@ -17,7 +17,7 @@ from siamese_lab.study.conclusions import RULES, answer, caveats
 from siamese_lab.study.figures import StoredFigure
 from siamese_lab.study.protocol import all_tuned, any_tuned, tuning_budgets
 from siamese_lab.study.tables import Tables
-from siamese_lab.study.tables.table import TEXT_COLUMNS
+from siamese_lab.study.tables.table import LONG_COLUMNS, TEXT_COLUMNS
 
 FILE_NAME = "report.html"
 TEMPLATE = "page.html.jinja"
@@ -51,6 +51,7 @@ def contents(analysis: Analysis, tables: Tables, drawn: Mapping[str, StoredFigur
         "tables": tables,
         "figures": drawn,
         "words": TEXT_COLUMNS,
+        "sentences": LONG_COLUMNS,
         "protocol": analysis.protocol,
         "options_of_strategies": options_of_strategies(analysis),
         "commits": conclusions.commits(study),

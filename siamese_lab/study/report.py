@@ -18,8 +18,11 @@ from siamese_lab.study import LEVELS, bounds, figures, folds, page, runs
 from siamese_lab.study.analysis import Analysis, analyze
 from siamese_lab.study.conclusions import answer, caveats
 from siamese_lab.study.folds import JoinedFolds
+from siamese_lab.study.hypotheses import evaluate
+from siamese_lab.study.run_table import run_table
 from siamese_lab.study.runs import Study
 from siamese_lab.study.tables import Tables, table, tabulate
+from siamese_lab.study.tables.hypotheses import in_words
 
 FILE_NAME = "folds.json"
 
@@ -53,6 +56,30 @@ def report(folder: Path, console: Console, levels: Sequence[float] = LEVELS, com
         if error.errno not in (*FULL, *REFUSED):
             raise
         raise ResourceError(f"The report cannot be written into {folder}: {error.strerror}.") from error
+
+
+def report_hypotheses(folder: Path, console: Console, commit: str | None = None) -> None:
+    """Evaluate the hypotheses from all runs below a folder, and print verdicts and numbers; nothing is written.
+
+    Args:
+        folder: folder of the runs of a study and of its factors.
+        console: the console that shows the tables.
+        commit: first characters of a commit; other runs are ignored.
+
+    Raises:
+        UserError: if there is no finished run.
+    """
+    study = runs.read_study(folder, commit)
+    if not any(run.finished for run in study.every):
+        raise UserError(nothing_in(folder, study))
+    bounds.check_study(study)
+    for verdict in evaluate(run_table(study.every)):
+        print_plainly(console, f"{verdict.name}: {verdict.outcome}. {verdict.claim}")
+        if verdict.reason:
+            print_plainly(console, f"  {verdict.reason}")
+        for each in verdict.findings:
+            if each.number is not None:
+                print_plainly(console, f"  {each.column}, {each.outcome}: {in_words(each)}")
 
 
 def nothing_in(folder: Path, study: Study) -> str:

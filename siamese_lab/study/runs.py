@@ -63,6 +63,8 @@ class Study(NamedTuple):
     excluded: list[Excluded]
     folds: int
     """Number of further runs that are folds; module `folds` joins them."""
+    every: list[Run]
+    """All runs that are no folds, also several with the same data, strategy and seed, such as those of a factor."""
 
     @property
     def finished(self) -> list[Run]:
@@ -128,7 +130,7 @@ def read_study(folder: Path, commit: str | None = None) -> Study:
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Studies are in outputs/NAME, other sweeps in outputs/sweeps.")
     runs: dict[Cell, Run] = {}
-    excluded = []
+    excluded, every = [], []
     folds = points = 0
     for run_folder in run_folders(folder):
         below = run_folder.relative_to(folder).as_posix()
@@ -144,13 +146,16 @@ def read_study(folder: Path, commit: str | None = None) -> Study:
             folds += 1
         elif commit is not None and not (run.results.commit or "").startswith(commit):
             excluded.append(Excluded(below, f"Its commit is {run.results.commit}, but only {commit} was requested."))
+            continue
         elif cell not in runs or (run.finished and not runs[cell].finished):
             if cell in runs:
                 excluded.append(Excluded(runs[cell].folder, f"It has not finished, but the same job in {below} has."))
             runs[cell] = run
         else:
             excluded.append(Excluded(below, f"It repeats the data, strategy and seed of {runs[cell].folder}."))
-    return Study(folder.resolve().name, list(runs.values()), excluded, folds)
+        if run.data_set.fold is None:
+            every.append(run)
+    return Study(folder.resolve().name, list(runs.values()), excluded, folds, every)
 
 
 def _read_run(folder: Path, below: str) -> Run:

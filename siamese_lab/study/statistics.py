@@ -3,7 +3,8 @@
 Intervals and tests are Student's. Strategies share initial weights and images for each seed, so their difference is
 computed seed by seed (the paired t-test). Effects are Cohen's d_z, the mean difference over the standard
 deviation of the differences, with Hedges' correction for few seeds (Hedges 1981; Lakens 2013,
-doi:10.3389/fpsyg.2013.00863). Families of tests use the correction of Holm 1979.
+doi:10.3389/fpsyg.2013.00863). They need ten seeds: with fewer, they vary too much. Families of tests use the correction
+of Holm 1979.
 """
 
 import math
@@ -16,6 +17,8 @@ from numpy.typing import ArrayLike
 
 LEVEL = 0.95
 ALPHA = 0.05
+SEEDS_OF_EFFECT = 10
+"""Smallest number of seeds for an effect size."""
 ROUNDING = 1e-9
 """Standard deviations below this value are rounding errors and count as 0."""
 
@@ -40,7 +43,7 @@ class Difference(NamedTuple):
     p: float | None
     """Two-sided p-value without correction; None for a single seed or a constant nonzero difference."""
     effect: float | None
-    """Hedges' g_z; None for fewer than 3 seeds or if the difference does not vary."""
+    """Hedges' g_z; None for fewer than `SEEDS_OF_EFFECT` seeds or if the difference does not vary."""
     number: int
 
 
@@ -53,7 +56,7 @@ def estimate(values: ArrayLike) -> Estimate:
     deviation = float(values_S.std(ddof=1))
     if deviation < ROUNDING:
         return Estimate(mean, mean, mean, 0.0, number)
-    half = float(scipy.special.stdtrit(number - 1, 0.5 + LEVEL / 2)) * deviation / math.sqrt(number)
+    half = t_quantile(0.5 + LEVEL / 2, number - 1) * deviation / math.sqrt(number)
     return Estimate(mean, mean - half, mean + half, deviation, number)
 
 
@@ -66,15 +69,22 @@ def difference(values: ArrayLike, baseline: ArrayLike) -> Difference:
     if deviation == 0:
         return Difference(mean, low, high, 1.0 if abs(mean) < ROUNDING else None, None, number)
     t = mean / (deviation / math.sqrt(number))
-    p = 2 * float(scipy.special.stdtr(number - 1, -abs(t)))
-    return Difference(mean, low, high, p, _hedges(mean / deviation, number), number)
+    effect = unbiased_effect(mean / deviation, number - 1) if number >= SEEDS_OF_EFFECT else None
+    return Difference(mean, low, high, p_of_t(t, number - 1), effect, number)
 
 
-def _hedges(d: float, number: int) -> float | None:
-    """Remove the upward bias of d with the exact factor (Hedges 1981, eq. 6e)."""
-    freedom = number - 1
-    if freedom < 2:
-        return None
+def t_quantile(share: float, freedom: float) -> float:
+    """Return the quantile of Student's t distribution."""
+    return float(scipy.special.stdtrit(freedom, share))
+
+
+def p_of_t(t: float, freedom: float) -> float:
+    """Return the two-sided p-value of a t statistic."""
+    return 2 * float(scipy.special.stdtr(freedom, -abs(t)))
+
+
+def unbiased_effect(d: float, freedom: int) -> float:
+    """Remove the upward bias of Cohen's d with the exact factor (Hedges 1981, eq. 6e); needs freedom of at least 2."""
     log = math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2) - math.log(freedom / 2) / 2
     return d * math.exp(log)
 

@@ -5,9 +5,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from synthetic import study
 
 from siamese_lab.study.analysis import HEADLINE, analyze
+from siamese_lab.study.figures import forest
 from siamese_lab.study.figures.curves import ACTIVE_SHARE, RECALL1, draw_curves
 from siamese_lab.study.figures.recall1_comparison import draw_comparison
 from siamese_lab.study.figures.style import figure_style
+from siamese_lab.study.pairs import BOUND, Pair
 from siamese_lab.study.runs import read_study
 
 LEVELS = (0.9,)
@@ -64,3 +66,44 @@ def test_a_single_panel_is_wider_and_higher_than_one_of_many(kind, tmp_path):
     (width, height), (narrow, low) = sizes
     assert width > 5 and height > 2
     assert width > 1.8 * narrow and height > 1.3 * low
+
+
+def pair(data="LFW", first="hard", mean=0.01, half=0.002, corrected_p=1.0, corrected_equivalence_p=1.0):
+    changed = {"corrected_p": corrected_p, "corrected_equivalence_p": corrected_equivalence_p}
+    return Pair(data, first, "random", mean, mean - half, mean + half, **changed)
+
+
+def test_the_forest_plot_shows_each_interval_in_the_look_of_its_verdict():
+    pairs = [
+        pair(),
+        pair(first="semi_hard", mean=0.02, corrected_p=0.01),
+        pair(first="all", mean=0.001, corrected_equivalence_p=0.01),
+        pair("MNIST", mean=-0.03, corrected_p=0.01),
+    ]
+    figure = drawn(forest.draw_forest(pairs, BOUND))
+    lfw, mnist = figure.axes
+    assert [axes.get_title() for axes in figure.axes] == ["LFW", "MNIST"]
+    assert [label.get_text() for label in lfw.get_yticklabels()] == [
+        "hard − random",
+        "semi_hard − random",
+        "all − random",
+    ]
+    intervals = {
+        line.get_ydata()[0]: (line.get_xdata(), line.get_color()) for line in lfw.lines if line.get_marker() == "|"
+    }
+    for row, (ends, kind) in enumerate(
+        (((0.8, 1.2), "not settled"), ((1.8, 2.2), "differs"), ((-0.1, 0.3), "equivalent"))
+    ):
+        assert list(intervals[row][0]) == pytest.approx(ends)
+        assert intervals[row][1] == forest.LOOKS[kind].color
+    assert [list(line.get_ydata()) for line in mnist.lines if line.get_marker() == "|"] == [[0, 0]]
+    for axes in figure.axes:
+        (band,) = axes.patches
+        assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx((-0.5, 0.5))
+
+
+def test_a_forest_plot_of_too_many_pairs_is_left_out():
+    pairs = [pair(first=f"strategy_{number}") for number in range(forest.MAX_ROWS + 1)]
+    assert forest.draw_forest(pairs, BOUND) is None
+    assert forest.draw_forest(pairs[:-1], BOUND) is not None
+    assert forest.draw_forest([], BOUND) is None

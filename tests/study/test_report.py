@@ -75,7 +75,7 @@ def whole(tmp_path_factory):
 
 
 FIGURES = (
-    *("recall1_comparison", "critical_difference", "active_share_by_step", "distances"),
+    *("recall1_comparison", "all_pairs", "critical_difference", "active_share_by_step", "distances"),
     *(f"{what}_by_{along}" for what in ("recall1", "loss") for along in ("step", "seconds")),
 )
 
@@ -145,6 +145,10 @@ def test_the_page_has_all_parts_of_the_report(whole):
         "Test Recall@1 compared with random sampling:",
         "Test Recall@1, in percent",
         "difference from random sampling in points",
+        "All pairs of strategies",
+        "12 pairs",
+        "Hypotheses",
+        "Distance-weighted sampling is at least as good as semi-hard sampling.",
         "Average ranks over data sets",
         "Seconds of training to reach a validation Recall@1",
         "Test MAP@R, in percent",
@@ -290,6 +294,28 @@ def test_levels_can_be_chosen(tmp_path, reported):
     reported(study(tmp_path, data=("omniglot",), strategies=("random", "hard")), "--levels", "0.77", "0.8")
     lines = (tmp_path / "tables/seconds_to_reach.csv").read_text(encoding="utf-8").splitlines()[1:]
     assert {line.split(",")[2] for line in lines} == {"0.77", "0.8"}
+
+
+def test_hypotheses_are_evaluated_again_from_stored_runs(tmp_path, reported):
+    study(tmp_path, data=("omniglot", "lfw"), noise=0.001)
+    status, said = reported(tmp_path, "--hypotheses")
+    assert status == 0
+    lines = " ".join(said.out.split())
+    assert "H3: not settled. Distance-weighted sampling is at least as good as semi-hard sampling." in lines
+    assert re.search(
+        r"Omniglot, supported: distance_weighted − semi_hard: \S+ \[.* … .*\], threshold −0.5, detect", lines
+    )
+    assert "H7: not settled" in lines and "missing hard and random: 0 of 3 levels of data.label_noise" in lines
+    assert not (tmp_path / "report.html").exists()
+    assert reported(tmp_path / "omniglot/random/seed=0/nothing", "--hypotheses")[0] == 2
+
+
+def test_more_pairs_than_a_report_compares_give_a_caveat(tmp_path, reported, monkeypatch):
+    for module in ("analysis", "conclusions"):
+        monkeypatch.setattr(f"siamese_lab.study.{module}.MAX_PAIRS", 2)
+    status, said = reported(study(tmp_path, data=("digits",), strategies=("random", "hard", "semi_hard"), seeds=2))
+    assert status == 0 and "compared up to 2 pairs, but there are 3" in " ".join(said.out.split())
+    assert not (tmp_path / "tables/recall_at_1_all_pairs.csv").exists()
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path, reported):

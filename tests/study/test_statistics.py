@@ -61,22 +61,25 @@ def test_the_paired_difference_agrees_with_scipy():
 
 
 def test_the_effect_by_hand():
-    # Differences 0.01, 0.02, 0.03: d_z = 0.02 / 0.01 = 2; J(2 degrees) = Γ(1) / (√1 Γ(1/2)) = 1/√π.
-    found = difference([0.81, 0.82, 0.83], [0.80, 0.80, 0.80])
-    assert found.effect == pytest.approx(2 / math.sqrt(math.pi))
+    # Five differences of 0.01 and five of 0.03: mean 0.02, deviation √(10/9) × 0.01, d_z = 2 √(9/10). J(9 degrees) =
+    # Γ(4.5) / (√4.5 Γ(4)) = (105 √π / 16) / (6 √4.5) = 0.913875.
+    found = difference([0.81, 0.83] * 5, [0.80] * 10)
+    assert found.effect == pytest.approx(2 * math.sqrt(0.9) * 105 * math.sqrt(math.pi) / 96 / math.sqrt(4.5))
 
 
 def test_hedges_correction_removes_the_bias_of_few_seeds():
-    drawn = np.random.default_rng(0).normal(1.0, 1.0, size=(20_000, 5))
-    effects = [difference(row, np.zeros(5)).effect for row in drawn[:4000]]
+    drawn = np.random.default_rng(0).normal(1.0, 1.0, size=(20_000, 10))
+    effects = [difference(row, np.zeros(10)).effect for row in drawn[:4000]]
     error = np.std(effects) / math.sqrt(len(effects))
     assert abs(np.mean(effects) - 1.0) < 4 * error
-    assert np.mean(drawn.mean(1) / drawn.std(1, ddof=1)) > 1.15, "without the correction, the bias is visible"
+    assert np.mean(drawn.mean(1) / drawn.std(1, ddof=1)) > 1.07, "without the correction, the bias is visible"
 
 
-def test_two_seeds_have_a_p_value_but_no_effect():
-    found = difference([0.9, 0.92], [0.8, 0.83])
-    assert found.p == pytest.approx(scipy.stats.ttest_rel([0.9, 0.92], [0.8, 0.83]).pvalue)
+@pytest.mark.parametrize("number", [2, 9])
+def test_fewer_than_ten_seeds_have_a_p_value_but_no_effect(number):
+    values, others = np.random.default_rng(0).normal(0.9, 0.01, (2, number))
+    found = difference(values, others)
+    assert found.p == pytest.approx(scipy.stats.ttest_rel(values, others).pvalue)
     assert found.effect is None
 
 

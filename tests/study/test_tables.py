@@ -75,6 +75,10 @@ def test_all_tables_are_written_in_three_forms(tmp_path):
         "recall_at_1_difference_from_random",
         "average_ranks",
         "seconds_to_reach",
+        "recall_at_1_all_pairs",
+        "map_at_r_all_pairs",
+        "hypotheses",
+        "hypotheses_numbers",
     } <= names
     for name in names:
         assert re.fullmatch(r"[a-z0-9_.-]+", name), "the name is valid on every file system"
@@ -86,6 +90,37 @@ def test_all_tables_are_written_in_three_forms(tmp_path):
     assert lines[0] == "Test Recall@1, in percent"
     assert lines[2].split("|")[1:3] == [" strategy          ", "   MNIST, disjoint "]
     assert len([line for line in lines if line.startswith("|")]) == 6
+
+
+def test_all_pairs_are_shown_with_what_was_detectable(tmp_path):
+    table = tables(study(tmp_path, data=("omniglot", "lfw"), seeds=12, noise=0.001))["recall_at_1_all_pairs"]
+    assert len(table.shown) == len(table.numbers) == 12
+    shown = table.shown.set_index(["data", "first", "second"]).loc[("Omniglot", "hard", "random")]
+    numbers = table.numbers.set_index(["data", "first", "second"]).loc[("Omniglot", "hard", "random")]
+    assert shown["difference"] == f"+{100 * numbers['mean']:.1f}" and shown["verdict"] == "differs"
+    assert shown["95% interval"] == f"+{100 * numbers['low']:.1f} … +{100 * numbers['high']:.1f}"
+    assert shown["detectable"] == f"{100 * numbers['detectable']:.1f}"
+    assert shown["first is better"] == "100% (74–100)" and shown["seeds"] == "12"
+    assert numbers["effect"] > 3 and numbers["improvement_low"] == pytest.approx(0.025 ** (1 / 12))
+    assert "± 0.5 points" in table.note
+
+
+def test_one_seed_gives_no_table_of_pairs(tmp_path):
+    assert not any("pairs" in name for name in tables(study(tmp_path, seeds=1)))
+
+
+def test_hypotheses_are_shown_with_the_numbers_that_decide_them(tmp_path):
+    found = tables(study(tmp_path, data=("omniglot", "lfw"), noise=0.001))
+    verdicts = found["hypotheses"].shown.set_index("hypothesis")
+    assert len(verdicts) == 10 and set(verdicts["verdict"]) == {"not settled"}
+    assert verdicts.loc["H3", "reason"] == "missing all runs of glyphs"
+    numbers = found["hypotheses_numbers"].shown.set_index(["hypothesis", "data"]).loc[("H3", "Omniglot")]
+    assert numbers[["threshold", "seeds", "verdict"]].tolist() == ["−0.5", "3", "supported"]
+    assert numbers["quantity"] == "distance_weighted − semi_hard"
+
+
+def test_a_study_without_the_deciding_data_sets_has_no_hypotheses(tmp_path):
+    assert "hypotheses" not in tables(study(tmp_path, data=("lfw", "digits")))
 
 
 def test_latex_is_plain_ascii_with_escaped_characters():

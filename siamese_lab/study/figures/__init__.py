@@ -11,8 +11,10 @@ from siamese_lab.study.analysis import HEADLINE, Analysis
 from siamese_lab.study.figures.critical_difference import draw_critical_difference
 from siamese_lab.study.figures.curves import ACTIVE_SHARE, ALONG, LOSS, RECALL1, draw_curves
 from siamese_lab.study.figures.distances import draw_distances
+from siamese_lab.study.figures.forest import draw_forest
 from siamese_lab.study.figures.recall1_comparison import draw_comparison
 from siamese_lab.study.figures.style import figure_style
+from siamese_lab.study.pairs import BOUND
 
 DPI = 150
 SAVE_OPTIONS: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.06}
@@ -23,6 +25,10 @@ COMPARISON = (
     "means overlap. An interval that would pass 100% is cut."
 )
 RANKS = "Average ranks by test Recall@1. A bar joins strategies without a significant difference."
+FOREST = (
+    "Differences of all pairs of strategies, with 95% intervals. “Differs” and “equivalent” follow from tests that are "
+    "corrected for all pairs and data sets (Holm); “equivalent” means that the difference lies within the band."
+)
 CURVES = (
     ("recall1", RECALL1, "Validation Recall@1"),
     ("loss", LOSS, "Training loss (in the units of the loss; it does not rank strategies)"),
@@ -66,6 +72,9 @@ def write_figures(analysis: Analysis, folder: Path) -> dict[str, StoredFigure]:
 def _figures(analysis: Analysis) -> Iterator[tuple[str, str, Figure]]:
     if HEADLINE in analysis.values:
         yield "recall1_comparison", COMPARISON, draw_comparison(analysis.values[HEADLINE])
+    forest = draw_forest(analysis.pairs.get(HEADLINE, []), BOUND)
+    if forest is not None:
+        yield "all_pairs", FOREST, forest
     if HEADLINE in analysis.ranks:
         yield "critical_difference", RANKS, draw_critical_difference(analysis.ranks[HEADLINE])
     for name, quantity, caption in CURVES:

@@ -3,8 +3,11 @@
 from typing import NamedTuple
 
 from siamese_lab.study.analysis import HEADLINE, Analysis
+from siamese_lab.study.pairs import BOUND
+from siamese_lab.study.tables.all_pairs import all_pairs
 from siamese_lab.study.tables.average_ranks import average_ranks
 from siamese_lab.study.tables.differences import differences
+from siamese_lab.study.tables.hypotheses import hypotheses
 from siamese_lab.study.tables.means import means
 from siamese_lab.study.tables.table import ReportTable
 from siamese_lab.study.tables.times import times
@@ -15,6 +18,10 @@ class Tables(NamedTuple):
 
     headline: list[ReportTable]
     """Means of Recall@1, and the differences from random sampling if the study has random sampling."""
+    pairs: list[ReportTable]
+    """Differences of all pairs of strategies, if a data set has at least two seeds."""
+    hypotheses: list[ReportTable]
+    """Verdicts on the hypotheses, if the study has runs that decide one."""
     ranks: list[ReportTable]
     times: list[ReportTable]
     others: list[ReportTable]
@@ -33,6 +40,8 @@ def tabulate(analysis: Analysis) -> Tables:
     of_differences = {metric: differences(each, metric) for metric, each in analysis.comparisons.items() if each}
     return Tables(
         [each[HEADLINE] for each in (of_means, of_differences) if HEADLINE in each],
+        [all_pairs(pairs, metric, BOUND) for metric, pairs in analysis.pairs.items()],
+        hypotheses(analysis.verdicts) if analysis.verdicts else [],
         [average_ranks(analysis.ranks)] if analysis.ranks else [],
         times(analysis.times_to_recall),
         [table for metric, table in of_means.items() if metric != HEADLINE],

@@ -27,6 +27,11 @@ def mean(estimate: Estimate, seeds: int) -> str:
     return text if estimate.number == seeds else f"{text} [{estimate.number}]"
 
 
+def interval(low: float | None, high: float | None) -> str:
+    """Return the interval of a difference of shares in percentage points."""
+    return MISSING if low is None or high is None else f"{points(low)} … {points(high)}"
+
+
 def p_value(p: float | None) -> str:
     """Return a p-value with three decimals."""
     if p is None:

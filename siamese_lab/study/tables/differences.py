@@ -6,14 +6,15 @@ import pandas as pd
 
 from siamese_lab.runs.display_names import file_name, metric_name
 from siamese_lab.study.comparison import BASELINE, Comparison
+from siamese_lab.study.statistics import SEEDS_OF_EFFECT
 from siamese_lab.study.tables import cells
 from siamese_lab.study.tables.table import ReportTable
 
 NOTE = (
     "Columns: the mean difference over seeds, its 95% interval (Student's t, for this difference alone), the p-value "
     "of the paired t-test, the p-value with Holm's correction for all tests of this table, and the effect size: "
-    f"Cohen's d_z with Hedges' correction for few seeds (g_z). {cells.MISSING}: not testable, because there are too "
-    "few seeds or the difference is the same for every seed."
+    f"Cohen's d_z with Hedges' correction (g_z), from {SEEDS_OF_EFFECT} seeds on. {cells.MISSING}: not testable, "
+    "because there are too few seeds or the difference is the same for every seed."
 )
 
 
@@ -39,9 +40,7 @@ def _row(compared: Comparison) -> dict[str, str]:
         "data": compared.data,
         "strategy": compared.strategy,
         "difference": cells.points(difference.mean),
-        "95% interval": f"{cells.points(difference.low)} … {cells.points(difference.high)}"
-        if difference.low is not None and difference.high is not None
-        else cells.MISSING,
+        "95% interval": cells.interval(difference.low, difference.high),
         "p": cells.p_value(difference.p),
         "p (Holm)": cells.p_value(compared.corrected_p),
         "g_z": cells.MISSING if difference.effect is None else f"{difference.effect:+.1f}".replace("-", "−"),

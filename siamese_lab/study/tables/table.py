@@ -9,7 +9,9 @@ import pandas as pd
 from siamese_lab.runs.escapes import escape_csv, escape_markdown, plain_line
 from siamese_lab.runs.files import delete_stale_files, whole_file, write_text
 
-TEXT_COLUMNS = ("strategy", "data", "metric", "reached")
+LONG_COLUMNS = ("claim", "reason", "quantity")
+"""Columns that hold sentences."""
+TEXT_COLUMNS = ("strategy", "data", "metric", "reached", "first", "second", "verdict", "hypothesis", *LONG_COLUMNS)
 """Columns that hold text and are aligned left."""
 LATEX_ESCAPES = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
