@@ -33,7 +33,7 @@ def test_a_step_gives_finite_gradients_everywhere(sampler, loss, digits):
     datamodule, batches = digits
     is_shipped = sampler in SAMPLERS and loss in LOSSES
     module = build_module(compose_pair(sampler, loss, "network.width=16"), datamodule)
-    for images_BCHW, labels_B, _ in batches:
+    for images_BCHW, labels_B, *_ in batches:
         z_BD = module.network(to_float(images_BCHW))
         selection = module.sampler.mine(z_BD.detach(), labels_B)
         value, statistics, _ = module.loss(selection, z_BD, labels_B)
