@@ -43,6 +43,7 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from siamese_lab import data, networks
+from siamese_lab.config.hydra_app import silence_lightning
 from siamese_lab.config.schema import config_folder, register_schema
 from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.metrics.retrieval import recall_at_k
@@ -353,6 +354,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     register_schema()
+    silence_lightning()
     trials = [Trial(*each) for each in product(RATES, STEPS)]
     level, every, limit = LEVEL, EVERY, arguments.limit
     if arguments.quick:
