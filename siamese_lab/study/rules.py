@@ -184,7 +184,7 @@ def _differences(cells: Cells, rule: Rule, varied: Sequence[str], first: str, se
     factor = rule["factor"]
     found: dict[Any, pd.Series] = {}
     lacking = []
-    for level in sorted(runs[factor].dropna().unique()) if factor in runs else []:
+    for level in _levels(runs[factor], rule["along"] != "linear") if factor in runs else []:
         try:
             of_both = [cells.by_seed(rule["metric"], name, {factor: level}, varied) for name in (first, second)]
         except MissingRunsError as error:
@@ -196,6 +196,12 @@ def _differences(cells: Cells, rule: Rule, varied: Sequence[str], first: str, se
             f"{first} and {second}: {len(found)} of {cells.levels} levels of {factor}{_in_brackets(lacking)}"
         )
     return cells.common(found)
+
+
+def _levels(values: pd.Series, positive: bool) -> list[float]:
+    """Return the numbers among the values of a factor, ascending, without those that have no logarithm or inverse."""
+    numbers = {value for value in values if isinstance(value, int | float) and math.isfinite(value)}
+    return sorted(value for value in numbers if value > 0 or not positive)
 
 
 def _in_brackets(lacking: Sequence[str]) -> str:

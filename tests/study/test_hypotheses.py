@@ -267,6 +267,12 @@ def test_a_fit_recovers_the_slope_and_the_intercept():
     assert per_tenth.value == pytest.approx(-0.03, abs=0.001)
 
 
+def test_values_of_a_factor_that_are_no_numbers_are_no_levels():
+    rows = batches(0.02)
+    strange = [{**row, "batch_size": value} for row in rows[:3] for value in ("many", [1], -5, float("inf"), None)]
+    assert verdict("H2", rows + strange).findings == verdict("H2", rows).findings
+
+
 def test_the_interval_of_two_shares_agrees_with_statsmodels():
     for counts in ((8, 8, 0, 8), (3, 10, 2, 7), (0, 20, 0, 20)):
         expected = confint_proportions_2indep(*counts, method="newcomb", compare="diff")

@@ -9,12 +9,15 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from siamese_lab.runs.display_names import unique
+from siamese_lab.runs.plain_values import shortened
 from siamese_lab.study.figures.panels import panels
 from siamese_lab.study.figures.style import Look
 from siamese_lab.study.pairs import Pair
 
 MAX_ROWS = 66
 """Largest number of pairs of a data set that are drawn; these are the pairs of 12 strategies."""
+MAX_NAME = 40
+"""Largest number of characters of the name of a strategy."""
 BAND_COLOR = "#f3dfae"
 LOOKS = {
     "differs": Look("#004a8f", "D", "solid"),
@@ -31,11 +34,11 @@ def draw_forest(pairs: Sequence[Pair], bound: float) -> Figure | None:
         pairs: the pairs of the headline metric, a share.
         bound: bound of equivalence, drawn as a band.
     """
-    labels = unique(_label(each) for each in pairs)
+    rows = list(dict.fromkeys((each.first, each.second) for each in pairs))
     data = unique(each.data for each in pairs)
-    if not pairs or len(labels) > MAX_ROWS:
+    if not pairs or len(rows) > MAX_ROWS:
         return None
-    figure, every = panels(data, width=2.6, height=1.0 + 0.28 * len(labels), sharey=True)
+    figure, every = panels(data, width=2.6, height=1.0 + 0.28 * len(rows), sharey=True)
     for axes, name in zip(every, data, strict=True):
         axes.axvspan(-100 * bound, 100 * bound, color=BAND_COLOR, linewidth=0, zorder=0)
         axes.axvline(0, color="0.6", linewidth=0.9, zorder=1)
@@ -45,16 +48,12 @@ def draw_forest(pairs: Sequence[Pair], bound: float) -> Figure | None:
         axes.margins(x=0.08)
         for pair in pairs:
             if pair.data == name:
-                _draw_pair(axes, labels.index(_label(pair)), pair)
-    every[0].set_yticks(range(len(labels)), labels)
-    every[0].set_ylim(len(labels) - 0.4, -0.6)
+                _draw_pair(axes, rows.index((pair.first, pair.second)), pair)
+    every[0].set_yticks(range(len(rows)), [" − ".join(shortened(name, MAX_NAME) for name in row) for row in rows])
+    every[0].set_ylim(len(rows) - 0.4, -0.6)
     figure.supxlabel(_axis_label(len(data) > 1), fontsize=9)
     figure.legend(handles=_handles(bound), loc="outside upper center", ncols=4)
     return figure
-
-
-def _label(pair: Pair) -> str:
-    return f"{pair.first} − {pair.second}"
 
 
 def _draw_pair(axes: Axes, row: int, pair: Pair) -> None:
