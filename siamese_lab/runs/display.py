@@ -125,7 +125,8 @@ def describe_curves(folder: Path) -> list[str]:
 
 def print_retrieval(console: Console, results: Results) -> None:
     """Print the metrics of the test, with a row for each floor, and of the validation, in tables of 80 columns."""
-    metrics, tables = list(results.validation), []
+    metrics = [name for name in results.validation if not name.endswith("_macro")]  # they stay in results.json
+    tables = []
     for start in range(0, len(metrics), METRICS_OF_TABLE):
         shown = metrics[start : start + METRICS_OF_TABLE]
         table = _table_of_shares(shown)
