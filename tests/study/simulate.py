@@ -1,8 +1,8 @@
 """Simulate studies to check the procedure of the report: false positives, coverage and power.
 
-The variances are those that a study observed, by default the first study of this lab: residual standard deviations of Recall@1 within a data set, in
-points, from three seeds of four strategies. Two noise models bound the truth: one variance for each data set, and one
-for each strategy, whose estimates from three seeds differ more than the true ones.
+The variances are those that a study observed, by default the first study of this lab: residual standard deviations of
+Recall@1 within a data set, in points, from three seeds of four strategies. Two noise models bound the truth: one
+variance for each data set, and one for each strategy, whose estimates from three seeds differ more than the true ones.
 
     python tests/study/simulate.py [--study outputs/study]
 """
