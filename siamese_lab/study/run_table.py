@@ -27,7 +27,8 @@ def run_table(runs: Iterable[Run]) -> pd.DataFrame:
     of a step, as a mean over training) and `overlap_NAME` (share of negatives that strategy NAME would also have
     picked). Values that a run did not record are missing.
     """
-    return pd.DataFrame([_row(run) for run in sorted(runs, key=lambda run: run.data_set.order) if run.finished])
+    ordered = sorted(runs, key=lambda run: (run.data_set.order, run.data))
+    return pd.DataFrame([_row(run) for run in ordered if run.finished])
 
 
 def _row(run: Run) -> dict[str, Any]:

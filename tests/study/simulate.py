@@ -1,24 +1,27 @@
 """Simulate studies to check the procedure of the report: false positives, coverage and power.
 
-The variances are those that the shipped study observed: residual standard deviations of Recall@1 within a data set, in
-points, from three seeds of four strategies. Two noise models bound the truth: one variance for each data set, and one
-for each strategy, whose estimates from three seeds differ more than the true ones.
+The variances are those that a study observed, by default the first study of this lab: residual standard deviations of
+Recall@1 within a data set, in points, from three seeds of four strategies. Two noise models bound the truth: one
+variance for each data set, and one for each strategy, whose estimates from three seeds differ more than the true ones.
 
-    python tests/study/simulate.py
+    python tests/study/simulate.py [--study outputs/study]
 """
 
 import argparse
 import sys
 from itertools import combinations
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import scipy.special
 
 from siamese_lab.study.class_bootstrap import bootstrap_difference
+from siamese_lab.study.comparison import values_of_metric
 from siamese_lab.study.improvement import exact_interval
 from siamese_lab.study.pairs import BOUND
 from siamese_lab.study.power import detectable_difference
+from siamese_lab.study.runs import figures, read_study
 from siamese_lab.study.statistics import ALPHA
 
 STRATEGIES = ("random", "hard", "semi_hard", "distance_weighted")
@@ -32,7 +35,6 @@ OBSERVED = {
 }
 """Standard deviation over seeds of each strategy, in points, after the mean of the seed was subtracted."""
 PAIRS = list(combinations(range(len(STRATEGIES)), 2))
-FAMILY = len(PAIRS) * len(OBSERVED)
 
 
 class Simulated(NamedTuple):
@@ -47,10 +49,21 @@ class Simulated(NamedTuple):
     """Number of seeds in which the second strategy of a pair is higher."""
 
 
-def variances(own):
+def observed(folder):
+    """Return the standard deviations of the runs of a study in the form of `OBSERVED`."""
+    values = values_of_metric(figures(read_study(folder)), "recall@1")
+    spread = {}
+    for data in values.index.get_level_values("data").unique():
+        of_data = values.loc[data].reindex(STRATEGIES).dropna(axis="columns")
+        if of_data.shape[1] > 1:
+            spread[data] = tuple(100 * (of_data - of_data.mean()).std(axis="columns"))
+    return spread
+
+
+def variances(own, deviations=OBSERVED):
     """Return the residual variance of each data set and strategy as shares, averaged over strategies unless `own`."""
     # Subtracting the mean of the seed leaves 3/4 of the variance.
-    variance_DT = np.square(np.array(list(OBSERVED.values())) / 100) * 4 / 3
+    variance_DT = np.square(np.array(list(deviations.values())) / 100) * 4 / 3
     return variance_DT if own else np.broadcast_to(variance_DT.mean(1, keepdims=True), variance_DT.shape)
 
 
@@ -91,21 +104,22 @@ def family_rate(p_NDQ):
     return float((p_NDQ.reshape(len(p_NDQ), -1).min(1) <= ALPHA / p_NDQ[0].size).mean())
 
 
-def rates(seeds, own, studies, seed=0):
+def rates(seeds, own, studies, deviations=OBSERVED, seed=0):
     """Return the rates of one number of seeds and one noise model, as shares."""
-    rng, variance_DT = np.random.default_rng([seed, seeds, own]), variances(own)
+    rng, variance_DT = np.random.default_rng([seed, seeds, own]), variances(own, deviations)
+    family = len(PAIRS) * len(variance_DT)
     null = simulate(seeds, variance_DT, studies, rng)
     p_NDQ = p_values(null.difference_NDQ, null.error_NDQ, null.freedom)
     pooled_p_NDQ = p_values(null.difference_NDQ, null.pooled_error_ND[..., None], null.pooled_freedom)
     covered_DQ = (p_NDQ > ALPHA).mean(0)
     # Power: the last strategy is better than the others by what is detectable with the mean error of its pairs.
     error_D = np.sqrt(2 * variance_DT.mean(1) / seeds)
-    detectable_D = np.array([detectable_difference(error, null.freedom, ALPHA / FAMILY) for error in error_D])
+    detectable_D = np.array([detectable_difference(error, null.freedom, ALPHA / family) for error in error_D])
     effect_DT = np.zeros_like(variance_DT)
     effect_DT[:, -1] = detectable_D
     better = simulate(seeds, variance_DT, studies, rng, effect_DT)
     with_last = [number for number, (_, b) in enumerate(PAIRS) if b == len(STRATEGIES) - 1]
-    found_NDQ = p_values(better.difference_NDQ, better.error_NDQ, better.freedom) <= ALPHA / FAMILY
+    found_NDQ = p_values(better.difference_NDQ, better.error_NDQ, better.freedom) <= ALPHA / family
     # Equivalence: the last strategy is better by the bound, where the test must reject rarely.
     effect_DT[:, -1] = BOUND
     bound = simulate(seeds, variance_DT, studies, rng, effect_DT)
@@ -153,13 +167,15 @@ def main(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=4000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[3, 5, 10, 20])
+    parser.add_argument("--study", type=Path, help="folder of the study whose variances are used")
     options = parser.parse_args(arguments)
+    deviations = observed(options.study) if options.study else OBSERVED
     names = list(rates(2, False, 10))
-    print(f"{FAMILY} tests of a family, {options.studies:,} studies a row, in percent")
+    print(f"{len(PAIRS) * len(deviations)} tests of a family, {options.studies:,} studies a row, in percent")
     print(f"{'variance':12} {'seeds':>5} ", *(f"{name:>17}" for name in names))
     for own in (False, True):
         for seeds in options.seeds:
-            found = rates(seeds, own, options.studies)
+            found = rates(seeds, own, options.studies, deviations)
             kind = "by strategy" if own else "by data set"
             print(f"{kind:12} {seeds:>5} ", *(f"{100 * found[name]:>17.1f}" for name in names))
     print("\nCoverage of intervals over seeds and test classes, in percent")

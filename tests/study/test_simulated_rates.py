@@ -1,7 +1,8 @@
 """With the observed variances, the procedure keeps its rates of false positives, of coverage and of power."""
 
 import pytest
-from simulate import SHARED, bootstrap_coverage, main, rates
+from simulate import SHARED, STRATEGIES, bootstrap_coverage, main, observed, rates
+from synthetic import run, written
 
 STUDIES = 600
 ERROR = 0.01
@@ -35,3 +36,12 @@ def test_the_script_prints_a_row_for_each_number_of_seeds(capsys):
         ["by", "data", "set", "3"],
         ["by", "strategy", "3", lines[3].split()[3]],
     ]
+
+
+def test_variances_can_be_those_of_a_study(tmp_path):
+    recall = {(0, "random"): 0.52, (1, "random"): 0.48}  # ± 2 points, of which the mean of the seed takes a quarter
+    runs = [
+        run(strategy=name, seed=seed, recall=recall.get((seed, name), 0.5)) for name in STRATEGIES for seed in range(2)
+    ]
+    found = observed(written(tmp_path, *runs))
+    assert found == {"Omniglot": pytest.approx((1.5 * 2**0.5, *[0.5 * 2**0.5] * 3))}
