@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from itertools import dropwhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,7 @@ PAGES = {
 }
 """Text of every page, by its path. The checks of a copy without some folders cover the other pages."""
 DATA = "SIAMESE_LAB_DATA=FOLDER"
+VARIABLE = re.compile(r"[A-Z_]+=")
 DOWNLOADED = {"data=omniglot", "data=lfw", "data=mnist", "data=fashion_mnist"}
 """Data sets that a command downloads if it gets no folder; the tests pass a folder."""
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -61,7 +63,7 @@ def commands() -> Iterator[Command]:
                     for words in split_at_and(shlex.split(line)):
                         has_folder = words[0] == DATA
                         needs_data = has_folder or not DOWNLOADED.isdisjoint(words)
-                        words = words[has_folder:]
+                        words = list(dropwhile(VARIABLE.match, words))
                         words = words[2:] if words[:2] == ["python", "-m"] else words
                         yield Command(page, words[0], tuple(words[1:]), needs_data)
 

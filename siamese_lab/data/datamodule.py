@@ -99,7 +99,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         min_images_per_class: int = 2,
         batches_per_epoch: int | None = None,
         eval_batch_size: int = 512,
-        validation_images: int | None = None,
+        validation_images: int | None = 5000,
         augment: Mapping[str, Any] | None = None,
         label_noise: float = 0.0,
     ) -> None:

@@ -26,8 +26,9 @@ def check_page(page: str) -> None:
     too_wide = [line for line in page.splitlines() if len(line) > WIDTH]
     assert not too_wide
     examples = page.split("\nExamples:\n")[1]
-    assert 3 <= examples.count("  python -m siamese_lab") <= 4
-    assert len(re.findall(r"^  # ", examples, re.MULTILINE)) == 3, "each example has a comment"
+    number = examples.count("  python -m siamese_lab")
+    assert 3 <= number <= 4
+    assert len(re.findall(r"^  # ", examples, re.MULTILINE)) == number, "each example has a comment"
     assert examples.rstrip().splitlines()[-1].startswith("  "), "the examples are last"
 
 

@@ -65,10 +65,10 @@ def test_embeddings_on_the_axes_use_every_dimension():
     assert found.mean_distance == pytest.approx(math.sqrt(2) * 14 / 15)
 
 
-def test_two_opposite_points_have_not_collapsed_but_are_of_rank_1():
-    """Two opposite points are the best embedding of two classes."""
+def test_two_opposite_points_are_of_rank_1_which_counts_as_collapsed():
+    """Two opposite points are the best embedding of two classes, but of no more."""
     found = health(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]).repeat(5, 1), torch.arange(10) % 2)
-    assert not found.collapsed
+    assert found.collapsed
     assert (found.effective_rank, found.alignment) == pytest.approx((1, 0))
     assert found.mean_distance == pytest.approx(2 * 5 / 9)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode  # has no public name
 
 from siamese_lab import distances, losses, samplers
-from siamese_lab.batch import Batch
+from siamese_lab.batch import Batch, NoTriplets
 from siamese_lab.data.augment.pipeline import Augmentation
 from siamese_lab.training import timing
 from siamese_lab.training.build import build_datamodule, build_module
@@ -123,7 +123,8 @@ def batch(datamodule: Any, device: str) -> Batch:
 
 
 def assert_all_tensors_on_the_device(module: StepModule, device: str) -> None:
-    assert {"train/loss", "train/active_share", "train/mining_ms"} <= module.logged.keys()
+    assert {"train/loss", "train/mining_ms"} <= module.logged.keys()
+    assert module.sampler.triplet_type is NoTriplets or "train/active_share" in module.logged
     tensors = [value for value in module.logged.values() if isinstance(value, Tensor)]
     assert len(tensors) >= 2
     assert all(value.device.type == device for value in tensors)
