@@ -67,7 +67,7 @@ def start(name: str, arguments: list[str] | None = None) -> int:
     keep_large_blocks()
     try:
         if SHELL_COMPLETION & {*sys.argv[1:]} and name in COMPLETED:
-            import_module("siamese_lab.config.completion").answer(name)
+            import_module("siamese_lab.config.help_page").complete(name)
         else:
             with interrupted_at_once():
                 module = import_module(COMMANDS[name].module)

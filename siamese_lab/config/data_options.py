@@ -15,12 +15,24 @@ NODE = "evaluated_data"
 
 
 def store_data_options(options: Mapping[str, Any] | None) -> None:
-    """Store the data options where configs/evaluate.yaml reads them."""
+    """Store the data options where configs/evaluate.yaml reads them.
+
+    Args:
+        options: options by name, or None if the command line names no data set.
+    """
     ConfigStore.instance().store(name=NODE, node={"data": options}, package="_global_")
 
 
 def compose_data_options(name: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """Compose the options of a data set as for training. The folders stay interpolations."""
+    """Compose the options of a data set as for training. The folders stay interpolations.
+
+    Args:
+        name: name of a YAML file in configs/data.
+        arguments: the command line; only --config-dir and --config-path matter.
+
+    Raises:
+        HydraException: if there is no such data set.
+    """
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = hydra.compose("train", overrides=[f"data={name}", *search_path_overrides(arguments)])
     options = OmegaConf.to_container(config.data)

@@ -29,13 +29,13 @@ from siamese_lab.config.errors import (
     wants_tracebacks,
 )
 from siamese_lab.config.help_page import asks_for_help, print_help
+from siamese_lab.config.process import return_free_memory
 from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.config.run_folder import removed_if_unused
 from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, register_schema
 from siamese_lab.errors import USER_ERROR_STATUS, ResourceError
 from siamese_lab.runs.disk import FULL, REFUSED
 from siamese_lab.runs.lost import lost_process
-from siamese_lab.runs.memory import return_free_memory
 from siamese_lab.runs.output import make_output_last
 
 

@@ -13,7 +13,7 @@ from siamese_lab.config.process import keep_large_blocks
 keep_large_blocks()
 import os, torch
 from pathlib import Path
-from siamese_lab.runs.memory import return_free_memory
+from siamese_lab.config.process import return_free_memory
 resident = lambda: int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
 blocks = [torch.ones(5_000_000) for _ in range(20)]
 above = torch.ones(1_000_000)  # at the top of the heap, so that nothing below it is returned without being asked
