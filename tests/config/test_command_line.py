@@ -204,6 +204,7 @@ def test_completion_does_not_import_pytorch(tmp_path: Path) -> None:
 # --- Ctrl-C
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place", ["siamese_lab.training.run.build_datamodule", "siamese_lab.training.placement.find_placement"]
 )

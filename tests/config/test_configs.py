@@ -13,7 +13,7 @@ from PIL import Image
 from shipped import BY_GROUP
 
 from siamese_lab import data, losses, networks, samplers
-from siamese_lab.config.schema import EvaluateConfig, config_folder
+from siamese_lab.config.schema import EvaluateConfig, config_folder, to_plain
 from siamese_lab.registry import options_of
 from siamese_lab.training.build import build_module
 from siamese_lab.training.trainer import build_trainer
@@ -45,6 +45,13 @@ TOGETHER = dict.fromkeys(("sampler=none", "loss=softmax"), ("sampler=none", "los
 """Parts that can only be built together."""
 
 
+@pytest.mark.parametrize("override", [each.values[0] for each in OVERRIDES])
+def test_every_config_composes(override: str) -> None:
+    root = ["data.root=images"] if override == "data=image_folder" else []
+    assert to_plain(compose(override, *root))["seed"] == 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("override", OVERRIDES)
 def test_every_config_composes_and_builds(override: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     config = compose(*TOGETHER.get(override, (override,)), *options_that_locate_images(override, tmp_path, request))
@@ -110,6 +117,7 @@ def test_a_part_needs_only_its_own_options(group: str) -> None:
         assert not [option for option in shown if option in every and shown[option] == every[option]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", REGISTRIES)
 def test_every_option_can_be_overridden_without_plus(group: str) -> None:
     for name in BY_GROUP[group]:
@@ -138,6 +146,7 @@ def test_a_data_set_chooses_and_prints_its_recipe(name: str) -> None:
     assert f"# python -m siamese_lab.train data={name}" in text
 
 
+@pytest.mark.slow
 def test_without_a_recipe_every_data_set_has_the_same_training_options() -> None:
     composed = {name: compose(f"data={name}", "recipe=none") for name in BY_GROUP["data"]}
     for config in composed.values():

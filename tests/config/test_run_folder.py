@@ -15,6 +15,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_failed_command_leaves_no_folder(mistake: str, command: Callable[..., Ended], tmp_path: Path) -> None:
     ended = command(*MISTAKES[mistake])

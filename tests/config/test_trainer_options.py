@@ -67,6 +67,7 @@ def test_each_given_argument_has_a_check() -> None:
     assert set(REACHES) == set(GIVEN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", sorted(REACHES))
 def test_a_given_argument_reaches_the_trainer(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
     value, has = REACHES[option]

@@ -78,6 +78,7 @@ def test_every_epoch_has_the_limited_length(tmp_path):
     assert steps == [(epoch, index) for epoch in range(4) for index in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [{"every_n_train_steps": 1}, {"every_n_epochs": 1}], ids=["steps", "epochs"])
 @pytest.mark.parametrize(
     "limit", [{"max_epochs": 3}, {"max_steps": 3 * BATCHES, "max_epochs": -1}], ids=["max_epochs", "max_steps"]

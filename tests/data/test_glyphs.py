@@ -92,6 +92,7 @@ class TestLetters:
             assert sum(letter in letters for letter in alike) == (alike != "Օ")
 
 
+@pytest.mark.slow
 def test_no_letter_is_in_two_parts_and_no_script_of_the_test_is_trained_on(drawn: Glyphs) -> None:
     names = [table.class_names for table in drawn.splits]
     assert [len(each) for each in names] == [254, 63, 101]
@@ -276,6 +277,7 @@ class TestCache:
         monkeypatch.setattr(glyphs.features, "version", lambda _: "0.0")
         assert len(keys | {drawn._key}) == 4
 
+    @pytest.mark.slow
     def test_a_damaged_table_is_found(self, tmp_path: Path) -> None:
         images = Glyphs(cache=tmp_path)
         assert images.verify() == []

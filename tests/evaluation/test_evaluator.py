@@ -167,6 +167,7 @@ def test_stages_add_up_and_print_no_progress_into_files(capsys: pytest.CaptureFi
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_few_shot_episodes_need_enough_classes(tmp_path: Path) -> None:
     make_images(tmp_path / "images", 40, 17)
     images = data.build(

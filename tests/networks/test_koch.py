@@ -1,5 +1,6 @@
 """Koch's network follows the paper, for every size of the images."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -24,6 +25,7 @@ def test_maps_and_weights_equal_those_of_the_paper():
     assert weights == convolutions + 4096 * (9216 + 1) == 38_951_745 - output_unit
 
 
+@pytest.mark.slow
 def test_other_sizes_are_resized_to_that_of_the_paper():
     torch.manual_seed(0)
     large = networks.build("koch", channels=3, image_size=105).eval()

@@ -10,6 +10,8 @@ from torchvision.transforms.functional import normalize
 
 from siamese_lab import networks
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS = {name: models.get_model_weights(name).DEFAULT for name in ("resnet18", "resnet50")}
 both = pytest.mark.parametrize("name", WEIGHTS)
 

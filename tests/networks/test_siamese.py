@@ -55,6 +55,7 @@ def test_the_weights_are_channels_last(name):
     assert not any(kernel.is_contiguous() for kernel in told_apart)
 
 
+@pytest.mark.slow
 @every_network
 @pytest.mark.parametrize("kind", ["plain", "squared"])
 def test_distance_is_that_of_the_embeddings(name, kind):

@@ -10,6 +10,8 @@ from siamese_lab import export, report
 from siamese_lab.errors import UserError
 from siamese_lab.runs.links import check_inside, check_no_way_out
 
+pytestmark = pytest.mark.slow
+
 REFUSED = "is a link to .*, outside of .*, and would be written to. Delete the link, or replace it"
 
 

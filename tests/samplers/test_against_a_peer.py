@@ -39,6 +39,7 @@ def test_easy_positives_equal_the_peers(seed):
     assert {a: (p, n) for a, p, (n,) in ours if a in theirs} == theirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_semi_hard_choices_reach_exactly_the_triplets_of_the_peer(seed):
     z_BD, labels_B = batch(seed)

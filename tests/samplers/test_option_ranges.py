@@ -71,6 +71,7 @@ def inputs_of(sampler, batch, before, progress):
         del strategy.select
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LISTING)
 @over_its_range
 @given(data=st.data())

@@ -159,6 +159,7 @@ def test_distance_weighted_chooses_only_negatives_below_the_cutoff(dimensions, s
     assert statistics_of(selection)["fallback_share"].item() == pytest.approx(sum(starved) / len(starved))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("spread", [0.3, 1.0, 3.0])
 def test_multi_similarity_takes_informative_pairs_alone_and_reaches_all_of_them(spread, seed):

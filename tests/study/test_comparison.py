@@ -51,6 +51,7 @@ def test_without_random_sampling_or_a_common_seed_there_is_no_comparison(tmp_pat
     assert comparison.compare_with_baseline(recalls_of(tmp_path)) == []
 
 
+@pytest.mark.slow
 def test_without_true_differences_at_most_one_study_of_twenty_has_a_false_alarm():
     generator = np.random.default_rng(0)
     studies = 400
@@ -71,6 +72,7 @@ def test_without_the_correction_the_simulation_has_false_alarms():
     assert alarms > scipy.stats.binom.ppf(0.999, studies, 0.05)
 
 
+@pytest.mark.slow
 def test_intervals_cover_a_known_difference_and_a_known_mean_at_their_level():
     generator = np.random.default_rng(1)
     effects = {"hard": -0.01, "semi_hard": 0.03, "distance_weighted": 0.05}

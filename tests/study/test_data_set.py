@@ -27,6 +27,7 @@ LABELS = [
 OWN = DataSetInfo("Butterflies", "outdoors", order=25, notes=("Wings only.",), compared=("camera",))
 
 
+@pytest.mark.slow
 def test_the_shipped_study_has_the_same_names_order_and_numbers(tmp_path):
     folder = tmp_path / "study"
     for place in SHIPPED.rglob("results.json"):

@@ -51,6 +51,7 @@ def panel_size(figure):
     return box.width / figure.dpi, box.height / figure.dpi
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["comparison", "curves"])
 def test_a_single_panel_is_wider_and_higher_than_one_of_many(kind, tmp_path):
     sizes = []

@@ -144,6 +144,7 @@ def test_a_step_on_cuda_does_not_depend_on_data_up_to_its_loss_and_statistics(
     assert_all_tensors_on_the_device(module, "cuda")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sampler", "loss"), PAIRS)
 def test_a_whole_step_with_backward_and_optimizer_does_not_depend_on_data(
     sampler: str, loss: str, datamodule: Any
