@@ -17,7 +17,7 @@ def batch(seed, device="cpu"):
 
 def loss_for(name):
     """Return the triplet loss, or the softmax loss for the strategy that selects nothing."""
-    return losses.build("softmax", classes=6, dimensions=16) if name == "none" else losses.build("triplet")
+    return losses.build("softmax", classes=64, dimensions=16) if name == "none" else losses.build("triplet")
 
 
 def step(sampler, loss):

@@ -119,11 +119,15 @@ def test_both_floors_agree_with_a_computation_by_hand(tmp_path: Path) -> None:
     pixels_NCHW, labels_N = images.splits.test.images_NCHW.float() / 255, images.splits.test.labels_N
     with torch.no_grad():
         untrained = retrieve(network(pixels_NCHW), labels_N).figures()
-    assert left.floors["untrained"] == pytest.approx({name: float(each) for name, each in untrained.items()}, abs=3e-3)
+    over_images = {
+        floor: {name: value for name, value in figures.items() if not name.endswith("_macro")}
+        for floor, figures in left.floors.items()
+    }
+    assert over_images["untrained"] == pytest.approx({name: float(each) for name, each in untrained.items()}, abs=3e-3)
     pixels_ND = pixels_NCHW.flatten(1)
     by_hand = [retrieve(x_ND, labels_N).figures() for x_ND in (pixels_ND, pixels_ND - pixels_ND.mean(0))]
     better = max(by_hand, key=lambda figures: figures["recall@1"])
-    assert left.floors["pixels"] == pytest.approx({name: float(each) for name, each in better.items()}, abs=1e-6)
+    assert over_images["pixels"] == pytest.approx({name: float(each) for name, each in better.items()}, abs=1e-6)
     assert left.floors["untrained"] != pytest.approx(left.test, abs=1e-3)
 
 
@@ -214,7 +218,7 @@ def test_the_closing_table_has_a_row_for_each_floor_within_80_columns(tmp_path: 
         retrieval, extra = (row for row in rows if row[: len(label.split())] == label.split())
         assert [*retrieval, *extra[len(label.split()) :]] == [
             *label.split(),
-            *(f"{value:.2%}" for value in figures.values()),
+            *(f"{value:.2%}" for name, value in figures.items() if not name.endswith("_macro")),
         ]
 
 
