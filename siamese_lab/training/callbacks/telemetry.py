@@ -119,7 +119,7 @@ class Telemetry(Callback):
         self.points.append({"step": trainer.global_step, **figures})
         known = {f"telemetry/{name}": each for name, each in figures.items() if each is not None}
         for logger in trainer.loggers:
-            logger.log_metrics(known, step=trainer.global_step)
+            logger.log_metrics(known, step=trainer.global_step - 1)  # as Lightning counts logged steps
 
     def state_dict(self) -> dict[str, Any]:
         """Return the measurements so far, and the gradients of one that is going on."""
