@@ -135,7 +135,7 @@ def test_a_run_records_measurements_that_the_seed_decides(tmp_path):
         assert 1 <= point["effective_rank"] <= 128
         assert 0 <= point["overlap_hard"] <= 1
     assert results.read_results(tmp_path / "one").telemetry == left.telemetry
-    assert "telemetry/gradient_norm" in (tmp_path / "one/csv/metrics.csv").read_text()
+    assert "trace/gradient_norm" in (tmp_path / "one/csv/metrics.csv").read_text()
 
 
 @pytest.mark.slow
