@@ -192,7 +192,8 @@ def test_few_shot_episodes_need_enough_classes(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_omniglot_has_lakes_runs_and_random_episodes(tmp_path: Path, omniglot_root: Path, real_cache: Path) -> None:
-    place = checkpoint(tmp_path, "data=omniglot", f"paths.data={omniglot_root}", f"paths.cache={real_cache}")
+    small = ("data.image_size=28", "network.width=8", "network.tta=[]")
+    place = checkpoint(tmp_path, "data=omniglot", *small, f"paths.data={omniglot_root}", f"paths.cache={real_cache}")
     trained = load(place)
     found = evaluate(trained.network, trained.build_datamodule(), pairs=1000, episodes=100)
     assert found.left_out == {}

@@ -15,7 +15,14 @@ from siamese_lab.runs import results, tuned
 
 pytestmark = pytest.mark.slow
 
-STEPS = ("budget.steps.digits=6", "trainer.accelerator=cpu", "logger=csv", "data=digits")
+STEPS = (
+    "budget.steps.digits=6",
+    "network.width=8",
+    "metrics.floors=false",
+    "trainer.accelerator=cpu",
+    "logger=csv",
+    "data=digits",
+)
 TUNE = ("-m", "experiment=tune", "tuning.trials=3", *STEPS)
 STUDY = ("-m", "experiment=study", "seed=1", "study_name=tuned_study", "tuned=outputs/tune", *STEPS)
 STRATEGIES = ("random", "semi_hard")
