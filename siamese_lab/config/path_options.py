@@ -22,7 +22,7 @@ PATHS = (
     "resume",
     "tuned",
 )
-"""Options whose values are paths, for all commands that Hydra parses."""
+"""Options with paths as values, for all commands that Hydra parses."""
 
 
 def with_readable_paths(overrides: Sequence[str]) -> list[str]:

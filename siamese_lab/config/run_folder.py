@@ -22,7 +22,7 @@ def removed_if_unused(config: DictConfig) -> Iterator[None]:
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    if hydra.output_subdir is None:  # the command has no folder of its own
+    if hydra.output_subdir is None:  # the command has no own folder
         yield
         return
     own = folder / hydra.output_subdir

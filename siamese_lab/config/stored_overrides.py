@@ -26,7 +26,7 @@ WRITTEN = ("paths.outputs", "paths.cache", "data.cache")
 READ = ("data.root", "paths.data", "tuned")
 """Options that name folders which are only read."""
 WITH_SLASH = ("monitor", "metric")
-"""Last parts of options whose values are names of metrics, such as `validation/recall@1`."""
+"""Last parts of options with names of metrics as values, such as `validation/recall@1`."""
 MAX_OVERRIDES, MAX_LENGTH = 1000, 10_000
 """Largest number of stored overrides, and of characters of one override. Hydra parses them slowly."""
 
@@ -39,7 +39,7 @@ class CheckedOverrides(NamedTuple):
 
 
 def checked_overrides(stored: Sequence[str]) -> CheckedOverrides:
-    """Divide stored overrides into those that are used and those that are ignored.
+    """Divide stored overrides into used ones and ignored ones.
 
     Raises:
         WrongValueError: for an override that could run code, reads or writes other files, or breaks a bound.

@@ -83,7 +83,7 @@ class DataModule(lightning.LightningDataModule, ABC):
     protocol: str | None = None
     """Name of the protocol if the set has several; figures of different protocols are not comparable."""
     split_options: tuple[str, ...] = ()
-    """Options that decide which class is in which part of a set whose content can change."""
+    """Options that decide which class is in which part of a set with content that can change."""
     cross_validation: CrossValidation | None = None
     """The fold that is tested, if the set reports the mean over folds."""
     channels: int
@@ -237,7 +237,7 @@ class DataModule(lightning.LightningDataModule, ABC):
 
     @cached_property
     def _loaded(self) -> tuple[Splits, ClassParts]:
-        """The three tables, and the classes of each part, including those that are left out of training."""
+        """The three tables, and the classes of each part, including the classes that training leaves out."""
         train, validation, test = self.load()
         parts = ClassParts(*map(part_of, (train, validation, test)))
         train = self._without_small_classes(train)

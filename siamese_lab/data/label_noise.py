@@ -24,7 +24,7 @@ def check_share(share: float) -> None:
 
 
 def wrong_labels(labels_N: Tensor, classes: int, share: float, seed: int) -> Tensor:
-    """Return labels of which a share is wrong: each wrong label is one of the other classes, with equal probability.
+    """Return labels with a share of wrong ones: each wrong label is one of the other classes, with equal probability.
 
     Args:
         labels_N: int64 labels, 0 to `classes` − 1.

@@ -41,7 +41,7 @@ class _Place(NamedTuple):
 
 
 class _ComingBatch(NamedTuple):
-    """A batch whose images are not loaded yet, with the position of the stream after it."""
+    """A batch before its images are loaded, with the position of the stream after it."""
 
     place: _Place
     labels_B: Tensor

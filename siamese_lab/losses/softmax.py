@@ -23,7 +23,7 @@ from siamese_lab.losses.pairs import check_inputs
 class SoftmaxLoss(Loss):
     """Computes the mean cross-entropy over the images of a batch; it needs the labels and no triplets.
 
-    The statistics report `accuracy`, the share of images whose own class has the most similar vector.
+    The statistics report `accuracy`, the share of images with the vector of their own class as the most similar one.
 
     Args:
         temperature: τ, the divisor of the cosine similarities.

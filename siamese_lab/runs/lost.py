@@ -15,7 +15,7 @@ PATIENCE = 20.0
 
 
 def lost_process(sweep: Path, since: float) -> ResourceError:
-    """Record the runs whose process was killed, and return the error that names them.
+    """Record the runs of killed processes, and return the error that names them.
 
     Args:
         sweep: the folder of the sweep.

@@ -126,7 +126,7 @@ class Results:
 
 
 MAX_METRICS = 500
-"""Largest number of metrics. Each metric of the test gets tables of its own."""
+"""Largest number of metrics. Each metric of the test gets its own tables."""
 NAMED = ("data", "sampler", "loss", "network")
 """Fields that are names."""
 

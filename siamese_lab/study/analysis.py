@@ -19,7 +19,7 @@ from siamese_lab.study.time_to_recall import TimeToRecall
 
 HEADLINE = "recall@1"
 PAIRED = (HEADLINE, "map@r")
-"""Metrics whose strategies are compared in all pairs."""
+"""Metrics by which all pairs of strategies are compared."""
 
 
 class Analysis(NamedTuple):

@@ -20,7 +20,7 @@ NOT_SETTLED: Outcome = "not settled"
 
 
 class Finding(NamedTuple):
-    """What a rule shows on one data set."""
+    """The outcome of a rule on one data set."""
 
     column: str
     """Title and protocol of the data set."""

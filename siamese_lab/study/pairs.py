@@ -141,7 +141,7 @@ def moderated_deviation(layout: Layout, common_2S: NDArray[np.float64]) -> tuple
     The degrees of freedom never exceed those of the pooled variance; they are 0 if there is no variance.
 
     Args:
-        layout: the fit of the data set, whose variance is pooled over strategies.
+        layout: the fit of the data set; its variance is pooled over strategies.
         common_2S: the values of the two strategies for the seeds that they share.
     """
     if not layout.freedom:

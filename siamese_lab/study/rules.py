@@ -199,7 +199,7 @@ def _differences(cells: Cells, rule: Rule, varied: Sequence[str], first: str, se
 
 
 def _levels(values: pd.Series, positive: bool) -> list[float]:
-    """Return the numbers among the values of a factor, ascending, without those that have no logarithm or inverse."""
+    """Return the numbers among the values of a factor, ascending, without values that have no logarithm or inverse."""
     numbers = {value for value in values if isinstance(value, int | float) and math.isfinite(value)}
     return sorted(value for value in numbers if value > 0 or not positive)
 

@@ -1,4 +1,4 @@
-"""Continue a run whose SLURM job was requeued: SLURM starts the same command again, in the same folder.
+"""Continue a run after its SLURM job was requeued: SLURM starts the same command again, in the same folder.
 
 The lab writes no `hpc_ckpt_*`, as Lightning does when it requeues a job itself. Everything is in `last.ckpt`.
 """

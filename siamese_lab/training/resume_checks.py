@@ -114,8 +114,8 @@ def check_classes(stored: ClassParts | None, now: ClassParts, checkpoint: Path) 
         ]
     if changes := describe_changes(stored, now):
         raise UserError(
-            "The images are not those that the run was started with, so labels and parts would change within the "
-            f"run: {'; '.join(changes)}. Restore the images, or start a new run without resume=."
+            "The images differ from the images that the run was started with, so labels and parts would change within "
+            f"the run: {'; '.join(changes)}. Restore the images, or start a new run without resume=."
         )
     return []
 

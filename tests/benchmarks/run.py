@@ -35,7 +35,7 @@ BENCHMARKS = {
     "mining": Benchmark("mining compared with pytorch-metric-learning, 15 minutes", ("128",)),
     "input": Benchmark("input compared with torchvision's, 10 minutes", ("--quick",)),
     "retrieval": Benchmark("retrieval compared with pytorch-metric-learning, 15 minutes", ("omniglot",)),
-    "evaluation_share": Benchmark("validation and test beside training, 15 minutes", ("--quick", "digits", "glyphs")),
+    "evaluation_share": Benchmark("share of validation and test in a run, 15 minutes", ("--quick", "digits", "glyphs")),
     "time_to_recall": Benchmark("time to a Recall@1 on Omniglot, hours", ("--quick",), data=True),
 }
 

@@ -1,4 +1,4 @@
-"""Memory that a run has freed goes back to the system, although glibc is told to keep it between steps."""
+"""Memory that a run has freed goes back to the system, although glibc is set to keep it between steps."""
 
 import os
 import platform
