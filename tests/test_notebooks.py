@@ -101,6 +101,12 @@ def kinds(cells: list[Any]) -> list[list[str]]:
     ]
 
 
+@pytest.fixture(scope="session")
+def drawn_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a cache without real data, in which glyphs are drawn once for all notebooks."""
+    return tmp_path_factory.mktemp("drawn")
+
+
 def test_there_are_five() -> None:
     assert list(PICTURES) == NAMES
 
@@ -181,8 +187,8 @@ def test_the_command_stores_outputs_of_the_chosen_notebooks_and_hides_real_data(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_they_run_without_data(name: str, tmp_path: Path) -> None:
-    cells = executed(name, tmp_path, environment(cache=str(tmp_path / "cache")))
+def test_they_run_without_data(name: str, tmp_path: Path, drawn_cache: Path) -> None:
+    cells = executed(name, tmp_path, environment(cache=str(drawn_cache)))
     check(name, cells)
     assert "Omniglot" not in printed(cells)
     if name in NAMES[:4]:
@@ -200,13 +206,13 @@ def test_they_run_with_the_real_data(name: str, omniglot_root: Path, real_cache:
 
 
 @pytest.mark.slow
-def test_the_last_one_reads_the_shipped_study(tmp_path: Path) -> None:
+def test_the_last_one_reads_the_shipped_study(tmp_path: Path, drawn_cache: Path) -> None:
     shipped = ROOT / "outputs" / "study"
     if not any(shipped.rglob("results.json")):
         pytest.skip("outputs/study holds no study")
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs" / "study").symlink_to(shipped)
-    cells = executed(NAMES[-1], tmp_path, environment(cache=str(tmp_path / "cache")))
+    cells = executed(NAMES[-1], tmp_path, environment(cache=str(drawn_cache)))
     check(NAMES[-1], cells)
     assert "There is no study" not in printed(cells)
     assert kinds(cells) == kinds(code_cells(NOTEBOOKS[-1])), "python notebooks/execute.py"
