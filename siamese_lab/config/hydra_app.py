@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 
 import hydra
@@ -29,7 +30,7 @@ from siamese_lab.config.errors import (
     wants_tracebacks,
 )
 from siamese_lab.config.help_page import asks_for_help, print_help
-from siamese_lab.config.process import return_free_memory
+from siamese_lab.config.process import end_with_parent, return_free_memory, wait_for_another_parent
 from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.config.run_folder import removed_if_unused
 from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, register_schema
@@ -37,6 +38,9 @@ from siamese_lab.errors import USER_ERROR_STATUS, ResourceError
 from siamese_lab.runs.disk import FULL, REFUSED
 from siamese_lab.runs.lost import lost_process
 from siamese_lab.runs.output import make_output_last
+
+JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
+"""The launcher with worker processes that are children of the command; jobs of SLURM outlive it on purpose."""
 
 
 def run(
@@ -72,6 +76,8 @@ def run(
         silence_lightning()  # also in the processes of a parallel sweep
         make_output_last()
         asked = HydraConfig.get()
+        if os.getpid() != main_process and asked.launcher._target_ == JOBLIB:
+            end_with_parent(partial(wait_for_another_parent, main_process))
         # When one of several jobs fails, the others continue. Hydra raises the first error at the end, below a line of
         # its own, so it gets only errors that nothing else reports.
         several = asked.mode != RunMode.RUN

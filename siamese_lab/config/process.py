@@ -1,9 +1,13 @@
-"""Settings of the process that make training faster, applied before PyTorch is imported, and the return of memory."""
+"""Settings of the process that make training faster, applied before PyTorch is imported, its memory, and its parent."""
 
 import ctypes
 import gc
 import os
 import platform
+import signal
+import threading
+import time
+from collections.abc import Callable
 
 SPIN_COUNT = "10000"
 MALLOC_OPTIONS = {
@@ -49,3 +53,39 @@ def return_free_memory() -> None:
     gc.collect()
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+ORPHAN_GRACE = 20.0
+"""Seconds that a process gets to stop with a checkpoint after its parent process has died."""
+WATCH = "end with the parent"
+"""Name of the thread that waits for the death of the parent process."""
+
+
+def end_with_parent(wait: Callable[[], object]) -> None:
+    """Stop this process with a checkpoint when its parent process has died. Later calls change nothing.
+
+    A worker of joblib otherwise waits for its dead parent: for a further run five minutes, and without end if a result
+    is larger than the buffer of the pipe.
+
+    Args:
+        wait: returns when the parent process has died.
+    """
+    if all(thread.name != WATCH for thread in threading.enumerate()):
+        threading.Thread(target=_stop_after, args=(wait,), name=WATCH, daemon=True).start()
+
+
+def _stop_after(wait: Callable[[], object]) -> None:
+    wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(ORPHAN_GRACE)
+    os._exit(1)
+
+
+def wait_for_another_parent(parent: int) -> None:
+    """Return when the system has given this process another parent, because its parent died; never on Windows.
+
+    Args:
+        parent: number of the parent process, which may have died already.
+    """
+    while os.getppid() == parent:
+        time.sleep(0.5)

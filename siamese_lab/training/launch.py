@@ -27,6 +27,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_utilities.core.rank_zero import rank_zero_only
 from rich.console import Console
 
+from siamese_lab.config.process import end_with_parent
 from siamese_lab.runs.output import make_output_last
 
 REQUEUE = tuple(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name))
@@ -37,8 +38,6 @@ GRACE = 5.0
 """Seconds that the other processes get to end by themselves after one has failed."""
 TOGETHER = 0.5
 """Seconds within which several failures count as one: when a process dies, the others fail right after it."""
-ORPHAN_GRACE = 20.0
-"""Seconds that a process gets to stop with a checkpoint after its parent process has died."""
 
 
 class ProcessDied(RuntimeError):  # noqa: N818 (the name says what happened)
@@ -353,7 +352,9 @@ def _run(
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # Ctrl-C reaches only the parent process, which decides what to do
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    end_with_parent(parent.join)
     rank_zero_only.rank = member.rank  # type: ignore[attr-defined]
     make_output_last()
     try:
@@ -376,16 +377,6 @@ def _failed(error: BaseException) -> Outcome:
     except Exception:
         return Outcome(None, description, formatted)
     return Outcome(pickled, description, formatted)
-
-
-def _end_with_parent() -> None:
-    """Stop this process with a checkpoint when its parent process has died."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(ORPHAN_GRACE)
-    os._exit(1)
 
 
 def free_port() -> int:

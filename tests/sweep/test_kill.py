@@ -12,6 +12,8 @@ import kills
 import pytest
 from conftest import last_weights
 
+from siamese_lab.config.process import ORPHAN_GRACE
+
 pytestmark = pytest.mark.slow
 
 SWEEP = (
@@ -107,6 +109,19 @@ def test_a_sweep_killed_four_times_gives_the_undisturbed_results(undisturbed: Pa
 def test_a_killed_process_of_any_kind_of_training_changes_nothing(kind: str) -> None:
     """Set SIAMESE_LAB_KILLS_EACH for more kills, or run `python tests/sweep/kills.py --kills 100`."""
     assert kills.faults(kind, int(os.environ.get("SIAMESE_LAB_KILLS_EACH", "1"))) == []
+
+
+def test_the_workers_of_a_killed_parallel_sweep_end(tmp_path: Path) -> None:
+    """A worker that has no parent would wait for a further run, or for a reader of its result."""
+    (tmp_path / "tmp").mkdir()
+    process = kills.started("joblib", tmp_path, str(tmp_path))
+    wait_for_change(tmp_path / "outputs/study/digits/random/seed=0/results.json", process)
+    process.kill()
+    process.wait()
+    until = time.monotonic() + ORPHAN_GRACE + 20
+    while kills.processes_of(str(tmp_path)) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert kills.processes_of(str(tmp_path)) == []
 
 
 def test_two_sweeps_in_one_folder_are_refused(tmp_path: Path) -> None:
