@@ -61,8 +61,8 @@ class MultiSimilaritySampler(Sampler):
 
     def choose_one(self, tile: Tile) -> Choice:
         """Draw from the negatives above the least similarity: with all signs changed, a window without a lower end."""
-        most_A1 = self.epsilon - tile.s_ap_AR.amin(1, keepdim=True)
+        most_A1 = self.epsilon - tile.s_ap_AR.amin(1, keepdim=True).clamp_(max=1)
         width_A1, u_AR = torch.full_like(most_A1, torch.inf), self.uniform_noise(tile.s_ap_AR)
-        s_AN = tile.masked(-torch.inf).neg_()
+        s_AN = tile.masked(-torch.inf).neg_().clamp_(min=-1)  # a dot product may pass 1 by rounding
         negative_AR, is_none_A1 = block_selection.draw_in_window(s_AN, most_A1, width_A1, u_AR, tile.scratch)
         return Choice.of_one(tile.positive_AR, negative_AR, is_none_A1.expand_as(negative_AR))

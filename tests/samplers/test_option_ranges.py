@@ -277,3 +277,14 @@ def test_one_class_is_refused_over_the_whole_range(name, data):
     batch, options = data.draw(batches()), data.draw(OWN[name])
     with pytest.raises(ValueError, match="of one class, so there are no negatives"):
         samplers.build(name, **options).mine(batch.z_BD, torch.full_like(batch.labels_B, 3))
+
+
+def test_similarities_of_multi_similarity_end_at_1_as_distances_end_at_0():
+    """Embeddings in bfloat16 have norms slightly above 1, so the dot products of equal images do, too."""
+    first, second, third = (-0.8945, 0.4512), (-0.8750, 0.4844), (-0.1943, 0.9805)
+    z_BD = torch.tensor([first, second, first, third], dtype=torch.bfloat16)
+    labels_B = torch.tensor([0, 0, 1, 1])
+    selection = samplers.build("multi_similarity", epsilon=0.0, finite_only=False).mine(z_BD, labels_B)
+    anchor_T, _, negative_TM = selection.listed()
+    assert selection.fallback_TM[anchor_T == 0].all(), "no negative is more similar than the positive at distance 0"
+    assert negative_TM[anchor_T == 0].tolist() == [[2]]
