@@ -23,6 +23,18 @@ LABEL_LOSSES = ("softmax",)
 TRIPLET_LOSSES = tuple(loss for loss in LOSSES if loss not in LABEL_LOSSES)
 NETWORKS = ("conv4", "koch", "mlp", "resnet10", "resnet18", "resnet50")
 DATA = ("digits", "fashion_mnist", "glyphs", "image_folder", "lfw", "lfw_closed", "mnist", "omniglot")
+RETRIEVAL_FIGURES = [
+    "recall@1",
+    "recall@2",
+    "recall@4",
+    "recall@8",
+    "r_precision",
+    "map@r",
+    "mrr",
+    "recall@1_macro",
+    "map@r_macro",
+]
+"""Names of the metrics that every validation and test computes, in the order of the results."""
 METRICS = ("class_recall",)
 BY_GROUP = {"sampler": SAMPLERS, "loss": LOSSES, "network": NETWORKS, "data": DATA}
 

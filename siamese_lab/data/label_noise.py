@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from siamese_lab.data.tables.base import BaseTable, Tag
+from siamese_lab.data.tables.base import BaseTable, Tag, select_classes
 from siamese_lab.errors import UserError
 
 STREAM = 0x6E6F697365
@@ -74,12 +74,8 @@ class NoisyTable:
 
     def classes(self, keep: Sequence[int]) -> "NoisyTable":
         """Return a table of the images that are labeled as one of `keep`. Their labels become 0, 1, …"""
-        renumbered = torch.full((len(self.class_names),), -1)
-        renumbered[list(keep)] = torch.arange(len(keep))
-        labels_N = renumbered[self.labels_N]
-        index_M = (labels_N >= 0).nonzero().squeeze(1)
-        names = tuple(self.class_names[label] for label in keep)
-        return NoisyTable(self.table, self.row_N[index_M], labels_N[index_M], names)
+        index_M, labels_M, class_names = select_classes(self, keep)
+        return NoisyTable(self.table, self.row_N[index_M], labels_M, class_names)
 
     def fetch(self, indices: Iterable[tuple[Tag, Tensor]]) -> Iterator[tuple[Tag, Tensor]]:
         """Yield the images for each tensor of indices, together with its tag; see `BaseTable`."""

@@ -38,7 +38,7 @@ class Health(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """How far embeddings are apart, and in how many directions: what shows a collapse."""
+    """Holds how far embeddings are apart, and in how many directions; low values show a collapse."""
 
     mean_distance: float
     """See `Health`; NaN if fewer than two embeddings are finite."""

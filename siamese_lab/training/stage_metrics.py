@@ -29,7 +29,7 @@ class StageMetrics(NamedTuple):
     per_class: Mapping[str, ClassRetrieval] = NO_CLASSES
     """The retrieval results of each class, by its name; only of the test, and empty for very many classes."""
     spread: Spread | None = None
-    """How far the embeddings are apart; only of the test."""
+    """Distances and directions of the test embeddings; None in other stages."""
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ IMAGES_PER_VALIDATED_IMAGE = 10
 
 
 class ValidationPlan(NamedTuple):
-    """How a run validates."""
+    """Holds the number of validations of a run, and the images and views that they use."""
 
     number: int
     """Validations during training, evenly spaced, with `trainer.val_check_interval=auto`."""

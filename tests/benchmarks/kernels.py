@@ -17,19 +17,15 @@ from rich.table import Table
 
 from siamese_lab import samplers
 from siamese_lab.samplers import Sampler
+from tests.benchmarks import mining
 from tests.benchmarks.mining import IMAGES_PER_CLASS, batch
 from tests.benchmarks.timing import medians
 
 SIZES = (128, 512, 1024, 4096)
+WITHOUT_OWN = ("curriculum", "memory")
+"""Strategies that use the fast choices of others."""
 STRATEGIES: dict[str, dict[str, Any]] = {
-    "random": {},
-    "hard": {},
-    "batch_hard": {},
-    "semi_hard": {},
-    "semi_hard choice=nearest": {"choice": "nearest"},
-    "distance_weighted": {},
-    "easy_positive": {},
-    "multi_similarity": {},
+    name: options for name, options in mining.STRATEGIES.items() if name not in WITHOUT_OWN
 }
 FAST = ("choose", "choose_one")
 

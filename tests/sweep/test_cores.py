@@ -8,7 +8,7 @@ from siamese_lab.config import schema
 
 def jobs_and_threads(cores: int, monkeypatch: pytest.MonkeyPatch, *options: str) -> tuple[int, int]:
     """Return the runs at once and the threads of each, as a sweep with launcher=joblib would use them."""
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs pip install -e .[launchers]")
     monkeypatch.setattr(schema.os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
     schema.register_schema()
     with initialize_config_dir(str(schema.config_folder()), version_base="1.3"):

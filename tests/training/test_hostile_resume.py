@@ -161,31 +161,31 @@ FIELDS: dict[Callable[[dict[str, Any]], None], str] = {
 }
 
 
+def refusal_of(change: Callable[[dict[str, Any]], None], run: Path, folder: Path, message: str, *options: str) -> str:
+    """Resume from a changed checkpoint of a run, check that it is refused by name, and return the message."""
+    given = folder / "given.ckpt"
+    content = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    change(content)
+    torch.save(content, given)
+    with pytest.raises(UserError, match=message) as refused:
+        train(compose(*OPTIONS, f"resume={given}", *options), folder / "run", OPTIONS, Console(quiet=True))
+    assert str(given) in str(refused.value)
+    return str(refused.value)
+
+
 @pytest.mark.parametrize("change", FIELDS, ids=lambda change: change.__name__)
 def test_a_field_of_another_form_is_refused_before_anything_is_restored(
     change: Callable[[dict[str, Any]], None], digits_run: Path, tmp_path: Path
 ) -> None:
-    content = torch.load(digits_run / "checkpoints/last.ckpt", weights_only=True)
-    change(content)
-    torch.save(content, tmp_path / "given.ckpt")
-    config = compose(*OPTIONS, f"resume={tmp_path / 'given.ckpt'}", "trainer.max_steps=6")
-    with pytest.raises(UserError, match=FIELDS[change]) as refused:
-        train(config, tmp_path / "run", OPTIONS, Console(quiet=True))
-    assert str(tmp_path / "given.ckpt") in str(refused.value)
-    assert str(refused.value).isprintable() and not list(tmp_path.rglob("run/checkpoints/*"))
+    message = refusal_of(change, digits_run, tmp_path, FIELDS[change], "trainer.max_steps=6")
+    assert message.isprintable() and not list(tmp_path.rglob("run/checkpoints/*"))
 
 
 @pytest.mark.parametrize("change", STATES, ids=lambda change: change.__name__)
 def test_a_state_of_another_form_is_one_message(
     change: Callable[[dict[str, Any]], None], digits_run: Path, tmp_path: Path
 ) -> None:
-    content = torch.load(digits_run / "checkpoints/last.ckpt", weights_only=True)
-    change(content)
-    torch.save(content, tmp_path / "given.ckpt")
-    config = compose(*OPTIONS, f"resume={tmp_path / 'given.ckpt'}")
-    with pytest.raises(UserError, match=STATES[change]) as refused:
-        train(config, tmp_path / "run", OPTIONS, Console(quiet=True))
-    assert str(tmp_path / "given.ckpt") in str(refused.value)
+    refusal_of(change, digits_run, tmp_path, STATES[change])
     assert not list(tmp_path.rglob("run/checkpoints/*"))
     if (tmp_path / "run/results.json").exists():
         assert results.read_results(tmp_path / "run").fault == "options"

@@ -1,11 +1,12 @@
 """The interface of image tables: labeled images by row, either in memory or decoded on request.
 
-Shapes: N images, B of them at a time, C channels, H × W pixels.
+Shapes: N images, M of them in some classes, B of them at a time, C channels, H × W pixels.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 Tag = TypeVar("Tag")
@@ -32,3 +33,27 @@ class BaseTable(Protocol):
 
         A table may read indices ahead of the images that it yields.
         """
+
+
+class SelectedClasses(NamedTuple):
+    """Holds the images of some classes of a table, with new labels."""
+
+    index_M: Tensor
+    """int64: row of each image in the table."""
+    labels_M: Tensor
+    """int64: new label of each image, an index into `class_names`."""
+    class_names: tuple[str, ...]
+
+
+def select_classes(table: BaseTable, keep: Sequence[int]) -> SelectedClasses:
+    """Find the images of the classes `keep`. Their labels become 0, 1, … in that order.
+
+    Args:
+        table: any table.
+        keep: different labels of the table.
+    """
+    renumbered = torch.full((len(table.class_names),), -1)
+    renumbered[list(keep)] = torch.arange(len(keep))
+    labels_N = renumbered[table.labels_N]
+    index_M = (labels_N >= 0).nonzero().squeeze(1)
+    return SelectedClasses(index_M, labels_N[index_M], tuple(table.class_names[label] for label in keep))

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from siamese_lab.data.io.decode import Convert, pixels
 from siamese_lab.data.io.image_files import read_image_file
-from siamese_lab.data.tables.base import Tag
+from siamese_lab.data.tables.base import Tag, select_classes
 from siamese_lab.errors import ResourceError, UserError
 
 ADVICE = "Or set data.skip_unreadable=true to skip such images."
@@ -45,12 +45,8 @@ class FilesTable:
 
     def classes(self, keep: Sequence[int]) -> "FilesTable":
         """Return a table with the classes `keep` only. Their labels become 0, 1, … in that order."""
-        renumbered = torch.full((len(self.class_names),), -1)
-        renumbered[list(keep)] = torch.arange(len(keep))
-        labels_N = renumbered[self.labels_N]
-        kept = self.rows((labels_N >= 0).nonzero().squeeze(1))
-        class_names = tuple(self.class_names[label] for label in keep)
-        return FilesTable(self.path, kept.names, renumbered[kept.labels_N], class_names, self.convert, self.workers)
+        index_M, labels_M, class_names = select_classes(self, keep)
+        return FilesTable(self.path, self.rows(index_M).names, labels_M, class_names, self.convert, self.workers)
 
     def fetch(self, indices: Iterable[tuple[Tag, Tensor]]) -> Iterator[tuple[Tag, Tensor]]:
         """Yield the images for each tensor of indices, together with its tag; see `BaseTable`.

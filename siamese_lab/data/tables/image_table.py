@@ -24,7 +24,7 @@ from torch import Tensor
 
 from siamese_lab.data.io.cache_folder import one_at_a_time
 from siamese_lab.data.io.messages import announce, read_file, writing_to
-from siamese_lab.data.tables.base import Tag
+from siamese_lab.data.tables.base import Tag, select_classes
 from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.runs.files import flush_to_disk
 
@@ -101,12 +101,8 @@ class ImageTable:
 
     def classes(self, keep: Sequence[int]) -> "ImageTable":
         """Return a table with the classes `keep` only. Their labels become 0, 1, … in that order."""
-        renumbered = torch.full((len(self.class_names),), -1)
-        renumbered[list(keep)] = torch.arange(len(keep))
-        labels_N = renumbered[self.labels_N]
-        index_M = (labels_N >= 0).nonzero().squeeze(1)
-        class_names = tuple(self.class_names[label] for label in keep)
-        return ImageTable(self.stored_SCHW, labels_N[index_M], class_names, self._stored_rows(index_M))
+        index_M, labels_M, class_names = select_classes(self, keep)
+        return ImageTable(self.stored_SCHW, labels_M, class_names, self._stored_rows(index_M))
 
     def fetch(self, indices: Iterable[tuple[Tag, Tensor]]) -> Iterator[tuple[Tag, Tensor]]:
         """Yield the images for each tensor of indices, together with its tag; see `BaseTable`."""
