@@ -9,8 +9,8 @@ if __name__ == "__main__":  # before the imports below, which Ctrl-C may interru
 
 
 import warnings
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from rich.console import Console
 
 from siamese_lab.config import hydra_app
 from siamese_lab.config.tuned_options import with_tuned_options
-from siamese_lab.errors import Interrupted, UserError, interrupted_at_once
+from siamese_lab.errors import USER_ERROR_STATUS, FullDiskError, Interrupted, UserError, interrupted_at_once
 from siamese_lab.runs import display
 from siamese_lab.runs.console import new_console
 from siamese_lab.sweep.lock import run_alone
@@ -114,10 +114,8 @@ def run_job_of_study(config: DictConfig, folder: Path, overrides: Sequence[str])
     from siamese_lab.sweep.job import run
     from siamese_lab.training.run import train
 
-    try:
+    with ending_the_sweep():
         run(train, config, folder, overrides)
-    except Interrupted as interrupted:
-        raise SystemExit(128 + interrupted.number) from None
 
 
 def tune_strategy(config: DictConfig, folder: Path, overrides: Sequence[str], console: Console) -> None:
@@ -125,10 +123,20 @@ def tune_strategy(config: DictConfig, folder: Path, overrides: Sequence[str], co
     from siamese_lab.training.run import train
     from siamese_lab.tuning.job import run
 
-    try:
+    with ending_the_sweep():
         run(partial(train, with_test=False), config, folder, overrides, console)
+
+
+@contextmanager
+def ending_the_sweep() -> Iterator[None]:
+    """End the whole sweep if one of its jobs is interrupted or finds the disk full."""
+    try:
+        yield
     except Interrupted as interrupted:
         raise SystemExit(128 + interrupted.number) from None
+    except FullDiskError as error:
+        print(f"Error: {error} The same command then continues the sweep.", file=sys.stderr)
+        raise SystemExit(USER_ERROR_STATUS) from None
 
 
 def check_multirun(mode: RunMode | None, experiment: str) -> None:

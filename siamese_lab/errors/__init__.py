@@ -53,6 +53,10 @@ class ResourceError(UserError):
     """
 
 
+class FullDiskError(ResourceError):
+    """Raised when the disk that a command writes to is full. It ends a sweep, because every run needs space."""
+
+
 class Interrupted(Exception):  # noqa: N818 (nothing went wrong)
     """Raised when a run was asked to stop and has stored a checkpoint.
 

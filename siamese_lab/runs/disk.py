@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from siamese_lab.errors import ResourceError
+from siamese_lab.errors import FullDiskError, ResourceError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
@@ -21,13 +21,14 @@ def disk_errors(folder: Path, option: str, checkpoint: Path | None = None) -> It
         checkpoint: the checkpoint from which a run can be resumed, if the block has written it.
 
     Raises:
-        ResourceError: if the disk is full or the folder cannot be written to.
+        FullDiskError: if the disk is full.
+        ResourceError: if the folder cannot be written to.
     """
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise ResourceError(
+            raise FullDiskError(
                 f"There is no space left to write to {folder} ({error.strerror}). Free some, or set {option} to a "
                 f"folder on another disk.{_how_to_resume(checkpoint)}"
             ) from error

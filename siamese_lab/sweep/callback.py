@@ -18,7 +18,7 @@ from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import counted, describe_curves, print_plainly, print_titled, short
 from siamese_lab.sweep.job import LOG
 from siamese_lab.sweep.lock import lock_sweep
-from siamese_lab.sweep.overview import TITLE, Overview, name, tables
+from siamese_lab.sweep.overview import TITLE, Overview, tables
 from siamese_lab.sweep.plan import Planned, plan
 from siamese_lab.sweep.resume_state import check_same
 from siamese_lab.sweep.states import States
@@ -88,7 +88,7 @@ def check_runs(runs: list[Planned], console: Console) -> None:
             continue
         check_same(run.folder, existing.choices, run.choices)
         if existing.status == "finished" and existing.commit != commit:
-            others[name(run)] = existing.commit
+            others[run.name] = existing.commit
     if others:
         first, other_commit = next(iter(others.items()))
         print_plainly(
@@ -104,7 +104,7 @@ def print_missing(console: Console, states: States) -> int:
     missing = [(run, state) for run, state in zip(states.runs, states.read(), strict=True) if state.what != "finished"]
     for run, state in missing:
         folder = short(run.folder.absolute())
-        print_plainly(console, f"Not finished: {name(run)}: {state.error or f'see {folder}'}")
+        print_plainly(console, f"Not finished: {run.name}: {state.error or f'see {folder}'}")
         if state.fault == "bug":
             print_plainly(console, f"    This is a bug. Its traceback is in {folder / LOG}.")
     if missing:

@@ -1,4 +1,4 @@
-"""Run or resume one job of a sweep without console output. Its failure does not end the other jobs."""
+"""Run or resume one job of a sweep without console output. A full disk ends the sweep, other failures do not."""
 
 import sys
 import traceback
@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from siamese_lab.config import schema
-from siamese_lab.errors import Interrupted, UserError
+from siamese_lab.errors import FullDiskError, Interrupted, UserError
 from siamese_lab.runs.console import new_console
 from siamese_lab.runs.disk import disk_errors
 from siamese_lab.sweep.lock import locked_run
@@ -36,6 +36,7 @@ def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str]
 
     Raises:
         Interrupted: on Ctrl-C or SIGTERM.
+        FullDiskError: if the disk is full, which further runs would meet too.
     """
     try:
         with disk_errors(folder, "paths.outputs"), locked_run(folder), log(folder) as console:
@@ -43,7 +44,9 @@ def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str]
             if remaining.what != "nothing":
                 config.resume = None if remaining.checkpoint is None else str(remaining.checkpoint)
                 return attempt(train, config, folder, overrides, console)
-    except UserError as error:  # full disk or other configuration: nothing may be written to the folder
+    except FullDiskError:
+        raise
+    except UserError as error:  # other configuration: nothing may be written to the folder
         print(f"{folder} failed: {error}", file=sys.stderr)
         return error
     return None
@@ -61,6 +64,8 @@ def attempt(
     except Exception as error:
         console.print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
         record_failure(config, folder, error)
+        if isinstance(error, FullDiskError):
+            raise
         return error
     return None
 

@@ -1,5 +1,6 @@
 """Show the progress of a sweep: a table of strategies × data sets, and the expected end."""
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from siamese_lab.errors import FullDiskError
 from siamese_lab.runs.display import counted, in_blocks, print_plainly
 from siamese_lab.sweep.plan import Planned
 from siamese_lab.sweep.states import State, States
@@ -60,7 +62,8 @@ class Overview:
         states = self.states.read()
         end = self.forecast.end(states)
         if self._live is not None:
-            self._live.update(drawing(self.console, self.states.runs, states, end), refresh=True)
+            core_hours = self.forecast.core_hours(states)
+            self._live.update(drawing(self.console, self.states.runs, states, end, core_hours), refresh=True)
         else:
             self._print_new_outcomes(states, end)
 
@@ -69,10 +72,10 @@ class Overview:
         for index, (run, state) in enumerate(zip(self.states.runs, states, strict=True)):
             if state.what in ("finished", "failed") and index not in self._reported:
                 self._reported.add(index)
-                outcome = f"Recall@1 {percent(state.recall)}" if state.what == "finished" else f"failed: {state.error}"
+                outcome = f"Recall@1 {percent(state.recall)}" if state.what == "finished" else failure(state)
                 then = f", expected to end at {clock(end)}" if end is not None else ""
                 print_plainly(
-                    self.console, f"{clock(datetime.now())}  {done}/{len(states)}  {name(run)}  {outcome}{then}"
+                    self.console, f"{clock(datetime.now())}  {done}/{len(states)}  {run.name}  {outcome}{then}"
                 )
 
 
@@ -99,33 +102,53 @@ class Forecast:
             cost * (after.share - earlier.share)
             for cost, after, earlier in zip(costs, states, self.before, strict=True)
         )
-        left = sum(
-            cost * (1 - state.share)
-            for cost, state in zip(costs, states, strict=True)
-            if state.what in ("left", "running")
-        )
+        left = remaining(costs, states)
         return datetime.now() + timedelta(seconds=spent * left / done) if done > 0 and left > 0 else None
 
+    def core_hours(self, states: Sequence[State]) -> float | None:
+        """Return the hours of one core that the remaining runs need; None before there is enough data."""
+        costs = self._costs(states)
+        if costs is None:
+            return None
+        threads = [run.choices.get("threads") or os.cpu_count() or 1 for run in self.runs]
+        return remaining([cost * each for cost, each in zip(costs, threads, strict=True)], states) / 3600
+
     def _costs(self, states: Sequence[State]) -> list[float] | None:
-        """Estimate the seconds of each run from finished runs of its data set, else from the mean seconds per step."""
+        """Estimate the seconds of each run from the seconds per step of finished runs of its data set, else of all."""
         took = [(run, state.seconds) for run, state in zip(self.runs, states, strict=True) if state.seconds is not None]
         if not took:
             return None
-        per_step = sum(seconds for _, seconds in took) / sum(run.steps for run, _ in took)
-        of_data = {
-            data: [seconds for run, seconds in took if run.data == data] for data in {run.data for run, _ in took}
-        }
         return [
-            sum(of_data[run.data]) / len(of_data[run.data]) if run.data in of_data else per_step * run.steps
+            run.steps
+            * seconds_per_step([(other, seconds) for other, seconds in took if other.data == run.data] or took)
             for run in self.runs
         ]
 
 
-def drawing(console: Console, runs: Sequence[Planned], states: Sequence[State], end: datetime | None) -> Group:
+def seconds_per_step(took: Sequence[tuple[Planned, float]]) -> float:
+    """Return the mean duration of a step over runs with their durations."""
+    return sum(seconds for _, seconds in took) / sum(run.steps for run, _ in took)
+
+
+def remaining(costs: Sequence[float], states: Sequence[State]) -> float:
+    """Return the part of the costs of all runs that is still to come."""
+    left = [state.what in ("left", "running") for state in states]
+    return sum(cost * (1 - state.share) for cost, state, is_left in zip(costs, states, left, strict=True) if is_left)
+
+
+def drawing(
+    console: Console,
+    runs: Sequence[Planned],
+    states: Sequence[State],
+    end: datetime | None,
+    core_hours: float | None = None,
+) -> Group:
     """Return the table of the sweep with a line of counts and a legend below."""
     what = [state.what for state in states]
     counts = ", ".join(f"{what.count(each)} {each}" for each in SIGNS if each in what)
     expected = f"   expected to end at {clock(end)}" if end is not None else ""
+    if core_hours:
+        expected += f", {core_hours:.1f} core-hours left"
     total = Text(f"{counts} of {counted(len(states), 'run')}{expected}")
     return Group(Text(TITLE, style="italic"), *tables(console, runs, states), total, Text(LEGEND, style="dim"))
 
@@ -172,9 +195,10 @@ def cell(states: Sequence[State]) -> Text:
     return text
 
 
-def name(run: Planned) -> str:
-    """Return the name of a run, which is its folder relative to the sweep."""
-    return f"{run.data}/{run.sampler}/seed={run.seed}"
+def failure(state: State) -> str:
+    """Return why a run failed. A full disk ends the sweep, whose last message describes it."""
+    full = (state.error or "").startswith(FullDiskError.__name__)
+    return "failed: the disk is full" if full else f"failed: {state.error}"
 
 
 def percent(value: float | None) -> str:

@@ -21,6 +21,8 @@ class Planned(NamedTuple):
     """One planned run."""
 
     folder: Path
+    name: str
+    """The folder relative to that of the sweep."""
     data: str
     """Name on the command line, such as `mnist_closed`."""
     sampler: str
@@ -101,7 +103,16 @@ def planned(config: DictConfig, overrides: tuple[str, ...], shipped: Mapping[str
     schema.check_keys(task)
     check_types(task, shipped)
     wanted = schema.to_plain(with_tuned_options(task, config.hydra))
-    return Planned(folder, chosen.data, chosen.sampler, config.seed, config.trainer.max_steps, wanted, overrides)
+    return Planned(
+        folder,
+        config.hydra.sweep.subdir,
+        chosen.data,
+        chosen.sampler,
+        config.seed,
+        config.trainer.max_steps,
+        wanted,
+        overrides,
+    )
 
 
 def check_folders(runs: Sequence[Planned]) -> None:

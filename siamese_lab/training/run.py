@@ -124,7 +124,7 @@ def train_here(
     member: Member | None = None,
 ) -> Results:
     """Train in this process, alone or as one of several. See `train`."""
-    started = time.perf_counter()
+    started, started_processor = time.perf_counter(), time.process_time()
     datamodule = build_datamodule(config)
     set_steps_of_epochs(config, len(datamodule.batches))
     if config.resume is None:
@@ -192,6 +192,7 @@ def train_here(
             record_test_embeddings(results, callbacks, module)
         results.floors = {floor: nan_as_none(figures) for floor, figures in callbacks.floors.figures.items()}
         results.seconds["total"] = time.perf_counter() - started
+        results.seconds["processor"] = time.process_time() - started_processor
         results.error = reason_of_shortening(trainer, config.trainer, datamodule)
     return results
 

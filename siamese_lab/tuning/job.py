@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from siamese_lab.config import schema
-from siamese_lab.errors import Interrupted, UserError
+from siamese_lab.errors import FullDiskError, Interrupted, UserError
 from siamese_lab.runs import environment
 from siamese_lab.runs.disk import disk_errors
 from siamese_lab.runs.display import print_plainly
@@ -33,12 +33,13 @@ def run(train: Train, config: DictConfig, folder: Path, overrides: Sequence[str]
 
     Raises:
         Interrupted: on Ctrl-C or SIGTERM.
+        FullDiskError: if the disk is full, which further tunings would meet too.
         Exception: on any bug, so that the command ends with its traceback.
     """
     try:
         with disk_errors(folder, "paths.outputs"):
             tune(train, config, folder, overrides, console)
-    except Interrupted:
+    except (Interrupted, FullDiskError):
         raise
     except Exception as error:
         print(f"{'/'.join(folder.parts[-2:])} was not tuned: {error}", file=sys.stderr)

@@ -150,8 +150,8 @@ def test_a_broken_contract_between_parts_is_a_bug() -> None:
 # --- sweeps and tunings
 
 
-STUDY = ("-m", "experiment=study", "study_name=study", "data=digits", "budget.steps.digits=4", "seed=0", "logger=csv")
-TUNE = ("-m", "experiment=tune", "budget.steps.digits=4", "trainer.accelerator=cpu", "logger=csv", "data=digits")
+STUDY = ("-m", "experiment=study", "study_name=study", "data=digits", "recipe.steps=4", "seed=0", "logger=csv")
+TUNE = ("-m", "experiment=tune", "recipe.steps=4", "trainer.accelerator=cpu", "logger=csv", "data=digits")
 
 
 @pytest.mark.slow

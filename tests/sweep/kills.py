@@ -24,7 +24,7 @@ import torch
 SHORT = ("data=digits", "threads=1", "trainer.accelerator=cpu", "trainer.val_check_interval=4", "network.width=16")
 SINGLE = (*SHORT, "trainer.max_steps=60", "sampler=semi_hard")
 STUDY = (*SHORT, "-m", "experiment=study", "study_name=study", "seed=0", "sampler=random,semi_hard")
-STEPS = "budget.steps.digits=60"
+STEPS = "recipe.steps=60"
 KINDS: dict[str, tuple[str, ...]] = {
     "single": (*SINGLE, "hydra.run.dir=outputs/run"),
     "two_processes": (*SINGLE, "hydra.run.dir=outputs/run", "trainer.devices=2"),

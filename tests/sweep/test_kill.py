@@ -23,7 +23,7 @@ SWEEP = (
     "data=digits",
     "seed=0",
     "sampler=random,semi_hard",
-    "budget.steps.digits=60",
+    "recipe.steps=60",
     "trainer.val_check_interval=5",
     "trainer.accelerator=cpu",
     "logger=csv",
@@ -125,9 +125,9 @@ def test_the_workers_of_a_killed_parallel_sweep_end(tmp_path: Path) -> None:
 
 
 def test_two_sweeps_in_one_folder_are_refused(tmp_path: Path) -> None:
-    first = started(tmp_path, "budget.steps.digits=5000")
+    first = started(tmp_path, "recipe.steps=5000")
     wait_for_change(tmp_path / "outputs/study/digits/random/seed=0/results.json", first)
-    second = started(tmp_path, "budget.steps.digits=5000")
+    second = started(tmp_path, "recipe.steps=5000")
     out, _ = second.communicate(timeout=200)
     first.kill()
     first.wait()

@@ -16,7 +16,7 @@ STUDY = (
     "study_name=study",
     "data=digits",
     "sampler=random",
-    "budget.steps.digits=4",
+    "recipe.steps=4",
     "trainer.val_check_interval=2",
     "logger=csv",
 )
@@ -125,7 +125,7 @@ def test_a_file_in_place_of_the_folder_is_named(sweep, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_full_disk_fails_the_run_not_the_sweep(sweep, tmp_path: Path) -> None:
+def test_a_full_disk_ends_the_sweep_with_one_message(sweep, tmp_path: Path) -> None:
     """Files have a limited size: no checkpoint can be written, but results can."""
     limited = (
         "import resource, signal, sys\n"
@@ -141,12 +141,11 @@ def test_a_full_disk_fails_the_run_not_the_sweep(sweep, tmp_path: Path) -> None:
         text=True,
         timeout=400,
     )
-    assert limited_run.returncode == 1, limited_run.stderr
-    for seed in (0, 1):
-        assert (
-            f"Not finished: digits/random/seed={seed}: ResourceError: There is no space left to write to"
-            in limited_run.stdout
-        )
+    assert limited_run.returncode == 2, limited_run.stderr
+    output = limited_run.stdout + limited_run.stderr
+    assert output.count("no space left") == 1
+    assert "seed=0 (File too large)" in output and "The same command then continues the sweep." in output
+    assert not (tmp_path / "outputs/study/digits/random/seed=1").exists()
     assert sweep("seed=0,1").status == 0
     assert results(tmp_path)["status"] == "finished"
 

@@ -40,7 +40,7 @@ LOGGED = {
 
 def without_times(folder: Path) -> dict[str, object]:
     content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    assert set(content.pop("seconds")) == {"total", "training", "per_step", "mining", "mining_per_step"}
+    assert set(content.pop("seconds")) == {"total", "processor", "training", "per_step", "mining", "mining_per_step"}
     assert len(content.pop("seconds_of_history")) == len(content["history"])
     return content
 

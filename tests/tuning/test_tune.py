@@ -16,7 +16,7 @@ from siamese_lab.runs import results, tuned
 pytestmark = pytest.mark.slow
 
 STEPS = (
-    "budget.steps.digits=6",
+    "recipe.steps=6",
     "network.width=8",
     "metrics.floors=false",
     "trainer.accelerator=cpu",
@@ -189,7 +189,7 @@ def test_a_failure_of_the_machine_ends_only_that_tuning_and_is_repeated_later(
     def build_but_once(config):
         built.append(config)
         if len(built) == 2:
-            raise OSError(28, "No space left on device")
+            raise PermissionError(13, "Permission denied")
         return build_datamodule(config)
 
     with monkeypatch.context() as patch:
@@ -197,7 +197,8 @@ def test_a_failure_of_the_machine_ends_only_that_tuning_and_is_repeated_later(
         ended = command(*TUNE, "sampler=random,hard", "tuning.trials=2")
     assert ended.status == 1
     assert "digits/random was not tuned: " in ended.err
-    assert "trial=1 has failed: ResourceError: There is no space left to write to " in ended.err
+    assert "trial=1 has failed: ResourceError: " in ended.err
+    assert "cannot be written (Permission denied)" in ended.err
     assert "Not tuned: data=digits sampler=random, see outputs/tune/digits/random" in ended.out
     assert tuned.read_tuned(tmp_path / "outputs/tune/digits/hard").trials == 2
     assert command(*TUNE, "sampler=random,hard", "tuning.trials=2").status == 0
