@@ -92,7 +92,8 @@ def explain(error: BaseException, command: str = "train") -> str:
     message = str(error)
     if match := re.search(r"Could not find '(\w+)/([^']*)'\s+Available options in '\w+':\n((?:\t.*\n)*)", message):
         group, name, listed = match.groups()
-        return unknown_name(group, name, listed.split())
+        nested = sorted((config_folder() / group).glob("*/*.yaml"))
+        return unknown_name(group, name, [*listed.split(), *(f"{path.parent.name}/{path.stem}" for path in nested)])
     if match := re.search(r"Could not find 'hydra/launcher/([^']+)'", message):
         install = 'pip install "siamese_lab[launchers]"'
         return f"Hydra has no launcher {match[1]!r} here. Install the launchers: {install}."

@@ -4,11 +4,14 @@ Neither imports PyTorch, which takes seconds.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from typing import Any
 
 import hydra
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -50,7 +53,7 @@ def print_help(command: str, arguments: Sequence[str]) -> None:
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = hydra.compose(command, overrides=overrides, return_hydra_config=True)
         chosen = {str(group): name for group, name in config.hydra.runtime.choices.items()}
-        names = GlobalHydra.instance().config_loader().get_group_options
+        names = partial(names_of_group, GlobalHydra.instance().config_loader())
         print("\n".join(help_lines(command, plain_options(config), chosen, names)))
 
 
@@ -93,6 +96,15 @@ def help_lines(
     yield from two_columns(FLAGS.items())
     yield ""
     yield from example_lines(EXAMPLES[command])
+
+
+def names_of_group(loader: ConfigLoader, group: str) -> list[str]:
+    """Return the names of a group, after which come those in its folders, such as `factors/loss`."""
+    names = loader.get_group_options(group)
+    for folder in loader.get_group_options(group, ObjectType.GROUP):
+        if f"{group}/{folder}" not in GROUPS:
+            names += [f"{folder}/{name}" for name in names_of_group(loader, f"{group}/{folder}")]
+    return names
 
 
 def closing(command: str) -> str:

@@ -13,6 +13,7 @@ GROUPS: Mapping[str, str] = {
     "optimizer": "optimizer of the weights",
     "schedule": "course of the learning rate",
     "recipe": "settings that train well on a data set, which chooses its own; none trains all data sets alike",
+    "recipe/study": "what experiment=study sets for a data set",
     "budget": "number of training steps, for each data set",
     "trainer": "options of Lightning's Trainer",
     "logger": "where training curves are written; null writes none",
