@@ -44,21 +44,20 @@ def is_plain(config: DictConfig) -> bool:
 
 def job(config: DictConfig) -> None:
     """Run the job that Hydra starts: one training, one run of a study, or the tuning of one strategy."""
+    hydra = HydraConfig.get()
+    check_multirun(config, hydra.mode)
     with interrupted_at_once():  # PyTorch is loaded only here, so that --help and wrong options are answered at once
         from siamese_lab.training.placement import find_placement
         from siamese_lab.training.requeue import requeued_checkpoint
         from siamese_lab.training.resume_checks import is_finished
 
-    hydra = HydraConfig.get()
     console = new_console()
     folder = Path(hydra.runtime.output_dir)
     config = with_tuned_options(config, hydra)
     if config.tuning is not None:
-        check_multirun(hydra.mode, "tune")
         tune_strategy(config, folder, hydra.overrides.task, console)
         return
     if config.study_name is not None:
-        check_multirun(hydra.mode, "study")
         run_job_of_study(config, folder, hydra.overrides.task)
         return
     placement = find_placement(config.trainer)
@@ -139,8 +138,9 @@ def ending_the_sweep() -> Iterator[None]:
         raise SystemExit(USER_ERROR_STATUS) from None
 
 
-def check_multirun(mode: RunMode | None, experiment: str) -> None:
+def check_multirun(config: DictConfig, mode: RunMode | None) -> None:
     """Raise UserError if an experiment of many runs was started without -m."""
-    if mode != RunMode.MULTIRUN:
+    if mode != RunMode.MULTIRUN and not is_plain(config):
+        experiment = HydraConfig.get().runtime.choices.experiment or "study"
         command = f"python -m siamese_lab.train -m experiment={experiment}"
         raise UserError(f"experiment={experiment} consists of many runs, so it takes -m: {command}.")

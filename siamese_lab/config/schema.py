@@ -105,14 +105,16 @@ class EvaluateConfig:
 
 
 def register_schema() -> None:
-    """Let YAML files refer to `train_schema`, `evaluate_schema` and two resolvers.
+    """Let YAML files refer to `train_schema`, `evaluate_schema` and three resolvers.
 
-    They are `${cores_for:THREADS}` and `${steps_of_budget:STEPS,FACTOR}`.
+    They are `${cores_for:THREADS}`, `${steps_of_budget:STEPS,FACTOR}` and
+    `${classes_of_batch:IMAGES,IMAGES_PER_CLASS}`.
 
     Hydra then also finds the configs of installed packages.
     """
     OmegaConf.register_new_resolver("cores_for", cores_for, replace=True)
     OmegaConf.register_new_resolver("steps_of_budget", steps_of_budget, replace=True)
+    OmegaConf.register_new_resolver("classes_of_batch", classes_of_batch, replace=True)
     search_installed_packages()
     ConfigStore.instance().store(name="train_schema", node=TrainConfig)
     ConfigStore.instance().store(name="evaluate_schema", node=EvaluateConfig)
@@ -127,6 +129,11 @@ def cores_for(threads: int) -> int:
 def steps_of_budget(steps: int, factor: float) -> int:
     """Return the steps of a recipe times the factor of a budget, rounded to the nearest integer, at least one."""
     return max(1, round(steps * factor))
+
+
+def classes_of_batch(images: int, images_per_class: int) -> int:
+    """Return how many classes make a batch of about this number of images: at least two."""
+    return max(2, round(images / images_per_class))
 
 
 def config_folder() -> Path:

@@ -15,7 +15,6 @@ from siamese_lab.runs.console import new_console
 from siamese_lab.runs.disk import disk_errors
 from siamese_lab.sweep.lock import locked_run
 from siamese_lab.sweep.resume_state import remaining_work
-from siamese_lab.training.run import record_failure
 
 LOG = "run.log"
 
@@ -62,6 +61,8 @@ def attempt(
     except Interrupted:
         raise
     except Exception as error:
+        from siamese_lab.training.run import record_failure  # loads PyTorch, which planning a sweep does not need
+
         console.print(traceback.format_exc(), markup=False, highlight=False, soft_wrap=True)
         record_failure(config, folder, error)
         if isinstance(error, FullDiskError):
