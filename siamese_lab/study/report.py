@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from siamese_lab.errors import ResourceError, UserError
+from siamese_lab.runs import packed
 from siamese_lab.runs.disk import FULL, REFUSED
 from siamese_lab.runs.display import counted, in_blocks, print_plainly, print_titled, short
 from siamese_lab.runs.files import write_json
@@ -80,6 +81,27 @@ def report_hypotheses(folder: Path, console: Console, commit: str | None = None)
         for each in verdict.findings:
             if each.number is not None:
                 print_plainly(console, f"  {each.column}, {each.outcome}: {in_words(each)}")
+
+
+def pack_results(folder: Path, console: Console) -> None:
+    """Write the results of all runs below a folder into its packed file, and keep those that were packed earlier.
+
+    Raises:
+        UserError: if the folder holds no results, a packed result is damaged, or the folder cannot be written to.
+    """
+    check_inside(folder, (packed.FILE_NAME,))
+    records = runs.records_of_runs(folder) if folder.is_dir() else []
+    if not records:
+        raise UserError(nothing_in(folder, runs.read_study(folder)))
+    try:
+        written = packed.pack(folder, records)
+    except OSError as error:
+        if error.errno not in (*FULL, *REFUSED):
+            raise
+        raise ResourceError(f"{folder} cannot be written to: {error.strerror}.") from error
+    print_plainly(console, *bounds.shorten_notes([f"Left out: {each}" for each in written.left_out]))
+    size = written.path.stat().st_size / 1e6
+    print_plainly(console, f"Packed {counted(written.runs, 'run')}, {size:.1f} MB: {short(written.path.absolute())}")
 
 
 def nothing_in(folder: Path, study: Study) -> str:

@@ -1,16 +1,16 @@
-"""Read the runs of a study from every results.json below a folder, and list the excluded files with a reason."""
+"""Read the runs of a study from every results.json and packed file below a folder, and list the excluded ones."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pandas as pd
 
 from siamese_lab.errors import UserError
-from siamese_lab.runs import results
 from siamese_lab.runs.display_names import is_figure, sort_strategies, unique
+from siamese_lab.runs.packed import RunRecord, run_records
 from siamese_lab.runs.plain_values import WrongValueError
 from siamese_lab.runs.results import Results
 from siamese_lab.study import bounds
@@ -41,7 +41,7 @@ class Run(NamedTuple):
 
 
 class Excluded(NamedTuple):
-    """A results.json that is not counted, with the reason."""
+    """The results of a run that are not counted, with the reason."""
 
     folder: str
     reason: str
@@ -109,19 +109,20 @@ def _position_in_tables(run: Run) -> tuple[int, str]:
     return run.data_set.order, run.data
 
 
-def run_folders(folder: Path) -> Iterator[Path]:
-    """Yield the folders that hold a results.json, except for evaluations and the trials of a tuning."""
-    for file in sorted(folder.rglob(results.FILE_NAME)):
-        above = file.parent.relative_to(folder).parts
-        if not any(name in ("evaluations", "tuning") or name.startswith("trial=") for name in above):
-            yield file.parent
+def records_of_runs(folder: Path) -> list[RunRecord]:
+    """Return the records of all runs below a folder, except for evaluations and the trials of a tuning."""
+    return [record for record in run_records(folder) if not _is_trial(PurePosixPath(record.folder).parts)]
+
+
+def _is_trial(names: Sequence[str]) -> bool:
+    return any(name in ("evaluations", "tuning") or name.startswith("trial=") for name in names)
 
 
 def read_study(folder: Path, commit: str | None = None) -> Study:
     """Read the study in a folder.
 
     Args:
-        folder: the folder to search for `results.json` files, at any depth.
+        folder: the folder to search for `results.json` and `runs.jsonl.gz` files, at any depth.
         commit: if given, count only runs with a commit that starts with this prefix.
 
     Raises:
@@ -132,10 +133,10 @@ def read_study(folder: Path, commit: str | None = None) -> Study:
     runs: dict[Cell, Run] = {}
     excluded, every = [], []
     folds = points = 0
-    for run_folder in run_folders(folder):
-        below = run_folder.relative_to(folder).as_posix()
+    for record in records_of_runs(folder):
+        below = record.folder
         try:
-            run = _read_run(run_folder, below)
+            run = _read_run(record)
         except UserError as error:
             excluded.append(Excluded(below, str(error)))
             continue
@@ -158,15 +159,15 @@ def read_study(folder: Path, commit: str | None = None) -> Study:
     return Study(folder.resolve().name, list(runs.values()), excluded, folds, every)
 
 
-def _read_run(folder: Path, below: str) -> Run:
+def _read_run(record: RunRecord) -> Run:
     try:
-        run = results.read_results(folder)
+        run = record.read()
         described = data_set(run)
     except OSError as error:
         raise UserError(f"The file cannot be read: {error.strerror}.") from error
     except WrongValueError as error:
         raise UserError(f"The file is not the results.json of a siamese_lab run: {error}.") from error
-    return Run(below, described.label, run.sampler, run.seed, run, described)
+    return Run(record.folder, described.label, run.sampler, run.seed, run, described)
 
 
 def figures(study: Study) -> pd.DataFrame:
