@@ -1,8 +1,8 @@
 """Pack the results of all runs of a study into one compressed file, and find the results of a run in it.
 
-Each line of `runs.jsonl.gz` is the results.json of one run with its folder: `{"folder": …, "results": …}`. The lines are
-sorted by folder and the file holds no time, so the same runs give the same bytes. A results.json in the folder of a run
-counts before a packed one. gzip is used although xz would need half of the space: xz takes ten times as long to write.
+Each line of `runs.jsonl.gz` is the results.json of one run, with its folder: `{"folder": …, "results": …}`. The lines
+are sorted by folder and the file holds no time, so the same runs give the same bytes. A results.json in the folder of a
+run counts before a packed one. gzip is used although xz needs half of the space: xz takes ten times as long to write.
 """
 
 import gzip
@@ -167,9 +167,12 @@ def pack(folder: Path, records: list[RunRecord]) -> Packed:
                 raise UserError(str(error)) from error
             left_out.append(str(error))
     path = folder / FILE_NAME
-    with whole_file(path) as draft, draft.open("wb") as raw:
-        with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=raw, mtime=0) as stream:
-            stream.writelines(lines)
+    with (
+        whole_file(path) as draft,
+        draft.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=raw, mtime=0) as stream,
+    ):
+        stream.writelines(lines)
     return Packed(path, len(lines), left_out)
 
 

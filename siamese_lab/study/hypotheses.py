@@ -1,18 +1,15 @@
 """Evaluate the hypotheses of the study from a table of runs, each by its rules in `hypotheses.yaml`."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
-from omegaconf import OmegaConf
 
 from siamese_lab.runs.display_names import unique
+from siamese_lab.study.plan import hypotheses
 from siamese_lab.study.rules import KINDS, Cells, MissingRunsError, Number, Rule
 from siamese_lab.study.run_table import FLOOR
 
-FILE = Path(__file__).with_suffix(".yaml")
 Outcome = Literal["supported", "refuted", "not settled"]
 SUPPORTED: Outcome = "supported"
 REFUTED: Outcome = "refuted"
@@ -48,14 +45,6 @@ class Verdict(NamedTuple):
     """Why nothing is settled, or an empty text."""
     findings: list[Finding]
     """A finding for each rule and data set."""
-
-
-@cache
-def hypotheses() -> Mapping[str, Any]:
-    """Return the content of `hypotheses.yaml`."""
-    content = OmegaConf.to_container(OmegaConf.load(FILE))
-    assert isinstance(content, dict)
-    return {str(name): value for name, value in content.items()}
 
 
 def evaluate(runs: pd.DataFrame, content: Mapping[str, Any] | None = None) -> list[Verdict]:

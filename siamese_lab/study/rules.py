@@ -60,7 +60,7 @@ class Cells:
         self.seeds, self.levels = seeds, levels
         self._columns: dict[str, NDArray[Any]] = {}
         self._strategies = self._column("strategy")
-        self._options = {option: self.runs[option].map(_hashable).to_numpy() for option in held if option in runs}
+        self._options = {option: self.runs[option].map(hashable).to_numpy() for option in held if option in runs}
         self._standard = {
             option: stated[option] if option in stated else most_frequent(values)
             for option, values in self._options.items()
@@ -132,7 +132,8 @@ def most_frequent(values: Sequence[Any] | np.ndarray) -> Any:
     return min(counts, key=lambda value: (-counts[value], str(type(value)), value)) if counts else None
 
 
-def _hashable(value: Any) -> Any:
+def hashable(value: Any) -> Any:
+    """Return a value of an option in a form that can be counted: lists and dictionaries as texts."""
     return str(value) if isinstance(value, list | dict) else value
 
 

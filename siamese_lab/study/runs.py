@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 
@@ -15,6 +15,7 @@ from siamese_lab.runs.plain_values import WrongValueError
 from siamese_lab.runs.results import Results
 from siamese_lab.study import bounds
 from siamese_lab.study.data_set import DataSet, data_set
+from siamese_lab.study.roles import Role, places
 
 VALIDATION_METRIC = "recall@1"
 DISTANCES = tuple(f"{kind}_q{share}" for kind in ("d_ap", "d_an") for share in (10, 50, 90))
@@ -55,16 +56,31 @@ class Cell(NamedTuple):
     seed: int
 
 
+class Placed(NamedTuple):
+    """A run of a factor or of a control arm."""
+
+    run: Run
+    options: dict[str, Any]
+    """Values of the factors that differ from the standard values, by dotted names."""
+
+
 class Study(NamedTuple):
     """The runs of a study and the files that were excluded."""
 
     name: str
     runs: list[Run]
+    """The standard runs, which compare the strategies: one for each data set, strategy and seed."""
     excluded: list[Excluded]
     folds: int
     """Number of further runs that are folds; module `folds` joins them."""
     every: list[Run]
     """All runs that are no folds, also several with the same data, strategy and seed, such as those of a factor."""
+    factors: list[Placed]
+    """Runs with another value of a factor."""
+    controls: list[Placed]
+    """Runs of control arms."""
+    references: list[Run]
+    """Runs that train the network as a classifier."""
 
     @property
     def finished(self) -> list[Run]:
@@ -99,9 +115,13 @@ class Study(NamedTuple):
 
     @property
     def missing(self) -> list[Cell]:
-        """Return the jobs of the full grid of data sets, strategies and seeds that have no results."""
+        """Return the jobs without results: every strategy with every seed that its data set has."""
         present = {(run.data, run.strategy, run.seed) for run in self.runs}
-        grid = product(self.data, self.strategies, self.seeds)
+        grid = (
+            each
+            for data in self.data
+            for each in product([data], self.strategies, sorted({run.seed for run in self.runs if run.data == data}))
+        )
         return [Cell(*each) for each in grid if each not in present]
 
 
@@ -130,33 +150,48 @@ def read_study(folder: Path, commit: str | None = None) -> Study:
     """
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Studies are in outputs/NAME, other sweeps in outputs/sweeps.")
-    runs: dict[Cell, Run] = {}
     excluded, every = [], []
     folds = points = 0
     for record in records_of_runs(folder):
-        below = record.folder
         try:
             run = _read_run(record)
         except UserError as error:
-            excluded.append(Excluded(below, str(error)))
+            excluded.append(Excluded(record.folder, str(error)))
             continue
         points += len(run.results.history)
         bounds.check(points, bounds.POINTS, str(folder))
-        cell = Cell(run.data, run.strategy, run.seed)
         if run.data_set.fold is not None:
             folds += 1
         elif commit is not None and not (run.results.commit or "").startswith(commit):
-            excluded.append(Excluded(below, f"Its commit is {run.results.commit}, but only {commit} was requested."))
-            continue
-        elif cell not in runs or (run.finished and not runs[cell].finished):
-            if cell in runs:
-                excluded.append(Excluded(runs[cell].folder, f"It has not finished, but the same job in {below} has."))
-            runs[cell] = run
+            reason = f"Its commit is {run.results.commit}, but only {commit} was requested."
+            excluded.append(Excluded(record.folder, reason))
         else:
-            excluded.append(Excluded(below, f"It repeats the data, strategy and seed of {runs[cell].folder}."))
-        if run.data_set.fold is None:
             every.append(run)
-    return Study(folder.resolve().name, list(runs.values()), excluded, folds, every)
+    bounds.check(len(every), bounds.RUNS, str(folder))
+    of_role: dict[Role, list[Placed]] = {role: [] for role in get_args(Role)}
+    for run, place in zip(every, places(every), strict=True):
+        of_role[place.role].append(Placed(run, place.options))
+    runs, repeated = _without_repeats([each.run for each in of_role["standard"]])
+    references, repeated_references = _without_repeats([each.run for each in of_role["reference"]])
+    excluded += [*repeated, *repeated_references]
+    return Study(folder.resolve().name, runs, excluded, folds, every, of_role["factor"], of_role["control"], references)
+
+
+def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[Excluded]]:
+    """Return one run of each job, the first finished one if there is any, and the others."""
+    kept: dict[Cell, Run] = {}
+    excluded = []
+    for run in runs:
+        cell = Cell(run.data, run.strategy, run.seed)
+        if cell not in kept:
+            kept[cell] = run
+        elif run.finished and not kept[cell].finished:
+            reason = f"It has not finished, but the same job in {run.folder} has."
+            excluded.append(Excluded(kept[cell].folder, reason))
+            kept[cell] = run
+        else:
+            excluded.append(Excluded(run.folder, f"It repeats the data, strategy and seed of {kept[cell].folder}."))
+    return list(kept.values()), excluded
 
 
 def _read_run(record: RunRecord) -> Run:

@@ -11,6 +11,7 @@ from siamese_lab.study.analysis import HEADLINE, Analysis
 from siamese_lab.study.figures.critical_difference import draw_critical_difference
 from siamese_lab.study.figures.curves import ACTIVE_SHARE, ALONG, LOSS, RECALL1, draw_curves
 from siamese_lab.study.figures.distances import draw_distances
+from siamese_lab.study.figures.factors import draw_factors
 from siamese_lab.study.figures.forest import draw_forest
 from siamese_lab.study.figures.recall1_comparison import draw_comparison
 from siamese_lab.study.figures.style import figure_style
@@ -23,6 +24,10 @@ COMPARISON = (
     "Test Recall@1: the mean over seeds, its 95% interval, and the single seeds. Strategies share their seeds, so "
     "the tests compare them seed by seed. Such a difference can be significant even if the intervals of two "
     "means overlap. An interval that would pass 100% is cut."
+)
+FACTORS = (
+    "Test Recall@1 at the levels of each factor: means over seeds with 95% intervals. Gray marks the standard level, "
+    "which counts only the seeds that another level has too. Each panel has its own scale."
 )
 RANKS = "Average ranks by test Recall@1. A bar joins strategies without a significant difference."
 FOREST = (
@@ -71,10 +76,16 @@ def write_figures(analysis: Analysis, folder: Path) -> dict[str, StoredFigure]:
 
 def _figures(analysis: Analysis) -> Iterator[tuple[str, str, Figure]]:
     if HEADLINE in analysis.values:
-        yield "recall1_comparison", COMPARISON, draw_comparison(analysis.values[HEADLINE])
+        yield (
+            "recall1_comparison",
+            COMPARISON,
+            draw_comparison(analysis.values[HEADLINE], analysis.references[HEADLINE]),
+        )
     forest = draw_forest(analysis.pairs.get(HEADLINE, []), BOUND)
     if forest is not None:
         yield "all_pairs", FOREST, forest
+    for number, panels in enumerate(draw_factors(analysis.factors), start=1):
+        yield f"factors_{number}", FACTORS, panels
     if HEADLINE in analysis.ranks:
         yield "critical_difference", RANKS, draw_critical_difference(analysis.ranks[HEADLINE])
     for name, quantity, caption in CURVES:
