@@ -18,6 +18,7 @@ from siamese_lab.study.ranks import Ranks
 from siamese_lab.study.references import reference_values
 from siamese_lab.study.run_table import run_table
 from siamese_lab.study.runs import Study
+from siamese_lab.study.status import Statuses, study_statuses
 from siamese_lab.study.time_to_recall import TimeToRecall
 
 HEADLINE = "recall@1"
@@ -37,6 +38,8 @@ class Analysis(NamedTuple):
     """Comparisons of all pairs of strategies for each metric of `PAIRED`; empty with fewer than two seeds."""
     verdicts: list[Verdict]
     """Verdicts on the hypotheses; empty if no data set that decides them has enough runs for any."""
+    statuses: Statuses
+    """Status of each data set and strategy, by the headline metric."""
     ranks: dict[str, Ranks]
     """Ranks for each metric that has at least two strategies on at least two data sets."""
     references: dict[str, pd.DataFrame]
@@ -70,6 +73,7 @@ def analyze(study: Study, levels: Sequence[float]) -> Analysis:
             if metric in values and (each := pairs_with_intervals(values[metric], metric))
         },
         verdicts_with_numbers(study),
+        study_statuses(study, HEADLINE),
         {metric: each for metric, each in ranked.items() if each is not None},
         {metric: reference_values(study, metric) for metric in metrics},
         factor_values(study, HEADLINE),

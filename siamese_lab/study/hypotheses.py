@@ -7,7 +7,7 @@ import pandas as pd
 
 from siamese_lab.runs.display_names import unique
 from siamese_lab.study.plan import hypotheses
-from siamese_lab.study.rules import KINDS, Cells, MissingRunsError, Number, Rule
+from siamese_lab.study.rules import KINDS, Cells, MissingRunsError, Number, Rule, strategies_of
 from siamese_lab.study.run_table import FLOOR
 
 Outcome = Literal["supported", "refuted", "not settled"]
@@ -32,6 +32,10 @@ class Finding(NamedTuple):
     """The number that decides; None if runs are missing."""
     reason: str
     """Why nothing is settled, or an empty text."""
+    strategies: tuple[str, ...] = ()
+    """Strategies that the rule compares."""
+    runs: tuple[str, ...] = ()
+    """Folders of the runs that gave the number."""
 
 
 class Verdict(NamedTuple):
@@ -72,7 +76,10 @@ def _evaluate(name: str, hypothesis: Mapping[str, Any], runs: pd.DataFrame, cont
 def find(cells: Cells, rule: Rule) -> Finding:
     """Apply a rule to the runs of one data set."""
     column, data = cells.runs["column"].iloc[0], cells.runs["data"].iloc[0]
-    finding = Finding(column, data, rule["says"], rule["unit"], rule["threshold"], NOT_SETTLED, None, "")
+    finding = Finding(
+        column, data, rule["says"], rule["unit"], rule["threshold"], NOT_SETTLED, None, "", tuple(strategies_of(rule))
+    )
+    before = len(cells.taken)
     try:
         numbers = KINDS[rule["kind"]](cells, rule)
     except MissingRunsError as error:
@@ -82,7 +89,8 @@ def find(cells: Cells, rule: Rule) -> Finding:
     # The comparison that supports the claim least decides.
     least = min(range(len(numbers)), key=lambda number: ends[number][0])
     most_against = min(range(len(numbers)), key=lambda number: ends[number][1])
-    finding = finding._replace(number=numbers[least])
+    taken = unique(folder for _, folder in cells.taken[before:])
+    finding = finding._replace(number=numbers[least], runs=tuple(sorted(taken)))
     below = _below_floor(cells, rule)
     if below:
         return finding._replace(reason=below)

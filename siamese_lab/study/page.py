@@ -13,7 +13,8 @@ from siamese_lab.runs.display import counted
 from siamese_lab.runs.files import write_text
 from siamese_lab.study import conclusions
 from siamese_lab.study.analysis import Analysis
-from siamese_lab.study.conclusions import RULES, answer, caveats
+from siamese_lab.study.answer import RULES, answer
+from siamese_lab.study.conclusions import caveats
 from siamese_lab.study.figures import StoredFigure
 from siamese_lab.study.protocol import all_tuned, any_tuned, tuning_budgets
 from siamese_lab.study.tables import Tables

@@ -105,7 +105,9 @@ def test_references_are_lines_or_named_at_the_edge(tmp_path):
     ends = [line.get_xdata() for line in omniglot.lines]
     upright = [each[0] for each in ends if len(each) == 2 and each[0] == each[1]]
     assert any(place == pytest.approx(80) for place in upright)
-    assert [text.get_text() for text in omniglot.texts if "raw" in text.get_text()] == ["← classifier 71.0, raw pixels 30.0"]
+    assert [text.get_text() for text in omniglot.texts if "raw" in text.get_text()] == [
+        "← classifier 71.0, raw pixels 30.0"
+    ]
 
 
 def test_the_figure_has_a_panel_for_each_single_factor(tmp_path):

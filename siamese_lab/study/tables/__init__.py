@@ -11,6 +11,7 @@ from siamese_lab.study.tables.differences import differences
 from siamese_lab.study.tables.factors import factors
 from siamese_lab.study.tables.hypotheses import hypotheses
 from siamese_lab.study.tables.means import means
+from siamese_lab.study.tables.status import status
 from siamese_lab.study.tables.table import ReportTable
 from siamese_lab.study.tables.times import times
 
@@ -20,6 +21,8 @@ class Tables(NamedTuple):
 
     headline: list[ReportTable]
     """Means of Recall@1, and the differences from random sampling if the study has random sampling."""
+    status: list[ReportTable]
+    """Status of every cell."""
     pairs: list[ReportTable]
     """Differences of all pairs of strategies, if a data set has at least two seeds."""
     hypotheses: list[ReportTable]
@@ -49,8 +52,9 @@ def tabulate(analysis: Analysis) -> Tables:
     of_differences = {metric: differences(each, metric) for metric, each in analysis.comparisons.items() if each}
     return Tables(
         [each[HEADLINE] for each in (of_means, of_differences) if HEADLINE in each],
-        [all_pairs(pairs, metric, BOUND) for metric, pairs in analysis.pairs.items()],
-        hypotheses(analysis.verdicts) if analysis.verdicts else [],
+        [status(analysis.statuses)] if analysis.statuses else [],
+        [all_pairs(pairs, metric, BOUND, analysis.statuses) for metric, pairs in analysis.pairs.items()],
+        hypotheses(analysis.verdicts, analysis.statuses) if analysis.verdicts else [],
         [factors(analysis.factors, HEADLINE)] if len(analysis.factors) else [],
         [of_controls] if of_controls is not None else [],
         [average_ranks(analysis.ranks)] if analysis.ranks else [],

@@ -23,6 +23,8 @@ TEXT_COLUMNS = (
     "factor",
     "arm",
     "compared with",
+    "status",
+    "status of cells",
     *LONG_COLUMNS,
 )
 """Columns that hold text and are aligned left."""
