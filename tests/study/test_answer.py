@@ -28,8 +28,8 @@ def clear(folder, data=("omniglot",), gains=None, steps=1000, moved=0.0, **field
 def test_significant_differences_are_named_with_their_size_and_interval(tmp_path):
     first, second, *_ = answered(clear(tmp_path, ("digits", "omniglot")))
     assert first == (
-        "Digits (5 seeds): semi_hard (69.8%) is above hard by 14.6 points [14.3 … 14.9] and random by 9.8 points [9.6 … "
-        "10.0]; random (60.0%) is above hard by 4.8 points [4.6 … 5.0]."
+        "Digits (5 seeds): semi_hard (69.8%) is above hard by 14.6 points [14.3 … 14.9] and random by 9.8 points [9.6 "
+        "… 10.0]; random (60.0%) is above hard by 4.8 points [4.6 … 5.0]."
     )
     assert second.startswith("Omniglot (5 seeds): semi_hard (69.8%)")
 

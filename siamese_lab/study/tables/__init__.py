@@ -9,6 +9,7 @@ from siamese_lab.study.tables.average_ranks import average_ranks
 from siamese_lab.study.tables.controls import controls
 from siamese_lab.study.tables.differences import differences
 from siamese_lab.study.tables.factors import factors
+from siamese_lab.study.tables.hardware import hardware
 from siamese_lab.study.tables.hypotheses import hypotheses
 from siamese_lab.study.tables.means import means
 from siamese_lab.study.tables.status import status
@@ -33,6 +34,8 @@ class Tables(NamedTuple):
     """Means of control arms, if the study has some."""
     ranks: list[ReportTable]
     times: list[ReportTable]
+    hardware: list[ReportTable]
+    """Machines and core-hours."""
     others: list[ReportTable]
     """Means of the other metrics."""
     other_differences: list[ReportTable]
@@ -59,6 +62,7 @@ def tabulate(analysis: Analysis) -> Tables:
         [of_controls] if of_controls is not None else [],
         [average_ranks(analysis.ranks)] if analysis.ranks else [],
         times(analysis.times_to_recall),
+        [hardware(analysis.study.every)],
         [table for metric, table in of_means.items() if metric != HEADLINE],
         [table for metric, table in of_differences.items() if metric != HEADLINE],
     )

@@ -25,6 +25,8 @@ TEXT_COLUMNS = (
     "compared with",
     "status",
     "status of cells",
+    "processor",
+    "precision",
     *LONG_COLUMNS,
 )
 """Columns that hold text and are aligned left."""
