@@ -110,7 +110,7 @@ def _figures(analysis: Analysis) -> Iterator[tuple[str, str, Figure]]:
     for name, quantity, caption in CURVES:
         for along, axis_label in [(each, ALONG[each]) for each in SHOWN_ALONG]:
             figure = draw_curves(analysis.curves, quantity, along)
-            if figure is not None and (name != "active_share" or along == "step"):
+            if figure is not None and (along == "step" or name == "recall1"):
                 yield f"{name}_by_{along}", f"{caption} against {axis_label}. {BAND}", figure
     distances = draw_distances(analysis.curves)
     if distances is not None:
