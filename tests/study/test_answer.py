@@ -36,7 +36,7 @@ def test_significant_differences_are_named_with_their_size_and_interval(tmp_path
 
 def test_pairs_that_are_not_settled_come_with_what_would_have_been_detected(tmp_path):
     *columns, last = answered(study(tmp_path, data=("digits", "lfw"), effect=0.0, noise=0.01))
-    assert columns[0] == "LFW, View 1 (3 seeds): no two strategies differ significantly."
+    assert columns[0] == "Digits (3 seeds): no two strategies differ significantly."
     assert columns[1].startswith("There, 6 of 6 pairs are not settled (differences of ")
     assert columns[1].endswith(" points would have been detected).")
     assert last == (
