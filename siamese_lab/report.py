@@ -21,10 +21,10 @@ from siamese_lab.study import LEVELS
 
 DESCRIPTION = """\
 Report the results of all runs in a folder. The command reads every results.json
-below the folder, and no other file.
+and every runs.jsonl.gz, which holds packed results, below the folder.
 
   python -m siamese_lab.report FOLDER [--levels SHARE …] [--commit HASH]
-                               [--hypotheses]
+                               [--hypotheses [NAME …]] [--pack]
 
 For a study (strategies on data sets, with several seeds each) it writes into
 the same folder:
@@ -43,8 +43,14 @@ OPTIONS = (
     ),
     ("--commit HASH", "use only runs of the commit that starts with HASH (default: all)"),
     (
-        "--hypotheses",
-        "print only the verdict on each hypothesis of the study, with the numbers that decide it, and write nothing",
+        "--hypotheses [NAME …]",
+        "print only the verdict on each hypothesis of the study, with the numbers that decide it, and write nothing; "
+        "with names, such as H3, also the folders of the runs that gave each number",
+    ),
+    (
+        "--pack",
+        "write no report, but the results of all runs into FOLDER/runs.jsonl.gz, besides the results packed earlier; "
+        "reports and sweeps then need no results.json",
     ),
 )
 EXAMPLES = (
@@ -54,6 +60,8 @@ EXAMPLES = (
         "python -m siamese_lab.report outputs/sweeps/DATE/TIME --levels 0.8 0.9",
     ),
     ("Decide the hypotheses again from the stored runs", "python -m siamese_lab.report outputs/my_study --hypotheses"),
+    ("Trace a verdict to its runs", "python -m siamese_lab.report outputs/my_study --hypotheses H3"),
+    ("Keep the results of a study in one small file", "python -m siamese_lab.report outputs/my_study --pack"),
     ("Report only the runs of one commit", "python -m siamese_lab.report outputs/my_study --commit 1a2b3c"),
 )
 
@@ -63,10 +71,13 @@ def main() -> None:
     arguments = parser().parse_args()
     with user_errors_as_messages(tracebacks=wants_tracebacks()):
         # loads pandas and matplotlib, which --help does not need
-        from siamese_lab.study.report import report, report_hypotheses
+        from siamese_lab.study.report import pack_results, report, report_hypotheses
 
-        if arguments.hypotheses:
-            report_hypotheses(arguments.folder, new_console(), arguments.commit)
+        if arguments.pack:
+            pack_results(arguments.folder, new_console())
+            return
+        if arguments.hypotheses is not None:
+            report_hypotheses(arguments.folder, new_console(), arguments.commit, arguments.hypotheses)
             return
         report(arguments.folder, new_console(), arguments.levels, arguments.commit)
 
@@ -78,5 +89,6 @@ def parser() -> HelpParser:
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--levels", type=float, nargs="+", default=LEVELS, metavar="SHARE")
     parser.add_argument("--commit", metavar="HASH")
-    parser.add_argument("--hypotheses", action="store_true")
+    parser.add_argument("--hypotheses", nargs="*", metavar="NAME")
+    parser.add_argument("--pack", action="store_true")
     return parser

@@ -1,5 +1,6 @@
 """results.json: the configuration, environment, duration and metrics of a run."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -139,21 +140,33 @@ def read_results(folder: Path) -> Results:
         UserError: if the file is damaged, breaks a bound of `runs.plain_values`, or another version wrote it.
     """
     path = folder / FILE_NAME
+    return results_from(lambda: read_json(path), str(path), "Delete the file and run that job again.")
+
+
+def results_from(read: Callable[[], Any], place: str, cure: str) -> Results:
+    """Read the content of a results.json, and return it as checked results.
+
+    Args:
+        read: reads the content, and raises WrongValueError if it is no JSON or breaks a bound.
+        place: name of the file, for messages.
+        cure: what to do about a damaged file, for messages.
+
+    Raises:
+        UserError: as `read_results`.
+    """
     try:
-        content = read_json(path)
+        content = read()
         if isinstance(content, dict) and content.get("schema_version") != SCHEMA_VERSION:
             raise UserError(
-                f"{path} has schema version {shortened(str(content.get('schema_version')))}, "
+                f"{place} has schema version {shortened(str(content.get('schema_version')))}, "
                 f"but this version of siamese_lab reads {SCHEMA_VERSION}."
             )
         run = build_record(Results, content)
         check_results(run)
     except OtherFieldsError as error:
-        raise UserError(f"{path} was written by another version of siamese_lab: {error}.") from error
+        raise UserError(f"{place} was written by another version of siamese_lab: {error}.") from error
     except WrongValueError as error:
-        raise UserError(
-            f"{path} is damaged, or siamese_lab did not write it: {error}. Delete the file and run that job again."
-        ) from error
+        raise UserError(f"{place} is damaged, or siamese_lab did not write it: {error}. {cure}") from error
     run.choices = recorded(run.choices)
     return run
 

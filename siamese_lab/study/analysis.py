@@ -9,12 +9,16 @@ from siamese_lab.runs.display_names import higher_is_better
 from siamese_lab.study import comparison, ranks, runs, time_to_recall
 from siamese_lab.study.bounds import MAX_PAIRS
 from siamese_lab.study.comparison import Comparison
-from siamese_lab.study.hypotheses import Verdict, evaluate, hypotheses
+from siamese_lab.study.factors import factor_values
+from siamese_lab.study.hypotheses import Verdict, evaluate
 from siamese_lab.study.pairs import Pair, compare_pairs
+from siamese_lab.study.plan import hypotheses
 from siamese_lab.study.protocol import Protocol, protocol
 from siamese_lab.study.ranks import Ranks
+from siamese_lab.study.references import reference_values
 from siamese_lab.study.run_table import run_table
 from siamese_lab.study.runs import Study
+from siamese_lab.study.status import Statuses, study_statuses
 from siamese_lab.study.time_to_recall import TimeToRecall
 
 HEADLINE = "recall@1"
@@ -34,8 +38,14 @@ class Analysis(NamedTuple):
     """Comparisons of all pairs of strategies for each metric of `PAIRED`; empty with fewer than two seeds."""
     verdicts: list[Verdict]
     """Verdicts on the hypotheses; empty if no data set that decides them has enough runs for any."""
+    statuses: Statuses
+    """Status of each data set and strategy, by the headline metric."""
     ranks: dict[str, Ranks]
     """Ranks for each metric that has at least two strategies on at least two data sets."""
+    references: dict[str, pd.DataFrame]
+    """Values of the classifier, raw pixels and the untrained network for each metric, in the form of `values`."""
+    factors: pd.DataFrame
+    """Values of the headline metric at the levels of each factor, as returned by `factors.factor_values`."""
     curves: pd.DataFrame
     times_to_recall: list[TimeToRecall]
     protocol: Protocol
@@ -63,7 +73,10 @@ def analyze(study: Study, levels: Sequence[float]) -> Analysis:
             if metric in values and (each := pairs_with_intervals(values[metric], metric))
         },
         verdicts_with_numbers(study),
+        study_statuses(study, HEADLINE),
         {metric: each for metric, each in ranked.items() if each is not None},
+        {metric: reference_values(study, metric) for metric in metrics},
+        factor_values(study, HEADLINE),
         curves,
         time_to_recall.times_to_recall(curves, levels),
         protocol(study),

@@ -22,6 +22,7 @@ class Bound(NamedTuple):
 
 STRATEGIES, DATA = Bound(50, "strategies"), Bound(50, "data sets")
 JOBS = Bound(20_000, "jobs (data sets × strategies × seeds)")
+RUNS = Bound(20_000, "runs")
 POINTS = Bound(100_000, "validations or more")
 FOLDED = Bound(500, "configurations with folds")
 

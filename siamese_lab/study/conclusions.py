@@ -1,107 +1,17 @@
-"""The conclusions of a study: the answer in at most three sentences, the rules that give it, caveats and environments.
+"""The caveats and the environments of a study.
 
 The environments are the versions of the code, the packages and the machines that the runs used.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from siamese_lab.runs.display_names import sort_strategies, unique
 from siamese_lab.runs.plain_values import shortened
 from siamese_lab.study.analysis import HEADLINE, Analysis, number_of_pairs
 from siamese_lab.study.bounds import MAX_PAIRS, shorten_notes
-from siamese_lab.study.comparison import BASELINE, Comparison
 from siamese_lab.study.protocol import all_tuned, any_tuned, tuning_budgets
-from siamese_lab.study.ranks import Ranks
 from siamese_lab.study.runs import Run, Study
-from siamese_lab.study.tables import cells
 
 UNKNOWN = "unknown"
-RULES = (
-    "The first sentence names a strategy on a data set if the test Recall@1 of the strategy differs significantly from "
-    "that of random sampling: p ≤ 0.05 in a paired t-test over seeds, with Holm's correction for all strategies and "
-    "data sets together. If no strategy passes this test, the sentence says so.",
-    "The second sentence compares average ranks over data sets. It separates two strategies if Friedman's test rejects "
-    "at 5% and the average ranks differ by more than Nemenyi's critical difference.",
-    "The third sentence lists the limitations of the first two.",
-)
-
-
-def answer(analysis: Analysis) -> list[str]:
-    """Return the answer to the question of the study, in one to three sentences."""
-    strategies = sorted({run.strategy for run in analysis.study.finished})
-    if len(strategies) < 2:
-        return [f"All finished runs use {strategies[0]}, so there is nothing to compare."]
-    sentences = [
-        _compare_with_random(analysis.comparisons.get(HEADLINE, [])),
-        _compare_ranks(analysis.ranks.get(HEADLINE)),
-        _list_limitations(analysis),
-    ]
-    return [sentence for sentence in sentences if sentence]
-
-
-def _compare_with_random(comparisons: Sequence[Comparison]) -> str:
-    if not comparisons:
-        return f"No strategy shares a data set and a seed with {BASELINE} sampling, so no strategy is compared with it."
-    if all(each.difference.number < 2 for each in comparisons):
-        return (
-            "Each strategy shares only one seed with random sampling. One seed cannot separate a difference from "
-            "chance, so no strategy is separated from random sampling."
-        )
-    significant = [each for each in comparisons if each.significant]
-    if not significant:
-        data = unique(each.data for each in comparisons)
-        where = data[0] if len(data) == 1 else f"any of {len(data)} data sets"
-        return f"No strategy differs significantly from random sampling in test Recall@1 on {where}."
-    parts = []
-    for strategy in sort_strategies(each.strategy for each in significant):
-        of_strategy = [each for each in significant if each.strategy == strategy]
-        higher = [each for each in of_strategy if each.difference.mean > 0]
-        lower = [each for each in of_strategy if each.difference.mean < 0]
-        parts += [f"{strategy} is higher on {_list_data(higher)}"] if higher else []
-        parts += [f"{strategy} is lower on {_list_data(lower)}"] if lower else []
-    rest = len(comparisons) - len(significant)
-    if rest:
-        parts.append(f"{rest} of the {len(comparisons)} comparisons show no significant difference")
-    return f"Test Recall@1 compared with random sampling: {'; '.join(parts)}."
-
-
-def _list_data(comparisons: Sequence[Comparison]) -> str:
-    return _join([f"{each.data} ({cells.points(each.difference.mean)} points)" for each in comparisons])
-
-
-def _compare_ranks(ranks: Ranks | None) -> str:
-    if ranks is None:
-        return "Fewer than two data sets have runs of all strategies, so there are no ranks over data sets."
-    listed = _join([f"{name} {rank:.2f}" for name, rank in ranks.average.items()])
-    averages = f"Average ranks over {len(ranks.data)} data sets are {listed}"
-    tests = f"Friedman’s {cells.p_in_sentence(ranks.p)}, critical difference {ranks.critical_difference:.2f}"
-    if not ranks.significant_pairs:
-        return f"{averages}; the differences are not significant ({tests})."
-    pairs = _join([f"{better} ranks before {worse}" for better, worse in ranks.significant_pairs])
-    return f"{averages}; significantly, {pairs} ({tests})."
-
-
-def _list_limitations(analysis: Analysis) -> str:
-    study = analysis.study
-    limitations = []
-    num_seeds = sorted({each.difference.number for each in analysis.comparisons.get(HEADLINE, [])})
-    if num_seeds and num_seeds[0] < 5:
-        fewest = "one seed" if num_seeds[0] == 1 else f"{num_seeds[0]} seeds"
-        shows = "cannot separate a difference from chance" if num_seeds == [1] else "can only show large differences"
-        limitations.append(f"{'as few as ' if len(num_seeds) > 1 else ''}{fewest} {shows}")
-    unfinished = len(study.runs) - len(study.finished) + len(study.missing)
-    if unfinished:
-        limitations.append(f"{unfinished} of {len(study.runs) + len(study.missing)} jobs have not finished")
-    if analysis.protocol.differing:
-        limitations.append("options other than the strategy differ")
-    if len(commits(study)) > 1:
-        limitations.append("the runs used several versions of the code")
-    return f"Limitations: {'; '.join(limitations)}." if limitations else ""
-
-
-def _join(words: Sequence[str]) -> str:
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def caveats(analysis: Analysis) -> list[str]:

@@ -14,6 +14,7 @@ from siamese_lab.errors import UserError
 from siamese_lab.runs import results
 from siamese_lab.runs.display_names import is_figure
 from siamese_lab.runs.options import OUTSIDE_A_STUDY, compared_options
+from siamese_lab.runs.packed import run_records
 from siamese_lab.runs.plain_values import WrongValueError
 from siamese_lab.runs.results import Results
 from siamese_lab.study.data_set import DataSet, Fold, data_set
@@ -59,11 +60,11 @@ def read_folds(folder: Path) -> list[JoinedFolds]:
     """
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Sweeps write to outputs/sweeps/DATE/TIME.")
-    folders = sorted(path.parent for path in folder.rglob(results.FILE_NAME))
-    joined = join_folds((each, results.read_results(each)) for each in folders)
+    records = run_records(folder)
+    joined = join_folds((folder / each.folder, each.read()) for each in records)
     if not joined:
         raise UserError(
-            f"{folder} holds results of {len(folders)} runs, but no run of a fold. "
+            f"{folder} holds results of {len(records)} runs, but no run of a fold. "
             "To run the ten folds of LFW's View 2:  python -m siamese_lab.train -m experiment=lfw_view2."
         )
     return joined

@@ -1,18 +1,15 @@
 """Evaluate the hypotheses of the study from a table of runs, each by its rules in `hypotheses.yaml`."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
-from omegaconf import OmegaConf
 
 from siamese_lab.runs.display_names import unique
-from siamese_lab.study.rules import KINDS, Cells, MissingRunsError, Number, Rule
+from siamese_lab.study.plan import hypotheses
+from siamese_lab.study.rules import KINDS, Cells, MissingRunsError, Number, Rule, strategies_of
 from siamese_lab.study.run_table import FLOOR
 
-FILE = Path(__file__).with_suffix(".yaml")
 Outcome = Literal["supported", "refuted", "not settled"]
 SUPPORTED: Outcome = "supported"
 REFUTED: Outcome = "refuted"
@@ -35,6 +32,10 @@ class Finding(NamedTuple):
     """The number that decides; None if runs are missing."""
     reason: str
     """Why nothing is settled, or an empty text."""
+    strategies: tuple[str, ...] = ()
+    """Strategies that the rule compares."""
+    runs: tuple[str, ...] = ()
+    """Folders of the runs that gave the number."""
 
 
 class Verdict(NamedTuple):
@@ -48,14 +49,6 @@ class Verdict(NamedTuple):
     """Why nothing is settled, or an empty text."""
     findings: list[Finding]
     """A finding for each rule and data set."""
-
-
-@cache
-def hypotheses() -> Mapping[str, Any]:
-    """Return the content of `hypotheses.yaml`."""
-    content = OmegaConf.to_container(OmegaConf.load(FILE))
-    assert isinstance(content, dict)
-    return {str(name): value for name, value in content.items()}
 
 
 def evaluate(runs: pd.DataFrame, content: Mapping[str, Any] | None = None) -> list[Verdict]:
@@ -83,7 +76,10 @@ def _evaluate(name: str, hypothesis: Mapping[str, Any], runs: pd.DataFrame, cont
 def find(cells: Cells, rule: Rule) -> Finding:
     """Apply a rule to the runs of one data set."""
     column, data = cells.runs["column"].iloc[0], cells.runs["data"].iloc[0]
-    finding = Finding(column, data, rule["says"], rule["unit"], rule["threshold"], NOT_SETTLED, None, "")
+    finding = Finding(
+        column, data, rule["says"], rule["unit"], rule["threshold"], NOT_SETTLED, None, "", tuple(strategies_of(rule))
+    )
+    before = len(cells.taken)
     try:
         numbers = KINDS[rule["kind"]](cells, rule)
     except MissingRunsError as error:
@@ -93,7 +89,8 @@ def find(cells: Cells, rule: Rule) -> Finding:
     # The comparison that supports the claim least decides.
     least = min(range(len(numbers)), key=lambda number: ends[number][0])
     most_against = min(range(len(numbers)), key=lambda number: ends[number][1])
-    finding = finding._replace(number=numbers[least])
+    taken = unique(folder for _, folder in cells.taken[before:])
+    finding = finding._replace(number=numbers[least], runs=tuple(sorted(taken)))
     below = _below_floor(cells, rule)
     if below:
         return finding._replace(reason=below)

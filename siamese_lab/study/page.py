@@ -1,4 +1,7 @@
-"""The report as one self-contained HTML page: styles and figures are embedded, and it has no script."""
+"""The report as one self-contained HTML page: styles, figures and the script are embedded.
+
+The script only copies texts to the clipboard, and the page reads well without it.
+"""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -13,13 +16,17 @@ from siamese_lab.runs.display import counted
 from siamese_lab.runs.files import write_text
 from siamese_lab.study import conclusions
 from siamese_lab.study.analysis import Analysis
-from siamese_lab.study.conclusions import RULES, answer, caveats
+from siamese_lab.study.answer import RULES, answer
+from siamese_lab.study.conclusions import caveats
 from siamese_lab.study.figures import StoredFigure
+from siamese_lab.study.methods import BIBTEX, methods
 from siamese_lab.study.protocol import all_tuned, any_tuned, tuning_budgets
 from siamese_lab.study.tables import Tables
-from siamese_lab.study.tables.table import LONG_COLUMNS, TEXT_COLUMNS
+from siamese_lab.study.tables.table import LONG_COLUMNS, TEXT_COLUMNS, latex
 
 FILE_NAME = "report.html"
+MOST_ROWS = 12
+"""Number of rows from which a table is folded."""
 TEMPLATE = "page.html.jinja"
 
 
@@ -53,6 +60,10 @@ def contents(analysis: Analysis, tables: Tables, drawn: Mapping[str, StoredFigur
         "words": TEXT_COLUMNS,
         "sentences": LONG_COLUMNS,
         "protocol": analysis.protocol,
+        "methods": methods(analysis),
+        "bibtex": BIBTEX,
+        "pasted": [(each.title, latex(each)) for each in (*tables.headline, *tables.pairs, *tables.hypotheses)],
+        "most_rows": MOST_ROWS,
         "options_of_strategies": options_of_strategies(analysis),
         "commits": conclusions.commits(study),
         "versions": conclusions.versions(study),

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from siamese_lab.errors import ResourceError, UserError
+from siamese_lab.runs import packed
 from siamese_lab.runs.disk import FULL, REFUSED
 from siamese_lab.runs.display import counted, in_blocks, print_plainly, print_titled, short
 from siamese_lab.runs.files import write_json
@@ -16,11 +17,14 @@ from siamese_lab.runs.links import check_inside
 from siamese_lab.runs.plain_values import shortened
 from siamese_lab.study import LEVELS, bounds, figures, folds, page, runs
 from siamese_lab.study.analysis import Analysis, analyze
-from siamese_lab.study.conclusions import answer, caveats
+from siamese_lab.study.answer import answer
+from siamese_lab.study.conclusions import caveats
 from siamese_lab.study.folds import JoinedFolds
 from siamese_lab.study.hypotheses import evaluate
+from siamese_lab.study.plan import hypotheses
 from siamese_lab.study.run_table import run_table
 from siamese_lab.study.runs import Study
+from siamese_lab.study.status import in_short, study_statuses
 from siamese_lab.study.tables import Tables, table, tabulate
 from siamese_lab.study.tables.hypotheses import in_words
 
@@ -58,28 +62,64 @@ def report(folder: Path, console: Console, levels: Sequence[float] = LEVELS, com
         raise ResourceError(f"The report cannot be written into {folder}: {error.strerror}.") from error
 
 
-def report_hypotheses(folder: Path, console: Console, commit: str | None = None) -> None:
+def report_hypotheses(folder: Path, console: Console, commit: str | None = None, names: Sequence[str] = ()) -> None:
     """Evaluate the hypotheses from all runs below a folder, and print verdicts and numbers; nothing is written.
 
     Args:
         folder: folder of the runs of a study and of its factors.
         console: the console that shows the tables.
         commit: first characters of a commit; other runs are ignored.
+        names: names of hypotheses, of which the runs are printed too; if empty, all without their runs.
 
     Raises:
-        UserError: if there is no finished run.
+        UserError: if there is no finished run, or no hypothesis of a name.
     """
+    known = [*hypotheses()["hypotheses"]]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UserError(f"There is no hypothesis {shortened(unknown[0])}. The study has {', '.join(known)}.")
     study = runs.read_study(folder, commit)
     if not any(run.finished for run in study.every):
         raise UserError(nothing_in(folder, study))
     bounds.check_study(study)
+    statuses = study_statuses(study)
     for verdict in evaluate(run_table(study.every)):
+        if names and verdict.name not in names:
+            continue
         print_plainly(console, f"{verdict.name}: {verdict.outcome}. {verdict.claim}")
         if verdict.reason:
             print_plainly(console, f"  {verdict.reason}")
         for each in verdict.findings:
             if each.number is not None:
-                print_plainly(console, f"  {each.column}, {each.outcome}: {in_words(each)}")
+                status = in_short(statuses, each.column, each.strategies)
+                print_plainly(console, f"  {each.column}, {each.outcome}: {in_words(each)} Status of cells: {status}.")
+                if names:
+                    print_plainly(
+                        console, f"    {counted(len(each.runs), 'run')}:", *(f"      {run}" for run in each.runs)
+                    )
+            elif names:
+                print_plainly(console, f"  {each.column}, {each.outcome}: {each.says}: {each.reason}.")
+
+
+def pack_results(folder: Path, console: Console) -> None:
+    """Write the results of all runs below a folder into its packed file, and keep those that were packed earlier.
+
+    Raises:
+        UserError: if the folder holds no results, a packed result is damaged, or the folder cannot be written to.
+    """
+    check_inside(folder, (packed.FILE_NAME,))
+    records = runs.records_of_runs(folder) if folder.is_dir() else []
+    if not records:
+        raise UserError(nothing_in(folder, runs.read_study(folder)))
+    try:
+        written = packed.pack(folder, records)
+    except OSError as error:
+        if error.errno not in (*FULL, *REFUSED):
+            raise
+        raise ResourceError(f"{folder} cannot be written to: {error.strerror}.") from error
+    print_plainly(console, *bounds.shorten_notes([f"Left out: {each}" for each in written.left_out]))
+    size = written.path.stat().st_size / 1e6
+    print_plainly(console, f"Packed {counted(written.runs, 'run')}, {size:.1f} MB: {short(written.path.absolute())}")
 
 
 def nothing_in(folder: Path, study: Study) -> str:

@@ -7,6 +7,7 @@ number of a seed needs all its cells, so that effects of a seed cancel.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +15,21 @@ import pandas as pd
 import scipy.special
 from numpy.typing import NDArray
 
+from siamese_lab.runs.display_names import unique
 from siamese_lab.study.power import POWER, detectable_difference
 from siamese_lab.study.statistics import ALPHA, estimate, t_quantile
 
 Rule = Mapping[str, Any]
 """A rule of `hypotheses.yaml`."""
+
+
+def strategies_of(rule: Rule) -> list[str]:
+    """Return the strategies that a rule compares."""
+    named = [
+        *rule.get("strategies", []),
+        *(each["strategy"] for each in (rule, *rule.get("terms", [])) if "strategy" in each),
+    ]
+    return unique([*named, *(name for pair in rule.get("comparisons", []) for name in pair)])
 
 
 class MissingRunsError(Exception):
@@ -58,9 +69,12 @@ class Cells:
             **{option: runs[option].where(runs[option].notna(), stated[option]) for option in stated}
         )
         self.seeds, self.levels = seeds, levels
+        self.taken: list[tuple[Any, str]] = []
+        """Seed and folder of each run whose value was taken, in the order of the calls."""
+        self._settled = 0
         self._columns: dict[str, NDArray[Any]] = {}
         self._strategies = self._column("strategy")
-        self._options = {option: self.runs[option].map(_hashable).to_numpy() for option in held if option in runs}
+        self._options = {option: self.runs[option].map(hashable).to_numpy() for option in held if option in runs}
         self._standard = {
             option: stated[option] if option in stated else most_frequent(values)
             for option, values in self._options.items()
@@ -104,18 +118,22 @@ class Cells:
         """
         kept = self._kept(strategy, chosen, varied)
         recorded: Iterable[Any] = self._column(metric)[kept] if metric in self.runs else []
+        folders: Iterable[Any] = self._column("folder")[kept] if "folder" in self.runs else repeat("")
         of_seeds: dict[Any, float] = {}
-        for seed, value in zip(self._column("seed")[kept], recorded, strict=False):
+        taken: dict[Any, str] = {}
+        for seed, value, folder in zip(self._column("seed")[kept], recorded, folders, strict=False):
             if not pd.isna(value):
                 of_seeds.setdefault(seed, float(value))
+                taken.setdefault(seed, folder)
         values = pd.Series(of_seeds, dtype=float)
         if len(values) < self.seeds:
             options = "".join(f", {name}={_shown(value)}" for name, value in chosen.items())
             raise MissingRunsError(f"{strategy}{options}: {len(values)} of {self.seeds} seeds with {metric}")
+        self.taken += taken.items()
         return values
 
     def common(self, columns: Mapping[Any, pd.Series]) -> pd.DataFrame:
-        """Return the columns for the seeds that all of them have.
+        """Return the columns for the seeds that all of them have. Other seeds do not count as taken.
 
         Raises:
             MissingRunsError: if there are fewer common seeds than needed.
@@ -123,6 +141,8 @@ class Cells:
         joined = pd.concat(columns, axis="columns", join="inner")
         if len(joined) < self.seeds:
             raise MissingRunsError(f"{len(joined)} of {self.seeds} seeds that all cells share")
+        self.taken[self._settled :] = [each for each in self.taken[self._settled :] if each[0] in joined.index]
+        self._settled = len(self.taken)
         return joined
 
 
@@ -132,7 +152,8 @@ def most_frequent(values: Sequence[Any] | np.ndarray) -> Any:
     return min(counts, key=lambda value: (-counts[value], str(type(value)), value)) if counts else None
 
 
-def _hashable(value: Any) -> Any:
+def hashable(value: Any) -> Any:
+    """Return a value of an option in a form that can be counted: lists and dictionaries as texts."""
     return str(value) if isinstance(value, list | dict) else value
 
 

@@ -21,11 +21,11 @@ OVERLAP = "overlap_"
 def run_table(runs: Iterable[Run]) -> pd.DataFrame:
     """Return a row for each finished run, sorted by data set; the same run of two folders has two rows.
 
-    Columns: `column` (title and protocol of the data set), `data` (its name), `strategy`, `loss`, `seed`; every option
-    by its dotted name, such as `network.embedding_dim`, and `batch_size`; every test metric by its name, with its floor
-    (`floor/recall@1`), and every validation metric (`validation/recall@1`); `collapsed`, `mean_active` (active triplets
-    of a step, as a mean over training) and `overlap_NAME` (share of negatives that strategy NAME would also have
-    picked). Values that a run did not record are missing.
+    Columns: `folder`, `column` (title and protocol of the data set), `data` (its name), `strategy`, `loss`, `seed`;
+    every option by its dotted name, such as `network.embedding_dim`, and `batch_size`; every test metric by its name,
+    with its floor (`floor/recall@1`), and every validation metric (`validation/recall@1`); `collapsed`, `mean_active`
+    (active triplets of a step, as a mean over training) and `overlap_NAME` (share of negatives that strategy NAME would
+    also have picked). Values that a run did not record are missing.
     """
     ordered = sorted(runs, key=lambda run: (run.data_set.order, run.data))
     return pd.DataFrame([_row(run) for run in ordered if run.finished])
@@ -36,6 +36,7 @@ def _row(run: Run) -> dict[str, Any]:
     options = compared_options(results.choices)
     return {
         **options,
+        "folder": run.folder,
         "column": run.data,
         "data": results.data,
         "strategy": run.strategy,

@@ -1,20 +1,21 @@
-"""Read the runs of a study from every results.json below a folder, and list the excluded files with a reason."""
+"""Read the runs of a study from every results.json and packed file below a folder, and list the excluded ones."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
-from typing import NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, get_args
 
 import pandas as pd
 
 from siamese_lab.errors import UserError
-from siamese_lab.runs import results
 from siamese_lab.runs.display_names import is_figure, sort_strategies, unique
+from siamese_lab.runs.packed import RunRecord, run_records
 from siamese_lab.runs.plain_values import WrongValueError
 from siamese_lab.runs.results import Results
 from siamese_lab.study import bounds
 from siamese_lab.study.data_set import DataSet, data_set
+from siamese_lab.study.roles import Role, places
 
 VALIDATION_METRIC = "recall@1"
 DISTANCES = tuple(f"{kind}_q{share}" for kind in ("d_ap", "d_an") for share in (10, 50, 90))
@@ -41,7 +42,7 @@ class Run(NamedTuple):
 
 
 class Excluded(NamedTuple):
-    """A results.json that is not counted, with the reason."""
+    """The results of a run that are not counted, with the reason."""
 
     folder: str
     reason: str
@@ -55,16 +56,31 @@ class Cell(NamedTuple):
     seed: int
 
 
+class Placed(NamedTuple):
+    """A run of a factor or of a control arm."""
+
+    run: Run
+    options: dict[str, Any]
+    """Values of the factors that differ from the standard values, by dotted names."""
+
+
 class Study(NamedTuple):
     """The runs of a study and the files that were excluded."""
 
     name: str
     runs: list[Run]
+    """The standard runs, which compare the strategies: one for each data set, strategy and seed."""
     excluded: list[Excluded]
     folds: int
     """Number of further runs that are folds; module `folds` joins them."""
     every: list[Run]
     """All runs that are no folds, also several with the same data, strategy and seed, such as those of a factor."""
+    factors: list[Placed]
+    """Runs with another value of a factor."""
+    controls: list[Placed]
+    """Runs of control arms."""
+    references: list[Run]
+    """Runs that train the network as a classifier."""
 
     @property
     def finished(self) -> list[Run]:
@@ -99,9 +115,13 @@ class Study(NamedTuple):
 
     @property
     def missing(self) -> list[Cell]:
-        """Return the jobs of the full grid of data sets, strategies and seeds that have no results."""
+        """Return the jobs without results: every strategy with every seed that its data set has."""
         present = {(run.data, run.strategy, run.seed) for run in self.runs}
-        grid = product(self.data, self.strategies, self.seeds)
+        grid = (
+            each
+            for data in self.data
+            for each in product([data], self.strategies, sorted({run.seed for run in self.runs if run.data == data}))
+        )
         return [Cell(*each) for each in grid if each not in present]
 
 
@@ -109,19 +129,20 @@ def _position_in_tables(run: Run) -> tuple[int, str]:
     return run.data_set.order, run.data
 
 
-def run_folders(folder: Path) -> Iterator[Path]:
-    """Yield the folders that hold a results.json, except for evaluations and the trials of a tuning."""
-    for file in sorted(folder.rglob(results.FILE_NAME)):
-        above = file.parent.relative_to(folder).parts
-        if not any(name in ("evaluations", "tuning") or name.startswith("trial=") for name in above):
-            yield file.parent
+def records_of_runs(folder: Path) -> list[RunRecord]:
+    """Return the records of all runs below a folder, except for evaluations and the trials of a tuning."""
+    return [record for record in run_records(folder) if not _is_trial(PurePosixPath(record.folder).parts)]
+
+
+def _is_trial(names: Sequence[str]) -> bool:
+    return any(name in ("evaluations", "tuning") or name.startswith("trial=") for name in names)
 
 
 def read_study(folder: Path, commit: str | None = None) -> Study:
     """Read the study in a folder.
 
     Args:
-        folder: the folder to search for `results.json` files, at any depth.
+        folder: the folder to search for `results.json` and `runs.jsonl.gz` files, at any depth.
         commit: if given, count only runs with a commit that starts with this prefix.
 
     Raises:
@@ -129,44 +150,59 @@ def read_study(folder: Path, commit: str | None = None) -> Study:
     """
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Studies are in outputs/NAME, other sweeps in outputs/sweeps.")
-    runs: dict[Cell, Run] = {}
     excluded, every = [], []
     folds = points = 0
-    for run_folder in run_folders(folder):
-        below = run_folder.relative_to(folder).as_posix()
+    for record in records_of_runs(folder):
         try:
-            run = _read_run(run_folder, below)
+            run = _read_run(record)
         except UserError as error:
-            excluded.append(Excluded(below, str(error)))
+            excluded.append(Excluded(record.folder, str(error)))
             continue
         points += len(run.results.history)
         bounds.check(points, bounds.POINTS, str(folder))
-        cell = Cell(run.data, run.strategy, run.seed)
         if run.data_set.fold is not None:
             folds += 1
         elif commit is not None and not (run.results.commit or "").startswith(commit):
-            excluded.append(Excluded(below, f"Its commit is {run.results.commit}, but only {commit} was requested."))
-            continue
-        elif cell not in runs or (run.finished and not runs[cell].finished):
-            if cell in runs:
-                excluded.append(Excluded(runs[cell].folder, f"It has not finished, but the same job in {below} has."))
-            runs[cell] = run
+            reason = f"Its commit is {run.results.commit}, but only {commit} was requested."
+            excluded.append(Excluded(record.folder, reason))
         else:
-            excluded.append(Excluded(below, f"It repeats the data, strategy and seed of {runs[cell].folder}."))
-        if run.data_set.fold is None:
             every.append(run)
-    return Study(folder.resolve().name, list(runs.values()), excluded, folds, every)
+    bounds.check(len(every), bounds.RUNS, str(folder))
+    of_role: dict[Role, list[Placed]] = {role: [] for role in get_args(Role)}
+    for run, place in zip(every, places(every), strict=True):
+        of_role[place.role].append(Placed(run, place.options))
+    runs, repeated = _without_repeats([each.run for each in of_role["standard"]])
+    references, repeated_references = _without_repeats([each.run for each in of_role["reference"]])
+    excluded += [*repeated, *repeated_references]
+    return Study(folder.resolve().name, runs, excluded, folds, every, of_role["factor"], of_role["control"], references)
 
 
-def _read_run(folder: Path, below: str) -> Run:
+def _without_repeats(runs: Sequence[Run]) -> tuple[list[Run], list[Excluded]]:
+    """Return one run of each job, the first finished one if there is any, and the others."""
+    kept: dict[Cell, Run] = {}
+    excluded = []
+    for run in runs:
+        cell = Cell(run.data, run.strategy, run.seed)
+        if cell not in kept:
+            kept[cell] = run
+        elif run.finished and not kept[cell].finished:
+            reason = f"It has not finished, but the same job in {run.folder} has."
+            excluded.append(Excluded(kept[cell].folder, reason))
+            kept[cell] = run
+        else:
+            excluded.append(Excluded(run.folder, f"It repeats the data, strategy and seed of {kept[cell].folder}."))
+    return list(kept.values()), excluded
+
+
+def _read_run(record: RunRecord) -> Run:
     try:
-        run = results.read_results(folder)
+        run = record.read()
         described = data_set(run)
     except OSError as error:
         raise UserError(f"The file cannot be read: {error.strerror}.") from error
     except WrongValueError as error:
         raise UserError(f"The file is not the results.json of a siamese_lab run: {error}.") from error
-    return Run(below, described.label, run.sampler, run.seed, run, described)
+    return Run(record.folder, described.label, run.sampler, run.seed, run, described)
 
 
 def figures(study: Study) -> pd.DataFrame:

@@ -9,11 +9,18 @@ from statistics import fmean
 from typing import Literal, NamedTuple
 
 from siamese_lab.runs.results import Results
+from siamese_lab.study.pairs import BOUND
+from siamese_lab.study.runs import Study
 
 MOST_MOVED = 0.005
 """Largest change of a converged cell when its steps are doubled: half a point."""
-Status = Literal["converged", "cut off", "below floor", "collapsed", "not known"]
+Status = Literal["converged", "cut off", "below floor", "collapsed", "not checked"]
 ROUNDING = 1e-9
+COUNTED: tuple[Status, ...] = ("converged", "not checked")
+"""Status of a cell that counts in the answer, which says where convergence was not checked."""
+STEPS = "trainer.max_steps"
+Statuses = Mapping[tuple[str, str], "CellStatus"]
+"""Status of each data set and strategy."""
 
 
 class CellStatus(NamedTuple):
@@ -36,7 +43,7 @@ def cell_statuses(
     """Return the status of each strategy on one data set.
 
     The first that applies: "collapsed" if at least half of the runs have collapsed; "below floor" if the mean is not
-    above raw pixels; "not known" without runs of twice the steps; "cut off" if doubling the steps moves the mean by
+    above raw pixels; "not checked" without runs of twice the steps; "cut off" if doubling the steps moves the mean by
     more than half a point or turns the sign of a difference; "converged".
 
     Only finished runs count. Means at both budgets are over the seeds that both have; differences are over the seeds
@@ -62,13 +69,41 @@ def cell_statuses(
     return statuses
 
 
+def study_statuses(study: Study, metric: str = "recall@1") -> dict[tuple[str, str], CellStatus]:
+    """Return the status of each data set and strategy. Differences within the bound of equivalence have no sign.
+
+    The runs of twice the steps are those of the factor "steps", with everything else at its standard value.
+    """
+    statuses: dict[tuple[str, str], CellStatus] = {}
+    for data in study.data:
+        runs = [run.results for run in study.finished if run.data == data]
+        steps = {run.choices.get("trainer", {}).get("max_steps") for run in runs}
+        doubled = [
+            placed.run.results
+            for placed in study.factors
+            if placed.run.data == data
+            and placed.options.keys() == {STEPS}
+            and any(isinstance(each, int) and placed.options[STEPS] == 2 * each for each in steps)
+        ]
+        statuses |= {(data, name): each for name, each in cell_statuses(runs, doubled, metric, BOUND).items()}
+    return statuses
+
+
+def in_short(statuses: Statuses, data: str, strategies: Iterable[str]) -> str:
+    """Return the status of some strategies on a data set: one word if all are equal, otherwise one for each."""
+    of_cells = {name: statuses[data, name].status for name in strategies if (data, name) in statuses}
+    if len(set(of_cells.values())) <= 1:
+        return next(iter(of_cells.values()), "")
+    return "; ".join(f"{name}: {status}" for name, status in of_cells.items())
+
+
 def _status(moved: float | None, turned: tuple[str, ...], above_floor: float | None, collapsed: float | None) -> Status:
     if collapsed is not None and collapsed >= 0.5:
         return "collapsed"
     if above_floor is not None and above_floor <= 0:
         return "below floor"
     if moved is None:
-        return "not known"
+        return "not checked"
     return "cut off" if turned or abs(moved) > MOST_MOVED + ROUNDING else "converged"
 
 

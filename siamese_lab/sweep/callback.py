@@ -13,9 +13,10 @@ from rich.console import Console
 
 from siamese_lab.config.errors import callback_errors_end_the_process
 from siamese_lab.errors import UserError
-from siamese_lab.runs import environment, results
+from siamese_lab.runs import environment
 from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import counted, describe_curves, print_plainly, print_titled, short
+from siamese_lab.runs.packed import check_packed, find_results
 from siamese_lab.sweep.job import LOG
 from siamese_lab.sweep.lock import lock_sweep
 from siamese_lab.sweep.overview import TITLE, Overview, tables
@@ -48,6 +49,7 @@ class Sweep(Callback):
             self.lock = lock_sweep(Path(config.hydra.sweep.dir))
             with console.status("Composing the runs of the sweep …"):
                 runs = plan(config)
+            check_packed(Path(config.hydra.sweep.dir))
             check_runs(runs, console)
         self.overview = Overview(console, States(runs, time.time()))
         atexit.register(self._end)  # for sweeps that are interrupted
@@ -83,7 +85,7 @@ def check_runs(runs: list[Planned], console: Console) -> None:
     commit, others = environment.commit(), {}
     for run in runs:
         try:
-            existing = results.read_results(run.folder)
+            existing = find_results(run.folder)
         except (OSError, UserError):
             continue
         check_same(run.folder, existing.choices, run.choices)

@@ -11,6 +11,7 @@ from siamese_lab.errors import UserError
 from siamese_lab.runs import checkpoints, results
 from siamese_lab.runs.checkpoints import stored_choices
 from siamese_lab.runs.options import compared_options
+from siamese_lab.runs.packed import find_packed
 from siamese_lab.runs.results import Results
 
 SHOWN = 3
@@ -56,9 +57,9 @@ def remaining_work(folder: Path, choices: Mapping[str, Any], console: Console) -
 
 
 def read_or_quarantine(folder: Path, console: Console) -> Results | None:
-    """Read the results of the run in a folder; quarantine a damaged file and return None."""
+    """Read the results of the run in a folder, or its packed results; quarantine a damaged file and return None."""
     if not (folder / results.FILE_NAME).is_file():
-        return None
+        return find_packed(folder)
     try:
         return results.read_results(folder)
     except UserError as error:

@@ -1,4 +1,7 @@
-"""Read the states of the runs of a sweep from the results that the runs write at every validation."""
+"""Read the states of the runs of a sweep from the results that the runs write at every validation.
+
+Runs of earlier sessions may be finished in a packed file only, without folders of their own.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from siamese_lab.errors import Fault, UserError
 from siamese_lab.runs import results
+from siamese_lab.runs.packed import find_packed
 from siamese_lab.runs.results import Results
 from siamese_lab.sweep.plan import Planned
 
@@ -47,13 +51,16 @@ class States:
     def _state(self, run: Planned) -> State:
         path = run.folder / results.FILE_NAME
         try:
+            if not path.exists():
+                packed = find_packed(run.folder)
+                return State("left") if packed is None else state_of(packed, run.steps, recent=False)
             changed = path.stat().st_mtime
             if run.folder not in self._cache or self._cache[run.folder][0] != changed:
                 self._cache[run.folder] = (
                     changed,
                     state_of(results.read_results(run.folder), run.steps, changed >= self.since),
                 )
-        except (OSError, UserError):  # missing so far, or damaged, which the run itself reports
+        except (OSError, UserError):  # just replaced, or damaged, which the run itself reports
             return State("left")
         return self._cache[run.folder][1]
 

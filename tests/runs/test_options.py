@@ -10,7 +10,7 @@ from siamese_lab.config import schema
 from siamese_lab.config.schema import config_folder
 from siamese_lab.runs import options
 from siamese_lab.runs.options import compared_options, flatten, part_name, recorded
-from siamese_lab.runs.results import read_results
+from siamese_lab.runs.packed import run_records
 from siamese_lab.study.protocol import protocol
 from siamese_lab.study.runs import read_study
 
@@ -49,9 +49,9 @@ def test_a_class_of_the_user_in_place_of_a_shipped_one_is_recorded_by_its_class_
 
 
 def test_the_shipped_study_is_read_without_paths_of_classes() -> None:
-    (first, *_) = sorted(SHIPPED.rglob("results.json"))
-    assert "siamese_lab.schedules.cosine" in first.read_text(encoding="utf-8")
-    choices = read_results(first.parent).choices
+    (first, *_) = run_records(SHIPPED)
+    assert first.line is not None and b"siamese_lab.schedules.cosine" in first.line
+    choices = first.read().choices
     assert [choices[group]["name"] for group in ("optimizer", "schedule", "trainer", "logger")] == [
         "adamw",
         "cosine",

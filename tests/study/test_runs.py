@@ -116,8 +116,6 @@ def test_missing_jobs_are_those_of_the_grid(tmp_path):
         ("Omniglot", "random", 1),
         ("Omniglot", "hard", 0),
         ("Digits", "random", 0),
-        ("Digits", "random", 1),
-        ("Digits", "hard", 1),
     }
 
 

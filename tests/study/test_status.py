@@ -58,7 +58,7 @@ def test_a_cell_below_raw_pixels_or_collapsed_says_so_first():
 
 
 def test_without_twice_the_steps_convergence_is_not_known():
-    assert statuses({"hard": 0.8, "random": 0.7}, {"random": 0.7}) == {"hard": "not known", "random": "converged"}
+    assert statuses({"hard": 0.8, "random": 0.7}, {"random": 0.7}) == {"hard": "not checked", "random": "converged"}
     floors = {"pixels": {"recall@1": 0.85}}
     assert statuses({"hard": 0.8}, {}, floors=floors) == {"hard": "below floor"}
 

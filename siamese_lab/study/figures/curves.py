@@ -1,4 +1,4 @@
-"""Training curves over steps or seconds: the mean over seeds, with a band from minimum to maximum."""
+"""Training curves over steps, triplets or seconds: the mean over seeds, with a band from minimum to maximum."""
 
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ class Quantity(NamedTuple):
 LOSS = Quantity("loss", "training loss", share=False)
 RECALL1 = Quantity("recall@1", "validation Recall@1", share=True)
 ACTIVE_SHARE = Quantity("active_share", "active triplets", share=True)
-ALONG = {"step": "steps", "seconds": "seconds of training"}
+ALONG = {"step": "steps", "triplets": "triplets", "seconds": "seconds of training"}
 
 
 def draw_curves(curves: pd.DataFrame, quantity: Quantity, along: str) -> Figure | None:
@@ -34,7 +34,7 @@ def draw_curves(curves: pd.DataFrame, quantity: Quantity, along: str) -> Figure 
     Args:
         curves: the validations of all runs, as returned by `runs.curves`.
         quantity: the quantity to draw.
-        along: the horizontal axis, "step" or "seconds".
+        along: the horizontal axis, a key of `ALONG`.
     """
     logged = curves.dropna(subset=[quantity.column])
     if logged.empty:
@@ -58,10 +58,10 @@ def draw_curves(curves: pd.DataFrame, quantity: Quantity, along: str) -> Figure 
 
 
 def over_seeds(of_cell: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return mean, minimum and maximum of a column over seeds at each step, with the mean seconds of that step."""
+    """Return mean, minimum and maximum of a column over seeds at each step, with mean seconds and triplets."""
     by_step = of_cell.groupby("step")
     summary = by_step[column].agg(["mean", "min", "max"])
-    return summary.assign(seconds=by_step["seconds"].mean()).reset_index()
+    return summary.assign(**{name: by_step[name].mean() for name in ("seconds", "triplets")}).reset_index()
 
 
 def _draw_strategy(axes: Axes, summary: pd.DataFrame, along: str, look: Look) -> None:

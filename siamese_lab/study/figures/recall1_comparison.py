@@ -1,22 +1,45 @@
 """The headline figure: test Recall@1 of every strategy on every data set, with intervals and single seeds."""
 
+from typing import Any, NamedTuple
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from siamese_lab.runs.display_names import sort_strategies, unique
 from siamese_lab.study.comparison import BASELINE, estimates
 from siamese_lab.study.figures.panels import limit_shares, panels
 from siamese_lab.study.figures.style import MUTED, looks
+from siamese_lab.study.references import CLASSIFIER, PIXELS, UNTRAINED
 from siamese_lab.study.statistics import Estimate
 
 
-def draw_comparison(values: pd.DataFrame) -> Figure:
+class Line(NamedTuple):
+    """The line style of a reference."""
+
+    color: str
+    line: Any
+
+
+LINES = {
+    CLASSIFIER: Line("#7b3294", "dashed"),
+    PIXELS: Line("#b2182b", (0, (5, 1))),
+    UNTRAINED: Line("#8c6d31", (0, (1, 1.2))),
+}
+REACH = 1.0
+"""Lines up to this share of the width of the values outside of them extend the axis; others are named at the edge."""
+LEAST_REACH = 4.0
+"""The same in percentage points, for narrow panels."""
+
+
+def draw_comparison(values: pd.DataFrame, references: pd.DataFrame | None = None) -> Figure:
     """Draw a panel with its own scale for each data set, and a row for each strategy.
 
     Args:
         values: Recall@1, as returned by `comparison.values_of_metric`.
+        references: Recall@1 of the references, as returned by `references.reference_values`, drawn as lines.
     """
     estimated = estimates(values)
     strategies = sort_strategies(name for _, name in estimated)
@@ -27,9 +50,19 @@ def draw_comparison(values: pd.DataFrame) -> Figure:
         for row, strategy in enumerate(strategies):
             if (name, strategy) in values.index:
                 _draw_seeds(axes, row, 100 * values.loc[(name, strategy)].dropna())
+        means = (
+            {}
+            if references is None
+            else {key[1]: 100 * row.mean() for key, row in references.iterrows() if key[0] == name}
+        )
+        _draw_references(axes, means)
         limit_shares(axes.xaxis, 100.0)
     every[0].set_yticks(range(len(strategies)), strategies)
-    every[0].set_ylim(len(strategies) - 0.5, -0.6)
+    every[0].set_ylim(len(strategies) - 0.5, -0.6 if references is None or references.empty else -0.9)
+    shown = [] if references is None else [name for name in LINES if name in references.index.get_level_values(1)]
+    if shown:
+        handles = [Line2D([], [], color=LINES[name].color, linestyle=LINES[name].line, label=name) for name in shown]
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), handlelength=3.5)
     figure.supxlabel(f"test Recall@1 in percent: {_legend(estimated)}", fontsize=9)
     return figure
 
@@ -62,6 +95,23 @@ def _draw_data(axes: Axes, estimated: dict[str, Estimate], strategies: list[str]
             zorder=3,
             linestyle="none",
         )
+
+
+def _draw_references(axes: Axes, means: dict[str, float]) -> None:
+    """Draw a line for each reference near the values, and name the others, with their means, at the edge."""
+    low, high = sorted(axes.get_xlim())
+    reach = max(REACH * (high - low), LEAST_REACH)
+    outside = {"left": [], "right": []}  # type: dict[str, list[str]]
+    for name, mean in means.items():
+        if low - reach <= mean <= high + reach:
+            axes.axvline(mean, color=LINES[name].color, linestyle=LINES[name].line, linewidth=1.3, zorder=1.2)
+        else:
+            outside["left" if mean < low else "right"].append(f"{name} {mean:.1f}")
+    for side, texts in outside.items():
+        if texts:
+            text = f"← {', '.join(texts)}" if side == "left" else f"{', '.join(texts)} →"
+            place = 0.01 if side == "left" else 0.99
+            axes.text(place, 0.99, text, transform=axes.transAxes, ha=side, va="top", **MUTED | {"fontsize": 6.5})
 
 
 def _draw_seeds(axes: Axes, row: int, values: pd.Series) -> None:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from siamese_lab.runs.display_names import file_name, metric_name
 from siamese_lab.study.pairs import Pair
+from siamese_lab.study.status import Statuses, in_short
 from siamese_lab.study.tables import cells
 from siamese_lab.study.tables.table import ReportTable
 
@@ -13,13 +14,13 @@ UNITS = 100
 """Numbers of the metric are shares, the table shows percentage points."""
 
 
-def all_pairs(pairs: Sequence[Pair], metric: str, bound: float) -> ReportTable:
+def all_pairs(pairs: Sequence[Pair], metric: str, bound: float, statuses: Statuses) -> ReportTable:
     """Build the table of one metric."""
     return ReportTable(
         f"{file_name(metric)}_all_pairs",
         f"Test {metric_name(metric)}, all pairs of strategies, first minus second in points",
-        pd.DataFrame(_numbers(each) for each in pairs),
-        pd.DataFrame(_row(each) for each in pairs),
+        pd.DataFrame(_numbers(each) | {"status": _status(each, statuses)} for each in pairs),
+        pd.DataFrame(_row(each) | {"status": _status(each, statuses)} for each in pairs),
         _note(bound),
     )
 
@@ -56,6 +57,10 @@ def _row(pair: Pair) -> dict[str, str]:
         else f"{UNITS * shares.share:.0f}% ({UNITS * shares.low:.0f}–{UNITS * shares.high:.0f})",
         "seeds": str(pair.number),
     }
+
+
+def _status(pair: Pair, statuses: Statuses) -> str:
+    return in_short(statuses, pair.data, (pair.first, pair.second))
 
 
 def _note(bound: float) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from siamese_lab.study.hypotheses import Finding, Verdict
+from siamese_lab.study.status import Statuses, in_short
 from siamese_lab.study.tables import cells
 from siamese_lab.study.tables.table import ReportTable
 
@@ -16,19 +17,23 @@ NOTE = (
 NUMBERS_NOTE = (
     "Intervals are Student's t over seeds, corrected if a rule has several comparisons; those of shares of runs are "
     "score intervals. Detectable: the distance from the threshold that the rule would have seen with a probability of "
-    f"80%. Numbers are percentage points, except for counts. {cells.MISSING}: runs are missing."
+    f"80%. The status is that of the standard runs of the strategies. "
+    f"Numbers are percentage points, except for counts. {cells.MISSING}: runs are missing."
 )
 
 
-def hypotheses(verdicts: Sequence[Verdict]) -> list[ReportTable]:
+def hypotheses(verdicts: Sequence[Verdict], statuses: Statuses) -> list[ReportTable]:
     """Build the table of verdicts, and the table of numbers if there are any."""
     tables = [
         ReportTable("hypotheses", "Hypotheses", _verdicts(verdicts), _verdicts(verdicts).map(_shown), NOTE),
     ]
     numbered = [(verdict, each) for verdict in verdicts for each in verdict.findings if each.number is not None]
     if numbered:
-        numbers = pd.DataFrame(_numbers(verdict, each) for verdict, each in numbered)
-        shown = pd.DataFrame(_row(verdict.name, each) for verdict, each in numbered)
+        numbers = pd.DataFrame(_numbers(verdict, each, statuses) for verdict, each in numbered)
+        shown = pd.DataFrame(
+            _row(verdict.name, each) | {"status of cells": in_short(statuses, each.column, each.strategies)}
+            for verdict, each in numbered
+        )
         tables.append(ReportTable("hypotheses_numbers", "Numbers of the hypotheses", numbers, shown, NUMBERS_NOTE))
     return tables
 
@@ -44,7 +49,7 @@ def _verdicts(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     )
 
 
-def _numbers(verdict: Verdict, finding: Finding) -> dict[str, object]:
+def _numbers(verdict: Verdict, finding: Finding, statuses: Statuses) -> dict[str, object]:
     assert finding.number is not None
     return {
         "hypothesis": verdict.name,
@@ -53,6 +58,7 @@ def _numbers(verdict: Verdict, finding: Finding) -> dict[str, object]:
         "threshold": finding.threshold,
         **finding.number._asdict(),
         "verdict": finding.outcome,
+        "status": in_short(statuses, finding.column, finding.strategies),
     }
 
 

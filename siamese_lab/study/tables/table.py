@@ -11,7 +11,24 @@ from siamese_lab.runs.files import delete_stale_files, whole_file, write_text
 
 LONG_COLUMNS = ("claim", "reason", "quantity")
 """Columns that hold sentences."""
-TEXT_COLUMNS = ("strategy", "data", "metric", "reached", "first", "second", "verdict", "hypothesis", *LONG_COLUMNS)
+TEXT_COLUMNS = (
+    "strategy",
+    "data",
+    "metric",
+    "reached",
+    "first",
+    "second",
+    "verdict",
+    "hypothesis",
+    "factor",
+    "arm",
+    "compared with",
+    "status",
+    "status of cells",
+    "processor",
+    "precision",
+    *LONG_COLUMNS,
+)
 """Columns that hold text and are aligned left."""
 LATEX_ESCAPES = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}

@@ -1,0 +1,192 @@
+"""Answer the question of a study: at most two sentences for each data set, and one sentence of limitations.
+
+Only cells that count are compared: they are above raw pixels, not collapsed, and not cut off.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from siamese_lab.runs.display_names import sort_strategies, unique
+from siamese_lab.study.analysis import HEADLINE, Analysis, number_of_pairs
+from siamese_lab.study.bounds import MAX_PAIRS
+from siamese_lab.study.conclusions import commits
+from siamese_lab.study.pairs import BOUND, Pair
+from siamese_lab.study.references import PIXELS, UNTRAINED
+from siamese_lab.study.status import COUNTED
+from siamese_lab.study.tables import cells
+
+LISTED = 4
+"""Number of strategies up to which the answer lists every significant difference; of more, those of the best one."""
+REASONS = {
+    "collapsed": ("collapsed", "collapsed"),
+    "below floor": ("is not above raw pixels", "are not above raw pixels"),
+    "cut off": ("has not converged", "have not converged"),
+}
+"""Why one cell, or several, do not count."""
+RULES = (
+    "The answer names two strategies of a data set if their test Recall@1 differs significantly: p ≤ 0.05 with Holm's "
+    "correction for all pairs of strategies on all data sets. The brackets hold the 95% interval of the difference.",
+    f"Two strategies are equivalent if they differ significantly by less than {100 * BOUND:g} points (two one-sided "
+    "tests). All other pairs are not settled; the answer gives the difference that the test would have detected with a "
+    "probability of 80%.",
+    "A strategy does not count on a data set if at least half of its runs collapsed, if it is not above raw pixels, or "
+    "if twice the steps move it by more than half a point. If the best strategy does not beat raw pixels and the "
+    "untrained network, none counts.",
+    "The last sentence lists the limitations.",
+)
+
+
+def answer(analysis: Analysis) -> list[str]:
+    """Return the answer to the question of the study, as sentences."""
+    strategies = sort_strategies(run.strategy for run in analysis.study.finished)
+    if len(strategies) < 2:
+        return [f"All finished runs use {strategies[0]}, so there is nothing to compare."]
+    limitations = _limitations(analysis)
+    return [*_differences(analysis), *([f"Limitations: {'; '.join(limitations)}."] if limitations else [])]
+
+
+def _differences(analysis: Analysis) -> list[str]:
+    if HEADLINE not in analysis.values:
+        return ["No run has a test Recall@1, so there is nothing to compare."]
+    pairs = analysis.pairs.get(HEADLINE, [])
+    if pairs:
+        return [sentence for data in analysis.study.data for sentence in of_data_set(analysis, data)]
+    if number_of_pairs(analysis.values[HEADLINE]) > MAX_PAIRS:
+        return ["There are too many pairs of strategies to compare them all."]
+    return ["No two strategies share two seeds. One seed cannot separate a difference from chance."]
+
+
+def of_data_set(analysis: Analysis, data: str) -> list[str]:
+    """Return at most two sentences about a data set; none if no two strategies can be compared on it."""
+    pairs = [each for each in analysis.pairs.get(HEADLINE, []) if each.data == data]
+    if not pairs:
+        return []
+    missed = missed_floor(analysis, data)
+    if missed:
+        return [f"{data}: {missed}, so its differences do not count."]
+    out = {
+        name: each.status
+        for (where, name), each in analysis.statuses.items()
+        if where == data and each.status not in COUNTED
+    }
+    counting = [each for each in pairs if each.first not in out and each.second not in out]
+    seeds = unique(str(each.number) for each in pairs)
+    separated = [each for each in counting if each.separated]
+    told = _separated(separated, _means(analysis, data)) or "no two strategies differ significantly"
+    if not counting:
+        told = "fewer than two strategies count"
+    first = f"{data} ({number_of_seeds(seeds)}): {told}."
+    rest = [*_unsettled(counting), *_left_out(out)]
+    return [first, f"There, {'; '.join(rest)}."] if rest else [first]
+
+
+def _left_out(out: Mapping[str, str]) -> list[str]:
+    """Return in words which strategies do not count, and why."""
+    parts = []
+    for status, (one, several) in REASONS.items():
+        names = sort_strategies(name for name, why in out.items() if why == status)
+        if names:
+            counts = "does not count, because it" if len(names) == 1 else "do not count, because they"
+            parts.append(f"{join(names)} {counts} {one if len(names) == 1 else several}")
+    return parts
+
+
+def number_of_seeds(seeds: Sequence[str]) -> str:
+    """Return the number of seeds of the pairs of a data set in words."""
+    numbers = sorted(map(int, seeds))
+    shown = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}–{numbers[-1]}"
+    return f"{shown} seed" if shown == "1" else f"{shown} seeds"
+
+
+def missed_floor(analysis: Analysis, data: str) -> str:
+    """Return in words that the best strategy of a data set does not beat its floor; an empty text if it does."""
+    means = _means(analysis, data)
+    references = analysis.references.get(HEADLINE)
+    if not means or references is None:
+        return ""
+    floors = {
+        name: float(np.nanmean(references.loc[(data, name)]))
+        for name in (PIXELS, UNTRAINED)
+        if (data, name) in references.index
+    }
+    best = max(means, key=lambda name: means[name])
+    if not floors or means[best] > max(floors.values()):
+        return ""
+    floor = max(floors, key=lambda name: floors[name])
+    named = f"{PIXELS if floor == PIXELS else 'the untrained network'} ({cells.percent(floors[floor])}%)"
+    return f"the best strategy, {best} ({cells.percent(means[best])}%), does not beat {named}"
+
+
+def _means(analysis: Analysis, data: str) -> dict[str, float]:
+    if HEADLINE not in analysis.values:
+        return {}
+    values = analysis.values[HEADLINE]
+    return {name: float(values.loc[(where, name)].mean()) for where, name in values.index if where == data}
+
+
+def _separated(pairs: Sequence[Pair], means: dict[str, float]) -> str:
+    """Return the significant differences in words, for each better strategy those from worse ones."""
+    worse: dict[str, list[tuple[float, str]]] = {}
+    for each in pairs:
+        winner, loser = (each.first, each.second) if each.mean > 0 else (each.second, each.first)
+        low, high = sorted((abs(each.low or 0.0), abs(each.high or 0.0)))
+        told = f"{loser} by {cells.percent(abs(each.mean))} points [{cells.percent(low)} … {cells.percent(high)}]"
+        worse.setdefault(winner, []).append((abs(each.mean), told))
+    winners = sorted(worse, key=lambda name: -means[name])
+    shown = winners if len(means) <= LISTED else winners[:1]
+    parts = []
+    for name in shown:
+        losers = join([text for _, text in sorted(worse[name], reverse=True)])
+        parts.append(f"{name} ({cells.percent(means[name])}%) is above {losers}")
+    further = sum(len(worse[name]) for name in winners if name not in shown)
+    return "; ".join([*parts, f"{further} further pairs differ"] if further else parts)
+
+
+def _unsettled(pairs: Sequence[Pair]) -> list[str]:
+    parts = []
+    equivalent = [f"{each.first} and {each.second}" for each in pairs if each.equivalent and not each.separated]
+    if equivalent:
+        parts.append(f"{join(equivalent[:3])} are equivalent within ±{100 * BOUND:g} points")
+    open_pairs = [each for each in pairs if not each.separated and not each.equivalent]
+    if open_pairs:
+        numbers = sorted(each.detectable for each in open_pairs if each.detectable is not None)
+        shown = unique(cells.percent(each) for each in (numbers[0], numbers[-1])) if numbers else []
+        what = f"{len(open_pairs)} of {len(pairs)} pairs" if len(pairs) > 1 else "its only pair"
+        power = f" (differences of {'–'.join(shown)} points would have been detected)" if shown else ""
+        parts.append(f"{what} {'is' if len(open_pairs) == 1 else 'are'} not settled{power}")
+    return parts
+
+
+def _limitations(analysis: Analysis) -> list[str]:
+    study = analysis.study
+    found = []
+    numbers = sorted({each.number for each in analysis.pairs.get(HEADLINE, [])})
+    if numbers and numbers[0] < 5:
+        fewest = "one seed" if numbers[0] == 1 else f"{numbers[0]} seeds"
+        shows = "cannot separate a difference from chance" if numbers == [1] else "can only show large differences"
+        found.append(f"{'as few as ' if len(numbers) > 1 else ''}{fewest} {shows}")
+    unchecked = unique(data for (data, _), each in analysis.statuses.items() if each.status == "not checked")
+    if unchecked:
+        where = "any data set" if len(unchecked) == len(study.data) else join(unchecked)
+        found.append(f"whether more steps would change the results was not checked on {where}")
+    floorless = [
+        data for data in study.data if not any(run.results.floors for run in study.finished if run.data == data)
+    ]
+    if floorless:
+        where = "any data set" if len(floorless) == len(study.data) else join(floorless)
+        found.append(f"raw pixels were not measured on {where}")
+    unfinished = len(study.runs) - len(study.finished) + len(study.missing)
+    if unfinished:
+        found.append(f"{unfinished} of {len(study.runs) + len(study.missing)} jobs have not finished")
+    if analysis.protocol.differing:
+        found.append("options other than the strategy differ")
+    if len(commits(study)) > 1:
+        found.append("the runs used several versions of the code")
+    return found
+
+
+def join(words: Sequence[str]) -> str:
+    """Return words as a list in a sentence."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
