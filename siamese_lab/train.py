@@ -141,6 +141,6 @@ def ending_the_sweep() -> Iterator[None]:
 def check_multirun(config: DictConfig, mode: RunMode | None) -> None:
     """Raise UserError if an experiment of many runs was started without -m."""
     if mode != RunMode.MULTIRUN and not is_plain(config):
-        experiment = HydraConfig.get().runtime.choices.experiment or "study"
+        experiment = HydraConfig.get().runtime.choices.get("experiment") or "study"
         command = f"python -m siamese_lab.train -m experiment={experiment}"
         raise UserError(f"experiment={experiment} consists of many runs, so it takes -m: {command}.")
