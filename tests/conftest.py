@@ -5,10 +5,12 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run in parallel and use small tensors
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as in every command: waiting threads sleep soon
 
+import io
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -28,6 +30,7 @@ from siamese_lab.evaluate import job as evaluate_job
 from siamese_lab.evaluate import with_data_options
 from siamese_lab.runs.results import Results
 from siamese_lab.train import is_plain, job
+from siamese_lab.train import main as train_command
 from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.run import train
 
@@ -38,6 +41,12 @@ FEW_STEPS = ("trainer.accelerator=cpu", "trainer.max_steps=6", "trainer.log_ever
 """Options of a short run. Six steps show what a run does; on the CPU, results are equal bit by bit."""
 QUICK = ("data=digits", *FEW_STEPS)
 """The digits load quickly. A later `data=NAME` replaces them."""
+
+
+class Ended(NamedTuple):
+    status: int
+    out: str
+    err: str
 
 
 def compose(*overrides: str) -> DictConfig:
@@ -105,27 +114,35 @@ def quick_run(folder: Path, *overrides: str) -> Results:
     return train(compose(*every), folder, every, Console(quiet=True))
 
 
+def train_here(*arguments: str, at: Path) -> Ended:
+    """Run `python -m siamese_lab.train ARGUMENTS` within this process in a folder, for fixtures that tests share."""
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(at)
+        patch.delenv("SIAMESE_LAB_DATA", raising=False)
+        patch.setattr(sys, "argv", ["siamese_lab.train", *arguments])
+        try:
+            train_command()
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+    return Ended(status, out.getvalue(), err.getvalue())
+
+
 def last_weights(folder: Path) -> dict[str, torch.Tensor]:
     """Return the network's weights at the end of a run."""
     state = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     return {name: tensor for name, tensor in state.items() if name.startswith("network.")}
 
 
-class Ended(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
 @pytest.fixture
 def ending(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Callable[..., Ended]]:
-    """Return a function that builds commands, which run in an empty folder and within this process."""
+    """Return a function that builds commands, which run within this process, in the folder of the test or in `at`."""
 
     def ending(module: str, *how: Any) -> Callable[..., Ended]:
-        def run(*arguments: str) -> Ended:
-            monkeypatch.chdir(tmp_path)
+        def run(*arguments: str, at: Path = tmp_path) -> Ended:
+            monkeypatch.chdir(at)
             monkeypatch.delenv("SIAMESE_LAB_DATA", raising=False)
             monkeypatch.setattr(sys, "argv", [module, *arguments])
             try:
@@ -194,9 +211,12 @@ def real_root() -> Path:
 
 @pytest.fixture(scope="session")
 def real_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return one cache for all tests, including tests in parallel processes."""
+    """Return one cache for all tests, including tests in parallel processes, and the notebooks.
+
+    Its last folder is the one that XDG_CACHE_HOME gets. Each decoded table costs up to half a minute.
+    """
     base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "real_cache"
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "real_cache/siamese_lab"
 
 
 @pytest.fixture(scope="session")

@@ -118,9 +118,10 @@ def test_every_command_is_checked() -> None:
 def test_commands_run(
     line: Command, command: Callable[..., Ended], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    more = [*FEW_STEPS, "trainer.max_steps=2", f"paths.cache={tmp_path / 'cache'}"]
+    more = [*FEW_STEPS, "trainer.max_steps=2", "network.width=8"]
     if line.needs_data:
-        more += [f"paths.data={request.getfixturevalue('omniglot_root')}", "data.image_size=28", "network.width=8"]
+        more += [f"paths.data={request.getfixturevalue('omniglot_root')}", "data.image_size=28"]
+    more.append(f"paths.cache={request.getfixturevalue('real_cache') if line.needs_data else tmp_path / 'cache'}")
     ended = command(*line.arguments, *more)
     assert ended.status == 0, ended.err
     assert "Results: outputs/" in ended.out
@@ -159,7 +160,7 @@ def values_of(override: Override) -> list[str]:
 def test_commands_about_data_run(
     line: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    more = [f"paths.cache={tmp_path / 'cache'}"]
+    more = [f"paths.cache={request.getfixturevalue('real_cache') if line.needs_data else tmp_path / 'cache'}"]
     if line.needs_data:
         more.append(f"paths.data={request.getfixturevalue('real_root')}")
     monkeypatch.chdir(tmp_path)

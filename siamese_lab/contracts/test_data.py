@@ -25,7 +25,7 @@ every_data_set = pytest.mark.parametrize("name", NAMES)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return one cache for all tests, shared by the processes of pytest-xdist."""
     base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "real_cache"
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "real_cache/siamese_lab"
 
 
 def build(name: str, cache: Path) -> DataModule:

@@ -92,10 +92,11 @@ def test_a_run_prints_its_choices_its_metrics_and_the_path_of_the_results(comman
 
 @pytest.mark.slow
 def test_a_sweep_names_its_folders_by_data_strategy_and_seed(command, tmp_path: Path) -> None:
-    ended = command("-m", "sampler=random,hard,semi_hard", "seed=0,1", *QUICK, "trainer.max_steps=2")
+    short = ("trainer.max_steps=2", "network.width=8", "metrics.floors=false", "logger=null")
+    ended = command("-m", "sampler=random,hard", "seed=0,1", *QUICK, *short)
     assert ended.status == 0
     folders = {path.parent.name for path in tmp_path.glob("outputs/sweeps/*/*/*/results.json")}
-    wanted = [f"digits_{strategy}_seed={seed}" for strategy in ("random", "hard", "semi_hard") for seed in (0, 1)]
+    wanted = [f"digits_{strategy}_seed={seed}" for strategy in ("random", "hard") for seed in (0, 1)]
     assert folders == {f"{number}_{name}" for number, name in enumerate(wanted)}
     assert {results.read_results(path.parent).status for path in tmp_path.rglob("results.json")} == {"finished"}
 

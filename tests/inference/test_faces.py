@@ -40,7 +40,7 @@ def run(real_root: Path, real_cache: Path, tmp_path_factory: pytest.TempPathFact
     sys.path.append(str(Path(__file__).parents[1] / "evaluation"))
     from untrained import checkpoint
 
-    return checkpoint(folder, "data=lfw", "data.crop=150", f"paths.data={real_root}", f"paths.cache={real_cache}")
+    return checkpoint(folder, "data=lfw", f"paths.data={real_root}", f"paths.cache={real_cache}")
 
 
 @pytest.fixture(scope="module")

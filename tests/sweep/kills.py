@@ -88,8 +88,16 @@ def ended(process: subprocess.Popen[bytes], mark: str) -> bool:
     return False
 
 
-def kill_one(kind: str, folder: Path, mark: str, chance: random.Random) -> str:
-    """Kill a random process of a command at a random time after training has begun, and describe it."""
+def kill_one(kind: str, folder: Path, mark: str, chance: random.Random, victim: str = "any") -> str:
+    """Kill a process of a command at a random time after training has begun, and describe it.
+
+    Args:
+        kind: one of KINDS.
+        folder: the folder in which the command runs.
+        mark: the mark of its processes.
+        chance: chooses the time, and the process among those that `victim` allows.
+        victim: "main", "other" or "any".
+    """
     process = started(kind, folder, mark)
     before = newest(folder)
     until = time.monotonic() + LONGEST
@@ -97,11 +105,12 @@ def kill_one(kind: str, folder: Path, mark: str, chance: random.Random) -> str:
         time.sleep(0.02)
     time.sleep(chance.random() * 1.5)  # covers steps, validations and checkpoints
     victims = [pid for pid in processes_of(mark) if not is_tracker(pid)]
+    victims = [pid for pid in victims if victim in ("any", "main" if pid == process.pid else "other")]
     if process.poll() is not None or not victims:
         return "had ended"
-    victim = chance.choice(victims)
-    os.kill(victim, signal.SIGKILL)
-    which = "main process" if victim == process.pid else "other process"
+    killed = chance.choice(victims)
+    os.kill(killed, signal.SIGKILL)
+    which = "main process" if killed == process.pid else "other process"
     return which if ended(process, mark) else f"{which}: DOES NOT END"
 
 
@@ -161,10 +170,7 @@ def faults(kind: str, kills: int, other: str = "none", seed: int = 0) -> list[st
     chance = random.Random(f"{kind} {other} {seed}")
     found: list[str] = []
     with tempfile.TemporaryDirectory() as place:
-        expected, disturbed = Path(place) / "undisturbed", Path(place) / "disturbed"
-        for folder in (expected, disturbed):
-            for part in ("tmp", "outputs"):
-                (folder / part).mkdir(parents=True)
+        expected, disturbed = new_folder(Path(place) / "undisturbed"), new_folder(Path(place) / "disturbed")
         if other != "none":
             subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(disturbed / other)], check=True)
         try:
@@ -178,13 +184,25 @@ def faults(kind: str, kills: int, other: str = "none", seed: int = 0) -> list[st
                     shutil.rmtree(disturbed / "outputs" / "study", ignore_errors=True)
                     shutil.rmtree(disturbed / "outputs" / "run", ignore_errors=True)
             complete(kind, disturbed, f"{place} last")
-            found += compare(outcome(expected), outcome(disturbed))
-            found += [f"left: {path.name}" for path in (disturbed / "outputs").rglob("*.draft*")]
+            found += differences(expected, disturbed)
             found += [f"process left: {pid}" for number in range(kills) for pid in processes_of(f"{place} {number}")]
         finally:
             if other != "none":
                 subprocess.run(["umount", "--lazy", str(disturbed / other)], check=False)
     return found
+
+
+def new_folder(folder: Path) -> Path:
+    """Create a folder for commands, with its folders of temporary files and of outputs."""
+    for part in ("tmp", "outputs"):
+        (folder / part).mkdir(parents=True)
+    return folder
+
+
+def differences(expected: Path, disturbed: Path) -> list[str]:
+    """List what differs between two folders, and unfinished files of the second folder."""
+    found = compare(outcome(expected), outcome(disturbed))
+    return found + [f"left: {path.name}" for path in (disturbed / "outputs").rglob("*.draft*")]
 
 
 def compare(expected: Outcome, got: Outcome) -> list[str]:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import Ended
 
+from siamese_lab.sweep.lock import lock_sweep
+
 STUDY = (
     "-m",
     "experiment=study",
@@ -98,6 +100,13 @@ def test_mistakes_end_the_sweep_before_it_starts(sweep, tmp_path: Path) -> None:
         ended = sweep(*arguments)
         assert ended.status == 2, ended.out
         assert message in ended.err
+
+
+def test_two_sweeps_in_one_folder_are_refused(sweep, tmp_path: Path) -> None:
+    with lock_sweep(tmp_path / "outputs/study"):
+        ended = sweep("seed=0")
+    assert ended.status == 2
+    assert "Another sweep is using outputs/study. Wait until it has ended" in ended.err
 
 
 def test_a_study_needs_m(command) -> None:

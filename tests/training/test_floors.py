@@ -9,8 +9,6 @@ import pytest
 import torch
 from conftest import QUICK, compose, quick_run
 from rich.console import Console
-from test_distributed import ON_CPU, results
-from test_distributed import run as run_command
 
 from siamese_lab import data
 from siamese_lab.metrics import raw_pixels
@@ -220,19 +218,6 @@ def test_the_closing_table_has_a_row_for_each_floor_within_80_columns(tmp_path: 
             *label.split(),
             *(f"{value:.2%}" for name, value in figures.items() if not name.endswith("_macro")),
         ]
-
-
-@pytest.mark.slow
-def test_two_processes_measure_the_floors_of_one(tmp_path: Path) -> None:
-    options = (*ON_CPU, FLOAT32, "data.classes_per_batch=6", "trainer.max_steps=2", "trainer.val_check_interval=2")
-    for devices in (1, 2):
-        folder = f"hydra.run.dir=run{devices}"
-        ended = run_command(*options, f"trainer.devices={devices}", "data.eval_batch_size=50", folder, cwd=tmp_path)
-        assert ended.status == 0, ended.err
-    one, two = (results(tmp_path / f"run{devices}")["floors"] for devices in (1, 2))
-    assert list(one) == ["pixels", "untrained"]
-    for floor, figures in one.items():
-        assert two[floor] == pytest.approx(figures, abs=1e-6)
 
 
 @pytest.fixture

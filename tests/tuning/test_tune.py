@@ -10,6 +10,7 @@ from pathlib import Path
 
 import lightning
 import pytest
+from conftest import train_here
 
 from siamese_lab.runs import results, tuned
 
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 STEPS = (
     "recipe.steps=6",
+    "trainer.val_check_interval=3",
     "network.width=8",
     "metrics.floors=false",
     "trainer.accelerator=cpu",
@@ -57,12 +59,11 @@ def untested(monkeypatch: pytest.MonkeyPatch) -> None:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of tunings of two strategies, made once for all tests."""
     folder = tmp_path_factory.mktemp("made")
-    command = [sys.executable, "-m", "siamese_lab.train", *TUNE, f"sampler={','.join(STRATEGIES)}"]
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
-    assert ended.returncode == 0, ended.stderr
+    ended = train_here(*TUNE, f"sampler={','.join(STRATEGIES)}", at=folder)
+    assert ended.status == 0, ended.err
     for shown in ("2 tunings of 3 trials each.", "digits/random/trial=0  1/3", "digits/semi_hard/trial=2  3/3"):
-        assert shown in ended.stdout
-    assert "Study:  python -m siamese_lab.train -m experiment=study tuned=outputs/tune" in ended.stdout
+        assert shown in ended.out
+    assert "Study:  python -m siamese_lab.train -m experiment=study tuned=outputs/tune" in ended.out
     return folder
 
 
@@ -141,11 +142,13 @@ def test_the_study_uses_the_best_trials(tunings: Path, command, tmp_path: Path) 
         assert not (tmp_path / "outputs/another/digits").exists()
 
 
-def test_a_tuning_killed_in_a_trial_gives_the_undisturbed_results(tunings: Path, tmp_path: Path) -> None:
+def test_a_tuning_killed_in_a_trial_gives_the_undisturbed_results(tunings: Path, command, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     folder.mkdir()
-    command = [sys.executable, "-m", "siamese_lab.train", *TUNE, "sampler=semi_hard"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    tuning = (*TUNE, "sampler=semi_hard")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "siamese_lab.train", *tuning], cwd=folder, stdout=subprocess.DEVNULL
+    )
     second = folder / "outputs/tune/digits/semi_hard/trial=1/results.json"
     until = time.monotonic() + 300
     while not second.exists() and process.poll() is None and time.monotonic() < until:
@@ -154,9 +157,9 @@ def test_a_tuning_killed_in_a_trial_gives_the_undisturbed_results(tunings: Path,
     process.wait()
     assert not second.parent.with_name("tuned.json").exists()
     assert json.loads(second.read_text())["status"] == "running"
-    again = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=400)
-    assert again.returncode == 0, again.stderr
-    assert "trial=0" not in again.stdout.split("Best")[0]
+    again = command(*tuning, at=folder)
+    assert again.status == 0, again.err
+    assert "trial=0" not in again.out.split("Best")[0]
     assert without_times(second.parent.parent) == without_times(tunings / "semi_hard")
 
 
