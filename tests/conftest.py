@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run in parallel and use small tensors
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as in every command: waiting threads sleep soon
 
+import gc
 import io
 import shutil
 import subprocess
@@ -86,6 +87,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if timed:
         config.hook.pytest_deselected(items=timed)
         items[:] = [item for item in items if item not in timed]
+
+
+def pytest_collection_finish() -> None:
+    """Exempt everything that is imported from garbage collection, which would visit a million objects each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

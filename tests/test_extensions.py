@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from pages import ROOT, entry_points, files_of, install, write
@@ -18,6 +19,32 @@ NAMES = {"samplers": "beyond", "losses": "logistic", "networks": "one_layer", "d
 MODULE = "siamese_lab/samplers/farthest.py"
 YAML = "configs/sampler/farthest.yaml"
 SHORT = ("trainer.max_steps=5", "trainer.accelerator=cpu", "logger=csv", "hydra.run.dir=run")
+
+
+END = "--- end of a command ---"
+COMMANDS = """
+import sys
+from importlib import import_module
+
+import pytest
+
+for name, *arguments in {commands!r}:
+    sys.argv = [name, *arguments]
+    try:
+        status = pytest.main(arguments) if name == "pytest" else import_module(name).main()
+    except SystemExit as ended:
+        status = ended.code
+    if status:
+        sys.exit(int(status))
+    print({end!r}, flush=True)
+"""
+"""A script that runs several commands in one process, because each process loads PyTorch."""
+
+
+def run(*commands: tuple[str, ...], at: Path, path: tuple[Path, ...]) -> list[str]:
+    """Run commands, each a module and its arguments or pytest and its arguments, and return what each prints."""
+    script = COMMANDS.format(commands=commands, end=END)
+    return python("-c", script, at=at, path=path).split(END)[:-1]
 
 
 def python(*arguments: str, at: Path, path: tuple[Path, ...]) -> str:
@@ -32,8 +59,8 @@ def python(*arguments: str, at: Path, path: tuple[Path, ...]) -> str:
 
 
 def contracts(*names: str) -> tuple[str, ...]:
-    """Return the arguments that run the contract tests of parts."""
-    quiet = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=")
+    """Return the command that runs the contract tests of parts."""
+    quiet = ("pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=")
     return (*quiet, "--pyargs", "siamese_lab.contracts", "-k", " or ".join(names))
 
 
@@ -58,6 +85,16 @@ def test_an_example_is_complete_and_short(kind: str) -> None:
     assert ("siamese_lab.configs" in points) == (kind != "metrics")
 
 
+class Shown(NamedTuple):
+    """What commands with the parts of a package have printed, and the folder in which they ran."""
+
+    at: Path
+    train: str
+    help: str
+    report: str
+    contracts: str
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the examples of all pages in one installed package."""
@@ -73,7 +110,13 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_parts_of_a_package_train_together(package: Path, tmp_path: Path) -> None:
+HELP = ("siamese_lab.train", "--help")
+
+
+@pytest.fixture(scope="module")
+def shown(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Shown:
+    """Train, report, evaluate and export with all parts of the package, in one process."""
+    at = tmp_path_factory.mktemp("empty")
     chosen = ("data=stripes", "sampler=beyond", "loss=logistic", "network=one_layer", "metrics.extra=[centroid]")
     own = (
         "sampler.radius=0.7",
@@ -82,42 +125,51 @@ def test_the_parts_of_a_package_train_together(package: Path, tmp_path: Path) ->
         "network.embedding_dim=16",
         "sampler.num_negatives=2",
     )
-    shown = python("-m", "siamese_lab.train", *chosen, *own, *SHORT, at=tmp_path, path=(package, ROOT))
-    left = results(tmp_path)
+    evaluate = ("siamese_lab.evaluate", "checkpoint=run", "map=null", "episodes=0", "pairs=100")
+    train, listed, _, _, reported, tested = run(
+        ("siamese_lab.train", *chosen, *own, *SHORT),
+        HELP,
+        evaluate,
+        ("siamese_lab.export", "checkpoint=run", "out=stripes.onnx"),
+        ("siamese_lab.report", str(at)),
+        contracts(*NAMES.values()),
+        at=at,
+        path=(package, ROOT),
+    )
+    return Shown(at, train, listed, reported, tested)
+
+
+def test_the_parts_of_a_package_train_together(shown: Shown) -> None:
+    left = results(shown.at)
     assert left["status"] == "finished"
-    assert [left[part] for part in ("data", "sampler", "loss", "network")] == [
-        each.split("=")[1] for each in chosen[:4]
-    ]
+    parts = {"data": "stripes", "sampler": "beyond", "loss": "logistic", "network": "one_layer"}
+    assert {part: left[part] for part in parts} == parts
     assert left["choices"]["sampler"] == {"name": "beyond", "radius": 0.7, "num_negatives": 2}
     assert left["data_set"]["title"] == "Stripes" and left["data_set"]["notes"] == ["Stripes are synthetic."]
     assert "active_share" not in left["history"][-1]["train"]
     assert 0 < left["test"]["nearest_centroid"] <= 1
-    assert "Nearest centroid" in shown
-
-    reported = python("-m", "siamese_lab.report", str(tmp_path), at=tmp_path, path=(package, ROOT))
-    assert "Stripes" in reported and "Note: Stripes: Stripes are synthetic." in reported.replace("\n", " ")
+    assert "Nearest centroid" in shown.train
+    assert "Stripes" in shown.report and "Note: Stripes: Stripes are synthetic." in shown.report.replace("\n", " ")
 
 
-def test_help_lists_the_parts_of_a_package(package: Path, tmp_path: Path) -> None:
-    shown = python("-m", "siamese_lab.train", "--help", at=tmp_path, path=(package, ROOT))
+def test_help_lists_the_parts_of_a_package(shown: Shown) -> None:
+    words = " ".join(shown.help.split())
     for group, name in (("sampler", "beyond"), ("loss", "logistic"), ("network", "one_layer"), ("data", "stripes")):
-        listed = re.search(rf" {group}=\w+ .*?Names: ([\w, ]+?)(?= \w+=)", " ".join(shown.split()))
+        listed = re.search(rf" {group}=\w+ .*?Names: ([\w, ]+?)(?= \w+=)", words)
         assert listed and name in listed[1].split(", ")
-    assert re.search(r"metrics\.extra=\[\].*?available:[^=]*centroid", " ".join(shown.split()))
+    assert re.search(r"metrics\.extra=\[\].*?available:[^=]*centroid", words)
 
 
-def test_the_parts_of_a_package_pass_their_contracts(package: Path, tmp_path: Path) -> None:
-    shown = python(*contracts(*NAMES.values()), at=tmp_path, path=(package, ROOT))
-    assert passed(shown) >= 40
+def test_the_parts_of_a_package_pass_their_contracts(shown: Shown) -> None:
+    assert passed(shown.contracts) >= 40
 
 
-def test_a_network_of_a_package_is_evaluated_and_exported(package: Path, tmp_path: Path) -> None:
-    train = ("-m", "siamese_lab.train", "data=stripes", "network=one_layer", *SHORT)
-    python(*train, at=tmp_path, path=(package, ROOT))
-    evaluate = ("-m", "siamese_lab.evaluate", "checkpoint=run", "map=null", "episodes=0", "pairs=100")
-    python(*evaluate, at=tmp_path, path=(package, ROOT))
-    python("-m", "siamese_lab.export", "checkpoint=run", "out=stripes.onnx", at=tmp_path, path=(package, ROOT))
-    assert "trained on Stripes" in (tmp_path / "stripes.onnx.md").read_text(encoding="utf-8")
+def test_a_network_of_a_package_is_evaluated_and_exported(shown: Shown) -> None:
+    assert list(shown.at.glob("run/evaluations/*/evaluation.json"))
+    assert "trained on Stripes" in (shown.at / "stripes.onnx.md").read_text(encoding="utf-8")
+
+
+FARTHEST = ("siamese_lab.train", "data=digits", "sampler=farthest", *SHORT)
 
 
 def test_the_strategy_of_the_readme_works_in_a_separate_package(tmp_path: Path) -> None:
@@ -132,11 +184,10 @@ def test_the_strategy_of_the_readme_works_in_a_separate_package(tmp_path: Path) 
     empty.mkdir()
     pip = ("-m", "pip", "install", "-q", "--no-build-isolation", "--no-deps", "--no-index", "--target", str(site))
     python(*pip, str(tmp_path / "project"), at=empty, path=(ROOT,))
-    where = {"at": empty, "path": (site, ROOT)}
-    python("-m", "siamese_lab.train", "data=digits", "sampler=farthest", *SHORT, **where)
+    _, listed, tested = run(FARTHEST, HELP, contracts("farthest"), at=empty, path=(site, ROOT))
     assert (results(empty)["sampler"], results(empty)["status"]) == ("farthest", "finished")
-    assert "farthest" in python("-m", "siamese_lab.train", "--help", **where)
-    assert passed(python(*contracts("farthest"), **where)) >= 10
+    assert "farthest" in listed
+    assert passed(tested) >= 10
 
 
 def test_the_strategy_of_the_readme_works_inside_the_repository(tmp_path: Path) -> None:
@@ -147,11 +198,6 @@ def test_the_strategy_of_the_readme_works_inside_the_repository(tmp_path: Path) 
         shutil.copy(ROOT / name, copy / name)
     files = files_of("README.md")
     write({path: files[path] for path in (MODULE, YAML)}, copy)
-    where = {"at": copy, "path": (copy,)}
-    python("-m", "siamese_lab.train", "data=digits", "sampler=farthest", *SHORT, **where)
-    assert (results(copy)["sampler"], results(copy)["status"]) == ("farthest", "finished")
-    assert "farthest" in python("-m", "siamese_lab.train", "--help", **where)
-    assert passed(python(*contracts("farthest"), **where)) >= 10
     suite = (
         "tests/config/test_configs.py",
         "tests/test_readme.py",
@@ -159,7 +205,17 @@ def test_the_strategy_of_the_readme_works_inside_the_repository(tmp_path: Path) 
         "tests/training/test_every_strategy_with_every_loss.py",
     )
     chosen = "farthest or registry_and_folder or without_plus or every_choice_that_ships"
-    python("-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *suite, "-k", chosen, **where)
+    _, listed, tested, _ = run(
+        FARTHEST,
+        HELP,
+        contracts("farthest"),
+        ("pytest", "-q", "-n0", "-p", "no:cacheprovider", *suite, "-k", chosen),
+        at=copy,
+        path=(copy,),
+    )
+    assert (results(copy)["sampler"], results(copy)["status"]) == ("farthest", "finished")
+    assert "farthest" in listed
+    assert passed(tested) >= 10
 
 
 def test_an_entry_point_that_names_no_folder_of_configs_is_named(tmp_path: Path) -> None:

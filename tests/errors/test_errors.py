@@ -150,8 +150,9 @@ def test_a_broken_contract_between_parts_is_a_bug() -> None:
 # --- sweeps and tunings
 
 
-STUDY = ("-m", "experiment=study", "study_name=study", "data=digits", "recipe.steps=4", "seed=0", "logger=csv")
-TUNE = ("-m", "experiment=tune", "recipe.steps=4", "trainer.accelerator=cpu", "logger=csv", "data=digits")
+SHORT = ("data=digits", "recipe.steps=4", "trainer.val_check_interval=4", "network.width=8", "logger=csv")
+STUDY = ("-m", "experiment=study", "study_name=study", "seed=0", *SHORT)
+TUNE = ("-m", "experiment=tune", "trainer.accelerator=cpu", "metrics.floors=false", *SHORT)
 
 
 @pytest.mark.slow
@@ -239,16 +240,13 @@ def folder_of_one_class(tmp_path: Path) -> Path:
 
 
 MISTAKES = {
-    "sampler=semihard": "no sampler 'semihard'",
     "sampler.marign=1": "no option 'sampler.marign'",
-    "trainer.max_steps=many": "trainer.max_steps must be a whole number",
     "sampler.margin=abc": "sampler.margin must be a number",
     "schedule.steps=abc": "schedule.steps must be a whole number",
     "schedule.steps=-5": "schedule.steps must be at least 1, but is -5",
     "seed=${nothing}": "nothing",
     "sampler=7": "A group cannot be 7",
     "data.classes_per_batch=99": "P×K batches of 99 classes",
-    "data.images_per_class=1": "at least 2 images per class",
     "loss.margin=0": "margin above 0",
     "sampler=all loss=contrastive": "loss=contrastive .*sampler=all",
     "network.normalize=false": "network.normalize=true",
@@ -256,19 +254,16 @@ MISTAKES = {
     "data=image_folder": "data.root=FOLDER",
     "data=image_folder data.root=images": "at least 6 are needed",
     "trainer.precision=12-true": "trainer: .*12-true",
-    "trainer.accelerator=tpu": "trainer.accelerator=tpu",
-    "+trainer.foo=1": r"trainer\.foo",
     "trainer._target_=builtins.dict": "trainer._target_",
-    "trainer.val_check_interval=301": "trainer.val_check_interval=301",
     "optimizer.lr=-1.0": "optimizer: .*-1",
     "optimizer._target_=torch.optim.Nothing": "torch.optim.Nothing",
     "schedule.warmup_fraction=2.0": "schedule.warmup_fraction",
     "logger._target_=nowhere.Logger": "nowhere",
     "ema=2": "ema",
-    "resume=nothing.ckpt": "no checkpoint nothing.ckpt",
     "resume=damaged.ckpt": "damaged.ckpt",
     "experiment=study": "takes -m",
 }
+"""tests/config/test_hydra_app.py has further ones."""
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

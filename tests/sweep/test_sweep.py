@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Ended
+from conftest import Ended, train_here
 
 from siamese_lab.sweep.lock import lock_sweep
 
@@ -20,6 +20,7 @@ STUDY = (
     "sampler=random",
     "recipe.steps=4",
     "trainer.val_check_interval=2",
+    "network.width=8",
     "logger=csv",
 )
 RUN = Path("outputs/study/digits/random/seed=0")
@@ -159,15 +160,27 @@ def test_a_full_disk_ends_the_sweep_with_one_message(sweep, tmp_path: Path) -> N
     assert results(tmp_path)["status"] == "finished"
 
 
+ALIKE = ("threads=1", "trainer.accelerator=cpu")
+
+
+def outcomes(folder: Path) -> list[tuple]:
+    runs = [results(folder, RUN.with_name(f"seed={seed}")) for seed in (0, 1)]
+    return [(run["history"], run["test"], run["hardware"]["threads"]) for run in runs]
+
+
+@pytest.fixture(scope="module")
+def sequential(tmp_path_factory: pytest.TempPathFactory) -> list[tuple]:
+    folder = tmp_path_factory.mktemp("sequential")
+    ended = train_here(*STUDY, "seed=0,1", "launcher=one_by_one", *ALIKE, at=folder)
+    assert ended.status == 0, ended.out + ended.err
+    return outcomes(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_parallel_runs_equal_sequential_runs(launcher: str, sweep, tmp_path: Path) -> None:
+def test_parallel_runs_equal_sequential_runs(launcher: str, sequential: list, sweep, tmp_path: Path) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher")
-    outcomes = {}
-    for how in ("one_by_one", launcher):
-        ended = sweep("seed=0,1", f"launcher={how}", f"study_name={how}", "threads=1", "trainer.accelerator=cpu")
-        assert ended.status == 0, ended.out + ended.err
-        runs = [results(tmp_path, Path(f"outputs/{how}/digits/random/seed={seed}")) for seed in (0, 1)]
-        outcomes[how] = [(run["history"], run["test"], run["hardware"]["threads"]) for run in runs]
-    assert outcomes[launcher] == outcomes["one_by_one"]
-    assert outcomes[launcher][0][2] == 1
+    ended = sweep("seed=0,1", f"launcher={launcher}", *ALIKE)
+    assert ended.status == 0, ended.out + ended.err
+    assert outcomes(tmp_path) == sequential
+    assert sequential[0][2] == 1

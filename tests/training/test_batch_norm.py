@@ -1,6 +1,5 @@
 """Batch norm over several processes equals batch norm over the whole batch in one process."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,21 +56,44 @@ def joined(several: list[dict[str, Any]], name: str) -> torch.Tensor:
     return sum(parts[1:], parts[0]) if name in ("weight", "bias") else torch.cat(parts)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("ranks", "case", "momentum", "dtype"),
-    [
-        (2, "1d", 0.1, torch.float64),
-        (3, "2d", 0.1, torch.float64),
-        (2, "sequence", None, torch.float64),
-        (2, "2d", 0.1, torch.bfloat16),
-    ],
+CASES = (
+    (2, "1d", 0.1, torch.float64),
+    (3, "2d", 0.1, torch.float64),
+    (2, "sequence", None, torch.float64),
+    (2, "2d", 0.1, torch.bfloat16),
+    (2, "far from 0", 0.1, torch.float32),
 )
+
+
+def dropped(steps: int) -> torch.Tensor:
+    dropout = Dropout(0.5, seed=3)
+    return torch.stack([dropout(processes.own_part(torch.ones(6, 4))) for _ in range(steps)])
+
+
+def outcomes(cases: list[Any]) -> list[Any]:
+    """Return the results of several cases, and the results of dropout."""
+    return [*(outcome(*case) for case in cases), dropped(4)]
+
+
+@pytest.fixture(scope="module")
+def by_group(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, list[Any]]:
+    """Return the results of every process for each case, from one group of two and one group of three processes."""
+    found: dict[Any, list[Any]] = {}
+    for ranks in (2, 3):
+        cases = [case for number, *case in CASES if number == ranks]
+        several = run_in_group(outcomes, ranks, tmp_path_factory.mktemp("group"), cases)
+        for key, *results in zip([*((ranks, *case) for case in cases), (ranks, "dropout")], *several, strict=True):
+            found[key] = results
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ranks", "case", "momentum", "dtype"), CASES[:4])
 def test_several_processes_equal_one(
-    ranks: int, case: str, momentum: float | None, dtype: torch.dtype, tmp_path: Path
+    ranks: int, case: str, momentum: float | None, dtype: torch.dtype, by_group: dict[Any, list[Any]]
 ) -> None:
     one = outcome(case, momentum, dtype)
-    several = run_in_group(outcome, ranks, tmp_path, case, momentum, dtype)
+    several = by_group[ranks, case, momentum, dtype]
     near = {"atol": 1e-9, "rtol": 1e-9} if dtype == torch.float64 else {"atol": 0.1, "rtol": 0.02}
     for name in one.keys() - {"state"}:
         torch.testing.assert_close(joined(several, name), one[name], **near)
@@ -83,24 +105,20 @@ def test_several_processes_equal_one(
 
 
 @pytest.mark.slow
-def test_in_float32_the_norm_is_as_precise_as_torchs_far_from_zero(tmp_path: Path) -> None:
+def test_in_float32_the_norm_is_as_precise_as_torchs_far_from_zero(by_group: dict[Any, list[Any]]) -> None:
     """Means of 100 and deviations of 2 lose digits in float32, in torch as well; float64 shows how many."""
     exact = outcome("far from 0", 0.1, torch.float64)
     one = outcome("far from 0", 0.1, torch.float32)
-    several = run_in_group(outcome, 2, tmp_path, "far from 0", 0.1, torch.float32)
+    several = by_group[CASES[4]]
     for name in exact.keys() - {"state"}:
         ours, theirs = (float((each - exact[name]).abs().max()) for each in (joined(several, name), one[name]))
         assert ours <= 1.5 * theirs, (name, ours, theirs)
 
 
-def dropped(steps: int) -> torch.Tensor:
-    dropout = Dropout(0.5, seed=3)
-    return torch.stack([dropout(processes.own_part(torch.ones(6, 4))) for _ in range(steps)])
-
-
 @pytest.mark.slow
-def test_dropout_of_two_processes_equals_that_of_one(tmp_path: Path) -> None:
-    assert torch.equal(torch.cat(run_in_group(dropped, 2, tmp_path, 4), 1), dropped(4))
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_dropout_of_several_processes_equals_that_of_one(ranks: int, by_group: dict[Any, list[Any]]) -> None:
+    assert torch.equal(torch.cat(by_group[ranks, "dropout"], 1), dropped(4))
 
 
 @pytest.mark.parametrize("kind", [nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d])

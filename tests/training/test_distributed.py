@@ -321,7 +321,7 @@ def test_a_killed_process_ends_the_run_and_is_named(tmp_path: Path) -> None:
     ended = started.ended()
     left = results(started.folder)
     assert (ended.status, left["status"]) == (1, "failed")
-    assert re.search(r"rank 1 of 2 was killed by SIGKILL", left["error"])
+    assert re.search(r"^ProcessDied: .*rank 1 of 2 was killed by SIGKILL", left["error"])
 
 
 # --- Many runs -------------------------------------------------------------------------------------------------------

@@ -15,11 +15,13 @@ from siamese_lab.training.module import SiameseModule
 pytestmark = pytest.mark.slow
 
 STEPS = 6
+SHORT = (f"trainer.val_check_interval={STEPS}", "metrics.floors=false", "network.width=8")
 
 
 def seen_by(strategy: str, tmp_path, monkeypatch: pytest.MonkeyPatch, seed: int = 0):
     """Return the initial weights and the augmented batches of a short training."""
-    config = compose(*choosing(strategy), f"seed={seed}")
+    options = (*choosing(strategy), f"seed={seed}", *SHORT)
+    config = compose(*options)
     weights = build_module(config, build_datamodule(config)).network.state_dict()
     batches: list[Batch] = []
     step = SiameseModule.training_step
@@ -29,7 +31,7 @@ def seen_by(strategy: str, tmp_path, monkeypatch: pytest.MonkeyPatch, seed: int 
         return step(self, batch, batch_idx)
 
     monkeypatch.setattr(SiameseModule, "training_step", watched)
-    quick_run(tmp_path / f"{strategy}{seed}", *choosing(strategy), f"seed={seed}")
+    quick_run(tmp_path / f"{strategy}{seed}", *options)
     monkeypatch.undo()
     return weights, batches
 

@@ -29,6 +29,9 @@ SMALL = (
     "data.validation_fraction=0.25",
     "sampler.num_negatives=1",
     "trainer.max_steps=2",
+    "trainer.val_check_interval=2",
+    "network.width=8",
+    "metrics.floors=false",
 )
 
 

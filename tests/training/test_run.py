@@ -56,8 +56,9 @@ def two_threads() -> Iterator[None]:
 
 @pytest.mark.parametrize("strategy", samplers.available())
 def test_same_seed_gives_the_same_results_except_for_times(strategy: str, tmp_path: Path, two_threads: None) -> None:
+    short = "trainer.max_steps=8", "trainer.val_check_interval=4", "network.width=16"
     for name in ("one", "two"):
-        quick_run(tmp_path / name, *choosing(strategy), "trainer.max_steps=20", "network.width=16")
+        quick_run(tmp_path / name, *choosing(strategy), *short)
     assert without_times(tmp_path / "one") == without_times(tmp_path / "two")
     one, two = last_weights(tmp_path / "one"), last_weights(tmp_path / "two")
     assert one
@@ -129,7 +130,7 @@ def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("strategy", SAMPLERS)
 def test_every_strategy_learns_digits(strategy: str, tmp_path: Path) -> None:
-    left = quick_run(tmp_path, *choosing(strategy), "trainer.max_steps=150")
+    left = quick_run(tmp_path, *choosing(strategy), "trainer.max_steps=80", "trainer.val_check_interval=80")
     losses = [float(row["train/loss"]) for row in logged_rows(tmp_path) if row["train/loss"]]
     assert sum(losses[-5:]) < 0.2 * sum(losses[:5])
     assert left.validation["recall@1"] > 0.97
@@ -153,17 +154,13 @@ def untrained_recall(tmp_path_factory: pytest.TempPathFactory, omniglot_root: Pa
     return left.test["recall@1"]
 
 
-HUNDRED_STEPS = ("trainer.max_steps=100", "trainer.val_check_interval=100")
-
-
 @pytest.mark.parametrize("strategy", STUDIED)
 def test_the_studied_strategies_learn_characters_they_have_never_seen(
     strategy: str, tmp_path: Path, omniglot_root: Path, real_cache: Path, untrained_recall: float
 ) -> None:
     real = (*SMALL_OMNIGLOT, f"paths.data={omniglot_root}", f"paths.cache={real_cache}")
-    trained = quick_run(
-        tmp_path / "trained", *real, f"sampler={strategy}", "trainer.max_steps=100", "trainer.val_check_interval=100"
-    )
+    steps = "trainer.max_steps=50", "trainer.val_check_interval=50"
+    trained = quick_run(tmp_path / "trained", *real, f"sampler={strategy}", *steps)
     assert trained.test["recall@1"] > untrained_recall + 0.1
 
 

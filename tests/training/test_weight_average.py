@@ -79,14 +79,14 @@ def test_the_reported_figures_belong_to_the_average(seen, tmp_path):
     assert all(torch.equal(best[f"network.{name}"], each) for name, each in validated.items())
 
 
-@pytest.mark.parametrize("step", [4, 5, 20])
+@pytest.mark.parametrize("step", [4, 5])  # before a validation, and at one, where the network has averaged weights
 def test_resumed_equals_uninterrupted(step, tmp_path, monkeypatch):
     overrides = [
         *QUICK,
         "ema=0.9",
         "loss=margin",
         "network.dropout=0.2",
-        "trainer.max_steps=30",
+        "trainer.max_steps=8",
         "trainer.val_check_interval=5",
     ]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -104,7 +104,7 @@ def test_resumed_equals_uninterrupted(step, tmp_path, monkeypatch):
         assert not isinstance(each, torch.Tensor) or torch.equal(each, other["state_dict"][name]), name
     for name, each in one[TRAINED_ON]["weights"].items():
         assert torch.equal(each, other[TRAINED_ON]["weights"][name]), name
-    assert one[TRAINED_ON]["steps"] == other[TRAINED_ON]["steps"] == 30
+    assert one[TRAINED_ON]["steps"] == other[TRAINED_ON]["steps"] == 8
     assert (resumed.test, resumed.validation, resumed.tested_step) == (
         uninterrupted.test,
         uninterrupted.validation,
