@@ -73,8 +73,9 @@ def executed(names: list[str], folder: Path, variables: dict[str, str]) -> dict[
     together.cells = []
     for name in names:
         cells[name] = code_cells(path_of(name))
-        for cell in cells[name]:
-            for usual, few in FEWER_STEPS.get(name, {}).items():
+        for usual, few in FEWER_STEPS.get(name, {}).items():
+            assert any(usual in cell.source for cell in cells[name]), usual
+            for cell in cells[name]:
                 cell.source = cell.source.replace(usual, few)
         together.cells += [nbformat.v4.new_code_cell("%reset -f"), *cells[name]]
     execute(together, work, variables)

@@ -27,17 +27,19 @@ ON_CPU = ("data=digits", "threads=1", "trainer.accelerator=cpu")
 # threads and with one thread differ by 1e-3.
 EXACT = ("trainer.precision=64-true", "data.classes_per_batch=6", "trainer.log_every_n_steps=1")
 EVERYTHING = ("network.batch_norm=true", "network.dropout=0.2", "sampler=memory", "sampler.size=96", "ema=0.9")
-LIMIT = 240
+LIMIT = 600
 """Seconds for a run; a test that reaches this limit has found processes that wait for each other."""
 
 
 @contextmanager
 def output_in(folder: Path) -> Iterator[None]:
-    """Write the output of this process, and of the processes that it starts, into the files `out` and `err`."""
+    """Write the output of this process, and of the processes that it starts, into the files `stdout` and `stderr`."""
     before = [os.dup(number) for number in (1, 2)]
-    with (
-        (folder / "out").open("w") as out,
-        (folder / "err").open("w") as err,
+    for name in ("stdout", "stderr"):
+        (folder / name).unlink(missing_ok=True)
+    with (  # all append, because the first process of a run opens the file again
+        (folder / "stdout").open("a") as out,
+        (folder / "stderr").open("a") as err,
         redirect_stdout(out),
         redirect_stderr(err),
     ):
@@ -68,7 +70,7 @@ def run(*arguments: str, cwd: Path, environment: dict[str, str] | None = None) -
                 status = int(ended.code or 0)
     finally:
         end.cancel()
-    return Ended(status, (cwd / "out").read_text(), (cwd / "err").read_text())
+    return Ended(status, (cwd / "stdout").read_text(), (cwd / "stderr").read_text())
 
 
 def run_elsewhere(*arguments: str, cwd: Path, environment: dict[str, str]) -> Ended:
