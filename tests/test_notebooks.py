@@ -22,7 +22,7 @@ PICTURES = {
 }
 """Number of stored pictures of each notebook."""
 FEWER_STEPS = {
-    "02_random_sampling_experiment": {'{"omniglot": 150, "glyphs": 300}': '{"omniglot": 60, "glyphs": 60}'},
+    "02_random_sampling_experiment": {'{"omniglot": 150, "glyphs": 300}': '{"omniglot": 150, "glyphs": 60}'},
     "04_semi_hard_vs_distance_weighted": {
         "trainer.max_steps=80": "trainer.max_steps=4",
         "trainer.max_steps=100": "trainer.max_steps=10",
