@@ -86,7 +86,7 @@ def test_resumed_equals_uninterrupted(step, tmp_path, monkeypatch):
         "ema=0.9",
         "loss=margin",
         "network.dropout=0.2",
-        "trainer.max_steps=8",
+        "trainer.max_steps=10",
         "trainer.val_check_interval=5",
     ]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -104,7 +104,7 @@ def test_resumed_equals_uninterrupted(step, tmp_path, monkeypatch):
         assert not isinstance(each, torch.Tensor) or torch.equal(each, other["state_dict"][name]), name
     for name, each in one[TRAINED_ON]["weights"].items():
         assert torch.equal(each, other[TRAINED_ON]["weights"][name]), name
-    assert one[TRAINED_ON]["steps"] == other[TRAINED_ON]["steps"] == 8
+    assert one[TRAINED_ON]["steps"] == other[TRAINED_ON]["steps"] == 10
     assert (resumed.test, resumed.validation, resumed.tested_step) == (
         uninterrupted.test,
         uninterrupted.validation,
