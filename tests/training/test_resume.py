@@ -40,7 +40,7 @@ def state_of(folder: Path) -> dict:
 @pytest.mark.parametrize(
     ("strategy", "step", "steps"),
     [
-        *((strategy, 4, 10) for strategy in samplers.available()),  # before a validation, with the state of the strategy
+        *((strategy, 4, 10) for strategy in samplers.available()),  # before a validation
         ("memory", 5, 10),  # at a validation
         ("memory", 20, 25),  # in the second epoch
     ],
