@@ -130,7 +130,9 @@ def test_tensorboard_gets_the_curves(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("strategy", SAMPLERS)
 def test_every_strategy_learns_digits(strategy: str, tmp_path: Path) -> None:
-    left = quick_run(tmp_path, *choosing(strategy), "trainer.max_steps=80", "trainer.val_check_interval=80")
+    steps = 150 if strategy == "batch_hard" else 100  # the hardest triplets of a batch teach more slowly
+    few = f"trainer.max_steps={steps}", f"trainer.val_check_interval={steps}"
+    left = quick_run(tmp_path, *choosing(strategy), *few)
     losses = [float(row["train/loss"]) for row in logged_rows(tmp_path) if row["train/loss"]]
     assert sum(losses[-5:]) < 0.2 * sum(losses[:5])
     assert left.validation["recall@1"] > 0.97
