@@ -59,10 +59,11 @@ EXAMPLES = (
         "Report a sweep, with the time until Recall@1 reaches 80% and 90%",
         "python -m siamese_lab.report outputs/sweeps/DATE/TIME --levels 0.8 0.9",
     ),
-    ("Decide the hypotheses again from the stored runs", "python -m siamese_lab.report outputs/my_study --hypotheses"),
-    ("Trace a verdict to its runs", "python -m siamese_lab.report outputs/my_study --hypotheses H3"),
+    (
+        "Decide a hypothesis again from the stored runs, and name them",
+        "python -m siamese_lab.report outputs/my_study --hypotheses H3",
+    ),
     ("Keep the results of a study in one small file", "python -m siamese_lab.report outputs/my_study --pack"),
-    ("Report only the runs of one commit", "python -m siamese_lab.report outputs/my_study --commit 1a2b3c"),
 )
 
 

@@ -160,7 +160,8 @@ def test_a_sweep_counts_packed_runs_as_finished(tmp_path):
     packed_only(tmp_path, run(recall=0.7), run(seed=1, status="failed", error="x"))
     written(tmp_path, run(seed=2, recall=0.8))
     planned = [
-        Planned(tmp_path / f"omniglot/random/seed={seed}", "omniglot", "random", seed, 1000, {}) for seed in range(4)
+        Planned(tmp_path / name, name, "omniglot", "random", seed, 1000, {})
+        for seed, name in enumerate(f"omniglot/random/seed={seed}" for seed in range(4))
     ]
     states = States(planned, since=0).read()
     assert [each.what for each in states] == ["finished", "left", "finished", "left"]

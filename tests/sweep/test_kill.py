@@ -57,9 +57,9 @@ def outcome(folder: Path) -> dict[str, dict]:
 
 
 def tables(study: Path) -> dict[str, str]:
-    """Return the tables of a report, except those of seconds."""
+    """Return the tables of a report, except those of seconds and core-hours."""
     written = (study / "tables").glob("*.csv")
-    return {place.name: place.read_text() for place in written if not place.name.startswith("seconds")}
+    return {place.name: place.read_text() for place in written if not place.name.startswith(("seconds", "hardware"))}
 
 
 def wait_for(condition: Callable[[], object], process: subprocess.Popen) -> None:
