@@ -110,6 +110,7 @@ def test_images_of_more_than_100_megapixels_are_refused_by_their_header(
         pixels(Path("set"), "bomb.png", png_header(*size), convert)
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_the_size_that_was_found_is_in_the_message(tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(png_header(17_000, 10_000))
     with pytest.raises(

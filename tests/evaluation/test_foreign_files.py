@@ -246,6 +246,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(name: str, good: dict[str, Any]
     check(confined(lambda: load(place)), str(place), fact)
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_pickled_code_does_not_run_in_any_layout(good: dict[str, Any], tmp_path: Path) -> None:
     harm = Creates(tmp_path / "ran")
     files = {

@@ -29,6 +29,10 @@ ACTS = "\x1b[31m\x07\u202egnp.exe\x9b2J"
 """Characters that act on a terminal, in values that are no names."""
 
 
+# No font of matplotlib has all characters of these names, and some names need more room than a figure has.
+pytestmark = pytest.mark.filterwarnings("ignore:Glyph", "ignore:constrained_layout")
+
+
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
