@@ -86,7 +86,7 @@ def test_an_example_is_complete_and_short(kind: str) -> None:
 
 
 class Shown(NamedTuple):
-    """What commands with the parts of a package have printed, and the folder in which they ran."""
+    """Holds what commands with the parts of a package have printed, and the folder in which they ran."""
 
     at: Path
     train: str

@@ -38,7 +38,7 @@ class RunRecord(NamedTuple):
     line: bytes | None = None
     """The line of the packed file; None for a results.json."""
     damage: str = ""
-    """Why the line cannot be used, or an empty text."""
+    """Reason why the line cannot be used, or an empty text."""
 
     def read(self) -> Results:
         """Return the checked results; every field has its declared type.
@@ -139,12 +139,12 @@ def checked_folder(value: Any) -> str:
 
 
 class Packed(NamedTuple):
-    """What was packed."""
+    """Says which file was written, and what it holds."""
 
     path: Path
     runs: int
     left_out: list[str]
-    """Why each of the damaged results.json was left out."""
+    """Reason why each of the damaged results.json was left out."""
 
 
 def pack(folder: Path, records: list[RunRecord]) -> Packed:

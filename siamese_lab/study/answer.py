@@ -23,7 +23,7 @@ REASONS = {
     "below floor": ("is not above raw pixels", "are not above raw pixels"),
     "cut off": ("has not converged", "have not converged"),
 }
-"""Why one cell, or several, do not count."""
+"""Reasons why one cell, or several, do not count."""
 RULES = (
     "The answer names two strategies of a data set if their test Recall@1 differs significantly: p ≤ 0.05 with Holm's "
     "correction for all pairs of strategies on all data sets. The brackets hold the 95% interval of the difference.",

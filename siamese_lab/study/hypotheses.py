@@ -31,7 +31,7 @@ class Finding(NamedTuple):
     number: Number | None
     """The number that decides; None if runs are missing."""
     reason: str
-    """Why nothing is settled, or an empty text."""
+    """Reason why nothing is settled, or an empty text."""
     strategies: tuple[str, ...] = ()
     """Strategies that the rule compares."""
     runs: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class Verdict(NamedTuple):
     source: str
     outcome: Outcome
     reason: str
-    """Why nothing is settled, or an empty text."""
+    """Reason why nothing is settled, or an empty text."""
     findings: list[Finding]
     """A finding for each rule and data set."""
 

@@ -24,11 +24,11 @@ class Benchmark(NamedTuple):
     """One script of this package."""
 
     text: str
-    """What it measures, and about how long it takes."""
+    """Names what it measures, and about how long it takes."""
     quick: tuple[str, ...]
     """Its arguments with --quick."""
     data: bool = False
-    """Whether it needs the data sets in SIAMESE_LAB_DATA."""
+    """True if it needs the data sets in SIAMESE_LAB_DATA."""
 
 
 BENCHMARKS = {

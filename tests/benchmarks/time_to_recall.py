@@ -93,7 +93,7 @@ class Outcome(NamedTuple):
     seconds: float
     recall: float
     reached: bool
-    """Whether the training reached the level."""
+    """True if the training reached the level."""
 
     def __str__(self) -> str:
         return f"{self.seconds:.0f} s" if self.reached else f"over {self.seconds:.0f} s (only {self.recall:.1%})"

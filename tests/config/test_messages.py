@@ -1,4 +1,4 @@
-"""What a user may write by mistake on a command line is one message, and paths are taken as people write them."""
+"""A mistake on a command line is one message, and paths are taken as people write them."""
 
 from collections.abc import Callable
 from pathlib import Path

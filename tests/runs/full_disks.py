@@ -179,7 +179,7 @@ READERS = {
     ".html": read_html,
     ".svg": read_svg,
 }
-"""How to read each kind of file that must be whole."""
+"""Functions that read each kind of file that must be whole."""
 
 
 def faults(case: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 from siamese_lab.runs.results import Point, Results
 
 RECALL = {"mnist": 0.94, "fashion_mnist": 0.84, "omniglot": 0.86, "lfw": 0.45, "digits": 0.88}
-"""Of random sampling."""
+"""Recall@1 of random sampling."""
 EFFECTS = {"random": 0.0, "hard": 0.02, "semi_hard": 0.03, "distance_weighted": 0.034}
 CONSTANT = {
     "network": {"name": "conv4", "embedding_dim": 128},

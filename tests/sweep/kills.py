@@ -39,7 +39,7 @@ MARK = "SIAMESE_LAB_KILLS"
 
 
 class Outcome(NamedTuple):
-    """What a command has left: results without times, and a hash of the last weights, for each run."""
+    """Holds what a command has left: results without times, and a hash of the last weights, for each run."""
 
     results: dict[str, Any]
     weights: dict[str, str]

@@ -35,7 +35,7 @@ SHOWN = 3
 
 
 class Reason(Enum):
-    """Why something was left out: one thing, several things, and how to include them."""
+    """Says why something was left out: one thing, several things, and how to include them."""
 
     OTHER_TYPE = (
         "file of another type",

@@ -31,7 +31,7 @@ LINES = {
 REACH = 1.0
 """Lines up to this share of the width of the values outside of them extend the axis; others are named at the edge."""
 LEAST_REACH = 4.0
-"""The same in percentage points, for narrow panels."""
+"""Least such reach in percentage points, which narrow panels use."""
 
 
 def draw_comparison(values: pd.DataFrame, references: pd.DataFrame | None = None) -> Figure:
