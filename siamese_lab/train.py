@@ -80,7 +80,7 @@ def train_and_print(config: DictConfig, folder: Path, hydra: HydraConf, console:
     try:
         results = train(config, folder, hydra.overrides.task, console)
     except Interrupted as interrupted:
-        display.print_interrupted(console, interrupted.checkpoint)
+        display.print_interrupted(console, interrupted.checkpoint, hydra.overrides.task)
         raise SystemExit(128 + interrupted.number) from None
     except Exception as error:
         # A bug, also before training starts, when nothing is recorded yet; and every failed run of a sweep

@@ -29,6 +29,7 @@ class Options:
     right: Annotated[Path, "another image"]
     checkpoint: Annotated[Path, "a .ckpt file, or the folder of a run"]
     threshold: Annotated[float | None, "the largest accepted distance; null uses threshold.json"] = None
+    data: Annotated[Path | None, "the folder of the training's images, to choose a threshold"] = None
     accelerator: Annotated[str, "cpu, cuda, mps, or auto for the best available one"] = "auto"
 
 
@@ -40,8 +41,8 @@ COMMAND = Command(
     words=("A.jpg", "B.jpg"),
     notes=(
         "The threshold is chosen once per network, on pairs of validation images, and",
-        "stored in the run's folder as threshold.json. The training data must be where",
-        "it was during training, or in SIAMESE_LAB_DATA.",
+        "stored in the run's folder as threshold.json. If the training read its images",
+        "from a folder, name it by data=FOLDER or SIAMESE_LAB_DATA the first time.",
     ),
     examples=(
         (
@@ -51,6 +52,10 @@ COMMAND = Command(
         (
             "Compare two images by a threshold of your own",
             "python -m siamese_lab.verify A.jpg B.jpg checkpoint=RUN threshold=0.9",
+        ),
+        (
+            "Choose the threshold on the images of the training",
+            "python -m siamese_lab.verify A.jpg B.jpg checkpoint=RUN data=FOLDER",
         ),
         (
             "Compute on the CPU",
@@ -76,7 +81,7 @@ def job(options: Options) -> None:
     with interrupted_at_once():  # PyTorch is loaded only here, so that --help and wrong options are answered at once
         from siamese_lab.inference.model import load
 
-    network = load(options.checkpoint, accelerator=options.accelerator)
+    network = load(options.checkpoint, accelerator=options.accelerator, data=options.data)
     distance = float(network.distance(options.left, options.right))
     given = options.threshold
     threshold = network.threshold.threshold if given is None else given

@@ -1,5 +1,6 @@
 """Resume a run by `resume=PATH`: with the options that it was started with, and in its own folder."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from siamese_lab.errors import UserError
 from siamese_lab.runs import checkpoints
 from siamese_lab.runs.checkpoints import stored_overrides
 from siamese_lab.runs.plain_values import WrongValueError
+from siamese_lab.runs.stored_paths import DATA_VARIABLE
 
 
 def with_resumed_overrides(arguments: Sequence[str]) -> list[str]:
@@ -33,6 +35,8 @@ def with_resumed_overrides(arguments: Sequence[str]) -> list[str]:
     content = checkpoints.read_checkpoint(checkpoint)
     stored = stored_overrides(content)
     given = {option_of(argument) for argument in arguments}
+    if DATA_VARIABLE in os.environ:  # it names the folder of the data sets too
+        given.add("paths.data")
     stored = [override for override in stored if option_of(override) not in {*given, "resume"}]
     stored = harmless_overrides(stored, checkpoint)
     run = checkpoints.run_of(checkpoint)

@@ -1,7 +1,7 @@
 """Check the command line that a checkpoint stores before `resume=` composes it, because the file may come from anyone.
 
 Stored options choose parts that ship or that the user's own configs name, and set plain values within bounds. A stored
-option never names a class outside of the shipped configs, never decides where files are written, and never sets Hydra.
+option never names a class outside of the shipped configs, never names a file or folder, and never sets Hydra.
 The user may name such an option again on the command line, where it replaces the stored one.
 """
 
@@ -20,11 +20,10 @@ from siamese_lab.registry import did_you_mean
 from siamese_lab.runs.option_bounds import check_bound
 from siamese_lab.runs.options import TARGET
 from siamese_lab.runs.plain_values import WrongValueError, shortened
+from siamese_lab.runs.stored_paths import PATH_OPTIONS, untrusted_path
 
 WRITTEN = ("paths.outputs", "paths.cache", "data.cache")
 """Options that decide where files are written. Stored ones are ignored."""
-READ = ("data.root", "paths.data", "tuned")
-"""Options that name folders which are only read."""
 WITH_SLASH = ("monitor", "metric")
 """Last parts of options with names of metrics as values, such as `validation/recall@1`."""
 MAX_OVERRIDES, MAX_LENGTH = 1000, 10_000
@@ -121,10 +120,8 @@ def check_text(option: str, text: str, is_group: bool) -> None:
             f"it stores {option}={shortened(text)}, which refers to another value. Repeat {option}=… to use it"
         )
     is_name = option.rpartition(".")[2] in WITH_SLASH and not is_group
-    if option not in READ and not is_name and is_path(text):
-        raise WrongValueError(
-            f"it stores {option}={shortened(text)}, which is a path. Repeat {option}=… on the command line to use it"
-        )
+    if option in PATH_OPTIONS or (not is_name and is_path(text)):
+        raise WrongValueError(f"it stores the path {option}={shortened(text)}. {untrusted_path(option, text)}")
 
 
 def is_path(text: str) -> bool:

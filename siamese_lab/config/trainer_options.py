@@ -1,8 +1,6 @@
 """Check the options of the group `trainer` against the signature of Lightning's Trainer."""
 
 from collections.abc import Mapping
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.utils import get_class
 from omegaconf import DictConfig
@@ -66,6 +64,34 @@ DECIDED: Mapping[str, str] = {
 """The Trainer's arguments that the lab refuses, with the reason and what to set instead."""
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", dict: "a dictionary"}
+KINDS: Mapping[str, tuple[type, ...]] = {
+    "accelerator": (str,),
+    "accumulate_grad_batches": (int,),
+    "benchmark": (bool,),
+    "detect_anomaly": (bool,),
+    "deterministic": (bool, str),
+    "devices": (int, str),
+    "fast_dev_run": (bool, int),
+    "gradient_clip_algorithm": (str,),
+    "gradient_clip_val": (int, float),
+    "inference_mode": (bool,),
+    "limit_test_batches": (int, float),
+    "limit_train_batches": (int, float),
+    "limit_val_batches": (int, float),
+    "log_every_n_steps": (int,),
+    "max_epochs": (int,),
+    "max_steps": (int,),
+    "max_time": (str, dict),
+    "min_epochs": (int,),
+    "min_steps": (int,),
+    "num_nodes": (int,),
+    "precision": (int, str),
+    "profiler": (str,),
+    "strategy": (str,),
+    "sync_batchnorm": (bool,),
+    "val_check_interval": (int, float, str, dict),
+}
+"""The plain types of the Trainer's arguments, known without importing Lightning, which takes seconds."""
 AT_LEAST = {
     "max_steps": 1,
     "max_epochs": 1,
@@ -102,16 +128,13 @@ def check_trainer(config: DictConfig) -> None:
 
 
 def check_types_of_trainer(config: DictConfig) -> None:
-    """Raise UserError for a plain value that the annotations of Lightning's Trainer do not allow."""
-    import lightning  # see below
-
-    allowed = get_type_hints(lightning.Trainer.__init__)
-    for option, value in config.items():
-        if option in allowed and value != "auto" and isinstance(value, (bool, int, float, str)):
-            kinds = plain_kinds(allowed[option])
-            if not isinstance(value, kinds):
-                words = " or ".join(WORDS[kind] for kind in WORDS if kind in kinds)
-                raise UserError(f"trainer.{option} must be {words}, but is {value!r}.")
+    """Raise UserError for a plain value of a type that Lightning's Trainer does not take."""
+    for name, value in config.items():
+        option = str(name)
+        kinds = KINDS.get(option, (bool, int, float, str))
+        if isinstance(value, (bool, int, float, str)) and value != "auto" and not isinstance(value, kinds):
+            words = " or ".join(WORDS[kind] for kind in WORDS if kind in kinds)
+            raise UserError(f"trainer.{option} must be {words}, but is {value!r}.")
 
 
 def check_values_of_trainer(config: DictConfig) -> None:
@@ -139,21 +162,6 @@ def check_values_of_trainer(config: DictConfig) -> None:
     profiler = config.get("profiler")
     if isinstance(profiler, str) and profiler not in PROFILERS:
         raise UserError(f"trainer.profiler must be one of {', '.join(PROFILERS)}, or null, but is {profiler!r}.")
-
-
-def plain_kinds(annotation: Any) -> tuple[type, ...]:
-    """Return the plain types that an annotation allows; a float may also be an integer.
-
-    >>> plain_kinds(float | None), plain_kinds(Literal["warn"] | bool)
-    ((<class 'float'>, <class 'int'>, <class 'NoneType'>), (<class 'str'>, <class 'bool'>))
-    """
-    origin, members = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return tuple({type(member) for member in members})
-    if origin in (Union, UnionType):
-        return tuple(kind for member in members for kind in plain_kinds(member))
-    kind = origin or annotation
-    return (float, int) if kind is float else (kind,)
 
 
 def trainer_options(config: DictConfig) -> list[str]:

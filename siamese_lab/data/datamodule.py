@@ -116,6 +116,8 @@ class DataModule(lightning.LightningDataModule, ABC):
         self.augment = build_augmentation(augment, seed)
         check_share(label_noise)
         self.label_noise = label_noise
+        self.unread: str | None = None
+        """Reason why the images are not read, as a message to the user; None reads them."""
 
     def __repr__(self) -> str:
         """Return the set, the size of its batches, and the number of images and classes once they are loaded."""
@@ -238,6 +240,8 @@ class DataModule(lightning.LightningDataModule, ABC):
     @cached_property
     def _loaded(self) -> tuple[Splits, ClassParts]:
         """The three tables, and the classes of each part, including the classes that training leaves out."""
+        if self.unread is not None:
+            raise UserError(self.unread)
         train, validation, test = self.load()
         parts = ClassParts(*map(part_of, (train, validation, test)))
         train = self._without_small_classes(train)

@@ -1,6 +1,5 @@
 """Choose the data that a network is evaluated on: its training data by default, or another data set that fits it."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from siamese_lab.runs import checkpoints
 from siamese_lab.runs.classes import listed
 from siamese_lab.runs.display import counted
 from siamese_lab.runs.options import DATA_FOLDERS
+from siamese_lab.runs.stored_paths import not_read, unnamed_folder
 
 NO_CLASSES = (
     "The checkpoint was written before checkpoints stored class names, so its classes are split again. If classes were "
@@ -27,14 +27,14 @@ def with_evaluated_data(arguments: Sequence[str]) -> list[str]:
     """Move the data options of the command line into the configuration, and return the remaining command line.
 
     `data=NAME` names a data set. Its options are composed as for training. Without `data=NAME`, or if the network was
-    trained on that data set, the options of the training are used. Folders are taken from this machine. The folders
-    of the training are used only if this machine names none.
+    trained on that data set, the options of the training are used. Folders are those that the user names.
 
     Args:
         arguments: the command line, with checkpoint=PATH.
 
     Raises:
         UserError: if the checkpoint is missing, was not written by siamese_lab, or does not hold its configuration.
+            Also if the training read a folder that the user does not name.
     """
     checkpoint_path, name = last_value("checkpoint", arguments), last_value("data", arguments)
     rest = [argument for argument in arguments if option_of(argument) != "data"]
@@ -42,15 +42,15 @@ def with_evaluated_data(arguments: Sequence[str]) -> list[str]:
     checkpoint = checkpoints.find_checkpoint(Path(checkpoint_path))
     choices = without_written_folders(choices_of(checkpoints.read_checkpoint(checkpoint), checkpoint))
     if name in (None, choices["data"]["name"]):
+        if (unnamed := unnamed_folder(choices, {option_of(argument) for argument in arguments})) is not None:
+            option, folder = unnamed
+            raise UserError(not_read(folder, option))
         store_data_options(with_current_folders(choices))
     else:
         store_data_options(compose_data_options(name, arguments))
     position = max(number for number, argument in enumerate(rest) if option_of(argument) == "checkpoint")
     # Quoted because run folders have names like seed=0. Hydra allows no flag such as --help between overrides.
-    rest[position : position + 1] = [
-        *training_folder_overrides(choices, arguments),
-        f"checkpoint={quoted(checkpoint_path)}",
-    ]
+    rest[position] = f"checkpoint={quoted(checkpoint_path)}"
     return rest
 
 
@@ -62,18 +62,6 @@ def with_current_folders(choices: Mapping[str, Any]) -> dict[str, Any]:
         option: now[option] if option in at_training and value == at_training[option] else without_interpolations(value)
         for option, value in choices["data"].items()
     }
-
-
-def training_folder_overrides(choices: Mapping[str, Any], arguments: Sequence[str]) -> list[str]:
-    """Return the override for the folder of data sets of the training, which is only read.
-
-    There is none if the folder does not exist here, or if the command line or SIAMESE_LAB_DATA names one.
-    """
-    given = {option_of(argument) for argument in arguments}
-    folder = choices["paths"]["data"]
-    if "paths.data" in given or "SIAMESE_LAB_DATA" in os.environ or folder is None or not Path(folder).is_dir():
-        return []
-    return [f"paths.data={quoted(folder)}"]
 
 
 def check_fit(trained: Trained, datamodule: data.DataModule) -> None:

@@ -25,10 +25,8 @@ from siamese_lab.evaluation.trained import load as load_trained
 from siamese_lab.inference import BATCH
 from siamese_lab.inference.inputs import Images, OneImage, PreparedImages, iterate_images, prepare_images
 from siamese_lab.inference.threshold import Threshold, load_or_choose_threshold
+from siamese_lab.runs.stored_paths import DATA_VARIABLE, not_read, unnamed_folder
 from siamese_lab.training.trainer import check_accelerator
-
-DATA_VARIABLE = "SIAMESE_LAB_DATA"
-"""Environment variable with the folder of the data sets."""
 
 
 def load(
@@ -39,8 +37,8 @@ def load(
     Args:
         path: a run folder or a checkpoint.
         accelerator: device to compute on: "cpu", "cuda", "mps", or "auto" for the best available device.
-        data: folder of the data sets. It is only needed to choose a threshold. The default is SIAMESE_LAB_DATA, or
-            else the folder that the training used.
+        data: folder of the data sets, or the training's own folder of images. It is only needed to choose a threshold.
+            The default is SIAMESE_LAB_DATA. A folder that only the checkpoint names is not read.
 
     Raises:
         UserError: if the file is not a checkpoint of siamese_lab, is incomplete, or contains code that loading would
@@ -179,11 +177,16 @@ def build_local_datamodule(choices: Mapping[str, Any], folder: Path | None = Non
 
     Args:
         choices: configuration of the training.
-        folder: folder of the data sets. The default is SIAMESE_LAB_DATA, or else the folder of the training. A user's
-            own folder of images (`image_folder`) is always the folder of the training.
+        folder: folder of the data sets, or the folder of images of a training with `image_folder`. The default for
+            data sets is SIAMESE_LAB_DATA. Without a folder, the images are not read, see `DataModule.unread`.
     """
-    options, paths = dict(choices["data"]), choices["paths"]
-    here = folder if folder is not None else os.environ.get(DATA_VARIABLE)
-    if here is not None and "root" in options and options["root"] == paths["data"]:
-        options["root"] = str(here)
-    return data_sets.build(**options, seed=choices["seed"])
+    options = dict(choices["data"])
+    unnamed = unnamed_folder(choices) if folder is None else None
+    if "root" in options:
+        of_data_sets = options["root"] == choices["paths"]["data"]
+        here = os.environ.get(DATA_VARIABLE) if folder is None and of_data_sets else folder
+        options["root"] = None if here is None else str(here)
+    datamodule = data_sets.build(**options, seed=choices["seed"])
+    if unnamed is not None:
+        datamodule.unread = not_read(unnamed[1], "data")
+    return datamodule

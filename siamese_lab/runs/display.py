@@ -14,6 +14,7 @@ from rich.table import Table
 
 from siamese_lab.runs.display_names import metric_name, split_key
 from siamese_lab.runs.results import FILE_NAME, Results
+from siamese_lab.runs.stored_paths import resume_command
 
 if TYPE_CHECKING:  # the report prints without loading torch
     from siamese_lab.data import DataModule
@@ -182,9 +183,9 @@ def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.2%}"
 
 
-def print_interrupted(console: Console, checkpoint: Path) -> None:
-    """Print the command that resumes an interrupted run."""
-    print_plainly(console, f"Interrupted. To resume: python -m siamese_lab.train \"resume='{short(checkpoint)}'\"")
+def print_interrupted(console: Console, checkpoint: Path, overrides: Sequence[str]) -> None:
+    """Print the command that resumes an interrupted run with these overrides."""
+    print_plainly(console, f"Interrupted. To resume: {resume_command(short(checkpoint), overrides)}")
 
 
 def counted(number: int, singular: str, plural: str | None = None) -> str:

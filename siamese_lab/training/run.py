@@ -176,7 +176,7 @@ def train_here(
 
     if trainer.is_global_zero:
         delete_drafts(folder)
-    with record_status(results, folder, trainer.is_global_zero), closing_event_files(trainer):
+    with record_status(results, folder, overrides, trainer.is_global_zero), closing_event_files(trainer):
         try:
             with restoring(config.resume, start):
                 trainer.fit(module, datamodule=datamodule, ckpt_path=config.resume, weights_only=True)
@@ -249,13 +249,13 @@ def record_failure(config: DictConfig, folder: Path, error: Exception) -> None:
 
 
 @contextmanager
-def record_status(results: Results, folder: Path, writes: bool = True) -> Iterator[None]:
+def record_status(results: Results, folder: Path, overrides: Sequence[str], writes: bool = True) -> Iterator[None]:
     """Record in results.json how the block ended. Only the process with `writes` writes the file."""
     if writes:
         with disk_errors(folder, "paths.outputs"):
             results.write(folder)
     try:
-        with disk_errors(folder, "paths.outputs", folder / LAST):
+        with disk_errors(folder, "paths.outputs", folder / LAST, overrides):
             yield
         results.status = "finished" if results.error is None else "shortened"
     except BaseException as error:

@@ -300,6 +300,10 @@ def test_help_and_wrong_options_load_neither_pytorch_nor_other_large_packages(tm
         ["embed", "x=1"],
         ["train", "trainer.max_stepss=3"],
         ["train", "seed=-1=2"],
+        ["train", "seed=-1"],
+        ["train", "trainer.max_steps=many"],
+        ["train", "loss.margin=wide"],
+        ["train", "-m", "trainer.max_steps=-5", "sampler=hard"],
     ]
     ended = run_code(ANSWERS.format(commands=[*helps, ["train", "--cfg", "job"], *wrong]), tmp_path)
     assert ended.returncode == 0, ended.stderr

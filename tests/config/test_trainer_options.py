@@ -2,7 +2,8 @@
 
 from inspect import signature
 from pathlib import Path
-from typing import ClassVar
+from types import UnionType
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import lightning
 import pytest
@@ -11,7 +12,7 @@ from conftest import compose, last_weights, quick_run
 from lightning.pytorch.callbacks import Callback
 from omegaconf import OmegaConf
 
-from siamese_lab.config.trainer_options import DECIDED, GIVEN, INTERPRETED, check_trainer
+from siamese_lab.config.trainer_options import DECIDED, GIVEN, INTERPRETED, KINDS, check_trainer
 from siamese_lab.errors import UserError
 from siamese_lab.runs.results import Results, read_results
 from siamese_lab.study import runs
@@ -25,6 +26,24 @@ SMALL = ("network.width=4", "trainer.val_check_interval=2", "trainer.max_steps=4
 def test_each_argument_of_lightnings_trainer_is_in_exactly_one_table() -> None:
     """A version of Lightning with a new argument fails here: decide what it means, and add it to a table."""
     assert sorted([*GIVEN, *INTERPRETED, *DECIDED]) == ARGUMENTS
+
+
+def plain_kinds(annotation: Any) -> set[type]:
+    """Return the plain types that an annotation allows; a float may also be an integer."""
+    origin, members = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return {type(member) for member in members}
+    if origin in (Union, UnionType):
+        return set().union(*map(plain_kinds, members))
+    return {float, int} if annotation is float else {origin or annotation}
+
+
+def test_each_argument_has_the_types_of_lightnings_annotation() -> None:
+    hints = get_type_hints(lightning.Trainer.__init__)
+    plain = (bool, int, float, str, dict)
+    assert {option: set(kinds) for option, kinds in KINDS.items()} == {
+        option: {kind for kind in plain_kinds(hints[option]) if kind in plain} for option in {*GIVEN, *INTERPRETED}
+    }
 
 
 @pytest.mark.parametrize("option", sorted(DECIDED))

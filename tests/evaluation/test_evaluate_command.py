@@ -165,8 +165,12 @@ def test_a_set_with_another_split_is_refused(evaluate: Callable[..., Ended], tmp
     images = ("data=image_folder", f"data.root={tmp_path / 'images'}", f"paths.cache={tmp_path / 'cache'}")
     small = ("data.image_size=16", "data.classes_per_batch=4", "network=mlp")
     quick_run(tmp_path / "run", *images, *small)
-    assert evaluate("checkpoint=run", *QUICK).status == 0
-    ended = evaluate("checkpoint=run", "data.split_seed=5", *QUICK)
+    ended = evaluate("checkpoint=run", *QUICK)
+    assert ended.status == 2
+    assert f"Error: The training read its images from {tmp_path / 'images'}"[:60] in ended.err
+    assert f"add {images[1]}. If the images are elsewhere, add data.root=FOLDER." in ended.err
+    assert evaluate("checkpoint=run", images[1], *QUICK).status == 0
+    ended = evaluate("checkpoint=run", images[1], "data.split_seed=5", *QUICK)
     assert ended.status == 2
     assert "test classes that data.split_seed=5 selects, such as class" in ended.err
     assert "Train a network with data.split_seed=5, or evaluate this network without data.split_seed=5." in ended.err

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import Ended
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from untrained import checkpoint
 
+import siamese_lab
 from siamese_lab.config.data_options import NODE
+from siamese_lab.errors import UserError
 from siamese_lab.evaluation import load
 from siamese_lab.evaluation.evaluated_data import with_evaluated_data
 
@@ -40,25 +43,38 @@ def test_another_set_has_its_own_options(tmp_path: Path) -> None:
     assert (chosen["name"], chosen["eval_batch_size"], chosen["root"]) == ("mnist", 512, "${paths.data}")
 
 
-def test_folders_of_this_machine_override_those_of_the_training(
+def test_a_folder_of_data_sets_is_read_only_if_the_user_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "there").mkdir()
-    place = checkpoint(tmp_path, "data=omniglot", f"paths.data={tmp_path / 'there'}")
+    there = tmp_path / "there"
+    place = checkpoint(tmp_path, "data=omniglot", f"paths.data={there}")
     argument, read = f"checkpoint={place}", f"checkpoint='{place}'"
-    assert options(argument)["root"] == "${paths.data}"
-    assert with_evaluated_data(["--help", argument]) == ["--help", f"paths.data='{tmp_path / 'there'}'", read]
+    for exists in (False, True):
+        with pytest.raises(UserError, match=f"add paths.data={there}. If the images are elsewhere"):
+            with_evaluated_data(["--help", argument])
+        there.mkdir(exist_ok=exists)
     assert with_evaluated_data([argument, "paths.data=here"]) == [read, "paths.data=here"]
+    assert options(argument, "data.root=here")["root"] == "${paths.data}", "the command line replaces it later"
     monkeypatch.setenv("SIAMESE_LAB_DATA", "here")
     assert with_evaluated_data([argument]) == [read]
-    monkeypatch.delenv("SIAMESE_LAB_DATA")
-    (tmp_path / "there").rmdir()
-    assert with_evaluated_data([argument]) == [read]
 
 
-def test_the_root_of_an_image_folder_is_taken_from_the_training(tmp_path: Path) -> None:
+def test_a_folder_of_images_is_read_only_if_the_user_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIAMESE_LAB_DATA", "here")  # names data sets, not the user's own images
     place = checkpoint(tmp_path, "data=image_folder", "data.root=mine", "paths.data=elsewhere")
-    assert options(f"checkpoint={place}")["root"] == "mine"
+    with pytest.raises(UserError, match=r"images from mine.*add data.root=mine"):
+        options(f"checkpoint={place}")
+    assert options(f"checkpoint={place}", "data.root=mine")["root"] == "mine"
+
+
+def test_a_network_reads_the_images_of_its_training_only_from_a_named_folder(tmp_path: Path) -> None:
+    place = checkpoint(tmp_path, "data=image_folder", "data.root=mine")
+    network = siamese_lab.load(place)
+    assert network.embed(np.zeros((16, 16, 3), np.uint8)).shape == (1, 128)
+    with pytest.raises(UserError, match=r"The training read its images from mine.*add data=mine"):
+        _ = network.threshold
+    with pytest.raises(UserError, match=r"data\.root is elsewhere, but"):
+        _ = siamese_lab.load(place, data="elsewhere").threshold
 
 
 def test_data_sets_of_the_user_can_be_named(tmp_path: Path) -> None:

@@ -68,6 +68,12 @@ def grown(trained: Path, own: Path) -> Path:
     (trained / "kept").rename(photos)
 
 
+@pytest.fixture
+def named(trained: Path) -> str:
+    """Return the override that names the folder of the training, without which it is not read."""
+    return f"data.root={trained / 'photos'}"
+
+
 def classes_of(run: Path) -> ClassParts:
     classes = stored_classes(read_checkpoint(run / "checkpoints/last.ckpt"))
     assert classes is not None
@@ -87,11 +93,13 @@ def test_checkpoints_hold_every_class_and_results_a_summary(trained: Path) -> No
     assert read_results(trained / "run").classes == classes.summary()
 
 
-def test_new_classes_are_named_and_trained_ones_never_tested(grown: Path, evaluate: Callable[..., Ended]) -> None:
+def test_new_classes_are_named_and_trained_ones_never_tested(
+    grown: Path, named: str, evaluate: Callable[..., Ended]
+) -> None:
     before = classes_of(grown / "run")
     for number in range(20):  # the split of 34 classes tests many that were trained on
         add_class(grown / "photos", f"a{number:02d}")
-    ended = evaluate("checkpoint=run", *QUICK)
+    ended = evaluate("checkpoint=run", named, *QUICK)
     assert ended.status == 0, ended.err
     assert "Not tested, because new since the training: 20 classes, 'a00', 'a01', 'a02' and 17 more." in ended.out
     assert evaluated_classes(grown) == sorted(before.test.names)
@@ -99,16 +107,16 @@ def test_new_classes_are_named_and_trained_ones_never_tested(grown: Path, evalua
     assert record["data"]["classes_trained_on"] == 0
     assert any("20 classes" in note for note in record["data"]["notes"])
     assert load(grown / "run").build_datamodule().splits.validation.class_names == before.validation.names
-    network = siamese_lab.load(grown / "run")
+    network = siamese_lab.load(grown / "run", data=named.partition("=")[2])
     assert network.datamodule.splits.validation.class_names == before.validation.names, "the threshold is chosen on it"
 
 
-def test_missing_classes_are_named(grown: Path, evaluate: Callable[..., Ended]) -> None:
+def test_missing_classes_are_named(grown: Path, named: str, evaluate: Callable[..., Ended]) -> None:
     before = classes_of(grown / "run")
     removed = [before.test.names[0], *before.train.names[:2]]
     for name in removed:
         shutil.rmtree(grown / "photos" / name)
-    ended = evaluate("checkpoint=run", *QUICK)
+    ended = evaluate("checkpoint=run", named, *QUICK)
     assert ended.status == 0, ended.err
     assert f"Missing since the training: 3 classes, {', '.join(map(repr, sorted(removed)))}." in ended.out
     assert evaluated_classes(grown) == sorted(before.test.names[1:])
@@ -135,32 +143,36 @@ def test_another_folder_with_some_of_the_names_is_another_set(own: Path, evaluat
     assert count == len(set(evaluated_classes(own)) & set(shared))
 
 
-def test_another_split_that_tests_trained_classes_is_refused(grown: Path, evaluate: Callable[..., Ended]) -> None:
+def test_another_split_that_tests_trained_classes_is_refused(
+    grown: Path, named: str, evaluate: Callable[..., Ended]
+) -> None:
     add_class(grown / "photos", "a_new")
-    ended = evaluate("checkpoint=run", "data.split_seed=5", *QUICK)
+    ended = evaluate("checkpoint=run", named, "data.split_seed=5", *QUICK)
     assert (ended.status, "test classes that data.split_seed=5 selects, such as c" in ended.err) == (2, True)
 
 
-def test_a_checkpoint_without_classes_is_accepted_with_a_sentence(grown: Path, evaluate: Callable[..., Ended]) -> None:
+def test_a_checkpoint_without_classes_is_accepted_with_a_sentence(
+    grown: Path, named: str, evaluate: Callable[..., Ended]
+) -> None:
     path = grown / "run/checkpoints/last.ckpt"
     content = torch.load(path, weights_only=True)
     del content["callbacks"]["StoredChoices"]["classes"]
     torch.save(content, path)
-    ended = evaluate("checkpoint=run", *QUICK)
+    ended = evaluate("checkpoint=run", named, *QUICK)
     assert ended.status == 0, ended.err
     assert "written before checkpoints stored class names, so its classes are split again" in ended.out
 
 
-def test_another_precision_is_said_in_one_line(grown: Path, evaluate: Callable[..., Ended]) -> None:
-    ended = evaluate("checkpoint=run", *QUICK)
+def test_another_precision_is_said_in_one_line(grown: Path, named: str, evaluate: Callable[..., Ended]) -> None:
+    ended = evaluate("checkpoint=run", named, *QUICK)
     assert "precision 32-true; the run's own figures are of bf16-mixed, which differ by up to about 0.2" in ended.out
-    ended = evaluate("checkpoint=run", *QUICK[:-1], "folder=again", "precision=bf16-mixed")
+    ended = evaluate("checkpoint=run", named, *QUICK[:-1], "folder=again", "precision=bf16-mixed")
     assert (ended.status, "own figures" in ended.out) == (0, False)
 
 
-def test_few_classes_have_no_interval(grown: Path, evaluate: Callable[..., Ended]) -> None:
+def test_few_classes_have_no_interval(grown: Path, named: str, evaluate: Callable[..., Ended]) -> None:
     assert len(classes_of(grown / "run").test.names) < 5
-    ended = evaluate("checkpoint=run", *QUICK)
+    ended = evaluate("checkpoint=run", named, *QUICK)
     assert "Left out: intervals over classes. The test images have 3 classes" in ended.out
     protocols = json.loads((grown / "to/evaluation.json").read_text())["protocols"]
     for name in ("retrieval", "verification_sampled"):
@@ -169,7 +181,9 @@ def test_few_classes_have_no_interval(grown: Path, evaluate: Callable[..., Ended
 
 
 @pytest.mark.parametrize("change", ["add", "remove", "image"])
-def test_a_run_is_not_resumed_on_changed_classes(change: str, grown: Path, command: Callable[..., Ended]) -> None:
+def test_a_run_is_not_resumed_on_changed_classes(
+    change: str, grown: Path, named: str, command: Callable[..., Ended]
+) -> None:
     name = classes_of(grown / "run").train.names[0]
     if change == "add":
         add_class(grown / "photos", "a_new")
@@ -183,7 +197,7 @@ def test_a_run_is_not_resumed_on_changed_classes(change: str, grown: Path, comma
         "image": f"other numbers of train images: '{name}' had 4 and has 3",
     }
     before = (grown / "run/results.json").read_bytes()
-    ended = command("resume=run", "trainer.max_steps=8")
+    ended = command("resume=run", named, "trainer.max_steps=8")
     assert (ended.status, facts[change] in ended.err) == (2, True), ended.err
     assert "Restore the images, or start a new run without resume=." in ended.err
     assert (grown / "run/results.json").read_bytes() == before

@@ -92,7 +92,8 @@ def test_a_network_of_view_1_is_not_resumed_on_view_2(
     assert command("data=lfw", "hydra.run.dir=view_1", *where, *FEW_STEPS, *SMALL).status == 0
     assert "view_1/accuracy" in json.loads((tmp_path / "view_1/results.json").read_text(encoding="utf-8"))["test"]
     before = (tmp_path / "view_1/results.json").read_bytes()
-    ended = command("resume=view_1/checkpoints/last.ckpt", "data.view=2", "data.fold=0", "trainer.max_steps=4")
+    again = ("resume=view_1/checkpoints/last.ckpt", f"paths.data={root}")
+    ended = command(*again, "data.view=2", "data.fold=0", "trainer.max_steps=4")
     assert ended.status == 2
     assert "Error: A network trained on View 1 of LFW has seen 1 of the people that fold 0 of View 2 tests" in ended.err
     assert (tmp_path / "view_1/results.json").read_bytes() == before
