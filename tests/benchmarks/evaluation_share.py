@@ -10,6 +10,7 @@ Official pairs count as test images. Raw pixels are not counted, because the run
 import argparse
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -29,7 +30,9 @@ from siamese_lab.training.validation_plan import ValidationPlan, number_of_valid
 from tests.benchmarks.timing import medians
 
 DATA = ("digits", "glyphs", "mnist", "mnist_closed", "fashion_mnist", "fashion_mnist_closed", "omniglot", "lfw")
-BUDGETS = ("full", "standard", "quick")
+KINDS = {"recipe": [], "study": ["experiment=study"]}
+"""The overrides that choose the recipe of a data set, and its recipe in a study."""
+BUDGETS = ("standard", "half")
 
 
 class Costs(NamedTuple):
@@ -77,11 +80,13 @@ def measure(config: DictConfig, repeats: int) -> tuple[Costs, ValidationPlan]:
     splits, pairs = datamodule.splits, datamodule.official_pairs
     chunk = next(iter(SequentialBatches(splits.test, datamodule.eval_batch_size)))
     images_BCHW, size = to_float(chunk.images_BCHW), len(chunk.labels_B)
+    asked = config.trainer.precision
+    lowered = (best_precision("cpu") if asked == "auto" else asked) == "bf16-mixed"
     taken = medians(
         {
-            "step": training_step(module, datamodule.batches, datamodule.augment or to_float),
-            "plain": partial(embed, module, images_BCHW, views=False),
-            "views": partial(embed, module, images_BCHW, views=True),
+            "step": training_step(module, datamodule.batches, datamodule.augment or to_float, lowered),
+            "plain": partial(embed, module, images_BCHW, False, lowered),
+            "views": partial(embed, module, images_BCHW, True, lowered),
             "rank": partial(rank, module, splits.validation.labels_N[datamodule.validation_rows]),
             "rank test": partial(rank, module, splits.test.labels_N),
         },
@@ -99,14 +104,16 @@ def measure(config: DictConfig, repeats: int) -> tuple[Costs, ValidationPlan]:
     return costs, plan
 
 
-def training_step(module: SiameseModule, batches: Iterable[Any], augment: Callable[..., Any]) -> Callable[[], None]:
-    """Return a call that trains one step in the trainer's precision."""
+def training_step(
+    module: SiameseModule, batches: Iterable[Any], augment: Callable[..., Any], lowered: bool
+) -> Callable[[], None]:
+    """Return a call that trains one step."""
     stream, optimizer = endless(batches), module.configure_optimizers()["optimizer"]
 
     def step() -> None:
         module.train()
         batch = next(stream)
-        with in_training_precision():
+        with precision(lowered):
             z_BD = module.network(augment(batch.images_BCHW))
             unit_BD = module.network.unit_vectors(z_BD.detach())
             selection = module.sampler.mine(unit_BD, batch.labels_B, batch.image_ids_B)
@@ -124,10 +131,10 @@ def endless(batches: Iterable[Any]) -> Iterator[Any]:
         yield from batches
 
 
-def embed(module: SiameseModule, images_BCHW: torch.Tensor, views: bool) -> None:
+def embed(module: SiameseModule, images_BCHW: torch.Tensor, views: bool, lowered: bool) -> None:
     """Embed a batch as validation and test do."""
     module.eval()
-    with torch.inference_mode(), in_training_precision(), without_views(module.network, not views):
+    with torch.inference_mode(), precision(lowered), without_views(module.network, not views):
         module.network(images_BCHW)
 
 
@@ -139,17 +146,9 @@ def rank(module: SiameseModule, labels_N: torch.Tensor) -> None:
     metrics.compute()
 
 
-def in_training_precision() -> torch.autocast:
-    """Return the precision of training on this processor."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=best_precision("cpu") == "bf16-mixed")
-
-
-def options_of(data: str, budget: str) -> list[str]:
-    """Return the overrides of a run with the recipe of the data set, or of a run of a study with this budget."""
-    overrides = [f"data={data}", "trainer.accelerator=cpu"]
-    if budget == "recipe":
-        return overrides
-    return [*overrides, "loss=triplet", "sampler.num_negatives=1", f"budget={budget}"]
+def precision(lowered: bool) -> torch.autocast:
+    """Return the context of bfloat16, or the one of float32."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=lowered)
 
 
 def cells(steps: int, costs: Costs, plan: ValidationPlan) -> list[str]:
@@ -174,19 +173,18 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     shown = Table(title="Evaluation as a share of training, processor time, one thread", title_justify="left")
-    measured = "data", "budget", "steps", "ms/step", "validations, s", "test, s"
+    measured = "data", "run", "budget", "steps", "ms/step", "validations, s", "test, s"
     for column in (*measured, "validations", "at the end", "test", "untrained", "share", "stored"):
-        shown.add_column(column, justify="left" if column in ("data", "budget") else "right")
-    for data in arguments.data:
-        costs: Costs | None = None
-        for budget in ("recipe", *BUDGETS[1:]):  # a full study has the steps of the recipes
-            config = compose(*options_of(data, budget))
-            if costs is None:
-                costs, plan = measure(config, repeats=1 if arguments.quick else 5)
+        shown.add_column(column, justify="left" if column in ("data", "run", "budget") else "right")
+    for data, kind in product(arguments.data, KINDS):
+        overrides = [f"data={data}", "trainer.accelerator=cpu", *KINDS[kind]]
+        costs, plan = measure(compose(*overrides), repeats=1 if arguments.quick else 5)
+        for budget in BUDGETS:
+            config = compose(*overrides, f"budget={budget}")
             steps = config.trainer.max_steps
             trained = steps * config.data.classes_per_batch * config.data.images_per_class
             plan = plan._replace(number=number_of_validations(trained, plan.images))
-            shown.add_row(data, budget, *cells(steps, costs, plan))
+            shown.add_row(data, kind, budget, *cells(steps, costs, plan))
     shown.caption = "stored: the share if an earlier run has stored the figures of the same untrained network"
     Console(width=140).print(shown)
 

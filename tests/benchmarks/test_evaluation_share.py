@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from siamese_lab.config.schema import compose
-from tests.benchmarks.evaluation_share import measure, options_of, share
+from tests.benchmarks.evaluation_share import KINDS, measure, share
 
 pytestmark = pytest.mark.benchmark
 
 
-@pytest.mark.parametrize("data", ["digits", "glyphs"])
-def test_validation_and_test_take_at_most_15_percent_of_the_training_of_a_recipe(data: str) -> None:
-    config = compose(*options_of(data, "recipe"))
+@pytest.mark.parametrize(("data", "kind"), [("digits", "recipe"), ("glyphs", "recipe"), ("glyphs", "study")])
+def test_validation_and_test_take_at_most_15_percent_of_the_training(data: str, kind: str) -> None:
+    config = compose(f"data={data}", "trainer.accelerator=cpu", *KINDS[kind])
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
