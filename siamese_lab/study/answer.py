@@ -73,10 +73,10 @@ def of_data_set(analysis: Analysis, data: str) -> list[str]:
     counting = [each for each in pairs if each.first not in out and each.second not in out]
     seeds = unique(str(each.number) for each in pairs)
     separated = [each for each in counting if each.separated]
-    told = _separated(separated, _means(analysis, data)) or "no two strategies differ significantly"
+    text = _separated(separated, _means(analysis, data)) or "no two strategies differ significantly"
     if not counting:
-        told = "fewer than two strategies count"
-    first = f"{data} ({number_of_seeds(seeds)}): {told}."
+        text = "fewer than two strategies count"
+    first = f"{data} ({number_of_seeds(seeds)}): {text}."
     rest = [*_unsettled(counting), *_left_out(out)]
     return [first, f"There, {'; '.join(rest)}."] if rest else [first]
 
@@ -131,8 +131,8 @@ def _separated(pairs: Sequence[Pair], means: dict[str, float]) -> str:
     for each in pairs:
         winner, loser = (each.first, each.second) if each.mean > 0 else (each.second, each.first)
         low, high = sorted((abs(each.low or 0.0), abs(each.high or 0.0)))
-        told = f"{loser} by {cells.percent(abs(each.mean))} points [{cells.percent(low)} … {cells.percent(high)}]"
-        worse.setdefault(winner, []).append((abs(each.mean), told))
+        text = f"{loser} by {cells.percent(abs(each.mean))} points [{cells.percent(low)} … {cells.percent(high)}]"
+        worse.setdefault(winner, []).append((abs(each.mean), text))
     winners = sorted(worse, key=lambda name: -means[name])
     shown = winners if len(means) <= LISTED else winners[:1]
     parts = []

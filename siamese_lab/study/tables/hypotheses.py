@@ -25,7 +25,7 @@ NUMBERS_NOTE = (
 def hypotheses(verdicts: Sequence[Verdict], statuses: Statuses) -> list[ReportTable]:
     """Build the table of verdicts, and the table of numbers if there are any."""
     tables = [
-        ReportTable("hypotheses", "Hypotheses", _verdicts(verdicts), _verdicts(verdicts).map(_shown), NOTE),
+        ReportTable("hypotheses", "Verdicts", _verdicts(verdicts), _verdicts(verdicts).map(_shown), NOTE),
     ]
     numbered = [(verdict, each) for verdict in verdicts for each in verdict.findings if each.number is not None]
     if numbered:
