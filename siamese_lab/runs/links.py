@@ -16,14 +16,23 @@ def check_inside(folder: Path, names: Iterable[str]) -> None:
         folder: the folder that the user named.
         names: paths relative to the folder; they need not exist.
     """
-    inside = folder.resolve()
+    inside = resolved(folder)
     for name in names:
         path = folder / name
-        if not path.resolve().is_relative_to(inside):
+        target = resolved(path)
+        if not target.is_relative_to(inside):
             raise UserError(
-                f"{path} is a link to {path.resolve()}, outside of {folder}, and would be written to. Delete the link, "
+                f"{path} is a link to {target}, outside of {folder}, and would be written to. Delete the link, "
                 "or replace it with a folder. To write to another disk, link the whole folder or set paths.outputs."
             )
+
+
+def resolved(path: Path) -> Path:
+    """Return a path with all links followed; raise UserError if they never end."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError until Python 3.12
+        raise UserError(f"{path} is a link that leads back to itself. Delete the link.") from error
 
 
 def check_no_way_out(folder: Path) -> None:

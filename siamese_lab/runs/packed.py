@@ -2,7 +2,10 @@
 
 Each line of `runs.jsonl.gz` is the results.json of one run, with its folder: `{"folder": …, "results": …}`. The lines
 are sorted by folder and the file holds no time, so the same runs give the same bytes. A results.json in the folder of a
-run counts before a packed one. gzip is used although xz needs half of the space: xz takes ten times as long to write.
+run counts before a packed one, unless only the packed run has finished. gzip is used although xz needs half of the
+space: xz takes ten times as long to write.
+
+The file may come from anyone. Its checksum and its bounds are checked before a line is used.
 """
 
 import gzip
@@ -21,10 +24,15 @@ from siamese_lab.runs.plain_values import MAX_BYTES, WrongValueError, check_regu
 from siamese_lab.runs.results import Results, read_results, results_from
 
 FILE_NAME = "runs.jsonl.gz"
-MAX_UNPACKED = 512 << 20
-"""Largest number of bytes of all results in a packed file. 1,500 runs of Omniglot have 100 MB."""
+MAX_PACKED, MAX_UNPACKED = 64 << 20, 512 << 20
+"""Largest number of bytes of a packed file, and of all its lines. 1,500 runs of Omniglot have 8 MB and 100 MB."""
+MAX_LINES = 10_000
+"""Largest number of runs in a packed file."""
+CHUNK = 1 << 20
+GZIP = 16 + zlib.MAX_WBITS
 MAX_FOLDER = 1000
 """Largest number of characters of the folder of a packed run."""
+DIVIDE = "Pack its subfolders, each into a file of its own."
 CURE = "Restore the packed file, or pack the folders of the runs again."
 
 
@@ -39,6 +47,8 @@ class RunRecord(NamedTuple):
     """The line of the packed file; None for a results.json."""
     damage: str = ""
     """Reason why the line cannot be used, or an empty text."""
+    note: str = ""
+    """How a results.json and the packed results of the same folder differ, and which of them counts."""
 
     def read(self) -> Results:
         """Return the checked results; every field has its declared type.
@@ -49,7 +59,14 @@ class RunRecord(NamedTuple):
         """
         if self.line is None:
             return read_results(self.path.parent)
-        return results_from(lambda: self.content()["results"], f"{self.folder} in {self.path}", CURE)
+        return results_from(lambda: self.content()["results"], self.place, CURE)
+
+    @property
+    def place(self) -> str:
+        """The name of the record in messages."""
+        if self.line is None:
+            return str(self.path)
+        return str(self.path) if self.damage else f"{self.folder} in {self.path}"
 
     def content(self) -> Any:
         """Return the folder and the plain results in the form of a line of a packed file.
@@ -68,8 +85,8 @@ class RunRecord(NamedTuple):
 def run_records(folder: Path) -> list[RunRecord]:
     """Find the results of all runs below a folder, in results.json files and packed files, sorted by folder.
 
-    A results.json hides the packed results of the same folder, and a packed file hides those of folders above it.
-    Damaged lines are records too, and say so when they are read.
+    A results.json hides the packed results of the same folder, unless only the packed run has finished. A packed file
+    hides those of folders above it. Damaged lines are records too, and say so when they are read.
     """
     found: dict[str, RunRecord] = {}
     for path in folder.rglob(results.FILE_NAME):
@@ -79,39 +96,83 @@ def run_records(folder: Path) -> list[RunRecord]:
         above = packed.parent.relative_to(folder)
         for record in packed_records(packed):
             below = (above / record.folder).as_posix()
-            found.setdefault(below, record._replace(folder=below))
+            packed_one = record._replace(folder=below)
+            own = found.setdefault(below, packed_one)
+            if own is not packed_one and own.line is None:
+                found[below] = preferred(own, packed_one)
     return [found[below] for below in sorted(found, key=lambda below: (*PurePosixPath(below).parts, results.FILE_NAME))]
 
 
+def preferred(own: RunRecord, packed: RunRecord) -> RunRecord:
+    """Return the record that counts of a results.json and the packed results of the same folder, with a note."""
+    try:
+        before = packed.read()
+    except UserError:
+        return own
+    try:
+        now = own.read()
+    except (OSError, UserError) as error:
+        return packed._replace(
+            note=f"The packed results count, because its {results.FILE_NAME} cannot be used: {error}"
+        )
+    if before.status == "finished" != now.status:
+        return packed._replace(
+            note=f"The packed results count, because its {results.FILE_NAME} says {now.status!r}, not 'finished'."
+        )
+    if before.status == "finished" and now != before:
+        return own._replace(note=f"Its {results.FILE_NAME} counts, and differs from the packed results.")
+    return own
+
+
 def packed_records(path: Path) -> Iterator[RunRecord]:
-    """Yield a record for each line of a packed file; a damaged line, or a damaged end of the file, is one record.
+    """Yield a record for each line of a packed file. A file that cannot be used as a whole is one damaged record."""
+    try:
+        check_packed_file(path)
+    except (OSError, WrongValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        yield RunRecord(FILE_NAME, path, b"", f"none of its runs is used, because {reason}")
+        return
+    seen: set[str] = set()
+    with gzip.open(path, "rb") as stream:
+        for number, line in enumerate(stream, 1):
+            yield _record(line, number, path, seen)
+
+
+def check_packed_file(path: Path) -> None:
+    """Read a packed file to its end: check its sizes, its number of lines and its checksum.
 
     Raises:
         OSError: if the file cannot be read, or is a folder, pipe or device.
+        WrongValueError: if it breaks a bound, is damaged or truncated, or is more than one gzip member.
     """
     check_regular(path)
-    seen: set[str] = set()
-    number = unpacked = 0
-    with gzip.open(path, "rb") as stream:
-        while True:
-            number += 1
-            name = f"{FILE_NAME}, line {number}"
+    if (size := path.stat().st_size) > MAX_PACKED:
+        raise WrongValueError(f"it has {size:,} bytes, expected at most {MAX_PACKED:,}")
+    member, unpacked, lines, open_line = zlib.decompressobj(GZIP), 0, 0, 0
+    with path.open("rb") as stream:
+        while not member.eof:
+            given = member.unconsumed_tail or stream.read(CHUNK)
             try:
-                line = stream.readline(MAX_BYTES + 1)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                yield RunRecord(name, path, b"", f"the file ends or is damaged there ({error})")
-                return
-            unpacked += len(line)
-            if not line:
-                return
-            if len(line) > MAX_BYTES or unpacked > MAX_UNPACKED:
-                bound = f"a line has more than {MAX_BYTES:,} bytes, or all lines more than {MAX_UNPACKED:,}"
-                yield RunRecord(name, path, b"", f"{bound}; the lines from there on are not read")
-                return
-            yield _record(line, name, path, seen)
+                chunk = member.decompress(given, CHUNK)
+            except zlib.error as error:
+                raise WrongValueError(f"it is damaged ({error})") from error
+            if not given and not chunk:
+                raise WrongValueError("it is truncated")
+            unpacked, lines = unpacked + len(chunk), lines + chunk.count(b"\n")
+            if unpacked > MAX_UNPACKED or lines > MAX_LINES:
+                raise WrongValueError(
+                    f"it holds more than {MAX_LINES:,} runs, or more than {MAX_UNPACKED:,} bytes of them"
+                )
+            first, *others = chunk.split(b"\n")
+            longest = max(open_line + len(first), *map(len, others), 0)
+            open_line = len(others[-1]) if others else open_line + len(first)
+            if longest > MAX_BYTES:
+                raise WrongValueError(f"a line has more than {MAX_BYTES:,} bytes")
+        if member.unused_data or stream.read(1):
+            raise WrongValueError("more data follows its end")
 
 
-def _record(line: bytes, name: str, path: Path, seen: set[str]) -> RunRecord:
+def _record(line: bytes, number: int, path: Path, seen: set[str]) -> RunRecord:
     try:
         content = json.loads(line)
         folder = checked_folder(content.get("folder") if isinstance(content, dict) else None)
@@ -120,7 +181,8 @@ def _record(line: bytes, name: str, path: Path, seen: set[str]) -> RunRecord:
         if folder in seen:
             raise WrongValueError(f"the folder {folder} is also in an earlier line")
     except (ValueError, RecursionError) as error:
-        return RunRecord(name, path, line, str(error) or "it is no JSON")
+        reason = f"line {number}: {str(error) or 'it is no JSON'}"
+        return RunRecord(f"{FILE_NAME}, line {number}", path, line, reason)
     seen.add(folder)
     return RunRecord(folder, path, line)
 
@@ -145,6 +207,8 @@ class Packed(NamedTuple):
     runs: int
     left_out: list[str]
     """Reason why each of the damaged results.json was left out."""
+    notes: list[str]
+    """Which results count where a results.json and the packed results of a folder differ."""
 
 
 def pack(folder: Path, records: list[RunRecord]) -> Packed:
@@ -155,17 +219,21 @@ def pack(folder: Path, records: list[RunRecord]) -> Packed:
         records: the records of its runs, as returned by `run_records`.
 
     Raises:
-        UserError: if a line of an earlier packed file is damaged, because packing again would lose its run.
+        UserError: if a line of an earlier packed file is damaged, because packing again would lose its run, or if
+            there are too many runs.
     """
+    if len(records) > MAX_LINES:
+        raise UserError(f"{folder} holds {len(records):,} runs, expected at most {MAX_LINES:,}. {DIVIDE}")
     lines, left_out = [], []
     for record in records:
         try:
-            record.read()
             lines.append(_line(record))
         except (OSError, UserError) as error:
             if record.line is not None:
                 raise UserError(str(error)) from error
             left_out.append(str(error))
+    if sum(map(len, lines)) > MAX_UNPACKED:
+        raise UserError(f"The results of the {len(lines):,} runs have more than {MAX_UNPACKED:,} bytes. {DIVIDE}")
     path = folder / FILE_NAME
     with (
         whole_file(path) as draft,
@@ -173,11 +241,23 @@ def pack(folder: Path, records: list[RunRecord]) -> Packed:
         gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=raw, mtime=0) as stream,
     ):
         stream.writelines(lines)
-    return Packed(path, len(lines), left_out)
+    return Packed(path, len(lines), left_out, [f"{each.folder}: {each.note}" for each in records if each.note])
 
 
 def _line(record: RunRecord) -> bytes:
-    content = {"folder": record.folder, "results": record.content()["results"]}
+    """Return the line of a record, whose results are checked.
+
+    Raises:
+        OSError, UserError: as `RunRecord.read`.
+    """
+    plain: dict[str, Any] = {}
+
+    def read() -> Any:
+        plain.update(record.content())
+        return plain["results"]
+
+    results_from(read, record.place, CURE)
+    content = {"folder": record.folder, "results": plain["results"]}
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 

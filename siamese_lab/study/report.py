@@ -118,6 +118,7 @@ def pack_results(folder: Path, console: Console) -> None:
             raise
         raise ResourceError(f"{folder} cannot be written to: {error.strerror}.") from error
     print_plainly(console, *bounds.shorten_notes([f"Left out: {each}" for each in written.left_out]))
+    print_plainly(console, *bounds.shorten_notes(written.notes))
     size = written.path.stat().st_size / 1e6
     print_plainly(console, f"Packed {counted(written.runs, 'run')}, {size:.1f} MB: {short(written.path.absolute())}")
 

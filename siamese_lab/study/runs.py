@@ -153,6 +153,8 @@ def read_study(folder: Path, commit: str | None = None) -> Study:
     excluded, every = [], []
     folds = points = 0
     for record in records_of_runs(folder):
+        if record.note:
+            excluded.append(Excluded(record.folder, record.note))
         try:
             run = _read_run(record)
         except UserError as error:

@@ -67,3 +67,9 @@ def test_the_folder_itself_may_be_a_link_and_links_may_stay_inside(tmp_path: Pat
     (run / "out").symlink_to(tmp_path)
     with pytest.raises(UserError, match=REFUSED):
         check_no_way_out(run)
+
+
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "results.json").symlink_to(tmp_path / "results.json")
+    with pytest.raises(UserError, match=r"results.json is a link that leads back to itself\. Delete the link\."):
+        check_inside(tmp_path, ("results.json",))

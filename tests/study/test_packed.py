@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 import sys
 
@@ -117,24 +118,133 @@ def test_a_damaged_line_is_named_and_costs_no_other_run(tmp_path, change, reason
         packed.check_packed(tmp_path)
 
 
-def test_a_truncated_file_names_the_line_at_which_it_ends(tmp_path):
+def packed_reason(folder):
+    """Return why no run of a packed file is used."""
+    found = read_study(folder)
+    assert found.runs == []
+    ((place, why),) = found.excluded
+    assert place == packed.FILE_NAME and "none of its runs is used, because " in why
+    for use in (pack, lambda folder: packed.check_packed(folder / "omniglot")):
+        with pytest.raises(UserError, match="none of its runs is used, because ") as refused:
+            use(folder)
+        assert "\n" not in str(refused.value)
+    return why
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda content: content[:-2000], "it is truncated"),
+        (lambda content: content[:-5], "it is truncated"),
+        (
+            lambda content: content[:-8] + bytes(4) + content[-4:],
+            "it is damaged (Error -3 while",
+        ),
+        (lambda content: b"", "it is truncated"),
+        (lambda content: b"no gzip at all", "it is damaged (Error -3 while"),
+        (lambda content: content + content, "more data follows its end"),
+        (lambda content: content + bytes(10), "more data follows its end"),
+    ],
+)
+def test_no_run_of_a_damaged_file_is_used(tmp_path, damage, reason):
     packed_only(tmp_path, *(run(seed=seed) for seed in range(40)))
     path = tmp_path / packed.FILE_NAME
-    path.write_bytes(path.read_bytes()[:-2000])
-    found = read_study(tmp_path)
-    assert 0 < len(found.runs) < 40
-    ((place, why),) = found.excluded
-    assert place == f"runs.jsonl.gz, line {len(found.runs) + 1}" and "the file ends or is damaged there" in why
+    path.write_bytes(damage(path.read_bytes()))
+    assert reason in packed_reason(tmp_path)
 
 
-def test_a_file_that_unpacks_to_more_than_the_bound_is_not_read_on(tmp_path, monkeypatch):
+def test_a_flipped_bit_in_a_figure_is_found(tmp_path):
+    """Stored blocks decompress with any content, so only the checksum tells."""
+    packed_only(tmp_path, run(recall=0.92))
+    content = gzip.compress(b"".join(lines(tmp_path)), compresslevel=0)
+    assert content.count(b'"recall@1":0.92') > 0
+    (tmp_path / packed.FILE_NAME).write_bytes(content.replace(b'"recall@1":0.92', b'"recall@1":0.12'))
+    assert "it is damaged (Error -3" in packed_reason(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\n" * (packed.MAX_LINES + 1), "it holds more than 10,000 runs"),
+        (b"x" * (packed.MAX_BYTES + 1), "a line has more than 33,554,432 bytes"),
+        (b"\n" + b"x" * (packed.MAX_BYTES + 1) + b"\n", "a line has more than 33,554,432 bytes"),
+    ],
+)
+def test_a_file_that_unpacks_to_more_than_a_bound_is_refused(tmp_path, content, reason):
+    write_lines(tmp_path, [content])
+    assert reason in packed_reason(tmp_path)
+
+
+def test_sizes_are_bounded_before_they_are_read(tmp_path, monkeypatch):
     packed_only(tmp_path, run(), run(seed=1))
-    monkeypatch.setattr(packed, "MAX_UNPACKED", len(lines(tmp_path)[0]) + 10)
+    unpacked = sum(map(len, lines(tmp_path)))
+    monkeypatch.setattr(packed, "MAX_UNPACKED", unpacked - 1)
+    assert f"or more than {unpacked - 1:,} bytes of them" in packed_reason(tmp_path)
+    path = tmp_path / packed.FILE_NAME
+    with path.open("r+b") as stream:
+        stream.truncate(8 << 30)  # a sparse file
+    assert "it has 8,589,934,592 bytes, expected at most" in packed_reason(tmp_path)
+
+
+def test_too_many_or_too_large_results_are_not_packed(tmp_path, monkeypatch):
+    written(tmp_path, run(), run(seed=1))
+    for name in ("MAX_LINES", "MAX_UNPACKED"):
+        with monkeypatch.context() as patched, pytest.raises(UserError, match="Pack its subfolders"):
+            patched.setattr(packed, name, 1)
+            pack(tmp_path)
+    assert not (tmp_path / packed.FILE_NAME).exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to a device"])
+def test_a_packed_file_that_is_no_file_is_one_sentence(tmp_path, kind):
+    path = tmp_path / packed.FILE_NAME
+    make = {
+        "pipe": lambda: os.mkfifo(path),
+        "folder": path.mkdir,
+        "link to a device": lambda: path.symlink_to("/dev/zero"),
+    }
+    make[kind]()
+    written(tmp_path, run())
     found = read_study(tmp_path)
-    assert [each.seed for each in found.runs] == [0]
-    assert "all lines more than" in found.excluded[0].reason
-    monkeypatch.setattr(packed, "MAX_BYTES", 100)
-    assert "a line has more than 100 bytes" in read_study(tmp_path).excluded[0].reason
+    assert len(found.runs) == 1
+    ((place, why),) = found.excluded
+    assert place == packed.FILE_NAME and "no regular file" in why
+    with pytest.raises(UserError, match=r"none of its runs is used"):
+        pack(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"schema_version": 99}', None])
+def test_packed_results_count_if_the_results_file_cannot_be_used(tmp_path, damage):
+    packed_only(tmp_path, run(recall=0.7))
+    before = lines(tmp_path)
+    place = tmp_path / "omniglot/random/seed=0/results.json"
+    place.parent.mkdir(parents=True)
+    os.mkfifo(place) if damage is None else place.write_text(damage, encoding="utf-8")
+    found = read_study(tmp_path)
+    assert [each.results.test["recall@1"] for each in found.runs] == [0.7]
+    assert "The packed results count, because its results.json cannot be used" in found.excluded[0].reason
+    left = pack(tmp_path)
+    assert lines(tmp_path) == before and len(left.notes) == 1
+
+
+def test_a_run_that_has_not_finished_does_not_replace_a_finished_packed_one(tmp_path):
+    packed_only(tmp_path, run(recall=0.7))
+    before = lines(tmp_path)
+    written(tmp_path, run(status="failed", error="x"))
+    found = read_study(tmp_path)
+    assert [each.status for each in (one.results for one in found.runs)] == ["finished"]
+    assert "its results.json says 'failed'" in found.excluded[0].reason
+    pack(tmp_path)
+    assert lines(tmp_path) == before
+
+
+def test_other_results_replace_packed_ones_with_a_sentence(tmp_path):
+    packed_only(tmp_path, run(recall=0.7))
+    written(tmp_path, run(recall=0.8))
+    assert pack(tmp_path).notes == [
+        "omniglot/random/seed=0: Its results.json counts, and differs from the packed results."
+    ]
+    assert pack(tmp_path).notes == []
 
 
 def test_evaluations_and_trials_are_not_packed(tmp_path, monkeypatch):
