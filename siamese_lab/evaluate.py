@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from siamese_lab.config import hydra_app, schema
 from siamese_lab.config.data_options import compose_data_options, store_data_options
+from siamese_lab.config.errors import check_groups
 from siamese_lab.config.overrides import last_value, option_of
 from siamese_lab.errors import interrupted_at_once
 
@@ -28,6 +29,7 @@ def with_data_options(arguments: Sequence[str]) -> list[str]:
 
     Without a checkpoint, for example with --help, nothing is loaded.
     """
+    check_groups(arguments)
     if last_value("checkpoint", arguments) is not None:
         with interrupted_at_once():  # PyTorch is loaded only here, so that --help is answered at once
             from siamese_lab.evaluation.evaluated_data import with_evaluated_data

@@ -152,8 +152,12 @@ def known_options(command: str) -> list[str]:
     return list(flatten(container_of(config), branches=True))
 
 
+OF_SEVERAL = ("callbacks",)
+"""Groups of which several parts can be chosen."""
+
+
 def check_groups(arguments: Sequence[str]) -> None:
-    """Raise UserError if a group is set to null or a number, which Hydra rejects with a plain ValueError."""
+    """Raise UserError if a group is set to something else than a name, which Hydra rejects with errors of its own."""
     parser = OverridesParser.create()
     for argument in choices_of_groups(arguments):
         try:
@@ -162,8 +166,15 @@ def check_groups(arguments: Sequence[str]) -> None:
             continue  # Hydra reports it
         if override.is_delete() or override.is_sweep_override():
             continue
-        if not isinstance(override.value(), (str, list, dict)):
-            group = str(override.key_or_group)
+        group, value = str(override.key_or_group), override.value()
+        if isinstance(value, dict):
+            raise UserError(
+                f"A group takes the name of a part, but {argument} sets several options. Set each option by itself, as "
+                f"in {group}.OPTION=VALUE."
+            )
+        if isinstance(value, list) and group not in OF_SEVERAL:
+            raise UserError(f"The group {group} takes one name, but {argument} lists names. A sweep is -m {group}=A,B.")
+        if not isinstance(value, (str, list)):
             names = ", ".join(sorted(path.stem for path in (config_folder() / group).glob("*.yaml")))
             nothing = f", or write {group}=null to leave the group out" if group in optional_groups() else ""
             raise UserError(

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,9 @@ from siamese_lab.config.overrides import last_value, option_of, quoted
 from siamese_lab.config.stored_overrides import checked_overrides
 from siamese_lab.errors import UserError
 from siamese_lab.runs import checkpoints
-from siamese_lab.runs.checkpoints import stored_overrides
+from siamese_lab.runs.checkpoints import stored_choices, stored_overrides
 from siamese_lab.runs.plain_values import WrongValueError
-from siamese_lab.runs.stored_paths import DATA_VARIABLE
+from siamese_lab.runs.stored_paths import DATA_VARIABLE, not_read, unnamed_folder
 
 
 def with_resumed_overrides(arguments: Sequence[str]) -> list[str]:
@@ -39,11 +39,21 @@ def with_resumed_overrides(arguments: Sequence[str]) -> list[str]:
         given.add("paths.data")
     stored = [override for override in stored if option_of(override) not in {*given, "resume"}]
     stored = harmless_overrides(stored, checkpoint)
+    check_data_is_named(content, given, checkpoint)
     run = checkpoints.run_of(checkpoint)
     if run is not None and "hydra.run.dir" not in given:
         stored += [f"hydra.run.dir={quoted(str(run))}", f"hydra.output_subdir={quoted(folder_of_options(content))}"]
     others = [argument for argument in arguments if not argument.startswith("resume=")]
     return [*others, *stored, f"resume={quoted(str(checkpoint.absolute()))}"]
+
+
+def check_data_is_named(content: Mapping[str, Any], given: Collection[str], checkpoint: Path) -> None:
+    """Raise UserError if the run read its images from a folder that the user does not name, to prevent a download."""
+    choices = stored_choices(content) or {}
+    is_whole = all(isinstance(choices.get(group), Mapping) for group in ("data", "paths"))
+    if is_whole and (unnamed := unnamed_folder(choices, given)) is not None:
+        option, folder = unnamed
+        raise UserError(f"{checkpoint} is not resumed. {not_read(folder, option)}")
 
 
 def harmless_overrides(stored: Sequence[str], checkpoint: Path) -> list[str]:

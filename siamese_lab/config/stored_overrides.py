@@ -107,7 +107,7 @@ def check_value(option: str, value: Any, is_group: bool = False) -> None:
     elif isinstance(value, list):
         for each in value:
             check_value(option, each, is_group)
-    elif isinstance(value, (int, float)):
+    elif isinstance(value, (int, float)) and option not in PATH_OPTIONS:
         check_bound(option, value)
     elif value is not None:
         check_text(option, str(getattr(value, "text", value)), is_group)

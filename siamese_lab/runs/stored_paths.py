@@ -30,7 +30,7 @@ def unnamed_folder(choices: Mapping[str, Any], given: Collection[str] = ()) -> t
         The option and its value in the training. None if the training read no folder, or if the user names one by the
         option or by SIAMESE_LAB_DATA.
     """
-    root, data_folder = choices["data"].get("root"), choices["paths"]["data"]
+    root, data_folder = choices["data"].get("root"), choices["paths"].get("data")
     if root is None or "data.root" in given:
         return None
     if root != data_folder:

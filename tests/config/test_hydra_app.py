@@ -17,6 +17,8 @@ from siamese_lab import samplers
 from siamese_lab.runs import results
 
 MISTAKES = {
+    "data={root:x}": "data={root:x} sets several options. Set each option by itself, as in data.OPTION=VALUE.",
+    "sampler=[hard]": "The group sampler takes one name, but sampler=[hard] lists names. A sweep is -m sampler=A,B.",
     "sampler=semihard": "There is no sampler 'semihard'. Did you mean 'semi_hard'? Available: all, batch_hard,",
     "data=omniglott": "There is no data 'omniglott'. Did you mean 'omniglot'? Available: digits,",
     "network=conv5": "There is no network 'conv5'. Did you mean 'conv4'? Available: conv4",

@@ -198,6 +198,8 @@ MISTAKES = {
     "": "Set checkpoint=PATH to a .ckpt file or to the folder of a run.",
     "checkpoint=": "Set checkpoint=PATH",
     "checkpoint=nothing.ckpt": "There is no checkpoint nothing.ckpt. A run writes checkpoints/last.ckpt",
+    "data={root:x}": "Set each option by itself, as in data.OPTION=VALUE.",
+    "checkpoint=RUN data={root:x}": "Set each option by itself, as in data.OPTION=VALUE.",
     "checkpoint=RUN data=digitz": "There is no data 'digitz'. Did you mean 'digits'? Available: digits,",
     "checkpoint=RUN data.image_sise=3": "There is no option 'data.image_sise'. Did you mean 'data.image_size'?",
     "checkpoint=RUN data.image_size=large": "data.image_size must be a whole number, like 16, but is 'large'.",

@@ -13,6 +13,7 @@ from untrained import checkpoint
 
 import siamese_lab
 from siamese_lab.config.data_options import NODE
+from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation import load
 from siamese_lab.evaluation.evaluated_data import with_evaluated_data
@@ -65,6 +66,17 @@ def test_a_folder_of_images_is_read_only_if_the_user_names_it(tmp_path: Path, mo
     with pytest.raises(UserError, match=r"images from mine.*add data.root=mine"):
         options(f"checkpoint={place}")
     assert options(f"checkpoint={place}", "data.root=mine")["root"] == "mine"
+
+
+def test_a_run_is_resumed_only_if_the_user_names_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder came from SIAMESE_LAB_DATA, so no override stores it. Without a folder the data is downloaded."""
+    monkeypatch.setenv("SIAMESE_LAB_DATA", "there")
+    resume = f"resume={checkpoint(tmp_path, 'data=mnist')}"
+    assert with_resumed_overrides([resume])
+    monkeypatch.delenv("SIAMESE_LAB_DATA")
+    with pytest.raises(UserError, match=r"is not resumed\. The training read .* from there.*add paths.data=there"):
+        with_resumed_overrides([resume])
+    assert with_resumed_overrides([resume, "paths.data=null"])
 
 
 def test_a_network_reads_the_images_of_its_training_only_from_a_named_folder(tmp_path: Path) -> None:

@@ -288,6 +288,8 @@ OVERRIDES = {
     "folder of images": ("data.root=photos", "stores the path data.root=photos. The file can come from anyone"),
     "folder of another computer": ("paths.data='//host/share'", "add paths.data=//host/share"),
     "folder in a dictionary": ("data={root: photos}", "stores the path data.root=photos"),
+    "folder that is a number": ("data.root=3", "stores the path data.root=3"),
+    "folder that is true": ("paths.data=true", "stores the path paths.data=True"),
     "tuned options": ("tuned=mine", "stores the path tuned=mine"),
     "environment": ("study_name=${oc.env:HOME}", "refers to another value"),
     "quoted environment": ("study_name='${oc.env:HOME}'", "refers to another value"),
