@@ -36,7 +36,7 @@ from siamese_lab.training.callbacks.triplet_sheet import draw_triplets
 from siamese_lab.training.module import SiameseModule, StepOutput
 from siamese_lab.training.run import train
 
-SHOWN_IN_BOARD = ("logger=tensorboard", "trainer.val_check_interval=3")
+SHOWN_IN_BOARD = ("logger=tensorboard", "trainer.val_check_interval=3", "network.width=8", "metrics.floors=false")
 SELECTING = [name for name in samplers.available() if registry.classes[name].triplet_type is not NoTriplets]
 PAIRS = 6 * 8 * 7
 """Number of (anchor, positive) pairs in a batch of digits."""
