@@ -19,7 +19,6 @@ from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.run import train
 from siamese_lab.training.trainer import build_trainer, set_steps_of_epochs
 
-
 NARROW = ("network.width=8", "metrics.floors=false")
 
 
