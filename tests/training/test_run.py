@@ -142,7 +142,7 @@ def test_every_strategy_learns_digits(strategy: str, tmp_path: Path) -> None:
 SMALL_OMNIGLOT = (
     "data=omniglot",
     "data.image_size=28",
-    "data.classes_per_batch=16",
+    "data.classes_per_batch=32",
     "network.width=16",
     "network.tta=[]",
     "metrics.floors=false",
