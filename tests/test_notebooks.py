@@ -23,13 +23,17 @@ PICTURES = {
 """Number of stored pictures of each notebook."""
 FEWER_STEPS = {
     "02_random_sampling_experiment": {'{"omniglot": 150, "glyphs": 300}': '{"omniglot": 150, "glyphs": 60}'},
+    "03_hard_mining_experiment": {'"glyphs": ["trainer.max_steps=100"]': '"glyphs": ["trainer.max_steps=10"]'},
     "04_semi_hard_vs_distance_weighted": {
         "trainer.max_steps=80": "trainer.max_steps=4",
         "trainer.max_steps=100": "trainer.max_steps=10",
     },
     "05_results_analysis": {"trainer.max_steps=60": "trainer.max_steps=10"},
 }
-"""Changes of source code for each notebook. The stored outputs, which are checked as well, are those of all steps."""
+"""Changes of source code for each notebook. The stored outputs, which are checked as well, are those of all steps.
+
+On Omniglot, the second and third notebook make all of their steps, as their stored outputs are those of glyphs.
+"""
 MEGABYTES = 3
 """Maximum size of all notebooks together."""
 PATH_OF_A_MACHINE = re.compile(r"(?<![\w.<])/(?:home|root|tmp|var|usr|opt|mnt|work|Users|private)/|\b[A-Z]:\\\\?Users")
@@ -87,15 +91,15 @@ def path_of(name: str) -> Path:
     return ROOT / "notebooks" / f"{name}.ipynb"
 
 
-def check(name: str, cells: list[Any]) -> None:
-    """Check what every execution must show, and what the prose of some notebooks claims."""
+def check(name: str, cells: list[Any], all_steps: bool = True) -> None:
+    """Check what every execution must show, and with all steps what the prose of some notebooks claims."""
     text = printed(cells)
     without_ranks = "too few data sets to rank" in text
     assert pictures(cells) >= PICTURES[name] - without_ranks
     assert "Warning" not in printed(cells, "stderr")
     if name.startswith("02"):
         check_training(text)
-    if name.startswith("03"):
+    if name.startswith("03") and all_steps:
         check_collapse(text)
 
 
@@ -214,7 +218,7 @@ def test_the_command_stores_outputs_of_the_chosen_notebooks_and_hides_real_data(
 @pytest.mark.parametrize("names", [NAMES[:3], NAMES[3:]], ids=["01 to 03", "04 and 05"])
 def test_they_run_without_data(names: list[str], tmp_path: Path, drawn_cache: Path) -> None:
     for name, cells in executed(names, tmp_path, environment(cache=str(drawn_cache))).items():
-        check(name, cells)
+        check(name, cells, all_steps=False)
         assert "Omniglot" not in printed(cells)
         if name in NAMES[:4]:
             assert kinds(cells) == kinds(code_cells(path_of(name))), "python notebooks/execute.py"

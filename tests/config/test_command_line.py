@@ -142,10 +142,11 @@ def test_a_mistake_in_an_option_of_the_trainer_is_one_message(
 
 @pytest.mark.slow
 def test_options_of_the_trainer_reach_it(tmp_path: Path) -> None:
-    run = quick_run(tmp_path / "dev", "trainer.fast_dev_run=2")
+    small = ("network.width=8", "metrics.floors=false")
+    run = quick_run(tmp_path / "dev", "trainer.fast_dev_run=2", *small)
     assert (run.status, run.steps, run.choices["trainer"]["fast_dev_run"]) == ("shortened", 2, 2)
-    limited = quick_run(tmp_path / "limited", "trainer.limit_val_batches=1", "data.eval_batch_size=100")
-    whole = quick_run(tmp_path / "whole", "data.eval_batch_size=100")
+    limited = quick_run(tmp_path / "limited", "trainer.limit_val_batches=1", "data.eval_batch_size=100", *small)
+    whole = quick_run(tmp_path / "whole", "data.eval_batch_size=100", *small)
     assert limited.validation != whole.validation and limited.test == whole.test
 
 
@@ -331,7 +332,7 @@ def test_two_protocols_of_one_set_have_separate_folders_and_names(
 
 @pytest.mark.slow
 def test_a_sweep_ends_with_a_table_of_its_runs(command: Callable[..., Ended], tmp_path: Path) -> None:
-    ended = command("-m", "loss.margin=0.2,-1", "seed=0,1", *QUICK)
+    ended = command("-m", "loss.margin=0.2,-1", "seed=0,1", *QUICK, "network.width=8", "metrics.floors=false")
     assert ended.status == 2
     assert ended.err.count("margin above 0, but it is -1") == 2
     assert "Error executing job" not in ended.err and "Traceback" not in ended.err

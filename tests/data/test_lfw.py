@@ -416,7 +416,8 @@ def test_view_2_of_raw_pixels_is_near_the_published_accuracy_of_eigenfaces(real_
     """
     accuracies = []
     table = data.build("lfw", root=real_root, cache=real_cache, view=2, fold=0).official_pairs.table
-    z_MD = F.normalize(table.images_NCHW.flatten(1).float(), dim=1)
+    smaller_NCHW = F.avg_pool2d(table.images_NCHW.float(), 4)  # changes the mean accuracy by 0.0005
+    z_MD = F.normalize(smaller_NCHW.flatten(1), dim=1)
     for fold in range(FOLDS):
         official = data.build("lfw", root=real_root, cache=real_cache, view=2, fold=fold).official_pairs
         assert len(official.decide.same_M) == 600 and len(official.choose.same_M) == 5_400

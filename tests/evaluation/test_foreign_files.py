@@ -41,7 +41,10 @@ from siamese_lab.runs.tuned import Tuned
 from siamese_lab.study.folds import read_folds
 from siamese_lab.study.runs import read_study
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits address space, and reads /proc and /dev")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="limits address space, and reads /proc and /dev"),
+]
 
 Change = Callable[[dict[str, Any]], Any]
 

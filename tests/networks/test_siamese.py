@@ -12,7 +12,10 @@ from siamese_lab.networks.dropout import Dropout
 from siamese_lab.networks.views import smaller
 
 SMALL = {"embedding_dim": 16, "image_size": 16, "width": 8}
-every_network = pytest.mark.parametrize("name", NETWORKS)
+LARGE = ("resnet18", "resnet50", "koch")
+every_network = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in NETWORKS]
+)
 
 
 def images(count=6, channels=1, size=16, seed=0):

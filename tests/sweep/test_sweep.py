@@ -21,6 +21,7 @@ STUDY = (
     "recipe.steps=4",
     "trainer.val_check_interval=2",
     "network.width=8",
+    "metrics.floors=false",
     "logger=csv",
 )
 RUN = Path("outputs/study/digits/random/seed=0")

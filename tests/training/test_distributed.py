@@ -27,6 +27,7 @@ ON_CPU = ("data=digits", "threads=1", "trainer.accelerator=cpu")
 # threads and with one thread differ by 1e-3.
 EXACT = ("trainer.precision=64-true", "data.classes_per_batch=6", "trainer.log_every_n_steps=1")
 EVERYTHING = ("network.batch_norm=true", "network.dropout=0.2", "sampler=memory", "sampler.size=96", "ema=0.9")
+SMALL = ("network.width=8", "trainer.val_check_interval=2")
 LIMIT = 600
 """Seconds for a run; a test that reaches this limit has found processes that wait for each other."""
 
@@ -145,7 +146,7 @@ def test_three_processes_run_the_experiment_of_one(alone: Path, tmp_path: Path) 
 @pytest.mark.slow
 def test_two_processes_learn_the_vectors_of_the_classes_as_one_process(tmp_path: Path) -> None:
     """Every process computes the loss of the whole batch, so all have the gradient of one process."""
-    options = (*EXACT, "loss=softmax", "sampler=none", "trainer.max_steps=6", "metrics.floors=false")
+    options = (*EXACT, "loss=softmax", "sampler=none", "trainer.max_steps=6", "metrics.floors=false", *SMALL)
     for devices in (1, 2):
         processes = f"trainer.devices={devices}", f"trainer.strategy={'auto' if devices == 1 else 'ddp'}"
         ended = run(*options, *processes, f"hydra.run.dir=run{devices}", cwd=tmp_path)
@@ -228,6 +229,8 @@ class Started:
             "data.classes_per_batch=2",
             "trainer.devices=2",
             "trainer.val_check_interval=5",
+            "network.width=8",
+            "metrics.floors=false",
         ]
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
@@ -291,7 +294,7 @@ def test_another_number_of_processes_resumes_equally(tmp_path: Path) -> None:
     hardly depends on rounding.
     """
     small = "trainer.precision=32-true", "optimizer=sgd", "optimizer.lr=3e-3", "schedule=constant"
-    options = *EXACT[1:], *EVERYTHING, *small, "sampler.strategy=hard", "trainer.val_check_interval=2"
+    options = *EXACT[1:], *EVERYTHING, *small, *SMALL, "sampler.strategy=hard", "metrics.floors=false"
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert run(*options, "trainer.max_steps=6", f"hydra.run.dir={whole}", cwd=tmp_path).status == 0
     assert run(*options, "trainer.max_steps=2", f"hydra.run.dir={parts}", cwd=tmp_path).status == 0
@@ -332,6 +335,7 @@ def test_a_killed_process_ends_the_run_and_is_named(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_study_and_a_tuning_run_with_two_processes(tmp_path: Path) -> None:
     short = "~logger", "data=digits", "sampler=random", "trainer.devices=2", "trainer.max_steps=4", "paths.outputs=out"
+    short = (*short, "metrics.floors=false", *SMALL)
     study = run("-m", "experiment=study", "study_name=s", "seed=0", *short, cwd=tmp_path)
     assert study.status == 0, study.out + study.err
     folder = tmp_path / "out/s/digits/random/seed=0"

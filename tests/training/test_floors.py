@@ -21,7 +21,7 @@ from siamese_lab.training.callbacks import floors
 from siamese_lab.training.run import train
 
 FLOAT32 = "trainer.precision=32-true"
-OWN_FLOORS = ("network.batch_norm=true", "network.dropout=0.2", "ema=0.9")
+OWN_FLOORS = ("network.width=8", "network.batch_norm=true", "network.dropout=0.2", "ema=0.9")
 
 
 def brute_force_recall(vectors_ND: torch.Tensor, labels_N: torch.Tensor) -> float:
@@ -188,7 +188,7 @@ def test_large_sets_skip_pixels_with_a_note(tmp_path: Path, monkeypatch: pytest.
     size = len(images.splits.test) * images.image_size**2
     for limit, pixels in ((size, True), (size - 1, False)):
         monkeypatch.setattr("siamese_lab.metrics.raw_pixels.MAX_VALUES", limit)
-        left = quick_run(tmp_path / str(limit), "trainer.max_steps=2", "trainer.val_check_interval=2")
+        left = quick_run(tmp_path / str(limit), "trainer.max_steps=1", "network.width=8")
         assert ("pixels" in left.floors, "untrained" in left.floors) == (pixels, True)
         shown = printed(left)
         assert ("Raw pixels were not compared" in shown) == (not pixels)
@@ -224,7 +224,8 @@ def test_the_closing_table_has_a_row_for_each_floor_within_80_columns(tmp_path: 
 def stored_digits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[str, ...]:
     """Store the figures of untrained networks also for the digits, in a cache of the test."""
     monkeypatch.setattr(floors, "LEAST_STORED", 2)
-    return FLOAT32, "logger=null", "trainer.max_steps=2", f"paths.cache={tmp_path / 'cache'}"
+    short = ("network.width=8", "logger=null", "trainer.max_steps=2")
+    return FLOAT32, *short, f"paths.cache={tmp_path / 'cache'}"
 
 
 def embedded_by_untrained(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -19,6 +19,8 @@ from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.run import train
 from siamese_lab.training.trainer import build_trainer, set_steps_of_epochs
 
+NARROW = ("network.width=8", "metrics.floors=false")
+
 
 @pytest.mark.slow
 def test_the_sampler_gets_the_progress_of_training(tmp_path):
@@ -36,15 +38,15 @@ def test_the_sampler_gets_the_progress_of_training(tmp_path):
 def test_gradients_are_clipped_to_the_requested_norm(limit, precision, fused, tmp_path):
     plain = ("optimizer=sgd", "optimizer.lr=1", "optimizer.momentum=0", "optimizer.nesterov=false")
     step = (*plain, "optimizer.weight_decay=0", f"optimizer.fused={fused}", "schedule=constant", "trainer.max_steps=1")
-    quick_run(tmp_path, *step, f"trainer.precision={precision}", f"trainer.gradient_clip_val={limit}")
-    config = compose()
+    quick_run(tmp_path, *step, *NARROW, f"trainer.precision={precision}", f"trainer.gradient_clip_val={limit}")
+    config = compose("network.width=8")
     initial = dict(build_module(config, build_datamodule(config)).named_parameters())
     moved = [last_weights(tmp_path)[name] - each.detach() for name, each in initial.items()]
     assert math.sqrt(sum(float(each.double().square().sum()) for each in moved)) == pytest.approx(limit, rel=0.02)
     assert all(torch.isfinite(each).all() for each in moved)
 
 
-LOGGED = ("logger=tensorboard", "trainer.log_every_n_steps=1", "trainer.val_check_interval=3")
+LOGGED = ("logger=tensorboard", "trainer.log_every_n_steps=1", "trainer.val_check_interval=3", *NARROW)
 
 
 @pytest.mark.slow
@@ -113,7 +115,7 @@ def test_epochs_set_the_steps_and_the_schedule(accumulated: int, steps: int) -> 
 def test_a_run_of_epochs_ends_after_them_and_calls_the_users_callbacks(tmp_path: Path) -> None:
     stop = ("callbacks=early_stopping", "callbacks.early_stopping.patience=100")
     mine = "+callbacks.mine={_target_: lightning.pytorch.callbacks.Timer, duration: '00:01:00:00'}"
-    overrides = ("trainer.accelerator=cpu", "trainer.max_epochs=1", *stop, mine)
+    overrides = ("trainer.accelerator=cpu", "trainer.max_epochs=1", *NARROW, *stop, mine)
     results = train(compose(*overrides), tmp_path, overrides, Console(quiet=True))
     batches = len(build_datamodule(compose()).batches)
     assert (results.status, results.steps) == ("finished", batches)

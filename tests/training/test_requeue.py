@@ -29,6 +29,7 @@ OVERRIDES = (
     "trainer.val_check_interval=4",
     "trainer.log_every_n_steps=1",
     "report_checkpoint=best",
+    "metrics.floors=false",
     "ema=0.9",
 )
 SLURM = {

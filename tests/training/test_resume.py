@@ -48,7 +48,8 @@ def state_of(folder: Path) -> dict:
 def test_resumed_equals_uninterrupted(
     strategy: str, step: int, steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    overrides = [*QUICK, f"trainer.max_steps={steps}", "trainer.val_check_interval=5", *choosing(strategy)]
+    short = (f"trainer.max_steps={steps}", "trainer.val_check_interval=5", "network.width=8", "metrics.floors=false")
+    overrides = [*QUICK, *short, *choosing(strategy)]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
     parts.mkdir()

@@ -124,8 +124,9 @@ def test_the_loss_of_equal_distances_is_that_of_a_collapsed_batch(options, value
 
 @pytest.mark.slow
 def test_a_run_records_measurements_that_the_seed_decides(tmp_path):
-    left = quick_run(tmp_path / "one", "sampler=semi_hard", "trainer.max_steps=20", "logger=csv")
-    again = quick_run(tmp_path / "two", "sampler=semi_hard", "trainer.max_steps=20")
+    short = ("trainer.max_steps=20", "trainer.val_check_interval=20", "network.width=8", "metrics.floors=false")
+    left = quick_run(tmp_path / "one", "sampler=semi_hard", *short, "logger=csv")
+    again = quick_run(tmp_path / "two", "sampler=semi_hard", *short)
     assert left.telemetry == again.telemetry
     steps = [point["step"] for point in left.telemetry]
     assert steps == sorted(steps) and steps[0] == BATCHES and steps[-1] == 20
@@ -142,6 +143,7 @@ def test_a_run_records_measurements_that_the_seed_decides(tmp_path):
 def test_a_collapsed_run_warns_once_with_the_cures_and_says_so_in_its_results(tmp_path):
     shown = io.StringIO()
     options = [*QUICK, "sampler=hard", "data.label_noise=0.2", "optimizer.lr=0.01", "trainer.max_steps=80"]
+    options += ["metrics.floors=false"]
     left = train(compose(*options), tmp_path, options, Console(file=shown, width=1000))
     assert left.collapsed is True
     assert left.embedding["mean_distance"] < 0.05 or left.embedding["effective_rank"] < 2
@@ -156,6 +158,7 @@ def test_a_collapsed_run_warns_once_with_the_cures_and_says_so_in_its_results(tm
 def test_a_healthy_run_warns_of_nothing(tmp_path):
     shown = io.StringIO()
     options = [*QUICK, "sampler=random", "network.batch_norm=true", "trainer.max_steps=40"]
+    options += ["metrics.floors=false"]
     left = train(compose(*options), tmp_path, options, Console(file=shown, width=1000))
     assert (left.collapsed, left.collapse_reasons) == (False, [])
     assert "collapsed" not in shown.getvalue()

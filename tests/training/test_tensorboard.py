@@ -36,7 +36,7 @@ from siamese_lab.training.callbacks.triplet_sheet import draw_triplets
 from siamese_lab.training.module import SiameseModule, StepOutput
 from siamese_lab.training.run import train
 
-SHOWN_IN_BOARD = ("logger=tensorboard", "trainer.val_check_interval=3")
+SHOWN_IN_BOARD = ("logger=tensorboard", "trainer.val_check_interval=3", "network.width=8", "metrics.floors=false")
 SELECTING = [name for name in samplers.available() if registry.classes[name].triplet_type is not NoTriplets]
 PAIRS = 6 * 8 * 7
 """Number of (anchor, positive) pairs in a batch of digits."""
@@ -335,7 +335,7 @@ def test_tensorboard_does_not_change_training(strategy: str, tmp_path: Path) -> 
     quick_run(tmp_path / "with", f"sampler={strategy}", *SHOWN_IN_BOARD)
     one = last_weights(tmp_path / "with")
     for logger in ("logger=csv", "~logger") if strategy == "semi_hard" else ("~logger",):
-        quick_run(tmp_path / logger, f"sampler={strategy}", "trainer.val_check_interval=3", logger)
+        quick_run(tmp_path / logger, f"sampler={strategy}", *SHOWN_IN_BOARD, logger)
         other = last_weights(tmp_path / logger)
         assert all(torch.equal(one[name], other[name]) for name in one)
         left = {path.name for path in (tmp_path / logger).rglob("*")}

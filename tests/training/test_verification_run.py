@@ -91,6 +91,7 @@ def test_the_summary_names_the_limitations_of_the_pairs(tmp_path: Path) -> None:
     assert "60 negative pairs are too few for such a low false accept rate" in printed
 
 
+@pytest.mark.slow
 def test_two_processes_decide_like_one(tmp_path: Path) -> None:
     """The number of images is odd, and each process holds some images of the pairs."""
     found = []

@@ -88,6 +88,8 @@ def test_resumed_equals_uninterrupted(step, tmp_path, monkeypatch):
         "network.dropout=0.2",
         "trainer.max_steps=10",
         "trainer.val_check_interval=5",
+        "network.width=8",
+        "metrics.floors=false",
     ]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()

@@ -17,8 +17,8 @@ from siamese_lab.runs import results, tuned
 pytestmark = pytest.mark.slow
 
 STEPS = (
-    "recipe.steps=6",
-    "trainer.val_check_interval=3",
+    "recipe.steps=4",
+    "trainer.val_check_interval=2",
     "network.width=8",
     "metrics.floors=false",
     "trainer.accelerator=cpu",
@@ -85,7 +85,7 @@ def test_every_strategy_gets_equally_many_trials_and_the_best_wins(tunings: Path
         (winner,) = (trial for trial in there.every_trial if trial.score == there.score)
         assert there.options == winner.options
         for run, trial in zip(runs, there.every_trial, strict=True):
-            assert (run.status, run.steps, run.test) == ("finished", 6, {})
+            assert (run.status, run.steps, run.test) == ("finished", 4, {})
             assert run.choices["optimizer"]["lr"] == trial.options["optimizer.lr"]
             assert run.choices["loss"]["margin"] == trial.options["loss.margin"]
             assert run.choices["tuning"] is None
@@ -121,7 +121,7 @@ def test_the_study_uses_the_best_trials(tunings: Path, command, tmp_path: Path) 
             "score": winner.score,
             "metric": "map@r",
             "trials": 3,
-            "steps": 6,
+            "steps": 4,
         }
         for name, value in winner.options.items():
             group, option = name.split(".")
@@ -230,7 +230,7 @@ def test_invalid_arguments_are_refused_before_the_first_trial(
 
 
 def test_an_unknown_metric_is_refused_with_the_available_ones(command) -> None:
-    ended = command(*TUNE, "sampler=random", "tuning.metric=recall")
+    ended = command(*TUNE, "sampler=random", "tuning.metric=recall", "recipe.steps=1", "trainer.val_check_interval=1")
     assert ended.status == 1
     assert "tuning.metric=recall is not a metric of the validation images. Available: recall@1, " in ended.err
 
