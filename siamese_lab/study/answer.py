@@ -1,6 +1,7 @@
-"""Answer the question of a study: at most two sentences for each data set, and one sentence of limitations.
+"""Answer the question of a study: at most three sentences for each data set, and one sentence of limitations.
 
-Only cells that count are compared: they are above raw pixels, not collapsed, and not cut off.
+Cells that collapsed or are not above raw pixels are not compared. Differences of cells that are cut off have a sentence
+of their own, because they hold at the study's number of steps only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +17,12 @@ from siamese_lab.study.references import PIXELS, UNTRAINED
 from siamese_lab.study.status import COUNTED
 from siamese_lab.study.tables import cells
 
+CUT_OFF = "cut off"
 LISTED = 4
 """Number of strategies up to which the answer lists every significant difference; of more, those of the best one."""
 REASONS = {
     "collapsed": ("collapsed", "collapsed"),
     "below floor": ("is not above raw pixels", "are not above raw pixels"),
-    "cut off": ("has not converged", "have not converged"),
 }
 """Reasons why one cell, or several, do not count."""
 RULES = (
@@ -30,9 +31,10 @@ RULES = (
     f"Two strategies are equivalent if they differ significantly by less than {100 * BOUND:g} points (two one-sided "
     "tests). All other pairs are not settled; the answer gives the difference that the test would have detected with a "
     "probability of 80%.",
-    "A strategy does not count on a data set if at least half of its runs collapsed, if it is not above raw pixels, or "
-    "if twice the steps move it by more than half a point. If the best strategy does not beat raw pixels and the "
-    "untrained network, none counts.",
+    "A strategy does not count on a data set if at least half of its runs collapsed, or if it is not above raw pixels. "
+    "If the best strategy does not beat raw pixels and the untrained network, none counts.",
+    "A strategy has not converged if twice the steps move it by more than half a point, or turn the sign of a "
+    "difference. Its differences hold at the study's number of steps only, and the answer says so.",
     "The last sentence lists the limitations.",
 )
 
@@ -58,27 +60,37 @@ def _differences(analysis: Analysis) -> list[str]:
 
 
 def of_data_set(analysis: Analysis, data: str) -> list[str]:
-    """Return at most two sentences about a data set; none if no two strategies can be compared on it."""
+    """Return at most three sentences about a data set; none if no two strategies can be compared on it."""
     pairs = [each for each in analysis.pairs.get(HEADLINE, []) if each.data == data]
     if not pairs:
         return []
     missed = missed_floor(analysis, data)
     if missed:
         return [f"{data}: {missed}, so its differences do not count."]
-    out = {
-        name: each.status
-        for (where, name), each in analysis.statuses.items()
-        if where == data and each.status not in COUNTED
-    }
-    counting = [each for each in pairs if each.first not in out and each.second not in out]
-    seeds = unique(str(each.number) for each in pairs)
-    separated = [each for each in counting if each.separated]
-    text = _separated(separated, _means(analysis, data)) or "no two strategies differ significantly"
-    if not counting:
-        text = "fewer than two strategies count"
-    first = f"{data} ({number_of_seeds(seeds)}): {text}."
-    rest = [*_unsettled(counting), *_left_out(out)]
-    return [first, f"There, {'; '.join(rest)}."] if rest else [first]
+    statuses = {name: each.status for (where, name), each in analysis.statuses.items() if where == data}
+    out = {name: status for name, status in statuses.items() if status not in (*COUNTED, CUT_OFF)}
+    cut = sort_strategies(name for name, status in statuses.items() if status == CUT_OFF)
+    compared = [each for each in pairs if each.first not in out and each.second not in out]
+    settled = [each for each in compared if each.first not in cut and each.second not in cut]
+    name = f"{data} ({number_of_seeds(unique(str(each.number) for each in pairs))})"
+    sentences = []
+    if not compared:
+        sentences.append(f"{name}: fewer than two strategies count.")
+    if settled:
+        sentences.append(f"{name}: {_in_words(settled, analysis, data)}.")
+    if len(settled) < len(compared):
+        limited = [each for each in compared if each not in settled]
+        why = f"because {join(cut)} {'has' if len(cut) == 1 else 'have'} not converged"
+        where = "There, at" if settled else f"{name}, at"
+        sentences.append(f"{where} the study's number of steps only, {why}: {_in_words(limited, analysis, data)}.")
+    rest = [*_unsettled(compared), *_left_out(out)]
+    return [*sentences, f"There, {'; '.join(rest)}."] if rest else sentences
+
+
+def _in_words(pairs: Sequence[Pair], analysis: Analysis, data: str) -> str:
+    """Return the significant differences of some pairs of a data set in words."""
+    separated = [each for each in pairs if each.separated]
+    return _separated(separated, _means(analysis, data)) or "no two strategies differ significantly"
 
 
 def _left_out(out: Mapping[str, str]) -> list[str]:

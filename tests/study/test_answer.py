@@ -70,13 +70,28 @@ def test_collapsed_cells_and_cells_below_raw_pixels_do_not_count(tmp_path):
     assert answered(tmp_path)[1].endswith("hard does not count, because it collapsed.")
 
 
-def test_cells_that_twice_the_steps_move_do_not_count(tmp_path):
+def test_cells_that_twice_the_steps_move_have_a_sentence_of_their_own(tmp_path):
     clear(tmp_path / "standard")
     clear(tmp_path / "double", steps=2000, gains={"random": 0.0, "hard": -0.05}, moved=0.02)
     clear(tmp_path / "double", steps=2000, gains={"semi_hard": 0.1}, moved=0.004)
+    (only,) = answered(tmp_path)
+    assert only.startswith(
+        "Omniglot (5 seeds), at the study's number of steps only, because random and hard have not converged: "
+        "semi_hard (69.8%) is above hard by "
+    )
+    assert " points [9.6 … 10.0]" in only
+
+
+def test_differences_of_converged_cells_come_first(tmp_path):
+    clear(tmp_path / "standard")
+    clear(tmp_path / "double", steps=2000, gains={"hard": -0.05}, moved=0.02)
+    clear(tmp_path / "double", steps=2000, gains={"random": 0.0, "semi_hard": 0.1}, moved=0.004)
     first, second = answered(tmp_path)
-    assert first == "Omniglot (5 seeds): fewer than two strategies count."
-    assert second == "There, random and hard do not count, because they have not converged."
+    assert first == "Omniglot (5 seeds): semi_hard (69.8%) is above random by 9.8 points [9.6 … 10.0]."
+    assert second.startswith(
+        "There, at the study's number of steps only, because hard has not converged: semi_hard (69.8%) is "
+    )
+    assert "random (60.0%) is above hard by" in second
 
 
 def test_converged_cells_with_floors_leave_no_limitation(tmp_path):
