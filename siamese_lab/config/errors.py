@@ -152,10 +152,6 @@ def known_options(command: str) -> list[str]:
     return list(flatten(container_of(config), branches=True))
 
 
-OF_SEVERAL = ("callbacks",)
-"""Groups of which several parts can be chosen."""
-
-
 def check_groups(arguments: Sequence[str]) -> None:
     """Raise UserError if a group is set to something else than a name, which Hydra rejects with errors of its own."""
     parser = OverridesParser.create()
@@ -172,7 +168,7 @@ def check_groups(arguments: Sequence[str]) -> None:
                 f"A group takes the name of a part, but {argument} sets several options. Set each option by itself, as "
                 f"in {group}.OPTION=VALUE."
             )
-        if isinstance(value, list) and group not in OF_SEVERAL:
+        if isinstance(value, list) and group not in optional_groups():
             raise UserError(f"The group {group} takes one name, but {argument} lists names. A sweep is -m {group}=A,B.")
         if not isinstance(value, (str, list)):
             names = ", ".join(sorted(path.stem for path in (config_folder() / group).glob("*.yaml")))

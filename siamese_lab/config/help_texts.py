@@ -142,7 +142,6 @@ TRAIN: Mapping[str, str] = {
     "callbacks.early_stopping.patience": "validations without improvement before training stops",
     "callbacks.model_summary.max_depth": "depth of the layers to list",
     "callbacks.device_stats.cpu_stats": "log the use of the processor as well",
-    "budget.steps": "training steps for each data set",
     "budget.of_recipe": "training steps as a multiple of those of the recipe",
     "recipe.steps": "training steps that a budget multiplies",
     "tuning.trials": "number of trials of each strategy",

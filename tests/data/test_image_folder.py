@@ -414,7 +414,8 @@ def test_names_that_are_not_utf8_are_trained_evaluated_embedded_and_found(tmp_pa
         "logger=tensorboard",
     )
     assert left.status == "finished"
-    ended = evaluate(f"checkpoint={tmp_path / 'run'}", f"folder={tmp_path / 'evaluation'}", "pairs=20", "episodes=2")
+    named = (f"checkpoint={tmp_path / 'run'}", f"data.root={tmp_path / 'old'}")
+    ended = evaluate(*named, f"folder={tmp_path / 'evaluation'}", "pairs=20", "episodes=2")
     assert ended.status == 0, ended.err
     escaped = {r"caf\xe9", r"na\xefve", r"\xfcber", r"ma\xf1ana", r"line\x0abreak", "=1+1"}
     table = (tmp_path / "evaluation/per_class.csv").read_text(encoding="utf-8").splitlines()[1:]

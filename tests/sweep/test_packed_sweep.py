@@ -42,4 +42,4 @@ def test_packed_runs_are_not_repeated(
     packed = study / "runs.jsonl.gz"
     packed.write_bytes(packed.read_bytes()[:-20])
     refused = command(*STUDY, "sampler=random")
-    assert refused.status == 2 and "the file ends or is damaged there" in refused.err
+    assert refused.status == 2 and "none of its runs is used, because it is truncated" in refused.err
