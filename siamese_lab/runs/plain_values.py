@@ -9,6 +9,7 @@ import errno
 import json
 import math
 import types
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -76,15 +77,24 @@ def parse_json(content: str | bytes) -> Any:
     """Parse JSON text, and check its values by `check_plain`.
 
     Raises:
-        WrongValueError: if the text is no JSON, or breaks a bound.
+        WrongValueError: if the text is no JSON, repeats a key, or breaks a bound.
     """
     try:
-        values = json.loads(content)
+        values = json.loads(content, object_pairs_hook=_object)
     except RecursionError:
         raise WrongValueError(f"its values are nested in more than {MAX_DEPTH} levels") from None
     except ValueError as error:  # no JSON, not UTF-8, or a number of more than 4,300 digits
         raise WrongValueError(shortened(str(error), 200)) from error
     check_plain(values)
+    return values
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object. Of two values with one key, readers keep different ones, so a repeated key is damage."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        key, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise WrongValueError(f"the key {shortened(key)} occurs several times in one object")
     return values
 
 
