@@ -59,6 +59,7 @@ def compute(names: Iterable[str], z_ND: Tensor, labels_N: Tensor) -> dict[str, T
 
     Raises:
         ValueError: if two metrics return figures of one name.
+        UserError: if a figure is no share in 0…1, because reports refuse such results. NaN is an undefined figure.
     """
     figures: dict[str, Tensor] = {}
     for name in names:
@@ -66,4 +67,8 @@ def compute(names: Iterable[str], z_ND: Tensor, labels_N: Tensor) -> dict[str, T
             if figure in figures:
                 raise ValueError(f"The metric {name!r} returns the figure {figure!r}, which is there already.")
             figures[figure] = torch.as_tensor(value, dtype=torch.float32, device=z_ND.device)
+            if bool((figures[figure] < 0) | (figures[figure] > 1)):
+                raise UserError(
+                    f"The metric {name!r} returned {figure} = {float(figures[figure]):g}, but a figure is a share in 0…1."
+                )
     return figures

@@ -10,7 +10,7 @@ import re
 from siamese_lab.errors.controls import escape_controls
 
 FORMULA = (*"=+-@", *"\uff1d\uff0b\uff0d\uff20", "\t", "\r")
-"""First characters of cells that a spreadsheet takes for a formula, also as full-width ones (OWASP, "CSV Injection")."""
+"""First characters of cells that a spreadsheet takes for a formula, also full-width ones (OWASP, "CSV Injection")."""
 
 
 def escape_csv(text: str) -> str:
