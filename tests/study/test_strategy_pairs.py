@@ -81,7 +81,7 @@ def test_strategies_without_a_chain_of_shared_seeds_are_not_compared():
 
 
 def dense(values):
-    """Return effects of strategies, pseudo-inverse of their block, deviation and freedom from the whole design matrix."""
+    """Return the coefficients, the pseudo-inverse of XᵀX, deviation and freedom from the whole design matrix X."""
     strategy_N, seed_N = np.nonzero(~np.isnan(values))
     design = np.zeros((len(seed_N), sum(values.shape)))
     design[range(len(seed_N)), strategy_N] = design[range(len(seed_N)), values.shape[0] + seed_N] = 1
