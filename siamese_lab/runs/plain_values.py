@@ -181,7 +181,7 @@ def build_record(cls: type[Record], content: Any, place: str = "") -> Record:
     """
     if not isinstance(content, Mapping):
         raise wrong(place, content, "a dictionary")
-    kinds = _kinds(cls)
+    kinds = _kinds(cls)  # type: ignore[arg-type]
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     for key in content:
         if key not in kinds:
