@@ -25,10 +25,10 @@ class Bound(NamedTuple):
 
 STRATEGIES, DATA = Bound(50, "strategies"), Bound(50, "data sets")
 JOBS = Bound(20_000, "jobs (data sets × strategies × seeds)")
-RUNS = Bound(10_000, "runs")
-"""A report of so many runs of the planned study takes about 50 seconds and 1.2 GB, also with one seed for each run."""
-CELLS = Bound(120, "cells (data sets × strategies)")
-"""Each figure draws every cell. More take minutes and gigabytes."""
+RUNS = Bound(6_000, "runs")
+"""To read so many runs of the planned study takes about 20 seconds and 0.8 GB, however many seeds they have."""
+CELLS = Bound(80, "cells (data sets × strategies)")
+"""Every figure draws each cell: so many take about 40 seconds, and 2,500 take many minutes and 3 GB."""
 METRICS = Bound(100, "test metrics")
 """Each metric has tables of its own."""
 OPTIONS = Bound(1_000, "options")
