@@ -19,6 +19,7 @@ from siamese_lab.errors import UserError, interrupted_at_once
 from siamese_lab.inference.cli import Command
 from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import counted, print_plainly, short
+from siamese_lab.runs.drawing import without_font_warnings
 
 DPI = 150
 
@@ -92,7 +93,7 @@ def job(options: Options) -> None:
     for rank, hit in enumerate(hits, start=1):
         accepted = "" if threshold is None else "  ✓" if hit.distance <= threshold else "  ✗"
         print_plainly(console, f"{rank:>3}  {hit.distance:.3f}{accepted}  {hit.name}")
-    with new_file(place) as draft:
+    with new_file(place) as draft, without_font_warnings():
         draw_search_results(options.query, hits, threshold).savefig(draft, dpi=DPI, facecolor="white")
     known = "" if stored is None else f" ✓ marks distances up to {stored.threshold:.3f}."
     searched = counted(len(gallery.names), "image")

@@ -163,7 +163,8 @@ class DataModule(lightning.LightningDataModule, ABC):
         The default accepts every network.
 
         Args:
-            training_data: the config group `data` that the network was trained with, for any set.
+            training_data: the config group `data` that the network was trained with, for any set. It has every option
+                of its set: see `siamese_lab.data.trained_options`.
         """
 
     def absent(self) -> list[str]:

@@ -19,6 +19,7 @@ from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.class_index import class_offsets
 from siamese_lab.data.datamodule import DataModule
 from siamese_lab.data.tables.base import BaseTable
+from siamese_lab.runs.drawing import without_font_warnings
 from siamese_lab.runs.files import whole_file
 
 CLASSES, IMAGES = 16, 10
@@ -37,6 +38,7 @@ class Row(NamedTuple):
     images_KCHW: Tensor
 
 
+@without_font_warnings()
 def write_sheets(datamodule: DataModule, folder: Path) -> list[Path]:
     """Write the three sheets of a data set to a folder. Create the folder if it is missing.
 

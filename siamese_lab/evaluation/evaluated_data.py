@@ -7,6 +7,7 @@ from typing import Any
 from siamese_lab import data
 from siamese_lab.config.data_options import compose_data_options, store_data_options
 from siamese_lab.config.overrides import last_value, option_of, quoted, without_interpolations
+from siamese_lab.data.trained_options import trained_options
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation.stored_config import without_written_folders
 from siamese_lab.evaluation.trained import Trained, choices_of
@@ -109,7 +110,8 @@ def keep_trained_parts(trained: Trained, options: Mapping[str, Any], datamodule:
     if now is None:
         return []
     elsewhere = is_other_folder(trained, options)
-    splits_again = any(options[name] != then.get(name) for name in datamodule.split_options)
+    trained_with, tested_with = trained_options(then), trained_options(options)
+    splits_again = any(tested_with.get(name) != trained_with.get(name) for name in datamodule.split_options)
     if trained.classes is None:
         return [] if elsewhere or splits_again else [NO_CLASSES]
     known = trained.classes.names()

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from siamese_lab import data
 from siamese_lab.config import schema
+from siamese_lab.data.trained_options import trained_options
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation import Trained, evaluate, load, plots, projection, record
 from siamese_lab.evaluation.evaluated_data import check_fit, count_seen, keep_trained_parts
@@ -46,7 +47,7 @@ def run(config: DictConfig) -> None:
     options = schema.to_plain(config)["data"]
     datamodule = data.build(**options, seed=trained.choices["seed"])
     check_fit(trained, datamodule)
-    datamodule.check_unseen(trained.choices["data"])
+    datamodule.check_unseen(trained_options(trained.choices["data"]))
     notes = keep_trained_parts(trained, options, datamodule)
     seen = count_seen(trained, options, datamodule)
     notes += describe_precision(trained, fabric)

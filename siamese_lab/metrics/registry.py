@@ -11,6 +11,7 @@ from torch import Tensor
 
 from siamese_lab.errors import UserError
 from siamese_lab.registry import did_you_mean
+from siamese_lab.runs.ranges import ROUNDING
 
 Metric: TypeAlias = Callable[[Tensor, Tensor], Mapping[str, Tensor | float]]
 """Unit-norm embeddings z_ND and int64 labels_N → figures by name, each a share in 0…1, the higher the better."""
@@ -59,6 +60,7 @@ def compute(names: Iterable[str], z_ND: Tensor, labels_N: Tensor) -> dict[str, T
 
     Raises:
         ValueError: if two metrics return figures of one name.
+        UserError: if a figure is no share in 0…1, because reports refuse such results. NaN is an undefined figure.
     """
     figures: dict[str, Tensor] = {}
     for name in names:
@@ -66,4 +68,8 @@ def compute(names: Iterable[str], z_ND: Tensor, labels_N: Tensor) -> dict[str, T
             if figure in figures:
                 raise ValueError(f"The metric {name!r} returns the figure {figure!r}, which is there already.")
             figures[figure] = torch.as_tensor(value, dtype=torch.float32, device=z_ND.device)
+            if bool((figures[figure] < -ROUNDING) | (figures[figure] > 1 + ROUNDING)):
+                raise UserError(
+                    f"The metric {name!r} returned {float(figures[figure]):g} as {figure}, expected a share in 0…1."
+                )
     return figures

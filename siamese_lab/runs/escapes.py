@@ -9,8 +9,8 @@ import re
 
 from siamese_lab.errors.controls import escape_controls
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""First characters of cells that a spreadsheet takes for a formula (OWASP, "CSV Injection")."""
+FORMULA = (*"=+-@", *"\uff1d\uff0b\uff0d\uff20", "\t", "\r")
+"""First characters of cells that a spreadsheet takes for a formula, also full-width ones (OWASP, "CSV Injection")."""
 
 
 def escape_csv(text: str) -> str:

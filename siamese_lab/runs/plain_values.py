@@ -8,8 +8,11 @@ import dataclasses
 import errno
 import json
 import math
+import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -76,15 +79,24 @@ def parse_json(content: str | bytes) -> Any:
     """Parse JSON text, and check its values by `check_plain`.
 
     Raises:
-        WrongValueError: if the text is no JSON, or breaks a bound.
+        WrongValueError: if the text is no JSON, repeats a key, or breaks a bound.
     """
     try:
-        values = json.loads(content)
+        values = json.loads(content, object_pairs_hook=_object)
     except RecursionError:
         raise WrongValueError(f"its values are nested in more than {MAX_DEPTH} levels") from None
     except ValueError as error:  # no JSON, not UTF-8, or a number of more than 4,300 digits
         raise WrongValueError(shortened(str(error), 200)) from error
     check_plain(values)
+    return values
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object. Of two values with one key, readers keep different ones, so a repeated key is damage."""
+    values = {sys.intern(key): value for key, value in pairs}  # thousands of runs share their keys
+    if len(values) < len(pairs):
+        key, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise WrongValueError(f"the key {shortened(key)} occurs several times in one object")
     return values
 
 
@@ -99,20 +111,32 @@ def check_plain(values: Any, where: str = "") -> None:
     waiting = [(values, 0, where)]
     while waiting:
         value, depth, place = waiting.pop()
-        if depth > MAX_DEPTH:
-            raise WrongValueError(f"its values are nested in more than {MAX_DEPTH} levels")
         if isinstance(value, Mapping):
             check_keys(value, place)
-            inner: Sequence[tuple[Any, Any]] = list(value.items())
+            inner: Iterable[tuple[Any, Any]] = value.items()
         elif isinstance(value, (list, tuple)):
-            inner = list(enumerate(value))
+            inner = enumerate(value)
         else:
             check_scalar(value, place)
             continue
-        left -= len(inner)
+        left -= len(value)
         if left < 0:
             raise WrongValueError(f"it holds more than {MAX_VALUES:,} values")
-        waiting += [(each, depth + 1, joined(place, key)) for key, each in inner]
+        if value and depth == MAX_DEPTH:
+            raise WrongValueError(f"its values are nested in more than {MAX_DEPTH} levels")
+        waiting += [(each, depth + 1, joined(place, key)) for key, each in inner if not _is_usual(each)]
+
+
+def _is_usual(value: Any) -> bool:
+    """Return whether a value is within the bounds, for the values of most files. Their place is not needed."""
+    kind = type(value)
+    if kind is float:
+        return bool(-MAX_FLOAT <= value <= MAX_FLOAT)
+    if kind is int:
+        return bool(-MAX_NUMBER <= value <= MAX_NUMBER)
+    if kind is str:
+        return len(value) <= MAX_KEY and value.isascii()
+    return value is None or kind is bool
 
 
 def check_keys(value: Mapping[Any, Any], place: str) -> None:
@@ -157,7 +181,7 @@ def build_record(cls: type[Record], content: Any, place: str = "") -> Record:
     """
     if not isinstance(content, Mapping):
         raise wrong(place, content, "a dictionary")
-    kinds = get_type_hints(cls)
+    kinds = _kinds(cls)  # type: ignore[arg-type]
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     for key in content:
         if key not in kinds:
@@ -167,6 +191,11 @@ def build_record(cls: type[Record], content: Any, place: str = "") -> Record:
         if required and field.name not in content:
             raise OtherFieldsError(f"the field {joined(place, field.name)} is missing")
     return cls(**{key: of_type(value, kinds[key], joined(place, key)) for key, value in content.items()})
+
+
+@cache
+def _kinds(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def of_type(value: Any, kind: Any, place: str) -> Any:
@@ -197,12 +226,29 @@ def of_type(value: Any, kind: Any, place: str) -> Any:
             raise wrong(place, value, " or ".join(WORDS[member] for member in others))
         return value
     if origin in (list, Sequence) and isinstance(value, list):
-        return [of_type(each, members[0], f"{place}[{number}]") for number, each in enumerate(value)]
+        plain = _plain_types(members[0])
+        return [
+            each if type(each) in plain else of_type(each, members[0], f"{place}[{number}]")
+            for number, each in enumerate(value)
+        ]
     if origin in (dict, Mapping) and isinstance(value, dict):
-        return {key: of_type(each, members[1], joined(place, key)) for key, each in value.items()}
+        plain = _plain_types(members[1])
+        return {
+            key: each if type(each) in plain else of_type(each, members[1], joined(place, key))
+            for key, each in value.items()
+        }
     if not is_plain_kind(value, origin or kind):
         raise wrong(place, value, WORDS[list if (origin or kind) is Sequence else origin or kind])
     return value
+
+
+@cache
+def _plain_types(kind: Any) -> frozenset[type]:
+    """Return the types of plain values that an annotation allows; an empty set if other values need a closer look."""
+    members = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    if not all(isinstance(member, type) and member in WORDS and member not in (list, dict) for member in members):
+        return frozenset()
+    return frozenset({*members, int} if float in members else members)
 
 
 def whole_number(value: Any, place: str) -> int:
@@ -256,5 +302,7 @@ def joined(place: str, key: Any) -> str:
 
 def shortened(text: str, length: int = SHOWN) -> str:
     """Return a text in one line without control characters, cut to a length."""
+    if len(text) <= length and text.isprintable():
+        return text
     printable = "".join(character if character.isprintable() else "�" for character in text[: length + 1])
     return printable if len(printable) <= length else f"{printable[:length]}…"

@@ -9,6 +9,7 @@ from siamese_lab.errors import Fault, UserError, fault_of
 from siamese_lab.runs import reserve
 from siamese_lab.runs.disk import FULL
 from siamese_lab.runs.files import as_json, write_text
+from siamese_lab.runs.option_bounds import check_bound
 from siamese_lab.runs.options import recorded
 from siamese_lab.runs.plain_values import (
     OtherFieldsError,
@@ -18,6 +19,8 @@ from siamese_lab.runs.plain_values import (
     read_json,
     shortened,
 )
+from siamese_lab.runs.ranges import check_not_negative, check_shares
+from siamese_lab.runs.studied_options import check_studied
 
 SCHEMA_VERSION = 2
 FILE_NAME = "results.json"
@@ -162,12 +165,12 @@ def results_from(read: Callable[[], Any], place: str, cure: str) -> Results:
                 f"but this version of siamese_lab reads {SCHEMA_VERSION}."
             )
         run = build_record(Results, content)
+        run.choices = recorded(run.choices)
         check_results(run)
     except OtherFieldsError as error:
         raise UserError(f"{place} was written by another version of siamese_lab: {error}.") from error
     except WrongValueError as error:
         raise UserError(f"{place} is damaged, or siamese_lab did not write it: {error}. {cure}") from error
-    run.choices = recorded(run.choices)
     return run
 
 
@@ -177,6 +180,7 @@ def check_results(run: Results) -> None:
         check_name(getattr(run, name), name)
     if not isinstance(run.choices.get("data"), dict):
         raise WrongValueError("choices.data is missing or is no dictionary")
+    check_studied(run.choices)
     tuned = run.choices.get("tuned")
     if tuned is not None:
         build_record(TunedSummary, tuned, "choices.tuned")
@@ -190,6 +194,24 @@ def check_results(run: Results) -> None:
         raise WrongValueError(
             f"history has {len(run.history)} points, but seconds_of_history has {len(run.seconds_of_history)}"
         )
+    check_ranges(run)
+
+
+def check_ranges(run: Results) -> None:
+    """Raise WrongValueError for a number that no run can have."""
+    check_bound("seed", run.seed)
+    check_not_negative({"steps": run.steps, "tested_step": run.tested_step}, "")
+    check_not_negative(run.seconds, "seconds")
+    check_shares(run.test, "test")
+    check_shares(run.validation, "validation")
+    for name, floor in run.floors.items():
+        check_shares(floor, f"floors.{shortened(name)}")
+    for name, of_class in (run.per_class or {}).items():
+        check_shares(of_class, f"per_class.{shortened(name)}")
+    for number, (point, seconds) in enumerate(zip(run.history, run.seconds_of_history, strict=True)):
+        place = f"history[{number}]"
+        check_not_negative({"step": point.step, "triplets": point.triplets, "seconds": seconds}, place)
+        check_shares(point.validation, f"{place}.validation")
 
 
 @dataclass

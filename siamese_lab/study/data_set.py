@@ -6,7 +6,7 @@ from pathlib import PureWindowsPath
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from siamese_lab.runs.plain_values import WrongValueError, build_record, check_name
+from siamese_lab.runs.plain_values import WrongValueError, build_record, check_name, of_type
 from siamese_lab.runs.results import Results
 
 EARLIER_TITLES = {
@@ -17,6 +17,10 @@ EARLIER_TITLES = {
     "lfw": "LFW",
 }
 """Titles of data sets in results of earlier versions, which have no description; in the order of the tables."""
+
+
+EARLIER_OPTIONS = {"fold": int | None, "protocol": str | None, "root": str | None, "view": int | None}
+"""Types of the options that describe a data set in results of earlier versions."""
 
 
 class Fold(NamedTuple):
@@ -97,13 +101,15 @@ def data_set(run: Results) -> DataSet:
 def _earlier_data_set(run: Results) -> DataSet:
     options = run.choices["data"]
     title = EARLIER_TITLES.get(run.data, run.data)
+    for option, kind in EARLIER_OPTIONS.items():
+        of_type(options.get(option), kind, f"choices.data.{option}")
     protocol = options.get("protocol")
     fold = None
     if run.data == "image_folder":
         title = f"Images of {PureWindowsPath(options['root']).name}"
     if "view" in options:
         protocol = f"View {options['view']}"
-        fold = Fold(int(options["fold"]), 10, "data.fold", "view_2/") if options["view"] == 2 else None
+        fold = Fold(options["fold"], 10, "data.fold", "view_2/") if options["view"] == 2 else None
     known = [*EARLIER_TITLES]
     order = 10 * (1 + (known.index(run.data) if run.data in known else len(known)))
     compared = {"alignment": run.images["alignment"]} if "alignment" in run.images else {}

@@ -10,6 +10,7 @@ import pandas as pd
 from siamese_lab.runs.display_names import is_figure
 from siamese_lab.runs.options import compared_options
 from siamese_lab.runs.results import Results
+from siamese_lab.runs.studied_options import studied_options
 from siamese_lab.study.runs import Run
 
 FLOOR, VALIDATION = "floor/", "validation/"
@@ -22,7 +23,7 @@ def run_table(runs: Iterable[Run]) -> pd.DataFrame:
     """Return a row for each finished run, sorted by data set; the same run of two folders has two rows.
 
     Columns: `folder`, `column` (title and protocol of the data set), `data` (its name), `strategy`, `loss`, `seed`;
-    every option by its dotted name, such as `network.embedding_dim`, and `batch_size`; every test metric by its name,
+    the options of `runs.studied_options` by dotted names, and `batch_size`; every test metric by its name,
     with its floor (`floor/recall@1`), and every validation metric (`validation/recall@1`); `collapsed`, `mean_active`
     (active triplets of a step, as a mean over training) and `overlap_NAME` (share of negatives that strategy NAME would
     also have picked). Values that a run did not record are missing.
@@ -33,8 +34,13 @@ def run_table(runs: Iterable[Run]) -> pd.DataFrame:
 
 def _row(run: Run) -> dict[str, Any]:
     results = run.results
-    options = compared_options(results.choices)
+    options = studied_options(compared_options(results.choices))
     return {
+        # The names of metrics come from the record, so they are no other column.
+        **_metrics(results.test),
+        **{f"{VALIDATION}{name}": value for name, value in _metrics(results.validation).items()},
+        **{f"{FLOOR}{name}": value for name, value in _floors(results).items()},
+        **_overlaps(vars(results).get("telemetry") or []),
         **options,
         "folder": run.folder,
         "column": run.data,
@@ -43,12 +49,8 @@ def _row(run: Run) -> dict[str, Any]:
         "loss": results.loss,
         "seed": run.seed,
         "batch_size": _product(options.get("data.classes_per_batch"), options.get("data.images_per_class")),
-        **_metrics(results.test),
-        **{f"{VALIDATION}{name}": value for name, value in _metrics(results.validation).items()},
-        **{f"{FLOOR}{name}": value for name, value in _floors(results).items()},
         "collapsed": vars(results).get("collapsed"),
         "mean_active": _mean_active(results),
-        **_overlaps(vars(results).get("telemetry") or []),
     }
 
 

@@ -146,13 +146,16 @@ def read_study(folder: Path, commit: str | None = None) -> Study:
         commit: if given, count only runs with a commit that starts with this prefix.
 
     Raises:
-        UserError: if the folder does not exist, or its runs have more validations than a report may have.
+        UserError: if the folder does not exist, or has more runs, validations or values than a report may
+            have.
     """
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Studies are in outputs/NAME, other sweeps in outputs/sweeps.")
     excluded, every = [], []
-    folds = points = 0
-    for record in records_of_runs(folder):
+    folds = points = values = 0
+    records = records_of_runs(folder)
+    bounds.check(len(records), bounds.RUNS, str(folder))
+    for record in records:
         if record.note:
             excluded.append(Excluded(record.folder, record.note))
         try:
@@ -160,6 +163,8 @@ def read_study(folder: Path, commit: str | None = None) -> Study:
         except UserError as error:
             excluded.append(Excluded(record.folder, str(error)))
             continue
+        values += bounds.number_of_values(run.results)
+        bounds.check(values, bounds.VALUES, str(folder))
         points += len(run.results.history)
         bounds.check(points, bounds.POINTS, str(folder))
         if run.data_set.fold is not None:
@@ -169,7 +174,6 @@ def read_study(folder: Path, commit: str | None = None) -> Study:
             excluded.append(Excluded(record.folder, reason))
         else:
             every.append(run)
-    bounds.check(len(every), bounds.RUNS, str(folder))
     of_role: dict[Role, list[Placed]] = {role: [] for role in get_args(Role)}
     for run, place in zip(every, places(every), strict=True):
         of_role[place.role].append(Placed(run, place.options))

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from siamese_lab import data
 from siamese_lab.config import schema
+from siamese_lab.data.trained_options import trained_options
 from siamese_lab.errors import UserError
 from siamese_lab.runs import checkpoints, results
 from siamese_lab.runs.classes import ClassParts, describe_changes
@@ -70,7 +71,7 @@ def check_resumed(config: DictConfig, datamodule: data.DataModule, folder: Path)
     check_is_last(checkpoint, folder)
     state = content.get(type(datamodule).__qualname__, {})
     if isinstance(state, Mapping) and data.TRAINED_CLASSES in state:
-        datamodule.check_unseen(state[data.TRAINED_CLASSES])
+        datamodule.check_unseen(trained_options(state[data.TRAINED_CLASSES]))
     notes = check_classes(checkpoints.stored_classes(content), datamodule.class_parts(), checkpoint)
     step, choices = stored_step(content, checkpoint), schema.to_plain(config)
     changed = changed_options(checkpoints.stored_choices(content) or choices, choices)

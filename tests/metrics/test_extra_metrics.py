@@ -6,6 +6,7 @@ import pytest
 import torch
 from retrieval_oracles import embeddings, random_labels
 
+from siamese_lab.errors import UserError
 from siamese_lab.metrics import RetrievalMetrics, registry
 from siamese_lab.metrics.class_recall import class_recall
 
@@ -51,6 +52,18 @@ def test_two_figures_of_one_name_are_a_bug_of_the_metric(names, two_metrics):
     metric.update(embeddings(20), random_labels(20, 4))
     with pytest.raises(ValueError, match=r"images|mrr"):
         metric.compute()
+
+
+@pytest.mark.parametrize(("value", "valid"), [(1.0, True), (float("nan"), True), (7.0, False), (-0.5, False)])
+def test_a_figure_that_is_no_share_is_refused(value, valid, monkeypatch):
+    monkeypatch.setitem(registry._metrics, "of_test", lambda z_ND, labels_N: {"odd": value})
+    if valid:
+        assert registry.compute(["of_test"], embeddings(20), random_labels(20, 4))["odd"].item() == pytest.approx(
+            value, nan_ok=True
+        )
+        return
+    with pytest.raises(UserError, match=f"'of_test' returned {value:g} as odd, expected a share in 0…1"):
+        registry.compute(["of_test"], embeddings(20), random_labels(20, 4))
 
 
 def test_two_metrics_of_one_name_are_refused(two_metrics):

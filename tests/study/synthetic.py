@@ -64,7 +64,7 @@ def run(data="omniglot", strategy="random", seed=0, *, recall=None, effect=None,
         "tested_step": steps,
         "seconds": {"training": seconds[-1], "total": seconds[-1] + 3},
         "validation": dict(history[-1].validation),
-        "test": {metric: min(1.0, recall + more) for metric, more in METRICS.items()} | {"mrr": None},
+        "test": {metric: max(0.0, min(1.0, recall + more)) for metric, more in METRICS.items()} | {"mrr": None},
         "history": history,
         "seconds_of_history": seconds,
     }

@@ -1,5 +1,6 @@
-"""A study of too many strategies, data sets, jobs or validations is refused, and notes beyond a number are counted."""
+"""A study with too much of anything is refused with one sentence, and notes beyond a number are counted."""
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,9 @@ from synthetic import run, written
 from siamese_lab.errors import UserError
 from siamese_lab.study import bounds, report
 from siamese_lab.study.bounds import Bound
-from siamese_lab.study.runs import read_study
+from siamese_lab.study.comparison import values_of_metric
+from siamese_lab.study.pairs import compare_pairs
+from siamese_lab.study.runs import figures, read_study
 
 
 @pytest.mark.parametrize(
@@ -18,6 +21,10 @@ from siamese_lab.study.runs import read_study
         ("STRATEGIES", 1, "2 strategies, but a report shows at most 1"),
         ("DATA", 1, "2 data sets, but a report shows at most 1"),
         ("JOBS", 7, "8 jobs .*at most 7"),
+        ("CELLS", 3, "4 cells .*at most 3"),
+        ("METRICS", 6, "7 test metrics.*at most 6"),
+        ("PACKAGES", 1, "2 packages .*at most 1"),
+        ("OPTIONS", 10, r"\d\d options.*at most 10"),
     ],
 )
 def test_a_study_above_a_bound_is_refused(
@@ -39,6 +46,29 @@ def test_a_study_of_too_many_strategies_is_refused(tmp_path: Path) -> None:
     written(tmp_path, *(run(strategy=f"s{number}") for number in range(51)))
     with pytest.raises(UserError, match=r"51 strategies.*at most 50"):
         report.report(tmp_path, Console(quiet=True))
+
+
+@pytest.mark.parametrize(("name", "fact"), [("RUNS", "3 runs.*at most 2"), ("VALUES", r"[\d,]+ values.*at most 2")])
+def test_too_many_runs_or_values_end_the_reading(
+    name: str, fact: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, *(run(seed=seed) for seed in range(3)))
+    monkeypatch.setattr(bounds, name, Bound(2, getattr(bounds, name).plural))
+    with pytest.raises(UserError, match=fact):
+        read_study(tmp_path)
+
+
+def test_a_report_of_many_seeds_needs_memory_for_its_runs_only(tmp_path: Path) -> None:
+    runs = [run(strategy=strategy, seed=seed) for strategy in ("random", "hard") for seed in range(1_000)]
+    for each in runs:
+        each.history, each.seconds_of_history = each.history[-1:], each.seconds_of_history[-1:]
+    written(tmp_path, *runs)
+    values = values_of_metric(figures(read_study(tmp_path)), "recall@1")
+    tracemalloc.start()
+    (pair,) = compare_pairs(values)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert pair.number == 1_000 and most < 5e6  # the design matrix alone would have 16 MB
 
 
 def test_too_many_validations_end_the_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

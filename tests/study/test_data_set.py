@@ -97,3 +97,17 @@ def test_results_with_a_damaged_declaration_are_quarantined(tmp_path):
     read = runs.read_study(tmp_path)
     assert [each.strategy for each in read.runs] == ["random"]
     assert len(read.excluded) == 2
+
+
+@pytest.mark.parametrize("option", ["fold", "protocol", "root", "view"])
+@pytest.mark.parametrize("value", ["x", float("nan"), float("inf"), [1], {}, True])
+def test_earlier_results_with_other_types_are_left_out(option, value, tmp_path):
+    kinds = {"fold": int, "view": int, "protocol": str, "root": str}
+    each = run("lfw")
+    each.choices["data"] |= {"view": 2, "fold": 1, option: value}
+    written(tmp_path, each)
+    found = runs.read_study(tmp_path)
+    if type(value) is kinds[option]:
+        assert not found.excluded
+    else:
+        assert not found.every and f"choices.data.{option} is " in found.excluded[0].reason

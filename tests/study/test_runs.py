@@ -77,6 +77,12 @@ def test_incomplete_results_are_excluded_with_the_reason(tmp_path, content, reas
         lambda content: content.update(hardware=None),
         lambda content: content.update(versions=[]),
         lambda content: content.update(status="done"),
+        lambda content: content["choices"].update(trainer=None),
+        lambda content: content["choices"]["trainer"].update(max_steps=[400]),
+        lambda content: content["choices"]["loss"].update(margin=[0.2]),
+        lambda content: content["choices"]["optimizer"].update(lr="x"),
+        lambda content: content["test"].update({"recall@1": 7.0}),
+        lambda content: content.update(seed=-1),
     ],
 )
 def test_a_result_of_another_form_is_excluded(tmp_path, change):

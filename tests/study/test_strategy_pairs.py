@@ -1,5 +1,6 @@
 """All pairs agree with mixed models, paired tests and equivalence tests of statsmodels and scipy, also with gaps."""
 
+import itertools
 import math
 import warnings
 
@@ -77,6 +78,65 @@ def test_strategies_without_a_chain_of_shared_seeds_are_not_compared():
     values.loc[("Omniglot", "random"), [2, 3]] = values.loc[("Omniglot", "hard"), [2, 3]] = np.nan
     values.loc[("Omniglot", "semi_hard"), [0, 1]] = values.loc[("Omniglot", "distance_weighted"), [0, 1]] = np.nan
     assert set(by_names(compare_pairs(values))) == {("hard", "random"), ("distance_weighted", "semi_hard")}
+
+
+def dense(values):
+    """Return the coefficients, the pseudo-inverse of XᵀX, deviation and freedom from the whole design matrix X."""
+    strategy_N, seed_N = np.nonzero(~np.isnan(values))
+    design = np.zeros((len(seed_N), sum(values.shape)))
+    design[range(len(seed_N)), strategy_N] = design[range(len(seed_N)), values.shape[0] + seed_N] = 1
+    inverse = np.linalg.pinv(design)
+    value_N = values[strategy_N, seed_N]
+    residual_N = value_N - design @ inverse @ value_N
+    freedom = len(seed_N) - np.linalg.matrix_rank(design)
+    deviation = math.sqrt(residual_N @ residual_N / freedom) if freedom else math.nan
+    return inverse @ value_N, inverse @ inverse.T, deviation, freedom
+
+
+def connected(present_TS, one, other):
+    """Return whether a chain of shared seeds joins two strategies, in plain loops."""
+    reached, waiting = {one}, [one]
+    while waiting:
+        seeds = np.flatnonzero(present_TS[waiting.pop()])
+        new = {each for seed in seeds for each in np.flatnonzero(present_TS[:, seed])} - reached
+        reached |= new
+        waiting += new
+    return other in reached
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.3, 0.7, 0.85])
+def test_the_fit_is_that_of_the_whole_design_matrix(missing):
+    rng = np.random.default_rng(int(100 * missing))
+    for _ in range(100):
+        values = rng.normal(0.8, 0.05, (rng.integers(1, 7), rng.integers(1, 12)))
+        values[rng.random(values.shape) < missing] = np.nan
+        values = values[~np.isnan(values).all(1)]
+        names = [f"s{number}" for number in range(len(values))]
+        layout = pooled.fit(pd.DataFrame(values, index=names))
+        effects, inverse, deviation, freedom = dense(values)
+        assert layout.freedom == freedom
+        assert layout.deviation == pytest.approx(deviation, abs=1e-10, nan_ok=True)
+        for one, other in itertools.permutations(range(len(values)), 2):
+            contrast = layout.contrast(names[one], names[other])
+            assert (contrast is None) == (not connected(~np.isnan(values), one, other))
+            if contrast is not None:
+                scale = math.sqrt(inverse[one, one] + inverse[other, other] - 2 * inverse[one, other])
+                assert (contrast.mean, contrast.scale) == pytest.approx(
+                    (effects[one] - effects[other], scale), abs=1e-10
+                )
+
+
+@pytest.mark.parametrize("apart", [1, 1_000])
+def test_a_strategy_without_shared_seeds_changes_no_comparison_of_many_others(apart):
+    values = drawn(strategies=("random", "hard"), seeds=1_560)
+    alone = np.random.default_rng(1).normal(0.7, 0.1, apart)
+    wide = values.reindex(columns=range(1_560 + apart))
+    wide.loc[("Omniglot", "x"), range(1_560, 1_560 + apart)] = alone
+    (pair,) = compare_pairs(wide)
+    (without,) = compare_pairs(values)
+    assert (pair.first, pair.second, pair.number, pair.pooled_freedom) == ("hard", "random", 1_560, 1_559)
+    assert (pair.mean, pair.pooled_error) == pytest.approx((without.mean, without.pooled_error), rel=1e-12)
+    assert pair.p is not None and pair.low < pair.mean < pair.high
 
 
 def test_two_strategies_give_the_paired_t_test_and_equivalence_test():

@@ -14,11 +14,13 @@ from siamese_lab.evaluation.plots.nearest_neighbours import draw_nearest_neighbo
 from siamese_lab.evaluation.plots.roc_curves import draw_roc_curves
 from siamese_lab.evaluation.projection import Method
 from siamese_lab.evaluation.stages import Stages
+from siamese_lab.runs.drawing import without_font_warnings
 from siamese_lab.runs.files import whole_file
 
 DPI = 120
 
 
+@without_font_warnings()
 def write_plots(
     evaluation: Evaluation,
     folder: Path,

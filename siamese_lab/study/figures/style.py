@@ -3,12 +3,14 @@
 The colors suit color-blind readers (after Okabe & Ito 2008). Markers and line styles also work in gray prints.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from matplotlib import rc_context
 
 from siamese_lab.runs.display_names import STRATEGIES, sort_strategies
+from siamese_lab.runs.drawing import without_font_warnings
 
 RC: dict[Any, Any] = {
     "font.size": 9,
@@ -61,6 +63,8 @@ def looks(strategies: Sequence[str]) -> dict[str, Look]:
     }
 
 
-def figure_style() -> Any:
-    """Return a context manager that applies the style while figures are drawn and stored."""
-    return rc_context(RC)
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Apply the style while figures are drawn and stored, and ignore warnings about names that no font has."""
+    with rc_context(RC), without_font_warnings():
+        yield
