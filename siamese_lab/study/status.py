@@ -1,7 +1,8 @@
 """The status of each cell of a study, from its runs and from the same runs with twice the steps.
 
-A cell is a strategy on a data set. It counts in the answer only if it has converged (doubling its steps moves it by at
-most half a point and turns the sign of no difference), is above raw pixels, and has not collapsed.
+A cell is a strategy on a data set. It counts in the answer if it has converged (doubling its steps moves it by at most
+half a point and turns the sign of no difference), is above raw pixels, and has not collapsed. The answer states the
+differences of cells that are cut off apart.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ MOST_MOVED = 0.005
 Status = Literal["converged", "cut off", "below floor", "collapsed", "not checked"]
 ROUNDING = 1e-9
 COUNTED: tuple[Status, ...] = ("converged", "not checked")
-"""Status of a cell that counts in the answer, which says where convergence was not checked."""
+"""Status of a cell that counts in the answer without a limit. The answer says where convergence was not checked."""
 STEPS = "trainer.max_steps"
 Statuses = Mapping[tuple[str, str], "CellStatus"]
 """Status of each data set and strategy."""
