@@ -434,7 +434,7 @@ RESULTS: dict[str, tuple[str, str]] = {
     "a fault of another kind": (with_results(fault="x"), "fault is 'x'"),
     "a folder of data that is a number": (
         with_results(data="image_folder", choices={"data": {"root": 5}}),
-        "configuration of the data set is incomplete",
+        "choices.data.root is 5, expected a text",
     ),
     "a description without a title": (with_results(data_set={"title": None}), "data_set"),
     "a description with other fields": (with_results(data_set=DESCRIBED | {"x": 1}), "data_set.x is unknown"),
