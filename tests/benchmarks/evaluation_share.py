@@ -186,7 +186,7 @@ def main() -> None:
             plan = plan._replace(number=number_of_validations(trained, plan.images))
             shown.add_row(data, kind, budget, *cells(steps, costs, plan))
     shown.caption = "stored: the share if an earlier run has stored the figures of the same untrained network"
-    Console(width=140).print(shown)
+    Console(width=165).print(shown)
 
 
 if __name__ == "__main__":
