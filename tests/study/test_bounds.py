@@ -58,6 +58,7 @@ def test_too_many_runs_or_values_end_the_reading(
         read_study(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_report_of_many_seeds_needs_memory_for_its_runs_only(tmp_path: Path) -> None:
     runs = [run(strategy=strategy, seed=seed) for strategy in ("random", "hard") for seed in range(1_000)]
     for each in runs:
