@@ -48,7 +48,7 @@ class RunRecord(NamedTuple):
     damage: str = ""
     """Reason why the line cannot be used, or an empty text."""
     note: str = ""
-    """How a results.json and the packed results of the same folder differ, and which of them counts."""
+    """Sentence about a results.json that differs from the packed results of its folder: it names what counts."""
 
     def read(self) -> Results:
         """Return the checked results; every field has its declared type.
@@ -208,7 +208,7 @@ class Packed(NamedTuple):
     left_out: list[str]
     """Reason why each of the damaged results.json was left out."""
     notes: list[str]
-    """Which results count where a results.json and the packed results of a folder differ."""
+    """Sentence for each folder with a results.json that differs from its packed results."""
 
 
 def pack(folder: Path, records: list[RunRecord]) -> Packed:

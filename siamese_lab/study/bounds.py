@@ -26,7 +26,7 @@ class Bound(NamedTuple):
 STRATEGIES, DATA = Bound(50, "strategies"), Bound(50, "data sets")
 JOBS = Bound(20_000, "jobs (data sets × strategies × seeds)")
 RUNS = Bound(6_000, "runs")
-"""To read so many runs of the planned study takes about 20 seconds and 0.8 GB, however many seeds they have."""
+"""Reading 6,000 runs of the planned study takes about 20 seconds and 0.8 GB, with any number of seeds."""
 CELLS = Bound(120, "cells (data sets × strategies)")
 """Every figure draws each cell: so many take about 40 seconds, and 2,500 take many minutes and 3 GB."""
 METRICS = Bound(100, "test metrics")
