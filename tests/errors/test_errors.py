@@ -150,8 +150,10 @@ def test_a_broken_contract_between_parts_is_a_bug() -> None:
 # --- sweeps and tunings
 
 
-SHORT = ("data=digits", "recipe.steps=4", "trainer.val_check_interval=4", "network.width=8", "logger=csv")
-SHORT = (*SHORT, "metrics.floors=false")
+SHORT = (
+    *("data=digits", "recipe.steps=4", "trainer.val_check_interval=4", "network.width=8"),
+    *("metrics.floors=false", "logger=csv"),
+)
 STUDY = ("-m", "experiment=study", "study_name=study", "seed=0", *SHORT)
 TUNE = ("-m", "experiment=tune", "trainer.accelerator=cpu", *SHORT)
 
