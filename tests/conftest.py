@@ -3,7 +3,7 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run in parallel and use small tensors
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as in every command: waiting threads sleep soon
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")  # as in every command: waiting threads sleep soon
 
 import gc
 import io

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from siamese_lab.networks.side_by_side import convolve
+
 
 def convolve_and_normalize(conv: nn.Conv2d, norm: nn.BatchNorm2d, images_BCHW: Tensor) -> Tensor:
     """Return `norm(conv(images_BCHW))`, by one convolution where `can_fold` allows it.
@@ -39,7 +41,7 @@ def convolve_and_normalize(conv: nn.Conv2d, norm: nn.BatchNorm2d, images_BCHW: T
             shift_O = conv.weight.sum((2, 3)) @ center_C
             move_running_statistics(norm, mean_O + shift_O, variance_O * (count / (count - 1)))
         kernel_OCkk, bias_O = folded(conv, norm, mean_O, variance_O)
-    return F.conv2d(centered_BCHW, kernel_OCkk, bias_O)
+    return convolve(centered_BCHW, kernel_OCkk, bias_O)
 
 
 def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d, mean_O: Tensor, variance_O: Tensor) -> tuple[Tensor, Tensor]:

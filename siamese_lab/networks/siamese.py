@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from siamese_lab import distances
 from siamese_lab.errors import UserError
 from siamese_lab.networks.dropout import Dropout
+from siamese_lab.networks.side_by_side import compute_side_by_side
 from siamese_lab.networks.views import VIEWS, check_tta
 from siamese_lab.registry import Registry
 
@@ -70,6 +71,7 @@ class SiameseNetwork(nn.Module):
         self.embed = nn.Linear(backbone.features, embedding_dim)
         self.batch_norm = nn.BatchNorm1d(embedding_dim) if batch_norm else nn.Identity()
         self.to(memory_format=torch.channels_last)
+        compute_side_by_side(self)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return embeddings z_BD of images (float, 0…1): float32 also under autocast, of unit norm if `normalize`."""
