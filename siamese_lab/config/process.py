@@ -22,8 +22,8 @@ def let_waiting_threads_sleep() -> None:
     """Let threads of OpenMP sleep soon while they wait for each other.
 
     By default GNU's OpenMP spins 300,000 times, and one busy process on the same cores slows training. Sleeping at once
-    (`OMP_WAIT_POLICY=PASSIVE`) would slow training on free cores. A variable that the user has set stays. oneDNN spins in
-    some gradients, which no variable changes: see `networks/side_by_side.py`.
+    (`OMP_WAIT_POLICY=PASSIVE`) would slow training on free cores. A variable that the user has set stays. oneDNN
+    spins in some gradients, which no variable changes: see `networks/side_by_side.py`.
     """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
