@@ -23,6 +23,9 @@ class Backbone(nn.Module):
     features: int
     """Number of features of an image."""
 
+    def load_initial_weights(self) -> None:
+        """Load pretrained weights, if the backbone has any. It is not called if a checkpoint is loaded afterwards."""
+
 
 registry: Registry[Backbone] = Registry("network")
 register = registry.register
