@@ -106,6 +106,7 @@ TRAIN: Mapping[str, str] = {
     "network.dropout": "share of the features before the embedding that training drops",
     "network.batch_norm": "normalize each dimension of the embedding over the batch",
     "network.tta": "test-time augmentation: embed the mean of an image and its views, mirrored, larger, smaller",
+    "network.head_lr": "learning rate of the layers after the backbone; null is optimizer.lr",
     "network.width": "maps of the first block, or units of a layer (mlp)",
     "network.double_width": "double the maps in each block",
     "network.ceil_mode": "round odd sides up when halving",
