@@ -58,6 +58,9 @@ class AllTriplets(NamedTuple):
 class NoTriplets(NamedTuple):
     """The selection of a strategy that selects nothing, for losses that use labels only."""
 
+    image_ids_B: Tensor | None = None
+    """int64, the identity of each image, as in `Batch`; None if no image can occur twice."""
+
     def number(self) -> Tensor:
         """Return 0, the number of triplets."""
         return torch.zeros((), dtype=torch.int64)

@@ -106,9 +106,11 @@ def check_accepted(config: DictConfig, sampler: samplers.Sampler, loss: losses.L
     if sampler.triplet_type in loss.accepted_types:
         return
     if sampler.triplet_type is NoTriplets:
+        accepted = {name: losses.registry.classes[name].accepted_types for name in losses.available()}
+        of_labels = [name for name, types in accepted.items() if types == (NoTriplets,)]
         raise UserError(
             f"loss={config.loss.name} cannot be trained with sampler={config.sampler.name}: it needs triplets, and "
-            "this strategy selects none. Set another sampler, or loss=softmax."
+            f"this strategy selects none. Set another sampler, or loss to one of labels only: {', '.join(of_labels)}."
         )
     if loss.accepted_types == (NoTriplets,):
         raise UserError(
