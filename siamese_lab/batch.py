@@ -1,7 +1,7 @@
 """The values that flow through a training step: a batch, the selection from it, and the distances of its triplets.
 
 Shapes: B images, C channels or candidates, H × W pixels, D embedding dimensions, T (anchor, positive) pairs, M
-negatives per pair, K images of a class, R = K − 1.
+negatives per pair, K images of a class, R = K − 1, P positive pairs and N negative pairs that were selected as pairs.
 """
 
 from collections.abc import Mapping
@@ -70,6 +70,15 @@ NO_STATISTICS: Mapping[str, Tensor] = {}
 """An empty plain dictionary, because torch.compile does not accept a mapping proxy in every step."""
 
 
+class Pairs(NamedTuple):
+    """Pairs of the batch that were selected one by one, not as triplets (int64)."""
+
+    anchor_P: Tensor
+    positive_P: Tensor
+    anchor_N: Tensor
+    negative_N: Tensor
+
+
 class Selection(NamedTuple):
     """The result of mining one batch: everything that a loss and an observer of the step need."""
 
@@ -80,6 +89,8 @@ class Selection(NamedTuple):
     """bool: True where no candidate was eligible and the fallback chose; None if triplets are not listed."""
     statistics: Mapping[str, Tensor] = NO_STATISTICS
     """Scalars that only this strategy reports, such as the stage of a curriculum."""
+    pairs: Pairs | None = None
+    """What a strategy selected that selects pairs; its triplets combine the pairs of each anchor."""
 
     def listed(self) -> Triplets:
         """Return the listed triplets.

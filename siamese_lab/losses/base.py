@@ -89,6 +89,8 @@ class Loss(nn.Module, ABC):
     """
     needs_unit_norm = True
     """True if embeddings must have unit norm."""
+    accepts_memory = True
+    """True if negatives may be remembered embeddings."""
     learning_rate: float | None = None
     """Learning rate of the loss's own parameters; None uses the learning rate of the network."""
     equal_distance_value: float | None = None

@@ -89,6 +89,8 @@ def check_norms(network: networks.SiameseNetwork, sampler: samplers.Sampler, los
             "A memory stores unit vectors, so it cannot be combined with loss.l2_penalty. Set loss.l2_penalty=null "
             "and network.normalize=true, or choose a sampler without a memory."
         )
+    if sampler.uses_memory and not loss.accepts_memory:
+        raise UserError("This loss compares the images of a batch only. Choose a sampler without a memory.")
     if loss.needs_unit_norm and not network.normalize:
         raise UserError(
             "This loss needs unit vectors, but network.normalize=false leaves embeddings unnormalized. "
