@@ -133,7 +133,7 @@ class Registry(Generic[Part]):
     def _build_of_library(self, library: str, name: str | None, options: dict[str, Any]) -> Part:
         if library not in self.libraries:
             known = ", ".join(sorted(self.libraries))
-            raise UserError(f"There is no library {library!r} of {self.kind}s. Available: {known}.")
+            raise UserError(f"There is no library {library!r} with a {self.kind}. Available: {known}.")
         if name is None:
             raise UserError(
                 f"{self.kind}={library} needs the name of a {self.kind} of that library: {self.kind}.name=NAME."

@@ -26,15 +26,10 @@ LEFT_OUT: Mapping[str, str] = {
     "VICRegLoss": "it takes no labels",
 }
 """Losses that the lab cannot use, each with the reason."""
-OF_LABELS = (
-    "FastAPLoss",
-    "InstanceLoss",
-    "P2SGradLoss",
-    "PNPLoss",
-    "RankedListLoss",
-    "SmoothAPLoss",
-)
-"""Losses that refuse or ignore selected triplets."""
+OF_LABELS = ("AngularLoss", "InstanceLoss", "NPairsLoss", "P2SGradLoss", "PNPLoss", "ProxyNCALoss", "RankedListLoss")
+"""Losses that refuse selected triplets, or that have the same value for the triplets of every strategy of the lab."""
+OF_WHOLE_CLASSES = ("FastAPLoss", "InstanceLoss", "NCALoss", "PNPLoss", "RankedListLoss", "SmoothAPLoss")
+"""Losses that compare all images of a class; selected triplets only weight the images, if they are accepted."""
 NEEDS_VECTORS = ("num_classes", "descriptors_dim")
 """Parameters without a default that show that a loss learns vectors of classes."""
 
@@ -133,7 +128,7 @@ class PMLLoss(Loss):
         ids_B = selection.triplets.image_ids_B if isinstance(selection.triplets, NoTriplets) else None
         if ids_B is None or self.learns_vectors or len(ids_B.unique()) == len(ids_B):
             return None
-        if self.accepted_types == (NoTriplets,):
+        if self.name in OF_WHOLE_CLASSES:
             raise UserError(
                 f"loss.name={self.name} would take a repeated image as a positive of itself. Set data.repeats=false, "
                 "or data.repeats_are_positives=true to allow it."

@@ -161,6 +161,22 @@ def test_agrees_with_pytorch_metric_learning(name, epsilon):
         torch.testing.assert_close(ours.vector_CD.grad, theirs_CD, rtol=1e-4, atol=1e-5)
 
 
+def test_the_readme_says_where_the_definitions_differ():
+    """Each row of the table is measured here, except those of the losses of triplets, which have tests of their own."""
+    one_class = batch(4, dtype=torch.float32)[0], torch.zeros(4, dtype=torch.int64)
+    assert peers.SupConLoss()(*one_class) == 0
+    assert output_of(built("supcon"), *one_class).value > 1
+
+    z_BD, labels_B = torch.eye(4).repeat_interleave(2, 0), torch.arange(4).repeat_interleave(2)
+    z_BD[7] = F.normalize(torch.tensor([0.0, 0.0, 0.9, 1.0]), dim=0)
+    ours = output_of(built("circle", torch.float32, gamma=400.0), z_BD, labels_B).value
+    theirs = peers.CircleLoss(gamma=400)(z_BD, labels_B)
+    assert theirs > 1.5 * ours > 0, "PML leaves out the images with a loss that is rounded to 0"
+
+    assert peers.MultiSimilarityLoss().base == 0.5
+    assert math.degrees(peers.ArcFaceLoss(2, 2).margin) == pytest.approx(28.6)
+
+
 @pytest.mark.parametrize("margin", [0.0, 0.5, math.pi / 2])
 def test_the_logit_of_arcface_falls_over_all_angles(margin):
     """The equation of the paper would rise again beyond θ + m = π; both libraries continue with cos θ − m sin m."""
