@@ -23,7 +23,7 @@ from siamese_lab.runs import results as stored
 from siamese_lab.runs.checkpoints import LAST
 from siamese_lab.runs.disk import disk_errors
 from siamese_lab.runs.files import delete_drafts
-from siamese_lab.runs.results import Results
+from siamese_lab.runs.results import Point, Results
 from siamese_lab.training import launch
 from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.callbacks import LatestMetrics, RunCallbacks, build_callbacks
@@ -190,6 +190,8 @@ def train_here(
         evaluate(trainer, module, datamodule, callbacks.metrics, reported, results, with_test, plan)
         if with_test:
             record_test_embeddings(results, callbacks, module)
+        results.selected = selected_number(config, datamodule, results.history)
+        display.print_plainly(console, *described_selection(results))
         results.floors = {floor: nan_as_none(figures) for floor, figures in callbacks.floors.figures.items()}
         results.seconds["total"] = time.perf_counter() - started
         results.seconds["processor"] = time.process_time() - started_processor
@@ -217,8 +219,8 @@ def begin_results(config: DictConfig) -> Results:
     """
     return Results(
         data=config.data.name,
-        sampler=config.sampler.name,
-        loss=config.loss.name,
+        sampler=config.sampler.name or str(config.sampler.get("library")),  # a run without the name fails
+        loss=config.loss.name or str(config.loss.get("library")),
         network=config.network.name,
         seed=config.seed,
         choices=schema.to_plain(config),
@@ -313,6 +315,29 @@ def evaluate(
     if with_test:
         trainer.test(module, datamodule=datamodule, **named)
         results.test = nan_as_none(metrics.values["test"])
+
+
+def selected_number(config: DictConfig, datamodule: data.DataModule, history: list[Point]) -> dict[str, int] | None:
+    """Return how many triplets a miner of another library selected, and how many there would be by the lab's rule.
+
+    None for the strategies of the lab, which follow the rule or state their own, and without a validation.
+    """
+    if config.sampler.get("library") is None or not history:
+        return None
+    batches = history[-1].step * config.trainer.get("accumulate_grad_batches", 1)
+    pairs = datamodule.classes_per_batch * datamodule.images_per_class * (datamodule.images_per_class - 1)
+    return {"triplets": history[-1].triplets, "by_rule": batches * pairs}
+
+
+def described_selection(results: Results) -> list[str]:
+    """Return a note if the number of triplets differs from the lab's rule."""
+    selected = results.selected
+    if selected is None or selected["triplets"] == selected["by_rule"]:
+        return []
+    return [
+        f"sampler={results.sampler} selected {selected['triplets']:,} triplets; one for each (anchor, positive) pair "
+        f"would be {selected['by_rule']:,}. Strategies of the lab differ only in which triplets they select."
+    ]
 
 
 def record_test_embeddings(results: Results, callbacks: RunCallbacks, module: SiameseModule) -> None:

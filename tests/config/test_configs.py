@@ -10,7 +10,7 @@ import yaml
 from conftest import compose, compose_once
 from hydra.utils import instantiate
 from PIL import Image
-from shipped import BY_GROUP
+from shipped import BY_GROUP, LABEL_LOSSES
 
 from siamese_lab import data, losses, networks, samplers
 from siamese_lab.config.schema import EvaluateConfig, config_folder, to_plain
@@ -41,8 +41,13 @@ REGISTRIES = {
 }
 
 
-TOGETHER = dict.fromkeys(("sampler=none", "loss=softmax"), ("sampler=none", "loss=softmax"))
-"""Parts that can only be built together."""
+TOGETHER = {
+    "sampler=none": ("sampler=none", "loss=softmax"),
+    **{f"loss={loss}": ("sampler=none", f"loss={loss}") for loss in LABEL_LOSSES},
+    "loss=pml": ("loss=pml", "loss.name=TripletMarginLoss"),
+    "sampler=pml": ("sampler=pml", "sampler.name=BatchHardMiner"),
+}
+"""Parts that can only be built together, and parts of a library, which need a name."""
 
 
 @pytest.mark.parametrize("override", [each.values[0] for each in OVERRIDES])
@@ -91,8 +96,10 @@ def test_the_options_of_an_evaluation_are_those_of_its_schema() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("group", REGISTRIES)
 def test_registry_and_folder_hold_the_same_names(group: str) -> None:
-    """The folder may also hold variants of a registered part, such as mnist_closed."""
-    chosen = {path.stem: compose_once(f"{group}={path.stem}")[group].name for path in (FOLDER / group).glob("*.yaml")}
+    """The folder may also hold variants of a registered part, such as mnist_closed, and libraries of parts."""
+    composed = {path.stem: compose_once(f"{group}={path.stem}")[group] for path in (FOLDER / group).glob("*.yaml")}
+    assert {name for name, part in composed.items() if "library" in part} == set(REGISTRIES[group].libraries)
+    chosen = {name: part.name for name, part in composed.items() if "library" not in part}
     assert set(BY_GROUP[group]) <= set(chosen.values()) <= set(REGISTRIES[group].available())
     assert all(chosen[name] == name for name in BY_GROUP[group])
 
