@@ -5,33 +5,19 @@ and cached. Otherwise worker processes decode them on request.
 """
 
 import hashlib
-import os
-from collections import Counter
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.data.datamodule import DataModule, Splits, register
 from siamese_lab.data.info import DataSetInfo
-from siamese_lab.data.io.decode import decode, find_unreadable, unreadable
 from siamese_lab.data.io.file_names import escape_name
 from siamese_lab.data.io.folder_walk import IMAGE_SUFFIXES, Reason, describe_left_out, problem_of_folder
 from siamese_lab.data.io.image_files import ImageFiles, list_images
-from siamese_lab.data.io.messages import announce, announce_skipped
-from siamese_lab.data.splits import LEAST_CLASSES
-from siamese_lab.data.tables.base import BaseTable
-from siamese_lab.data.tables.files_table import ADVICE, FilesTable
-from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
+from siamese_lab.data.io.messages import announce
+from siamese_lab.data.sets.own_images import ClassFractions, Labels, OwnImages
 from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.runs.classes import ClassParts
-
-PARTS = 3
-NEEDED = f"{LEAST_CLASSES} to train on, {LEAST_CLASSES} to validate on and {LEAST_CLASSES} to test on"
-IN_MEMORY = ("auto", "true", "false")
 
 
 @register("image_folder")
@@ -77,25 +63,14 @@ class ImageFolder(DataModule):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        _check_options(image_size, validation_fraction, test_fraction, in_memory, workers)
+        self.own = OwnImages(cache, image_size, color, in_memory, memory_limit, workers)
+        self.fractions = ClassFractions(validation_fraction, test_fraction, split_seed)
+        self.fractions.check()
         self.root = Path(root).expanduser() if root is not None else None
-        self.cache = Path(cache) if cache is not None else default_cache()
         self.image_size = image_size
-        self.color = color
-        self.channels = 3 if color else 1
-        self.validation_fraction = validation_fraction
-        self.test_fraction = test_fraction
-        self.split_seed = split_seed
+        self.channels = self.own.channels
         self.skip_unreadable = skip_unreadable
-        self.in_memory = str(in_memory).lower()
-        self.memory_limit = memory_limit
-        self.workers = workers if workers is not None else os.cpu_count() or 1
         self._kept: ClassParts | None = None
-
-    @property
-    def convert(self) -> PhotoConverter:
-        """Converts any image to an image of the set."""
-        return PhotoConverter(self.image_size, self.color)
 
     @cached_property
     def files(self) -> ImageFiles:
@@ -114,7 +89,9 @@ class ImageFolder(DataModule):
         if line := self._left_out():
             announce(line)
         files = every.without(self.stray)
-        return self._readable(files) if self.skip_unreadable else files
+        if self.skip_unreadable:
+            files = files.without(frozenset(each.name for each in self.own.unreadable(files)))
+        return files
 
     @cached_property
     def _every_file(self) -> ImageFiles:
@@ -135,34 +112,21 @@ class ImageFolder(DataModule):
 
     def load(self) -> Splits:
         """Decode all images, or load them from the cache, or leave them in their files. Then split the classes."""
-        files, labeled = self.files, self._labeled
-        table: BaseTable
-        if self._fits(len(files.names)):
-            table = cached(self.cache, self._key(files), lambda: self._decode(files, labeled))
-        else:
-            table = FilesTable(
-                files.path, files.names, labeled.labels_N, labeled.class_names, self.convert, self.workers
-            )
-        return Splits(*(table.classes(part) for part in self._split_classes(labeled)))
+        table = self.own.table(self.files, self._labels, self._key(self.files))
+        return Splits(*map(table.classes, self.fractions.split(self._labels, self.files.path, self._kept)))
 
     @cached_property
-    def _labeled(self) -> "_LabeledFiles":
-        return _label_by_folder(self.files.names)
+    def _labels(self) -> Labels:
+        """Each image has the label of the first folder of its name."""
+        return Labels.of([name.split("/", 1)[0] for name in self.files.names])
 
     def current_classes(self) -> frozenset[str]:
         """Return the names of all class folders that hold images now."""
-        return frozenset(self._labeled.class_names)
+        return frozenset(self._labels.class_names)
 
     def keep_parts(self, parts: ClassParts) -> None:
         """Keep each class in the part that it had in a training. Classes that are new since then are in no part."""
         self._kept = parts
-
-    def _decode(self, files: ImageFiles, labeled: "_LabeledFiles") -> ImageTable:
-        try:
-            images_NCHW = decode(files, self.convert)
-        except UserError as error:
-            raise ResourceError(f"{error} {ADVICE}") from error
-        return ImageTable(images_NCHW, labeled.labels_N, labeled.class_names)
 
     def describe(self) -> DataSetInfo:
         """Return the description with the folder in the title, because every folder is a separate data set."""
@@ -171,9 +135,7 @@ class ImageFolder(DataModule):
 
     def provenance(self) -> dict[str, str]:
         """Return the folder, and the cache or the number of decoding processes."""
-        in_memory = self._fits(len(self.files.names))
-        where = {"cache": str(self.cache)} if in_memory else {"decoded": f"on request, {self.workers} processes"}
-        return {"from": str(self.files.path)} | where
+        return {"from": str(self.files.path)} | self.own.provenance(len(self.files.names))
 
     def absent(self) -> list[str]:
         """Return a sentence if the folder is missing. It cannot be downloaded."""
@@ -183,86 +145,11 @@ class ImageFolder(DataModule):
 
     def verify(self) -> list[str]:
         """Read every image and the cached table."""
-        return unreadable(self._every_file.without(self.stray), self.convert) + check_stored(
-            self.cache / self._key(self.files)
-        )
+        return self.own.verify(self._every_file.without(self.stray), self._key(self.files))
 
     def _key(self, files: ImageFiles) -> str:
         left_out = hashlib.sha256(repr(sorted(files.left_out)).encode()).hexdigest()[:8]
-        form = f"{self.image_size}px-{'color' if self.color else 'gray'}"
-        return f"image_folder-{form}-{files.key}-{left_out}-v{FORMAT}"
-
-    def _fits(self, count: int) -> bool:
-        if self.in_memory != "auto":
-            return self.in_memory == "true"
-        return count * self.channels * self.image_size**2 <= self.memory_limit * 1e6
-
-    def _readable(self, files: ImageFiles) -> ImageFiles:
-        """Return the files without unreadable images, and announce them."""
-        bad = find_unreadable(files, self.convert)
-        announce_skipped([each.complaint.removesuffix(" Replace it.") for each in bad], len(files.names))
-        if len(bad) == len(files.names):
-            raise UserError(f"{files.path} holds {len(bad)} images, but none of them can be read.")
-        return files.without(frozenset(each.name for each in bad))
-
-    def _split_classes(self, labeled: "_LabeledFiles") -> tuple[list[int], ...]:
-        """Split the classes into training, validation and test classes, each in ascending order.
-
-        Classes with one image are split separately, because they provide neither positives nor queries.
-
-        Raises:
-            UserError: if there are too few classes.
-        """
-        if self._kept is not None:
-            label_of = {name: label for label, name in enumerate(labeled.class_names)}
-            return tuple([label_of[name] for name in part.names if name in label_of] for part in self._kept)
-        size_C = labeled.labels_N.bincount(minlength=len(labeled.class_names))
-        shuffled_C = torch.randperm(len(size_C), generator=torch.Generator().manual_seed(self.split_seed))
-        several, single = (
-            shuffled_C[chosen_C].tolist() for chosen_C in (size_C[shuffled_C] > 1, size_C[shuffled_C] < 2)
-        )
-        self._check_classes(len(size_C), len(several))
-        parts = zip(self._cut(several, at_least=LEAST_CLASSES), self._cut(single, at_least=0), strict=True)
-        return tuple(sorted(some + others) for some, others in parts)
-
-    def _cut(self, classes: list[int], at_least: int) -> tuple[list[int], list[int], list[int]]:
-        held = max(at_least, round(len(classes) * self.validation_fraction))
-        end = held + max(at_least, round(len(classes) * self.test_fraction))
-        return classes[end:], classes[:held], classes[held:end]
-
-    def _check_classes(self, count: int, several: int) -> None:
-        path, needed = self.files.path, LEAST_CLASSES * PARTS
-        if count < needed:
-            raise UserError(
-                f"{path} holds {count} class{'es' * (count > 1)}, but at least {needed} are needed: {NEEDED}. "
-                "Add classes."
-            )
-        if several < needed:
-            raise UserError(
-                f"Of the {count} classes in {path}, {several or 'none'} have two images or more, but at least "
-                f"{needed} must: {NEEDED}. A query needs another image of its class. Add images."
-            )
-        left = len(self._cut(list(range(several)), at_least=LEAST_CLASSES)[0])
-        if left < LEAST_CLASSES:
-            raise UserError(
-                f"Of the {several} classes of two images or more in {path}, {left} would remain for training, but "
-                f"{LEAST_CLASSES} are needed. Lower data.validation_fraction or data.test_fraction."
-            )
-
-
-class _LabeledFiles(NamedTuple):
-    """The label of each image, and the class names."""
-
-    labels_N: Tensor
-    class_names: tuple[str, ...]
-
-
-def _label_by_folder(names: tuple[str, ...]) -> _LabeledFiles:
-    """Label each image by the first folder of its name."""
-    classes = [name.split("/", 1)[0] for name in names]
-    class_names = tuple(sorted(Counter(classes)))
-    number = {name: label for label, name in enumerate(class_names)}
-    return _LabeledFiles(torch.tensor([number[name] for name in classes]), class_names)
+        return self.own.key("image_folder", f"{files.key}-{left_out}")
 
 
 def _folder(root: Path | None) -> Path:
@@ -280,18 +167,3 @@ def _folder(root: Path | None) -> Path:
         raise ResourceError(f"data.root is {root}, but {problem}. Set data.root=FOLDER to a folder of images.")
     return root
 
-
-def _check_options(
-    image_size: int, validation_fraction: float, test_fraction: float, in_memory: bool | str, workers: int | None
-) -> None:
-    if image_size < 1:
-        raise UserError(f"data.image_size must be at least 1 pixel, but is {image_size}.")
-    if not (0 < validation_fraction < 1 and 0 < test_fraction < 1 and validation_fraction + test_fraction < 1):
-        raise UserError(
-            "data.validation_fraction and data.test_fraction must be above 0, and their sum below 1, but they "
-            f"are {validation_fraction} and {test_fraction}."
-        )
-    if str(in_memory).lower() not in IN_MEMORY:
-        raise UserError(f"data.in_memory must be one of {', '.join(IN_MEMORY)}, but is {in_memory!r}.")
-    if workers is not None and workers < 0:
-        raise UserError(f"data.workers must be 0 or more, but is {workers}.")
