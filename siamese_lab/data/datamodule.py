@@ -26,6 +26,7 @@ from siamese_lab.data.sequential_batches import SequentialBatches
 from siamese_lab.data.splits import balanced_sample, check_evaluated_part
 from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
+from siamese_lab.query_gallery import QueryGallery
 from siamese_lab.registry import Registry, check_options, options_of
 from siamese_lab.runs.classes import ClassParts, Part
 
@@ -43,6 +44,13 @@ class Splits(NamedTuple):
     train: BaseTable
     validation: BaseTable
     test: BaseTable
+
+
+class QueryGalleryParts(NamedTuple):
+    """The roles of the images of validation and of the test, in the order of the tables."""
+
+    validation: QueryGallery
+    test: QueryGallery
 
 
 class ProcessShare(NamedTuple):
@@ -221,6 +229,14 @@ class DataModule(lightning.LightningDataModule, ABC):
         """Return the images that the test searches; None searches the other test images.
 
         The labels mean the classes of the test part. A data set with a gallery overrides this property.
+        """
+        return None
+
+    @cached_property
+    def query_gallery(self) -> QueryGalleryParts | None:
+        """Return the queries and the gallery among the images of validation and test; None if all images are both.
+
+        A data set whose images have such roles overrides this property. It has no `gallery` of further images.
         """
         return None
 

@@ -166,4 +166,3 @@ def _folder(root: Path | None) -> Path:
     if (problem := problem_of_folder(root)) is not None:
         raise ResourceError(f"data.root is {root}, but {problem}. Set data.root=FOLDER to a folder of images.")
     return root
-

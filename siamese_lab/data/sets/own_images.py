@@ -17,7 +17,7 @@ from siamese_lab.data.io.crops import Crops
 from siamese_lab.data.io.decode import Unreadable, decode, find_unreadable
 from siamese_lab.data.io.image_files import ImageFiles
 from siamese_lab.data.io.messages import announce_skipped
-from siamese_lab.data.splits import LEAST_CLASSES
+from siamese_lab.data.splits import LEAST_CLASSES, LEAST_IMAGES
 from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.data.tables.files_table import ADVICE, FilesTable
 from siamese_lab.data.tables.image_table import FORMAT, ImageTable, cached, check_stored, default_cache
@@ -192,6 +192,28 @@ class ClassFractions(NamedTuple):
         self._check_classes(len(size_C), len(several), source)
         parts = zip(self._cut(several, at_least=LEAST_CLASSES), self._cut(single, at_least=0), strict=True)
         return tuple(sorted(some + others) for some, others in parts)
+
+    def hold_out(self, labels_N: Tensor, source: Path) -> list[int]:
+        """Return the training classes that validate: a fraction of those with two images or more, at least two classes.
+
+        Args:
+            labels_N: the class of each training image.
+            source: the folder or file that they come from, for messages.
+
+        Raises:
+            UserError: if too few classes remain for training.
+        """
+        size_C = labels_N.bincount()
+        several = (size_C >= LEAST_IMAGES).nonzero().squeeze(1)
+        number = max(LEAST_CLASSES, round(len(several) * self.validation))
+        if len(several) < number + LEAST_CLASSES:
+            raise UserError(
+                f"{source} has {len(several)} training classes of two images or more, but {number} of them would "
+                f"validate, and at least {LEAST_CLASSES} must remain for training. Add classes, or images with split "
+                "validation."
+            )
+        shuffled = several[torch.randperm(len(several), generator=torch.Generator().manual_seed(self.seed))]
+        return sorted(shuffled[:number].tolist())
 
     def _cut(self, classes: list[int], at_least: int) -> tuple[list[int], list[int], list[int]]:
         held = max(at_least, round(len(classes) * self.validation))

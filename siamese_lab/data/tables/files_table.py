@@ -116,7 +116,6 @@ class _Decoded(Dataset[Tensor | str]):
         self.table = table
 
     def __getitem__(self, rows: list[int]) -> Tensor | str:
-        table = self.table
         try:
             read = [self._pixels(row) for row in rows]
         except UserError as error:
