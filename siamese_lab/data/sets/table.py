@@ -199,9 +199,11 @@ class Table(DataModule):
 
     def _check(self) -> list[str]:
         rows = self._every_row
-        found = self.own.verify(rows.files, self._key(rows), rows.crops)
+        return self.own.verify(rows.files, self._key(rows), rows.crops) + faults(self._check_parts)
+
+    def _check_parts(self) -> list[str]:
         _ = self._divided  # raises if the parts have a fault
-        return found
+        return []
 
 
 def existing_file(file: Path | None) -> Path:

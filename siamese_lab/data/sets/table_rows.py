@@ -283,6 +283,7 @@ def read_roles(table: TableFile, columns: ColumnNames) -> QueryGallery | None:
     if query is None and gallery is None:
         return QueryGallery.everyone(len(table))._replace(group_N=group_N)
     if query is None:
+        assert gallery is not None
         query = ~gallery
     return QueryGallery(query, ~query if gallery is None else gallery, group_N)
 
