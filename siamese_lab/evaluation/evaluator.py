@@ -19,6 +19,7 @@ from siamese_lab.evaluation.evaluation import Evaluation
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics import bootstrap, retrieval
 from siamese_lab.networks import SiameseNetwork
+from siamese_lab.query_gallery import QueryGallery
 
 EPISODES = ((20, 1), (20, 5), (5, 1), (5, 5))
 """Pairs of (ways, shots). The first pair is also the form of the official Omniglot runs (Lake et al. 2015)."""
@@ -96,6 +97,12 @@ def check_classes(table: BaseTable) -> None:
         )
 
 
+def role_ks(k: Sequence[int], labels_N: Tensor, roles: QueryGallery) -> Sequence[int]:
+    """Return the K's of Recall@K with roles: those of the CMC curve too if `k` is the default, as far as it is possible."""
+    most = retrieval.most_findable(labels_N, roles)
+    return [each for each in retrieval.ROLE_KS if each <= most] if tuple(k) == retrieval.KS else k
+
+
 class _EvaluationRun:
     """Runs the protocols of one evaluation, one method per protocol, and collects their results."""
 
@@ -122,8 +129,13 @@ class _EvaluationRun:
     def retrieve(self, distance: retrieval.Distance, k: Sequence[int], index: retrieval.Index) -> None:
         """Evaluate retrieval over all queries, and the retrieval results of each class."""
         compared_ND = self.raw_ND if distance == "euclidean" else self.z_ND
+        roles = None if self.datamodule.query_gallery is None else self.datamodule.query_gallery.test
+        if roles is not None:
+            k = role_ks(k, self.table.labels_N, roles)
         with self.stages.running("Retrieval"):
-            found = within = retrieval.retrieve(compared_ND, self.labels_N, k, distance=distance, index=index)
+            found = within = retrieval.retrieve(
+                compared_ND, self.labels_N, k, distance=distance, index=index, roles=roles
+            )
         gallery = self.datamodule.gallery
         if gallery is not None:
             raw_MD = self.raw_embeddings("gallery", gallery)
@@ -139,7 +151,7 @@ class _EvaluationRun:
                 )
         with self.stages.running("Retrieval: intervals"):
             searched = None if gallery is None else len(gallery)
-            of_protocol = protocols.retrieval(found, self.labels_N, distance, self.seed, searched)
+            of_protocol = protocols.retrieval(found, self.labels_N, distance, self.seed, searched, roles)
             self.evaluation.protocols["retrieval"] = of_protocol
             if gallery is not None:
                 among_test = protocols.retrieval(within, self.labels_N, distance, self.seed)
