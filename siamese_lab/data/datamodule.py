@@ -305,7 +305,12 @@ class DataModule(lightning.LightningDataModule, ABC):
         table = self.splits.validation
         if self.validation_images is None:
             return torch.arange(len(table))
-        return balanced_sample(table.labels_N, self.validation_images)
+        rows = balanced_sample(table.labels_N, self.validation_images)
+        if self.query_gallery is not None:
+            roles, labels_M = self.query_gallery.validation.rows(rows), table.labels_N[rows]
+            if len(roles.unmatched(labels_M)) == int(roles.query_N.sum()):
+                return torch.arange(len(table))  # no query of the sample has a match
+        return rows
 
     @property
     def process_share(self) -> ProcessShare:

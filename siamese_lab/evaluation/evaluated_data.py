@@ -160,8 +160,8 @@ def count_seen(trained: Trained, options: Mapping[str, Any], datamodule: data.Da
         at_training = built.class_parts()
     learned, tested = frozenset(at_training.train.names), frozenset(datamodule.splits.test.class_names)
     leaked = learned & tested - frozenset(at_training.test.names)
-    is_own = "file" in options or datamodule.current_classes() is not None
-    if leaked and not (is_own and is_other_folder(trained, options)):
+    is_own = datamodule.current_classes() is not None and is_other_folder(trained, options)
+    if leaked and not is_own:
         overrides = " ".join(f"data.{name}={options[name]}" for name in changed)
         if not changed:
             source = options.get("file") or datamodule.title

@@ -98,7 +98,7 @@ def check_classes(table: BaseTable) -> None:
 
 
 def role_ks(k: Sequence[int], labels_N: Tensor, roles: QueryGallery) -> Sequence[int]:
-    """Return the K's of Recall@K with roles: those of the CMC curve too if `k` is the default, as far as it is possible."""
+    """Return `k`, or if it is the default, the K's of Recall@K with roles that the gallery is large enough for."""
     most = retrieval.most_findable(labels_N, roles)
     return [each for each in retrieval.ROLE_KS if each <= most] if tuple(k) == retrieval.KS else k
 

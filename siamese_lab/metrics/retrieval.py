@@ -20,7 +20,7 @@ from siamese_lab.metrics.ranking import Distance as Distance
 from siamese_lab.query_gallery import Ignored, QueryGallery
 
 KS = (1, 2, 4, 8)
-ROLE_KS = (1, 2, 4, 5, 8, 10)
+ROLE_KS = (1, 5, 10)
 """K's of Recall@K with roles. Recall@K is then the CMC curve at rank K, which re-identification states at 1, 5, 10."""
 Index = Literal["exact", "faiss"]
 

@@ -24,7 +24,8 @@ class RetrievalMetrics(Metric):
     a repeated image finds itself.
 
     Args:
-        k: the K's of Recall@K, which is NaN if K exceeds the number of images to find. None is KS, or ROLE_KS with roles.
+        k: the K's of Recall@K, which is NaN if K exceeds the number of images to find. None is KS, and ROLE_KS with
+            roles.
         distance: as `retrieve` takes it.
         extra: names of registered metrics to compute for the same images; see `siamese_lab.metrics.registry`.
         roles: the queries and the gallery among the images, by their ids; None searches all images. With roles, every

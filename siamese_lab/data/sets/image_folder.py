@@ -1,23 +1,42 @@
-"""Your own images: one folder for each class, `root/CLASS/*.jpg`.
+"""Your own images: one folder for each class, `root/CLASS/*.jpg`, or `root/{train,query,gallery}/CLASS/*.jpg`.
 
 The classes are split into disjoint training, validation and test classes. Images that fit into memory are decoded once
 and cached. Otherwise worker processes decode them on request.
 """
 
 import hashlib
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from siamese_lab.data.datamodule import DataModule, Splits, register
+import torch
+
+from siamese_lab.data.datamodule import DataModule, QueryGalleryParts, Splits, register
 from siamese_lab.data.info import DataSetInfo
 from siamese_lab.data.io.file_names import escape_name
 from siamese_lab.data.io.folder_walk import IMAGE_SUFFIXES, Reason, describe_left_out, problem_of_folder
 from siamese_lab.data.io.image_files import ImageFiles, list_images
 from siamese_lab.data.io.messages import announce
+from siamese_lab.data.sets.listed_images import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    DividedImages,
+    Division,
+    ListedImages,
+    check_divided,
+    described_roles,
+    name_protocol,
+)
 from siamese_lab.data.sets.own_images import ClassFractions, Labels, OwnImages
 from siamese_lab.errors import ResourceError, UserError
+from siamese_lab.query_gallery import QueryGallery
 from siamese_lab.runs.classes import ClassParts
+
+QUERY, GALLERY = "query", "gallery"
+PART_FOLDERS = {"train": TRAIN, "validation": VALIDATION, QUERY: TEST, GALLERY: TEST}
+"""Folders of the parts in a folder with queries and a gallery."""
 
 
 @register("image_folder")
@@ -36,6 +55,7 @@ class ImageFolder(DataModule):
         in_memory: `true` decodes all images once, `false` decodes them on request, `auto` decides by `memory_limit`.
         memory_limit: maximum size of the decoded images in megabytes, for `auto`.
         workers: number of processes that decode if the images are not in memory; None is one per core.
+        closed: with `query/` and `gallery/`, True accepts test classes that are training classes: another protocol.
         **common: see `DataModule`.
     """
 
@@ -60,6 +80,7 @@ class ImageFolder(DataModule):
         in_memory: bool | str = "auto",
         memory_limit: float = 4000,
         workers: int | None = None,
+        closed: bool = False,
         **common: Any,
     ) -> None:
         super().__init__(**common)
@@ -70,6 +91,7 @@ class ImageFolder(DataModule):
         self.image_size = image_size
         self.channels = self.own.channels
         self.skip_unreadable = skip_unreadable
+        self.closed = closed
         self._kept: ClassParts | None = None
 
     @cached_property
@@ -100,7 +122,9 @@ class ImageFolder(DataModule):
     @cached_property
     def stray(self) -> frozenset[str]:
         """Names of the images that are in no class folder."""
-        return frozenset(name for name in self._every_file.names if "/" not in name)
+        names = self._every_file.names
+        level = 2 if has_roles(names) else 1
+        return frozenset(name for name in names if name.count("/") < level)
 
     def _left_out(self) -> str:
         """Return one line that counts what is left out of the folder, with reasons and cures; "" for nothing."""
@@ -112,13 +136,35 @@ class ImageFolder(DataModule):
 
     def load(self) -> Splits:
         """Decode all images, or load them from the cache, or leave them in their files. Then split the classes."""
-        table = self.own.table(self.files, self._labels, self._key(self.files))
+        table: Any = self.own.table(self.files, self._labels, self._key(self.files))
+        if self._divided is not None:
+            return self._divided.splits(table)
+        check_divided(self.closed, self.files.path)
         return Splits(*map(table.classes, self.fractions.split(self._labels, self.files.path, self._kept)))
 
     @cached_property
+    def query_gallery(self) -> QueryGalleryParts | None:
+        """The roles of the images of validation and test, if the folder holds `query/` and `gallery/`."""
+        return None if self._divided is None else self._divided.roles
+
+    @cached_property
+    def _divided(self) -> DividedImages | None:
+        """The parts, if the folder has folders for them; None if its folders are the classes."""
+        if not has_roles(self.files.names):
+            return None
+        tops = [name.split("/", 1)[0] for name in self.files.names]
+        check_part_folders(self.files.path, tops)
+        part_N = torch.tensor([PART_FOLDERS[top] for top in tops])
+        roles = QueryGallery(*(torch.tensor([top != other for top in tops]) for other in (GALLERY, QUERY)))
+        files = self.files
+        images = ListedImages(files.path, self._labels, lambda row: files.names[row], part_N, roles)
+        return Division(self.fractions, self.closed, self._kept).divide(images)
+
+    @cached_property
     def _labels(self) -> Labels:
-        """Each image has the label of the first folder of its name."""
-        return Labels.of([name.split("/", 1)[0] for name in self.files.names])
+        """Each image has the label of its class folder: the first folder of its name, or the second after a part."""
+        level = int(has_roles(self.files.names))
+        return Labels.of([name.split("/")[level] for name in self.files.names])
 
     def current_classes(self) -> frozenset[str]:
         """Return the names of all class folders that hold images now."""
@@ -131,11 +177,15 @@ class ImageFolder(DataModule):
     def describe(self) -> DataSetInfo:
         """Return the description with the folder in the title, because every folder is a separate data set."""
         described = super().describe()
-        return described if self.root is None else described._replace(title=f"Images of {self.root.resolve().name}")
+        if self.root is None:
+            return described
+        protocol = name_protocol(self.closed, self.query_gallery)
+        return described._replace(title=f"Images of {self.root.resolve().name}", protocol=protocol)
 
     def provenance(self) -> dict[str, str]:
         """Return the folder, and the cache or the number of decoding processes."""
-        return {"from": str(self.files.path)} | self.own.provenance(len(self.files.names))
+        found = {"from": str(self.files.path)} | self.own.provenance(len(self.files.names))
+        return found if self.query_gallery is None else found | described_roles(self.query_gallery, self.splits)
 
     def absent(self) -> list[str]:
         """Return a sentence if the folder is missing. It cannot be downloaded."""
@@ -150,6 +200,32 @@ class ImageFolder(DataModule):
     def _key(self, files: ImageFiles) -> str:
         left_out = hashlib.sha256(repr(sorted(files.left_out)).encode()).hexdigest()[:8]
         return self.own.key("image_folder", f"{files.key}-{left_out}")
+
+
+def has_roles(names: Sequence[str]) -> bool:
+    """Return whether images lie in `query/CLASS/` and `gallery/CLASS/`, and none directly in these folders.
+
+    >>> has_roles(["query/ant/1.jpg", "gallery/ant/2.jpg"]), has_roles(["query/1.jpg", "gallery/2.jpg", "ant/3.jpg"])
+    (True, False)
+    """
+    of_roles = [name.split("/") for name in names if name.startswith((f"{QUERY}/", f"{GALLERY}/"))]
+    return {QUERY, GALLERY} == {each[0] for each in of_roles} and all(len(each) > 2 for each in of_roles)
+
+
+def check_part_folders(root: Path, tops: Sequence[str]) -> None:
+    """Raise UserError if there are folders other than those of parts, or nothing to train on."""
+    others = sorted(set(tops) - set(PART_FOLDERS))
+    if others:
+        raise UserError(
+            f"{root} holds {QUERY}/ and {GALLERY}/ with folders of classes, but also {others[0]}/"
+            f"{f' and {len(others) - 1} other folders' if len(others) > 1 else ''}. Move the classes to train on into "
+            "train/, and those to validate on into validation/."
+        )
+    if "train" not in tops:
+        raise UserError(
+            f"{root} holds {QUERY}/ and {GALLERY}/, but no train/, so nothing can be trained. Put a folder of images "
+            "for each training class into train/."
+        )
 
 
 def _folder(root: Path | None) -> Path:

@@ -20,7 +20,7 @@ from siamese_lab.errors import UserError
 from siamese_lab.query_gallery import QueryGallery
 from siamese_lab.runs.classes import ClassParts
 
-TRAIN, VALIDATION, TEST = range(3)
+TRAIN, VALIDATION, TEST, NO_PART = range(4)
 PART_NAMES = ("train", "validation", "test")
 
 
@@ -34,7 +34,7 @@ class ListedImages:
     place: Callable[[int], str]
     """Returns where an image is listed, for messages."""
     part_N: Tensor | None = None
-    """int64: TRAIN, VALIDATION or TEST; None if the list does not divide the images."""
+    """int64: TRAIN, VALIDATION, TEST or NO_PART; None if the list does not divide the images."""
     roles: QueryGallery | None = None
     """The roles of the images in validation and test; None if the list states none."""
 
@@ -79,7 +79,7 @@ class Division:
     Attributes:
         fractions: divides the classes if the list does not; the list may also lack validation images.
         closed: True if test classes may be training classes.
-        kept: parts of a training, in which its classes stay.
+        kept: parts of a training. Its held-out classes stay the same, and new classes are in no part.
     """
 
     fractions: ClassFractions
@@ -103,6 +103,7 @@ class Division:
         return DividedImages(rows, QueryGalleryParts(validated, tested))
 
     def _by_fractions(self, images: ListedImages) -> tuple[Tensor, Tensor, Tensor]:
+        check_divided(self.closed, images.source)
         train, validation, test = (
             torch.isin(images.labels.labels_N, torch.tensor(part, dtype=torch.int64)).nonzero().squeeze(1)
             for part in self.fractions.split(images.labels, images.source, self.kept)
@@ -121,21 +122,50 @@ class Division:
             raise UserError(f"{images.source} has no image with split train, so nothing can be trained.")
         if not self.closed:
             check_disjoint(images, part_N)
+        is_known_N = self._is_known(images.labels)
         if not (part_N == VALIDATION).any():
-            part_N = self._hold_out(images, part_N)
+            part_N = self._hold_out(images, torch.where(is_known_N, part_N, NO_PART))
+        part_N = torch.where(is_known_N, part_N, NO_PART)
         train, validation, test = ((part_N == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST))
         return train, validation, test
+
+    def _is_known(self, labels: Labels) -> Tensor:
+        """Return True for each image of a class that the training had; for all images without a training."""
+        if self.kept is None:
+            return torch.ones_like(labels.labels_N, dtype=torch.bool)
+        return in_classes(labels, self.kept.names())
 
     def _hold_out(self, images: ListedImages, part_N: Tensor) -> Tensor:
         """Return the parts, in which a fraction of the training classes validates; of their images if `closed`."""
         part_N, row_M = part_N.clone(), (part_N == TRAIN).nonzero().squeeze(1)
         labels_M = images.labels.labels_N[row_M]
-        if self.closed:
+        if self.kept is not None and not self.closed:
+            held_M = in_classes(images.labels, frozenset(self.kept.validation.names))[row_M]
+        elif self.closed:
             held_M = held_out_images(labels_M, self.fractions.validation)
         else:
             held_M = torch.isin(labels_M, torch.tensor(self.fractions.hold_out(labels_M, images.source)))
         part_N[row_M[held_M]] = VALIDATION
         return part_N
+
+
+def in_classes(labels: Labels, names: frozenset[str]) -> Tensor:
+    """Return True for each image of one of the classes (bool, N)."""
+    return torch.tensor([name in names for name in labels.class_names])[labels.labels_N]
+
+
+def name_protocol(closed: bool, roles: QueryGalleryParts | None) -> str | None:
+    """Return the name of a protocol: whether test classes are known, and whether test images have roles."""
+    return ", ".join(["closed"] * closed + ["query and gallery"] * (roles is not None)) or None
+
+
+def check_divided(closed: bool, source: Path) -> None:
+    """Raise UserError if known classes are to be tested, but nothing says which of their images are."""
+    if closed:
+        raise UserError(
+            f"data.closed=true tests images of known classes, but {source} does not say which images those are: it "
+            "divides whole classes. Add a split to each image, or set data.closed=false."
+        )
 
 
 def validation_roles(stated: QueryGallery, labels_M: Tensor) -> QueryGallery:
@@ -168,8 +198,8 @@ def check_disjoint(images: ListedImages, part_N: Tensor) -> None:
     more = f", and {count - 1:,} further labels are too" if count > 1 else ""
     raise UserError(
         f"The label {images.labels.class_names[label]!r} is in {PART_NAMES[first]} ({images.place(one)}) and in "
-        f"{PART_NAMES[second]} ({images.place(other)}){more}. Correct the table, or set data.closed=true if known "
-        "classes are to be tested, which is another protocol."
+        f"{PART_NAMES[second]} ({images.place(other)}){more}. Correct the labels, or set data.closed=true if "
+        "known classes are to be tested, which is another protocol."
     )
 
 

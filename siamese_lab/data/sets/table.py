@@ -17,7 +17,7 @@ from siamese_lab.data.info import DataSetInfo
 from siamese_lab.data.io.file_names import escape_name
 from siamese_lab.data.io.messages import faults
 from siamese_lab.data.io.table_file import read_table
-from siamese_lab.data.sets.listed_images import DividedImages, Division, described_roles
+from siamese_lab.data.sets.listed_images import DividedImages, Division, described_roles, name_protocol
 from siamese_lab.data.sets.own_images import ClassFractions, Labels, OwnImages
 from siamese_lab.data.sets.table_rows import (
     BOX_SIDES,
@@ -159,15 +159,13 @@ class Table(DataModule):
         boxes = "" if rows.crops is None else repr(rows.crops.boxes)
         return self.own.key("table", f"{rows.files.key}-{hashlib.sha256(boxes.encode()).hexdigest()[:8]}")
 
-    def current_classes(self) -> frozenset[str] | None:
-        """Return the names of all classes; None if the table says which part an image belongs to."""
-        images = self._rows.images
-        return frozenset(images.labels.class_names) if images.part_N is None else None
+    def current_classes(self) -> frozenset[str]:
+        """Return the names of all classes that the table lists now."""
+        return frozenset(self._rows.images.labels.class_names)
 
     def keep_parts(self, parts: ClassParts) -> None:
-        """Keep each class in the part that it had in a training. A table that names the parts is not changed."""
-        if self._rows.images.part_N is None:
-            self._kept = parts
+        """Keep each class in the part that it had in a training: see `Division`."""
+        self._kept = parts
 
     def describe(self) -> DataSetInfo:
         """Return the description with the name of the table in the title, because every table is a separate data set.
@@ -177,8 +175,8 @@ class Table(DataModule):
         described = super().describe()
         if self.file is None:
             return described
-        named = ["closed"] * self.closed + ["query and gallery"] * (self.query_gallery is not None)
-        return described._replace(title=f"Images of {self.file.resolve().name}", protocol=", ".join(named) or None)
+        protocol = name_protocol(self.closed, self.query_gallery)
+        return described._replace(title=f"Images of {self.file.resolve().name}", protocol=protocol)
 
     def provenance(self) -> dict[str, str]:
         """Return the table, the cache or the number of decoding processes, and the roles of the images of the test."""
