@@ -153,7 +153,7 @@ class ImageFolder(DataModule):
         if not has_roles(self.files.names):
             return None
         tops = [name.split("/", 1)[0] for name in self.files.names]
-        check_part_folders(self.files.path, tops)
+        check_part_folders(self.files.path, [name.split("/", 1)[0] for name in self._every_file.names if "/" in name])
         part_N = torch.tensor([PART_FOLDERS[top] for top in tops])
         roles = QueryGallery(*(torch.tensor([top != other for top in tops]) for other in (GALLERY, QUERY)))
         files = self.files
