@@ -115,7 +115,8 @@ class _EvaluationRun:
         self.raw_ND = self.raw_embeddings("test images", self.table)
         self.z_ND = network.unit_vectors(self.raw_ND)
         self.labels_N = self.table.labels_N.to(fabric.device)
-        self.evaluation = Evaluation(self.table, self.z_ND, seconds=stages.seconds)
+        self.roles = None if datamodule.query_gallery is None else datamodule.query_gallery.test
+        self.evaluation = Evaluation(self.table, self.z_ND, self.roles, seconds=stages.seconds)
 
     def raw_embeddings(self, name: str, table: BaseTable) -> Tensor:
         """Return the network's embeddings of a table, of any norm."""
@@ -129,7 +130,7 @@ class _EvaluationRun:
     def retrieve(self, distance: retrieval.Distance, k: Sequence[int], index: retrieval.Index) -> None:
         """Evaluate retrieval over all queries, and the retrieval results of each class."""
         compared_ND = self.raw_ND if distance == "euclidean" else self.z_ND
-        roles = None if self.datamodule.query_gallery is None else self.datamodule.query_gallery.test
+        roles = self.roles
         if roles is not None:
             k = role_ks(k, self.table.labels_N, roles)
         with self.stages.running("Retrieval"):

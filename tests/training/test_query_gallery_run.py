@@ -2,12 +2,15 @@
 
 import csv
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import compose, quick_run
+from conftest import Ended, compose, quick_run
+from pages import ROOT, files_of
 from PIL import Image
 
 from siamese_lab import data
@@ -110,6 +113,40 @@ def test_a_run_and_an_evaluation_agree_with_the_loops(images: Path, tmp_path: Pa
 
     groups_ignored = evaluate(network, data.build(**{**config.data, "group_column": None}), pairs=0, episodes=0)
     assert groups_ignored.protocols["retrieval"].figures["map"].value != protocol.figures["map"].value
+
+
+@pytest.mark.slow
+def test_the_example_of_the_readme_runs_and_is_evaluated(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: Callable[..., Ended],
+    evaluate: Callable[..., Ended],
+) -> None:
+    page = "siamese_lab/data/README.md"
+    line = re.search(
+        r"^python make_table\.py && python -m siamese_lab\.train (.*)$", (ROOT / page).read_text(), re.MULTILINE
+    )
+    assert line
+    monkeypatch.chdir(tmp_path)
+    exec(files_of(page)["make_table.py"], {})
+    quick = ("trainer.max_steps=1", "network=mlp", "network.width=8", "logger=null", "paths.cache=cache")
+    ended = command(*line[1].split(), *quick, "hydra.run.dir=run")
+    assert ended.status == 0, ended.err
+    assert "table (query and gallery)" in ended.out
+    header = next(each for each in ended.out.splitlines() if "Recall@10" in each)
+    assert "mAP" in header and "…" not in header
+
+    ended = evaluate("checkpoint=run", "paths.cache=cache", "pairs=0", "episodes=0", "map=null")
+    assert ended.status == 2
+    assert "add data.file=outputs/digits_table/digits.csv" in ended.err
+    named = "data.file=outputs/digits_table/digits.csv"
+    ended = evaluate("checkpoint=run", named, "paths.cache=cache", "pairs=0", "episodes=0", "map=null", "folder=to")
+    assert ended.status == 0, ended.err
+    assert "Retrieval, query and gallery" in ended.out
+    protocol = json.loads((tmp_path / "to/evaluation.json").read_text())["protocols"]["retrieval"]
+    recorded = json.loads((tmp_path / "run/results.json").read_text())["test"]
+    assert protocol["figures"]["map"]["value"] == pytest.approx(recorded["map"], abs=2e-3)
+    assert (protocol["queries"], protocol["queries_without_a_match"], protocol["groups"]) == (96, 0, True)
 
 
 def folder(root: Path, tmp_path: Path, **options: object) -> ImageFolder:
