@@ -5,6 +5,7 @@ Every message about a value names the file, the row and the column.
 
 import os
 import posixpath
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -187,7 +188,7 @@ def found_file(root: Path, name: str) -> FoundFile | None:
         state = path.stat()
     except (OSError, ValueError):
         return None
-    return None if path.is_dir() else FoundFile(escape_name(name), state.st_size, state.st_mtime_ns)
+    return None if stat.S_ISDIR(state.st_mode) else FoundFile(escape_name(name), state.st_size, state.st_mtime_ns)
 
 
 def read_boxes(table: TableFile, columns: Sequence[str]) -> list[Box | None] | None:

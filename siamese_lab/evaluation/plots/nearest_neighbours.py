@@ -24,7 +24,7 @@ GUTTER = 0.3
 def draw_nearest_neighbors(evaluation: Evaluation, seed: int, stages: Stages) -> Figure:
     """Draw random queries with their neighbors in order of distance. The queries have different classes if possible."""
     labels_N, roles = evaluation.table.labels_N, evaluation.roles
-    is_query_N = labels_N.bincount()[labels_N] > 1 if roles is None else roles.query_N & (roles.matches(labels_N) > 0)
+    is_query_N = None if roles is None else roles.query_N & (roles.matches(labels_N) > 0)
     query_Q = choose_queries(labels_N, QUERIES, seed, is_query_N)
     count = min(NEIGHBORS, len(labels_N) - 1 if roles is None else most_findable(labels_N, roles))
     with stages.running("Picture of nearest neighbors"):
@@ -81,15 +81,17 @@ def nearest_in_gallery(z_ND: Tensor, labels_N: Tensor, roles: QueryGallery, quer
     return Nearest(*(torch.cat(each) for each in zip(*found, strict=True)))
 
 
-def choose_queries(labels_N: Tensor, number: int, seed: int, is_query_N: Tensor) -> Tensor:
+def choose_queries(labels_N: Tensor, number: int, seed: int, is_query_N: Tensor | None = None) -> Tensor:
     """Draw random queries. Every class comes once before any comes again.
 
     Args:
         labels_N: classes of all images.
         number: number of queries; there may be fewer.
         seed: seed of the draw.
-        is_query_N: True for the images to draw from.
+        is_query_N: True for the images to draw from; None draws from classes with at least two images.
     """
+    if is_query_N is None:
+        is_query_N = labels_N.bincount()[labels_N] > 1
     order_N = torch.randperm(len(labels_N), generator=torch.Generator().manual_seed(seed))
     order_N = order_N[is_query_N[order_N]]
     by_class_N = labels_N[order_N].argsort(stable=True)
