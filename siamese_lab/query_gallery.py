@@ -49,13 +49,15 @@ class QueryGallery(NamedTuple):
         Args:
             labels_N: the classes, on the device of the roles.
         """
+        if not len(labels_N):
+            return labels_N
         searched_C = labels_N[self.gallery_N].bincount(minlength=int(labels_N.max()) + 1)
         return searched_C[labels_N] - self.ignored(labels_N)
 
     def ignored(self, labels_N: Tensor) -> Tensor:
         """Return the number of images of its class in the gallery that each image does not search (int64, N)."""
         itself_N = self.gallery_N.long()
-        if self.group_N is None:
+        if self.group_N is None or not len(labels_N):
             return itself_N
         key_N = labels_N * (int(self.group_N.max()) + 2) + self.group_N
         sorted_M = key_N[self.gallery_N].sort().values

@@ -150,7 +150,7 @@ def prepare(console: Console, name: str, datamodule: "data.DataModule") -> None:
         table.add_column(column, justify="right")
     for part, rows in zip(splits._fields, splits, strict=True):
         size_C = rows.labels_N.bincount(minlength=len(rows.class_names))
-        smallest, largest = int(size_C.min()), int(size_C.max())
+        smallest, largest = (int(size_C.min()), int(size_C.max())) if len(size_C) else (0, 0)
         each = f"{smallest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"
         table.add_row(part, f"{len(rows):,}", f"{len(rows.class_names):,}", each)
     print_titled(console, f"{name}, in {seconds:.1f} s", table)

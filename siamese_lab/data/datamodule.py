@@ -321,6 +321,11 @@ class DataModule(lightning.LightningDataModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Load the data, and check before training that P×K batches can be drawn and every part can be evaluated."""
+        if not len(self.splits.train):
+            raise UserError(
+                f"{self.describe().title} has no training images, so nothing can be trained. Add images with split "
+                "train (a table) or in train/ (a folder), or evaluate a trained network: python -m siamese_lab.evaluate."
+            )
         _ = self.batches  # raises if the data cannot satisfy the options
         if self.official_pairs is not None and not len(self.official_pairs.decide.same_M):
             raise UserError(f"The protocol of {self.title} names official pairs, but their list is empty.")

@@ -162,6 +162,11 @@ class _EvaluationRun:
     def verify_sampled_pairs(self, number: int) -> None:
         """Verify sampled pairs of test images, with a threshold that is chosen on pairs of validation images."""
         held_out = self.datamodule.splits.validation
+        if not len(held_out):
+            self.evaluation.left_out["verification_sampled"] = (
+                "There are no validation images to choose a threshold on."
+            )
+            return
         decide = protocols.draw_pairs(self.z_ND, self.labels_N, number, self.seed)
         validation_z_MD = self.unit_vectors("validation images", held_out)
         choose = protocols.draw_pairs(validation_z_MD, held_out.labels_N, number, self.seed)

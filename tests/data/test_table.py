@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from siamese_lab import data
+from siamese_lab import data, networks
 from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.data.tables.files_table import FilesTable
 from siamese_lab.errors import ResourceError, UserError
+from siamese_lab.evaluation import evaluate
 
 HEADER = ("path", "label", "split")
 
@@ -393,12 +394,23 @@ def test_a_table_that_is_missing_or_of_another_type_is_refused(images, tmp_path)
     ("split", "match"),
     [
         (lambda label, rank: "train", "no image with split test or validation"),
-        (lambda label, rank: "test", "no image with split train"),
         (lambda label, rank: "train" if label < "d" else "test", r"has 3 training classes.*2 of them.*at least 2 must"),
     ],
 )
 def test_a_table_that_lacks_a_part_is_refused(images, tmp_path, split, match):
     refused(write(images, rows_of(split=split)), tmp_path, match)
+
+
+def test_a_table_of_test_images_is_for_evaluation_only(images, tmp_path):
+    module = build(write(images, rows_of(split=lambda label, rank: "query" if rank == 0 else "gallery")), tmp_path)
+    assert [len(part) for part in module.splits] == [0, 0, 40]
+    with pytest.raises(UserError, match=r"Images of birds\.csv has no training images.*siamese_lab\.evaluate"):
+        module.setup("fit")
+    network = networks.build("mlp", channels=3, image_size=8, width=8, seed=0)
+    found = evaluate(network, module, episodes=0)
+    assert found.protocols["retrieval"].facts["queries"] == 10
+    assert "no validation images" in found.left_out["verification_sampled"]
+    assert module.provenance().keys() == {"from", "cache", "tested"}
 
 
 def test_a_closed_table_must_divide_its_images(images, tmp_path):

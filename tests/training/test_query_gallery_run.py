@@ -191,8 +191,10 @@ def test_folders_that_leave_the_training_classes_open_are_refused(tmp_path: Path
                 Image.new("L", (8, 8), 10 * number + rank).save(tmp_path / "root" / place / f"{rank}.png")
 
     add("query/a", "query/b", "gallery/a", "gallery/b")
-    with pytest.raises(UserError, match=r"no train/, so nothing can be trained"):
-        _ = folder(tmp_path / "root", tmp_path).splits
+    module = folder(tmp_path / "root", tmp_path)
+    assert [len(part) for part in module.splits] == [0, 0, 8]
+    with pytest.raises(UserError, match=r"no training images, so nothing can be trained.* in train/"):
+        module.setup("fit")
     add("train/a", "train/c", "train/d", "train/e", "train/f")
     with pytest.raises(UserError, match=r"label 'a' is in train \(train/a/0\.png\) and in test \(gallery/a/0\.png\)"):
         _ = folder(tmp_path / "root", tmp_path).splits

@@ -213,18 +213,13 @@ def has_roles(names: Sequence[str]) -> bool:
 
 
 def check_part_folders(root: Path, tops: Sequence[str]) -> None:
-    """Raise UserError if there are folders other than those of parts, or nothing to train on."""
+    """Raise UserError if there are folders other than those of parts."""
     others = sorted(set(tops) - set(PART_FOLDERS))
     if others:
         raise UserError(
             f"{root} holds {QUERY}/ and {GALLERY}/ with folders of classes, but also {others[0]}/"
             f"{f' and {len(others) - 1} other folders' if len(others) > 1 else ''}. Move the classes to train on into "
             "train/, and those to validate on into validation/."
-        )
-    if "train" not in tops:
-        raise UserError(
-            f"{root} holds {QUERY}/ and {GALLERY}/, but no train/, so nothing can be trained. Put a folder of images "
-            "for each training class into train/."
         )
 
 

@@ -90,10 +90,11 @@ class Division:
         """Divide the images.
 
         If the list divides them and lacks test images, its validation images are tested. If it then lacks validation
-        images, training classes are held out, or with `closed` images of each training class.
+        images, training classes are held out, or with `closed` images of each training class. A list of test images
+        only has empty other parts: a trained network can be evaluated on it.
 
         Raises:
-            UserError: if a part is empty, a class is in two parts without `closed`, or no query has a match.
+            UserError: if there is nothing to test, a class is in two parts without `closed`, or no query has a match.
         """
         rows = self._by_fractions(images) if images.part_N is None else self._by_list(images, images.part_N)
         if images.roles is None:
@@ -118,12 +119,10 @@ class Division:
                 )
             announce(f"{images.source.name} has no test images: its validation images are tested.")
             part_N = torch.where(part_N == VALIDATION, TEST, part_N)
-        if not (part_N == TRAIN).any():
-            raise UserError(f"{images.source} has no image with split train, so nothing can be trained.")
         if not self.closed:
             check_disjoint(images, part_N)
         is_known_N = self._is_known(images.labels)
-        if not (part_N == VALIDATION).any():
+        if (part_N == TRAIN).any() and not (part_N == VALIDATION).any():
             part_N = self._hold_out(images, torch.where(is_known_N, part_N, NO_PART))
         part_N = torch.where(is_known_N, part_N, NO_PART)
         train, validation, test = ((part_N == part).nonzero().squeeze(1) for part in (TRAIN, VALIDATION, TEST))
@@ -172,8 +171,10 @@ def validation_roles(stated: QueryGallery, labels_M: Tensor) -> QueryGallery:
     """Return the roles of the validation images: as stated if a query has a match.
 
     Otherwise, as for held-out training classes, each image is a query and is searched, with groups if that leaves a
-    match.
+    match. Without validation images, the roles are empty.
     """
+    if not len(labels_M):
+        return stated
     everyone = QueryGallery.everyone(len(labels_M))
     for roles in (stated, everyone._replace(group_N=stated.group_N)):
         if (roles.query_N & (roles.matches(labels_M) > 0)).any():
@@ -237,6 +238,7 @@ def described_roles(roles: QueryGalleryParts, splits: Splits) -> dict[str, str]:
             ("validated", roles.validation, splits.validation),
             ("tested", roles.test, splits.test),
         )
+        if len(table)
     }
 
 
