@@ -324,7 +324,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         if not len(self.splits.train):
             raise UserError(
                 f"{self.describe().title} has no training images, so nothing can be trained. Add images with split "
-                "train (a table) or in train/ (a folder), or evaluate a trained network: python -m siamese_lab.evaluate."
+                "train (a table) or in train/ (a folder), or evaluate a trained network with siamese_lab.evaluate."
             )
         _ = self.batches  # raises if the data cannot satisfy the options
         if self.official_pairs is not None and not len(self.official_pairs.decide.same_M):
