@@ -12,6 +12,7 @@ from siamese_lab.config.overrides import quoted
 PATHS = (
     "checkpoint",
     "data.cache",
+    "data.file",
     "data.root",
     "folder",
     "hydra.run.dir",

@@ -24,7 +24,7 @@ REGISTERED_NAMES = {
     "RichModelSummary": "model_summary",
 }
 """Name on the command line of each shipped class with another name. An entry stays when its class is renamed."""
-DATA_FOLDERS = ("root", "cache")
+DATA_FOLDERS = ("root", "cache", "file")
 """Options of the group `data` that say where the data is, not which data it is."""
 WITHOUT_EFFECT = (
     *(f"data.{folder}" for folder in DATA_FOLDERS),

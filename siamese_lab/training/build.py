@@ -72,6 +72,7 @@ def build_module(config: DictConfig, datamodule: data.DataModule) -> SiameseModu
         targets.Deferred("schedule", config.schedule),
         build_verification(datamodule),
         config.metrics.extra,
+        *(datamodule.query_gallery or ()),
     )
 
 

@@ -84,6 +84,13 @@ def options_that_locate_images(override: str, folder: Path, request: pytest.Fixt
             place.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (70, 70), (number, 0, 0)).save(place)
         return [f"data.root={folder / 'images'}", f"paths.cache={folder / 'cache'}"]
+    if override == "data=table":
+        rows = ["path,label"]
+        for number in range(24 * 4):
+            Image.new("RGB", (70, 70), (number, 0, 0)).save(folder / f"{number}.png")
+            rows.append(f"{number}.png,{number // 4}")
+        (folder / "images.csv").write_text("\n".join(rows))
+        return [f"data.file={folder / 'images.csv'}", f"paths.cache={folder / 'cache'}"]
     return []
 
 
