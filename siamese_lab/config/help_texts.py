@@ -145,7 +145,7 @@ TRAIN: Mapping[str, str] = {
     "logger.wandb.mode": "online or offline; null is WANDB_MODE, or online",
     "logger.wandb.cache": "folder of files that W&B would write into the home folder",
     "logger.mlflow.experiment": "experiment of MLflow; follows study_name, or is siamese_lab",
-    "logger.mlflow.tracking_uri": "server or database; null is MLFLOW_TRACKING_URI, or mlflow.db in logger.mlflow.store",
+    "logger.mlflow.tracking_uri": "server or database; null is MLFLOW_TRACKING_URI, or mlflow.db in the store",
     "logger.mlflow.store": "folder of the local database and its artifacts",
     "callbacks.early_stopping.monitor": "metric that decides",
     "callbacks.early_stopping.mode": "max if a larger metric is better",

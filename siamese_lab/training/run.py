@@ -37,7 +37,7 @@ from siamese_lab.training.requeue import check_starts_anew
 from siamese_lab.training.restored import TrainingStart, check_restorable, check_training_state, restoring
 from siamese_lab.training.resume_checks import Resumed, check_resumed, keep_finished_record
 from siamese_lab.training.threads import threads_restored, use_one_thread_if_small
-from siamese_lab.training.trackers import Tracked, build_loggers, tracking
+from siamese_lab.training.trackers import Tracked, build_loggers, run_name, tracking
 from siamese_lab.training.trainer import build_profiler, build_trainer, reason_of_shortening, set_steps_of_epochs
 from siamese_lab.training.validation_plan import ValidationPlan, plan_validations
 
@@ -179,7 +179,7 @@ def train_here(
 
     if trainer.is_global_zero:
         delete_drafts(folder)
-    tracked = Tracked("/".join(folder.absolute().parts[-3:]), folder, results.choices)
+    tracked = Tracked(run_name(folder, results.data), folder, results.choices)
     with (
         tracking(trainer, results, tracked, resumed is not None, partial(display.print_plainly, console)),
         record_status(results, folder, overrides, trainer.is_global_zero),

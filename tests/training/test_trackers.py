@@ -13,13 +13,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import QUICK, compose, quick_run
-from lightning.pytorch.loggers import Logger
+from conftest import QUICK, compose
 from omegaconf import OmegaConf
 from rich.console import Console
 from test_resume import interrupt_after
 
-from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.errors import Interrupted, NonFiniteLossError, ResourceError, UserError
 from siamese_lab.runs.results import Results
 from siamese_lab.training.callbacks.csv_logger import RunCSVLogger, read_rows
@@ -32,6 +30,7 @@ from siamese_lab.training.trackers import (
     Tracked,
     build_loggers,
     building,
+    wandb_logger,
 )
 from siamese_lab.training.trackers.histogram_sheet import draw_histogram
 from siamese_lab.training.trackers.mlflow_logger import mlflow_name
@@ -167,7 +166,7 @@ def recorded_run(folder: Path, fails_at: str, *overrides: str) -> tuple[Results 
 
 @pytest.mark.slow
 def test_a_tracker_gets_the_scalars_pictures_and_histograms_of_a_run_once(tmp_path: Path) -> None:
-    results, calls, printed = recorded_run(tmp_path, "")
+    _, calls, printed = recorded_run(tmp_path, "")
     assert calls[0] == ("opened", None, "digits") and calls[-1] == ("closed", "finished")
     assert [call for call in calls if call[0] in ("histogram", "picture")] == [
         (kind, name, step)
@@ -208,7 +207,7 @@ def test_a_tracker_gets_how_a_run_ended_and_a_resumed_run_continues(
         error, calls, _ = recorded_run(tmp_path / "run", "")
     assert isinstance(error, Interrupted) and calls[-1] == ("closed", "interrupted")
     (tmp_path / "run" / IDS).write_text('{"recording": "kept-2", "other": "../x"}', encoding="utf-8")
-    results, calls, _ = recorded_run(tmp_path / "run", "", f"resume='{tmp_path}/run/checkpoints/last.ckpt'")
+    _, calls, _ = recorded_run(tmp_path / "run", "", f"resume='{tmp_path}/run/checkpoints/last.ckpt'")
     assert calls[0][:2] == ("opened", "kept-2") and calls[-1] == ("closed", "finished")
     assert min(call[2] for call in calls if call[0] == "scalars") >= 4
     _, calls, _ = recorded_run(tmp_path / "run", "")
@@ -337,7 +336,9 @@ def test_all_loggers_at_once_hold_equal_figures(tmp_path: Path, store: Path, wan
     scalars = {(name, step): value for (name, step), value in points.items() if name.split(".")[0] not in DRAWN}
     assert scalars == pytest.approx(csv)
     client, (run,) = mlflow_runs(store, "equal")
-    assert mlflow_points(client, run) == pytest.approx({(mlflow_name(name), step): v for (name, step), v in csv.items()})
+    assert mlflow_points(client, run) == pytest.approx(
+        {(mlflow_name(name), step): v for (name, step), v in csv.items()}
+    )
     assert scalars["test/recall@1", 6] == pytest.approx(results.test["recall@1"])
 
     shown = wandb_configuration(folder)
@@ -354,7 +355,9 @@ def test_all_loggers_at_once_hold_equal_figures(tmp_path: Path, store: Path, wan
             assert sum(numbers["counts"]) == 6 * 8 * 7, "one for each (anchor, positive) pair"
     pictures = list(folder.rglob("media/images/hardest triplets*.png"))
     files = mlflow_files(client, run)
-    assert len(pictures) == 2 == sum(each.startswith("images/hardest triplets") and each[-4:] == ".png" for each in files)
+    assert (
+        len(pictures) == 2 == sum(each.startswith("images/hardest triplets") and each[-4:] == ".png" for each in files)
+    )
 
     read = client.download_artifacts(run.info.run_id, "results.json", str(tmp_path))
     assert json.loads(Path(read).read_text()) == json.loads((folder / "results.json").read_text())
@@ -442,10 +445,19 @@ def test_wandb_without_a_login_or_a_server_is_stored_offline(
     assert printed.count("Warning: ") == 1 and "wandb login" in printed and "wandb sync" in printed
     assert wandb_exit_code(tmp_path / "run") == 0 and ("test/recall@1", 3) in wandb_points(tmp_path / "run")
 
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{closed_port()}")
+    monkeypatch.setattr(wandb_logger, "CONNECTING", 2.0)
+    wandb.teardown()  # the package reads the variables once
+    _, printed = tracked_run(tmp_path / "other", *online)
+    assert printed.count("Warning: ") == 1 and "connection refused" in printed and "wandb sync" in printed
+    assert wandb_exit_code(tmp_path / "other") == 0 and ("test/recall@1", 3) in wandb_points(tmp_path / "other")
+    wandb.teardown()
+
 
 def test_an_unknown_mode_of_wandb_is_refused(tmp_path: Path, wandb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="logger.wandb.mode .*online or offline.*'sometimes'"):
+    with pytest.raises(UserError, match=r"logger\.wandb\.mode .*online or offline.*'sometimes'"):
         build_loggers(compose("logger=wandb", "logger.wandb.mode=sometimes").logger, tmp_path)
     monkeypatch.setenv("WANDB_MODE", "never")
-    with pytest.raises(UserError, match="WANDB_MODE.*'never'"):
+    with pytest.raises(UserError, match=r"WANDB_MODE.*'never'"):
         build_loggers(compose("logger=wandb").logger, tmp_path)

@@ -2,7 +2,7 @@
 
 from siamese_lab.training.trackers.building import build_loggers
 from siamese_lab.training.trackers.pictures import Histogram, PictureLogger, picture_loggers
-from siamese_lab.training.trackers.remote import RemoteLogger, Tracked, TrackerRun, tracking
+from siamese_lab.training.trackers.remote import RemoteLogger, Tracked, TrackerRun, run_name, tracking
 
 __all__ = [
     "Histogram",
@@ -12,5 +12,6 @@ __all__ = [
     "TrackerRun",
     "build_loggers",
     "picture_loggers",
+    "run_name",
     "tracking",
 ]

@@ -25,7 +25,7 @@ def build_loggers(config: DictConfig | None, folder: Path) -> list[Logger]:
         return []
     if TARGET in config:
         return [build_logger("logger", config, folder)]
-    return [build_logger(f"logger.{name}", each, folder) for name, each in config.items()]
+    return [build_logger(f"logger.{name!s}", each, folder) for name, each in config.items()]
 
 
 def build_logger(option: str, config: DictConfig, folder: Path) -> Logger:
@@ -51,6 +51,6 @@ def check_extra(name: str, package: str) -> None:
     """
     if find_spec(package) is None:
         raise ResourceError(
-            f"logger={name} needs the package {package}, which is not installed. Run `pip install 'siamese_lab[{name}]'`, "
-            "or set logger=tensorboard."
+            f"logger={name} needs {package}, which is not installed. Run `pip install 'siamese_lab[{name}]'`, or set "
+            "logger=tensorboard."
         )

@@ -4,15 +4,15 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import requests
-import yaml
 from filelock import FileLock
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 
 from siamese_lab.runs import results as stored
 from siamese_lab.runs.options import flatten
@@ -130,7 +130,7 @@ class MlflowRun:
         changed = {name: value for name, value in values.items() if known.get(mlflow_name(name), value) != value}
         if changed:
             self.client.set_tag(self.id, "changed_options", json.dumps(changed))
-        self.client.log_text(self.id, yaml.safe_dump(dict(config_values), sort_keys=False), "config.yaml")
+        self.client.log_text(self.id, OmegaConf.to_yaml(OmegaConf.create(dict(config_values))), "config.yaml")
 
     def log_scalars(self, values: Mapping[str, float], step: int) -> None:
         """Log values of one step by name, except values that an earlier process of this run logged."""

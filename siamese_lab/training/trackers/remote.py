@@ -187,6 +187,19 @@ def tracking(
             logger.close(results)
 
 
+def run_name(folder: Path, data: str) -> str:
+    """Return the end of the path of a run from the part with the name of its data set on, at most three parts.
+
+    >>> run_name(Path("/outputs/my_study/digits/hard/seed=1"), "digits")
+    'digits/hard/seed=1'
+    >>> run_name(Path("/outputs/sweeps/today/0_digits_hard_seed=1"), "digits")
+    '0_digits_hard_seed=1'
+    """
+    parts = folder.absolute().parts[-3:]
+    first = next((place for place in reversed(range(len(parts))) if data in parts[place]), 0)
+    return "/".join(parts[first:])
+
+
 def stored_ids(folder: Path) -> dict[str, str]:
     """Return the ids that the folder of a run names by tracker; an entry that is no id is left out."""
     try:

@@ -75,7 +75,8 @@ class WandbLogger(RemoteLogger):
                 reason = "there is no login. `wandb login` logs in"
             except wandb.errors.Error as error:
                 reason = f"the server cannot be used ({' '.join(str(error).split())})"
-            self.warn(f"{reason}. The run is stored offline, and `wandb sync {tracked.folder}/wandb/offline-*` uploads it.")
+            files = tracked.folder / "wandb"
+            self.warn(f"{reason}. The run is stored offline, and `wandb sync {files}/offline-run-*` uploads it.")
         return WandbRun(self._init(tracked, run_id, "offline"))
 
     def _init(self, tracked: Tracked, run_id: str | None, mode: Any) -> "Run":
