@@ -13,8 +13,8 @@ from siamese_lab.runs.plain_values import shortened
 
 DATA_VARIABLE = "SIAMESE_LAB_DATA"
 """Environment variable with the folder of the data sets."""
-PATH_OPTIONS = ("data.root", "paths.data", "tuned")
-"""Options of a run that name folders to read."""
+PATH_OPTIONS = ("data.root", "paths.data", "tuned", "logger.mlflow.tracking_uri")
+"""Options of a run that name folders to read, or a server or database that gets its results."""
 MAX_PATH = 1000
 """Largest number of characters of a path in a message."""
 

@@ -288,6 +288,8 @@ OVERRIDES = {
     "logger in the home folder": ("logger.csv.version=~", "cannot be parsed"),
     "logger above": ("logger.csv.version=..", "stores the path"),
     "tracker of others": ("logger.mlflow.tracking_uri=http://elsewhere", "stores the path"),
+    "database of others": ("logger.mlflow.tracking_uri=mlruns", "stores the path"),
+    "folder of a tracker": ("logger.mlflow.store=/elsewhere", None),
     "study elsewhere": ("study_name=/elsewhere", "stores the path"),
     "folder of images": ("data.root=photos", "stores the path data.root=photos. The file can come from anyone"),
     "folder of another computer": ("paths.data='//host/share'", "add paths.data=//host/share"),
