@@ -17,6 +17,8 @@ PATHS = (
     "folder",
     "hydra.run.dir",
     "hydra.sweep.dir",
+    "logger.mlflow.store",
+    "logger.wandb.cache",
     "paths.cache",
     "paths.data",
     "paths.outputs",

@@ -19,8 +19,10 @@ REGISTERED_NAMES = {
     "RunCSVLogger": "csv",
     "RunTensorBoardLogger": "tensorboard",
     "TensorBoardLogger": "tensorboard",
+    "WandbLogger": "wandb",
     "DeviceStatsMonitor": "device_stats",
     "EarlyStopping": "early_stopping",
+    "MlflowLogger": "mlflow",
     "RichModelSummary": "model_summary",
 }
 """Name on the command line of each shipped class with another name. An entry stays when its class is renamed."""

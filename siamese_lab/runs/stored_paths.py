@@ -13,8 +13,16 @@ from siamese_lab.runs.plain_values import shortened
 
 DATA_VARIABLE = "SIAMESE_LAB_DATA"
 """Environment variable with the folder of the data sets."""
-PATH_OPTIONS = ("data.file", "data.root", "paths.data", "tuned")
-"""Options of a run that name folders or files to read."""
+PATH_OPTIONS = (
+    "data.file",
+    "data.root",
+    "paths.data",
+    "tuned",
+    "network.weights",
+    "logger.mlflow.tracking_uri",
+    "logger.wandb.entity",
+)
+"""Options of a run that name folders or files to read, or a server, database or account that gets its results."""
 MAX_PATH = 1000
 """Largest number of characters of a path in a message."""
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from siamese_lab import data
-from siamese_lab.config import hydra_app, schema, targets
+from siamese_lab.config import hydra_app, schema
 from siamese_lab.data.pk_batches import check_split_between_processes
 from siamese_lab.errors import Interrupted, UserError
 from siamese_lab.runs import display, environment
@@ -36,6 +37,7 @@ from siamese_lab.training.requeue import check_starts_anew
 from siamese_lab.training.restored import TrainingStart, check_restorable, check_training_state, restoring
 from siamese_lab.training.resume_checks import Resumed, check_resumed, keep_finished_record
 from siamese_lab.training.threads import threads_restored, use_one_thread_if_small
+from siamese_lab.training.trackers import Tracked, build_loggers, run_name, tracking
 from siamese_lab.training.trainer import build_profiler, build_trainer, reason_of_shortening, set_steps_of_epochs
 from siamese_lab.training.validation_plan import ValidationPlan, plan_validations
 
@@ -125,6 +127,7 @@ def train_here(
 ) -> Results:
     """Train in this process, alone or as one of several. See `train`."""
     started, started_processor = time.perf_counter(), time.process_time()
+    loggers = build_loggers(config.logger, folder)  # first, because a package may be missing
     datamodule = build_datamodule(config)
     set_steps_of_epochs(config, len(datamodule.batches))
     if config.resume is None:
@@ -138,7 +141,7 @@ def train_here(
         placement,
         plan.number,
         callbacks=[start, *callbacks.ordered],
-        logger=targets.build("logger", config.logger, save_dir=folder) if config.logger else False,
+        logger=loggers or False,
         default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -176,7 +179,12 @@ def train_here(
 
     if trainer.is_global_zero:
         delete_drafts(folder)
-    with record_status(results, folder, overrides, trainer.is_global_zero), closing_event_files(trainer):
+    tracked = Tracked(run_name(folder, results.data), folder, results.choices)
+    with (
+        tracking(trainer, results, tracked, resumed is not None, partial(display.print_plainly, console)),
+        record_status(results, folder, overrides, trainer.is_global_zero),
+        closing_event_files(trainer),
+    ):
         try:
             with restoring(config.resume, start):
                 trainer.fit(module, datamodule=datamodule, ckpt_path=config.resume, weights_only=True)
