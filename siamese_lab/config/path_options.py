@@ -19,6 +19,7 @@ PATHS = (
     "hydra.sweep.dir",
     "logger.mlflow.store",
     "logger.wandb.cache",
+    "network.weights",
     "paths.cache",
     "paths.data",
     "paths.outputs",

@@ -289,6 +289,8 @@ OVERRIDES = {
     "logger above": ("logger.csv.version=..", "stores the path"),
     "tracker of others": ("logger.mlflow.tracking_uri=http://elsewhere", "stores the path"),
     "database of others": ("logger.mlflow.tracking_uri=mlruns", "stores the path"),
+    "account of others": ("logger.wandb.entity=them", "stores the path"),
+    "weights of others": ("network.weights=mine.pth", "stores the path"),
     "folder of a tracker": ("logger.mlflow.store=/elsewhere", None),
     "study elsewhere": ("study_name=/elsewhere", "stores the path"),
     "folder of images": ("data.root=photos", "stores the path data.root=photos. The file can come from anyone"),
