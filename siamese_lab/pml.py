@@ -23,7 +23,11 @@ PARTS: Mapping[str, str] = {
     "embedding_regularizer": "regularizers",
     "weight_regularizer": "regularizers",
 }
-"""Options that take an object, by the module of its class. The lab passes the name of the class instead."""
+"""Options that take an object, by the module of its class.
+
+A configuration names the class as PART_name, with its options as PART_options. So `loss.distance`, which strategies
+follow, keeps its meaning.
+"""
 NOT_SETTABLE = ("args", "mat_based_loss", "weight_init_func", "collect_stats")
 """Parameters of constructors that a configuration cannot set, or that have no effect on a run."""
 
@@ -82,24 +86,24 @@ def build(cls: type, group: str, options: Mapping[str, Any], given: Mapping[str,
     Args:
         cls: its class.
         group: group of the lab's configuration, "loss" or "sampler", for messages.
-        options: options of its constructor. An option of `PARTS` holds the name of a class; OPTION_options holds the
-            options of this class.
+        options: options of its constructor, with PART_name and PART_options for each of `PARTS`.
         given: values that the lab sets itself, such as the number of classes, where the constructor requires them.
 
     Raises:
         UserError: if an option is unknown, missing, or refused by the class.
     """
     given = given or {}
-    known = [each for each in dict.fromkeys(options_of(cls)) if each not in (*NOT_SETTABLE, *given)]
-    known += [f"{part}_options" for part in PARTS if part in known]
+    accepted = [each for each in dict.fromkeys(options_of(cls)) if each not in (*NOT_SETTABLE, *given)]
+    known = [each for each in accepted if each not in PARTS]
+    known += [f"{part}_{what}" for part in PARTS if part in accepted for what in ("name", "options")]
     check_options(f"{group}.name={cls.__name__} of pytorch-metric-learning", known, options)
     arguments = {name: plain(value) for name, value in options.items()}
     for part, kind in PARTS.items():
-        its_options = arguments.pop(f"{part}_options", {})
-        if arguments.get(part) is not None:
-            arguments[part] = build(find(kind, arguments[part], f"{group}.{part}"), f"{group}.{part}", its_options)
-        elif its_options:
-            raise UserError(f"{group}.{part}_options needs {group}.{part}, the name of a class.")
+        name, its_options = arguments.pop(f"{part}_name", None), arguments.pop(f"{part}_options", None)
+        if name is not None:
+            arguments[part] = build(find(kind, name, f"{group}.{part}_name"), f"{group}.{part}", its_options or {})
+        elif its_options is not None:
+            raise UserError(f"{group}.{part}_options needs {group}.{part}_name, the name of a class.")
     required = required_of(cls)
     arguments |= {name: value for name, value in given.items() if name in required}
     missing = [name for name in inspect.signature(cls).parameters if name in required and name not in arguments]

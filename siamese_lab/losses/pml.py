@@ -47,7 +47,7 @@ class PMLLoss(Loss):
         vector_lr: learning rate of the loss's own parameters, to which no weight decay applies; None uses the
             learning rate of the network.
         classes, dimensions, seed: see `Loss`.
-        **options: options of the class. `distance`, `reducer` and the regularizers are names of classes, and
+        **options: options of the class. `distance_name`, `reducer_name` and so on name classes, and
             `distance_options` and so on hold their options.
 
     Raises:
@@ -107,7 +107,7 @@ class PMLLoss(Loss):
             value = self.loss(z_BD, labels_B, indices)
         self.steps += 1
         if not isinstance(value, Tensor) or value.ndim:
-            raise UserError(f"loss.name={self.name} gives no scalar. Set loss.reducer to one that gives a scalar.")
+            raise UserError(f"loss.name={self.name} gives no scalar. Set loss.reducer_name to one that gives a scalar.")
         return LossOutput(value)
 
     def indices(self, selection: Selection, labels_B: Tensor) -> tuple[Tensor, ...] | None:

@@ -33,7 +33,7 @@ class PMLSampler(Sampler):
         name: class in `pytorch_metric_learning.miners`.
         seed, images_per_class, finite_only: see `Sampler`.
         num_negatives: must be 1, because the miner decides how many negatives a pair has.
-        **options: options of the class. `distance` is the name of a class, and `distance_options` holds its options.
+        **options: options of the class. `distance_name` names a class, and `distance_options` holds its options.
 
     Raises:
         UserError: if the package is not installed, or the name or an option is unknown.

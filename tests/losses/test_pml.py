@@ -111,7 +111,7 @@ def test_several_negatives_of_a_pair_are_listed_one_by_one():
 
 def test_options_name_the_distance_and_the_reducer_of_the_package():
     loss = built(
-        "ContrastiveLoss", distance="LpDistance", distance_options={"p": 1}, reducer="ThresholdReducer",
+        "ContrastiveLoss", distance_name="LpDistance", distance_options={"p": 1}, reducer_name="ThresholdReducer",
         reducer_options={"low": 0.1}, pos_margin=0.2,
     )  # fmt: skip
     theirs = peers.ContrastiveLoss(pos_margin=0.2, distance=LpDistance(p=1), reducer=ThresholdReducer(low=0.1))
@@ -142,12 +142,17 @@ def test_random_numbers_of_a_loss_depend_on_seed_and_step_only():
         (None, {}, "loss=pml needs the name of a loss .*loss.name=NAME"),
         ("CrossBatchMemory", {}, "CrossBatchMemory .* cannot be used here: it wraps another loss"),
         ("BaseMetricLossFunction", {}, "no loss.name=BaseMetricLossFunction"),
+        ("ContrastiveLoss", {"distance": "LpDistance"}, "no option 'distance'. Did you mean 'distance_name'"),
         ("AngularLoss", {"alfa": 3}, "no option 'alfa'. Did you mean 'alpha'"),
         ("ArcFaceLoss", {"num_classes": 3}, "no option 'num_classes'"),
         ("RankedListLoss", {"margin": 0.4}, r"options without a default. Set \+loss.Tn=VALUE"),
-        ("ContrastiveLoss", {"distance": "LPDistance"}, "no loss.distance=LPDistance. The nearest names: LpDistance"),
-        ("ContrastiveLoss", {"distance_options": {"p": 1}}, "distance_options needs loss.distance"),
-        ("CircleLoss", {"distance": "LpDistance"}, "CircleLoss refuses its options .*CosineSimilarity"),
+        (
+            "ContrastiveLoss",
+            {"distance_name": "LPDistance"},
+            "no loss.distance_name=LPDistance. The nearest names: LpDistance",
+        ),
+        ("ContrastiveLoss", {"distance_options": {"p": 1}}, "distance_options needs loss.distance_name"),
+        ("CircleLoss", {"distance_name": "LpDistance"}, "CircleLoss refuses its options .*CosineSimilarity"),
         ("ContrastiveLoss", {"vector_lr": -1}, "needs a vector_lr of 0 or more"),
     ],
 )
@@ -169,6 +174,19 @@ def test_without_the_package_one_sentence_says_what_to_install(group, monkeypatc
     with pytest.raises(UserError, match=r"pip install 'siamese_lab\[pml\]'\.$") as caught:
         registry.build("TripletMarginLoss", library="pml")
     assert str(caught.value).count(". ") == 0
+
+
+def test_the_window_of_a_strategy_has_the_margin_of_the_loss_and_plain_distances():
+    config = compose(
+        "loss=pml", "loss.name=TripletMarginLoss", "+loss.margin=0.1", "+loss.distance_name=CosineSimilarity"
+    )
+    sampler = samplers.build(**config.sampler)
+    assert (sampler.margin, sampler.distance) == (0.1, "plain")
+
+
+def test_a_reducer_without_a_scalar_is_refused():
+    with pytest.raises(UserError, match=r"ContrastiveLoss gives no scalar\. Set loss.reducer_name"):
+        value_of(built("ContrastiveLoss", reducer_name="DoNothingReducer"), NoTriplets(), *batch())
 
 
 def test_a_memory_is_refused_before_training():

@@ -52,7 +52,7 @@ TRAIN = ("-m", "siamese_lab.train", "data=digits", "--config-dir", "conf", "call
 
 
 @pytest.mark.slow
-def test_the_first_step_needs_neither_scikit_learn_nor_pandas(folder: Path) -> None:
+def test_the_first_step_needs_no_optional_package_nor_scikit_learn_nor_pandas(folder: Path) -> None:
     assert len(last_words(folder, *TRAIN)) == 1
 
 
