@@ -189,7 +189,9 @@ def test_a_closed_table_tests_known_classes_and_validates_on_their_images(images
     module = build(write(images, rows), tmp_path, closed=True, validation_fraction=0.5, min_images_per_class=1)
     assert names(module) == ["abcdefghij"] * 3
     assert [len(part) for part in module.splits] == [10, 10, 20]
-    assert module.describe().protocol == "closed, query and gallery"
+    described = module.describe()
+    assert described.protocol == "closed, query and gallery"
+    assert "classes of training are tested" in described.notes[0]
 
 
 def test_labels_change_with_the_table_and_classes_keep_their_parts(images, tmp_path):

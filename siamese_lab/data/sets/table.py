@@ -17,7 +17,7 @@ from siamese_lab.data.info import DataSetInfo
 from siamese_lab.data.io.file_names import escape_name
 from siamese_lab.data.io.messages import faults
 from siamese_lab.data.io.table_file import read_table
-from siamese_lab.data.sets.listed_images import DividedImages, Division, described_roles, name_protocol
+from siamese_lab.data.sets.listed_images import DividedImages, Division, describe_protocol, described_roles
 from siamese_lab.data.sets.own_images import ClassFractions, Labels, OwnImages
 from siamese_lab.data.sets.table_rows import (
     BOX_SIDES,
@@ -175,8 +175,8 @@ class Table(DataModule):
         described = super().describe()
         if self.file is None:
             return described
-        protocol = name_protocol(self.closed, self.query_gallery)
-        return described._replace(title=f"Images of {self.file.resolve().name}", protocol=protocol)
+        described = described._replace(title=f"Images of {self.file.resolve().name}")
+        return describe_protocol(described, self.closed, self.query_gallery)
 
     def provenance(self) -> dict[str, str]:
         """Return the table, the cache or the number of decoding processes, and the roles of the images of the test."""
