@@ -317,6 +317,15 @@ def test_a_wrong_box_is_refused_with_its_place(images, tmp_path, box, match):
     assert len(build(file, tmp_path).verify()) == 1
 
 
+def test_verify_lists_every_kind_of_fault(images, tmp_path):
+    rows = [[*row, "", "", "", "", "0"] for row in rows_of(split=by_label)]
+    rows[3][1], rows[5][0], rows[7][3], rows[9][2], rows[11][7] = "nan", "gone.png", "1", "?", "perhaps"
+    found = build(write(images, rows, (*HEADER, "x_1", "y_1", "x_2", "y_2", "is_query")), tmp_path).verify()
+    places = ("line 5, column label", "line 7, column path", "line 9, column y_1", "line 11, column split", "line 13")
+    assert len(found) == len(places)
+    assert all(place in sentence for place, sentence in zip(places, found, strict=True))
+
+
 def test_a_box_outside_of_its_image_is_skipped_like_an_unreadable_image(images, tmp_path):
     (images / "broken.png").write_bytes(b"no image")
     rows = [
