@@ -1,6 +1,5 @@
 """Load the network of a checkpoint: build it from the stored configuration, then load its weights."""
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,8 +127,7 @@ def build_network(choices: Mapping[str, Any], weights: Mapping[str, Any], checkp
 
 def state_without_memory(choices: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the state dict of the network that a configuration describes, with tensors that have a shape only."""
-    with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns that pretrained weights are not copied
+    with torch.device("meta"):
         return network_of(choices).state_dict()
 
 
@@ -137,5 +135,9 @@ def network_of(choices: Mapping[str, Any]) -> networks.SiameseNetwork:
     """Build the network that a configuration describes, for the image size and channels of its data set."""
     datamodule = data.build(**choices["data"], seed=choices["seed"])
     return networks.build(
-        **choices["network"], channels=datamodule.channels, image_size=datamodule.image_size, seed=choices["seed"]
+        **choices["network"],
+        channels=datamodule.channels,
+        image_size=datamodule.image_size,
+        seed=choices["seed"],
+        initial_weights=False,
     )

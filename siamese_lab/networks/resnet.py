@@ -12,6 +12,7 @@ from torchvision import models
 
 from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.networks.siamese import Backbone, register
+from siamese_lab.networks.standardize import Standardize
 
 Stem = Literal["auto", "small", "imagenet"]
 SMALL = 64
@@ -38,15 +39,20 @@ class ResNet(Backbone):
         resolved = resolve_stem(stem, image_size, pretrained)
         self.layers = models.get_model(self.architecture, weights=None)
         self.features = self.layers.fc.in_features
-        if pretrained:
-            self.layers.load_state_dict(pretrained_weights(self.architecture))
         self.layers.fc = nn.Identity()
         if resolved == "small":
             self.layers.maxpool = nn.Identity()
             self.layers.conv1 = first_convolution(channels, 3)
         elif not pretrained:
             self.layers.conv1 = first_convolution(channels, 7, stride=2)
-        self.standardize = AsImageNet(channels) if pretrained else nn.Identity()
+        self.pretrained = pretrained
+        self.standardize = Standardize(channels) if pretrained else nn.Identity()
+
+    def load_initial_weights(self) -> None:
+        """Load torchvision's ImageNet weights if `pretrained`."""
+        if self.pretrained:
+            weights = pretrained_weights(self.architecture)
+            self.layers.load_state_dict({name: each for name, each in weights.items() if not name.startswith("fc.")})
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return features (B, `features`)."""
@@ -66,32 +72,6 @@ class ResNet50(ResNet):
     """A residual network of 50 layers and 2048 features."""
 
     architecture = "resnet50"
-
-
-class AsImageNet(nn.Module):
-    """Standardizes images (0…1) for torchvision's weights: three channels, with ImageNet's mean and deviation removed.
-
-    Args:
-        channels: of the input images, 1 or 3.
-    """
-
-    mean_C11: Tensor
-    deviation_C11: Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        if channels not in (1, 3):
-            raise UserError(
-                f"Pretrained weights see images of 1 or 3 channels, but these have {channels}. "
-                "Set network.pretrained=false."
-            )
-        self.register_buffer("mean_C11", torch.tensor([0.485, 0.456, 0.406])[:, None, None], persistent=False)
-        self.register_buffer("deviation_C11", torch.tensor([0.229, 0.224, 0.225])[:, None, None], persistent=False)
-
-    def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Return standardized images (B, 3, H, W), channels-last."""
-        images_B3HW = (images_BCHW - self.mean_C11) / self.deviation_C11
-        return images_B3HW.contiguous(memory_format=torch.channels_last)
 
 
 def resolve_stem(stem: str, image_size: int, pretrained: bool) -> str:

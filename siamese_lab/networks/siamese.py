@@ -23,6 +23,9 @@ class Backbone(nn.Module):
     features: int
     """Number of features of an image."""
 
+    def load_initial_weights(self) -> None:
+        """Load pretrained weights, if the backbone has any. It is not called if a checkpoint is loaded afterwards."""
+
 
 registry: Registry[Backbone] = Registry("network")
 register = registry.register
@@ -43,6 +46,8 @@ class SiameseNetwork(nn.Module):
             network have nearly the same direction, and training must first separate them.
         tta: test-time augmentation: names of views (see `views.VIEWS`). Outside training, the embedding of an image is
             the mean over the image and these views. Each view adds the time of one embedding.
+        head_lr: learning rate of the layers after the backbone; None is that of the backbone. A pretrained backbone
+            needs a lower one.
         seed: seed of dropout.
     """
 
@@ -54,13 +59,17 @@ class SiameseNetwork(nn.Module):
         dropout: float = 0.0,
         batch_norm: bool = False,
         tta: Sequence[str] = (),
+        head_lr: float | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if head_lr is not None and not 0 < head_lr < float("inf"):
+            raise UserError(f"head_lr must be null or above 0, but is {head_lr}.")
         if embedding_dim < 2:
             raise UserError(f"embedding_dim must be at least 2, but is {embedding_dim}.")
         self.embedding_dim = embedding_dim
         self.normalize = normalize
+        self.head_lr = head_lr
         self.tta = check_tta(tta)
         self.backbone = backbone
         self.dropout = Dropout(dropout, seed) if dropout else nn.Identity()

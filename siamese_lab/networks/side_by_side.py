@@ -19,7 +19,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.jit._trace import is_tracing
 
 THREADS = 2
 """Number of threads with which gradients are computed side by side: one for each."""
@@ -79,7 +78,7 @@ def is_shared(images_BCHW: Tensor, kernel_OCkk: Tensor) -> bool:
         and torch.get_num_threads() == THREADS
         and not torch.compiler.is_compiling()
         and not torch.compiler.is_exporting()
-        and not is_tracing()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined]  # public, but torch.jit lists no names
     )
 
 

@@ -1,7 +1,7 @@
-"""Answer the question of a study: at most three sentences for each data set, and one sentence of limitations.
+"""Answer the question of a study: at most four sentences for each data set, and one sentence of limitations.
 
 Cells that collapsed or are not above raw pixels are not compared. Differences of cells that are cut off have a sentence
-of their own, because they hold at the study's number of steps only.
+of their own, because they hold at the study's number of steps only. The next one says how twice the steps move them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from siamese_lab.study.bounds import MAX_PAIRS
 from siamese_lab.study.conclusions import commits
 from siamese_lab.study.pairs import BOUND, Pair
 from siamese_lab.study.references import PIXELS, UNTRAINED
-from siamese_lab.study.status import COUNTED
+from siamese_lab.study.status import COUNTED, CellStatus
 from siamese_lab.study.tables import cells
 
 CUT_OFF = "cut off"
@@ -34,7 +34,8 @@ RULES = (
     "A strategy does not count on a data set if at least half of its runs collapsed, or if it is not above raw pixels. "
     "If the best strategy does not beat raw pixels and the untrained network, none counts.",
     "A strategy has not converged if twice the steps move it by more than half a point, or turn the sign of a "
-    "difference. Its differences hold at the study's number of steps only, and the answer says so.",
+    "difference. Its differences hold at the study's number of steps only. The answer says so, and by how many points "
+    "twice the steps move it, in the mean over the seeds that ran with both numbers of steps.",
     "The last sentence lists the limitations.",
 )
 
@@ -60,7 +61,7 @@ def _differences(analysis: Analysis) -> list[str]:
 
 
 def of_data_set(analysis: Analysis, data: str) -> list[str]:
-    """Return at most three sentences about a data set; none if no two strategies can be compared on it."""
+    """Return at most four sentences about a data set; none if no two strategies can be compared on it."""
     pairs = [each for each in analysis.pairs.get(HEADLINE, []) if each.data == data]
     if not pairs:
         return []
@@ -83,6 +84,7 @@ def of_data_set(analysis: Analysis, data: str) -> list[str]:
         why = f"because {join(cut)} {'has' if len(cut) == 1 else 'have'} not converged"
         where = "There, at" if settled else f"{name}, at"
         sentences.append(f"{where} the study's number of steps only, {why}: {_in_words(limited, analysis, data)}.")
+        sentences.append(_moved({name: analysis.statuses[data, name] for name in cut}))
     rest = [*_unsettled(compared), *_left_out(out)]
     return [*sentences, f"There, {'; '.join(rest)}."] if rest else sentences
 
@@ -91,6 +93,17 @@ def _in_words(pairs: Sequence[Pair], analysis: Analysis, data: str) -> str:
     """Return the significant differences of some pairs of a data set in words."""
     separated = [each for each in pairs if each.separated]
     return _separated(separated, _means(analysis, data)) or "no two strategies differ significantly"
+
+
+def _moved(cut: Mapping[str, CellStatus]) -> str:
+    """Return in words by how many points twice the steps move the strategies that have not converged."""
+    seeds = number_of_seeds(unique(str(each.doubled_seeds) for each in cut.values()))
+    moves = [
+        f"{name} {'gains' if each.moved > 0 else 'loses'} {cells.percent(abs(each.moved))} points"
+        for name, each in cut.items()
+        if each.moved is not None
+    ]
+    return f"With twice the steps ({seeds}), {join(moves)}."
 
 
 def _left_out(out: Mapping[str, str]) -> list[str]:

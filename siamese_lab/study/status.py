@@ -30,6 +30,8 @@ class CellStatus(NamedTuple):
     status: Status
     moved: float | None
     """Change of the mean metric when the steps are doubled; None without runs of twice the steps."""
+    doubled_seeds: int
+    """Number of seeds of that change: those with runs of both numbers of steps."""
     turned: tuple[str, ...]
     """Strategies to which the difference turns its sign when the steps are doubled."""
     above_floor: float | None
@@ -63,10 +65,12 @@ def cell_statuses(
     for name, own_runs in of_strategy.items():
         if not values[name]:
             continue
-        moved = _change(values[name], later.get(name, {}))
+        both = values[name].keys() & later.get(name, {}).keys()
+        moved = fmean(later[name][seed] - values[name][seed] for seed in both) if both else None
         turned = tuple(other for other in values if other != name and _turns(values, later, name, other, tie))
         above, collapsed = _above_floor(own_runs, metric), _collapsed(own_runs)
-        statuses[name] = CellStatus(_status(moved, turned, above, collapsed), moved, turned, above, collapsed)
+        status = _status(moved, turned, above, collapsed)
+        statuses[name] = CellStatus(status, moved, len(both), turned, above, collapsed)
     return statuses
 
 
@@ -119,11 +123,6 @@ def _by_strategy(runs: Iterable[Results]) -> dict[str, list[Results]]:
 def _values(runs: Sequence[Results], metric: str) -> dict[int, float]:
     """Return the metric by seed, of the runs that have it."""
     return {run.seed: value for run in runs if (value := run.test.get(metric)) is not None}
-
-
-def _change(before: Mapping[int, float], after: Mapping[int, float]) -> float | None:
-    both = before.keys() & after.keys()
-    return fmean(after[seed] - before[seed] for seed in both) if both else None
 
 
 def _turns(

@@ -5,7 +5,7 @@ Strategies, losses and metrics are passed in; this file only connects them.
 Shapes: B images, D embedding dimensions.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import lightning
@@ -197,7 +197,9 @@ class SiameseModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer and its schedule, which advances at every step."""
-        optimizer = self._make_optimizer(parameter_groups(self.network, self.loss, self.loss.learning_rate))
+        optimizer = self._make_optimizer(
+            parameter_groups(self.network, self.loss, self.loss.learning_rate, self.network.head_lr)
+        )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": self._make_schedule(optimizer), "interval": "step"},
@@ -244,7 +246,9 @@ def among_test(figures: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{name}_among_test": figures[name] for name in AMONG_TEST}
 
 
-def parameter_groups(network: nn.Module, loss: nn.Module, loss_lr: float | None = None) -> list[dict[str, Any]]:
+def parameter_groups(
+    network: nn.Module, loss: nn.Module, loss_lr: float | None = None, head_lr: float | None = None
+) -> list[dict[str, Any]]:
     """Group parameters for an optimizer: decaying weights, other network parameters, parameters of the loss.
 
     Only weights decay. Biases, the scale and shift of a norm, and a learnt boundary of a loss gain nothing from being
@@ -254,12 +258,25 @@ def parameter_groups(network: nn.Module, loss: nn.Module, loss_lr: float | None 
         network: its parameters with at least two dimensions decay.
         loss: its parameters do not decay.
         loss_lr: learning rate of the loss's parameters; None uses the learning rate of the network.
+        head_lr: learning rate of the parameters outside of the network's backbone, which then have two groups of their
+            own after those of the backbone; None uses the learning rate of the network.
     """
-    trainable = [each for each in network.parameters() if each.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [each for each in trainable if each.ndim >= 2]},
-        {"params": [each for each in trainable if each.ndim < 2], "weight_decay": 0.0},
-    ]
+    trainable = {name: each for name, each in network.named_parameters() if each.requires_grad}
+    if head_lr is None:
+        groups = by_decay(trainable.values())
+    else:
+        backbone = {name: each for name, each in trainable.items() if name.startswith("backbone.")}
+        head = by_decay(each for name, each in trainable.items() if name not in backbone)
+        groups = [*by_decay(backbone.values()), *({**group, "lr": head_lr} for group in head)]
     loss_group: dict[str, Any] = {"params": list(loss.parameters()), "weight_decay": 0.0}
     groups.append(loss_group if loss_lr is None else loss_group | {"lr": loss_lr})
     return [group for group in groups if group["params"]]
+
+
+def by_decay(parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
+    """Return a group of the parameters that decay and a group of the others."""
+    listed = list(parameters)
+    return [
+        {"params": [each for each in listed if each.ndim >= 2]},
+        {"params": [each for each in listed if each.ndim < 2], "weight_decay": 0.0},
+    ]

@@ -1,6 +1,5 @@
 """Check a checkpoint before a run resumes from it, and name the checkpoint if its state cannot be restored."""
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,10 +43,13 @@ def check_restorable(config: DictConfig, datamodule: data.DataModule) -> dict[st
     for part in ("optimizer_states", "lr_schedulers"):  # Lightning resumes without them, and says nothing
         if not isinstance(content.get(part), list) or len(content[part]) != 1:
             raise UserError(f"{checkpoint} is incomplete: {part} must hold one state. Use another checkpoint.")
-    with torch.device("meta"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch warns that pretrained weights are not copied
+    with torch.device("meta"):
         wanted = networks.build(
-            **config.network, channels=datamodule.channels, image_size=datamodule.image_size, seed=config.seed
+            **config.network,
+            channels=datamodule.channels,
+            image_size=datamodule.image_size,
+            seed=config.seed,
+            initial_weights=False,
         ).state_dict()
     check_weights(wanted, weights, checkpoint)
     if isinstance(content.get(TRAINED_ON), dict):  # check_training_state refuses another value

@@ -160,3 +160,11 @@ def test_a_forked_process_has_a_helper_of_its_own() -> None:
 
 def forked(connection: Any) -> None:
     connection.send(side_by_side.helper().submit(int).result(timeout=30))
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_a_traced_network_equals_the_network() -> None:
+    network = networks.build("conv4", channels=1, image_size=28, width=4, seed=0).eval()
+    x = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    traced = torch.jit.trace(network, x)
+    torch.testing.assert_close(traced(x), network(x))

@@ -74,24 +74,26 @@ def test_cells_that_twice_the_steps_move_have_a_sentence_of_their_own(tmp_path):
     clear(tmp_path / "standard")
     clear(tmp_path / "double", steps=2000, gains={"random": 0.0, "hard": -0.05}, moved=0.02)
     clear(tmp_path / "double", steps=2000, gains={"semi_hard": 0.1}, moved=0.004)
-    (only,) = answered(tmp_path)
-    assert only.startswith(
+    first, second = answered(tmp_path)
+    assert first.startswith(
         "Omniglot (5 seeds), at the study's number of steps only, because random and hard have not converged: "
         "semi_hard (69.8%) is above hard by "
     )
-    assert " points [9.6 … 10.0]" in only
+    assert " points [9.6 … 10.0]" in first
+    assert second == "With twice the steps (5 seeds), random gains 2.0 points and hard gains 2.0 points."
 
 
 def test_differences_of_converged_cells_come_first(tmp_path):
     clear(tmp_path / "standard")
-    clear(tmp_path / "double", steps=2000, gains={"hard": -0.05}, moved=0.02)
+    clear(tmp_path / "double", steps=2000, gains={"hard": -0.05}, moved=-0.02)
     clear(tmp_path / "double", steps=2000, gains={"random": 0.0, "semi_hard": 0.1}, moved=0.004)
-    first, second = answered(tmp_path)
+    first, second, third = answered(tmp_path)
     assert first == "Omniglot (5 seeds): semi_hard (69.8%) is above random by 9.8 points [9.6 … 10.0]."
     assert second.startswith(
         "There, at the study's number of steps only, because hard has not converged: semi_hard (69.8%) is "
     )
     assert "random (60.0%) is above hard by" in second
+    assert third == "With twice the steps (5 seeds), hard loses 2.0 points."
 
 
 def test_converged_cells_with_floors_leave_no_limitation(tmp_path):

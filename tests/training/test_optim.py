@@ -6,6 +6,7 @@ from conftest import compose, quick_run
 from torch import nn
 
 from siamese_lab import losses, networks
+from siamese_lab.errors import UserError
 from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.module import parameter_groups
 
@@ -48,3 +49,21 @@ def test_beta_is_learnt_and_logged_in_a_run(tmp_path):
     assert beta_C.shape == (6,)
     assert (beta_C != 1.2).all()
     assert "train/beta_mean" in (tmp_path / "csv/metrics.csv").read_text().splitlines()[0]
+
+
+def test_the_head_has_a_learning_rate_of_its_own():
+    network = networks.build("conv4", image_size=16, width=4, batch_norm=True, head_lr=0.5, seed=0)
+    groups = parameter_groups(network, losses.build("triplet"), head_lr=network.head_lr)
+    names = {id(each): name for name, each in network.named_parameters()}
+    of_group = [{names[id(each)] for each in group["params"]} for group in groups]
+    assert [group.get("lr") for group in groups] == [None, None, 0.5, 0.5]
+    assert of_group[2:] == [{"embed.weight"}, {"embed.bias", "batch_norm.weight", "batch_norm.bias"}]
+    assert set().union(*of_group) == set(names.values())
+    optimizer = torch.optim.SGD(groups, lr=0.0)
+    network(torch.rand(4, 1, 16, 16)).tanh().sum().backward()
+    before = {name: each.clone() for name, each in network.state_dict().items()}
+    optimizer.step()
+    changed = {name for name, each in network.named_parameters() if not torch.equal(each, before[name])}
+    assert changed <= of_group[2] | of_group[3] and "embed.weight" in changed
+    with pytest.raises(UserError, match="head_lr must be null or above 0"):
+        networks.build("conv4", head_lr=0.0)
