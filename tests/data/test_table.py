@@ -189,7 +189,9 @@ def test_a_closed_table_tests_known_classes_and_validates_on_their_images(images
     module = build(write(images, rows), tmp_path, closed=True, validation_fraction=0.5, min_images_per_class=1)
     assert names(module) == ["abcdefghij"] * 3
     assert [len(part) for part in module.splits] == [10, 10, 20]
-    assert module.describe().protocol == "closed, query and gallery"
+    described = module.describe()
+    assert described.protocol == "closed, query and gallery"
+    assert "classes of training are tested" in described.notes[0]
 
 
 def test_labels_change_with_the_table_and_classes_keep_their_parts(images, tmp_path):
@@ -313,6 +315,15 @@ def test_a_wrong_box_is_refused_with_its_place(images, tmp_path, box, match):
     file = write(images, rows, (*HEADER, "x_1", "y_1", "x_2", "y_2"))
     refused(file, tmp_path, match)
     assert len(build(file, tmp_path).verify()) == 1
+
+
+def test_verify_lists_every_kind_of_fault(images, tmp_path):
+    rows = [[*row, "", "", "", "", "0"] for row in rows_of(split=by_label)]
+    rows[3][1], rows[5][0], rows[7][3], rows[9][2], rows[11][7] = "nan", "gone.png", "1", "?", "perhaps"
+    found = build(write(images, rows, (*HEADER, "x_1", "y_1", "x_2", "y_2", "is_query")), tmp_path).verify()
+    places = ("line 5, column label", "line 7, column path", "line 9, column y_1", "line 11, column split", "line 13")
+    assert len(found) == len(places)
+    assert all(place in sentence for place, sentence in zip(places, found, strict=True))
 
 
 def test_a_box_outside_of_its_image_is_skipped_like_an_unreadable_image(images, tmp_path):

@@ -24,11 +24,12 @@ def random_roles(count, groups, seed=0):
     return QueryGallery(query_N, gallery_N, group_N if groups > 1 else None)
 
 
-def loops(z_ND, labels_N, roles, distance="cosine"):
+def loops(z_ND, labels_N, roles, distance="cosine", whole_groups=False):
     """Return the results of each query with a match: row, hits, R-Precision, MAP@R's term, 1/place, AP; and the others.
 
     As in Market-1501's evaluation, a query does not search images of its class and group (camera). CMC at k says if one
     of the first k others has the class. AP is the mean of the precisions at the places of all images of the class.
+    `whole_groups` ignores images of the group with other classes too, as open-metric-learning does with sequences.
     """
     points, labels = z_ND.double().tolist(), labels_N.tolist()
     queries, searched = roles.query_N.tolist(), roles.gallery_N.tolist()
@@ -39,7 +40,8 @@ def loops(z_ND, labels_N, roles, distance="cosine"):
             continue
         gallery = []
         for j in range(len(labels)):
-            junk = labels[i] == labels[j] and groups[i] == groups[j] and groups[i] != NO_GROUP
+            of_group = groups[i] == groups[j] and groups[i] != NO_GROUP
+            junk = of_group and (whole_groups or labels[i] == labels[j])
             if searched[j] and j != i and not junk:
                 gallery.append((points[j], labels[j]))
         ranked = relevance(points[i], labels[i], gallery, distance)
@@ -55,8 +57,8 @@ def loops(z_ND, labels_N, roles, distance="cosine"):
     return results, unmatched
 
 
-def check(z_ND, labels_N, roles, distance="cosine"):
-    expected, unmatched = loops(z_ND, labels_N, roles, distance)
+def check(z_ND, labels_N, roles, distance="cosine", whole_groups=False):
+    expected, unmatched = loops(z_ND, labels_N, roles, distance, whole_groups)
     found = retrieve(z_ND, labels_N, KS, distance=distance, roles=roles)
     rows, hits, r_precision, at_r, first, full = map(list, zip(*expected, strict=True))
     assert found.query_Q.tolist() == rows
@@ -83,6 +85,14 @@ def test_agrees_with_the_loops(classes, groups, distance):
 def test_agrees_with_the_loops_on_clustered_classes():
     z_ND, labels_N = clustered(12, 8, 1.0)
     check(z_ND, labels_N, random_roles(96, 3))
+
+
+def test_groups_that_hold_one_class_agree_with_ignoring_whole_groups():
+    z_ND, labels_N, roles = embeddings(90), random_labels(90, 6), random_roles(90, 4)
+    of_class_N = torch.where(roles.group_N == NO_GROUP, NO_GROUP, 4 * labels_N + roles.group_N)
+    check(z_ND, labels_N, roles._replace(group_N=of_class_N), whole_groups=True)
+    check(z_ND, labels_N, roles)
+    assert loops(z_ND, labels_N, roles) != loops(z_ND, labels_N, roles, whole_groups=True)
 
 
 @settings(max_examples=60, deadline=None)

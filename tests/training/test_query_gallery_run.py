@@ -97,7 +97,9 @@ def test_a_run_and_an_evaluation_agree_with_the_loops(images: Path, tmp_path: Pa
     assert {name: left.floors["pixels"][name] for name in best} == pytest.approx(best, abs=1e-5)
     assert left.floors["untrained"].keys() == left.test.keys() == left.validation.keys()
 
-    assert data_set(left).label == "Images of photos.csv, query and gallery"
+    described = data_set(left)
+    assert described.label == "Images of photos.csv, query and gallery"
+    assert "without images of the query's own class and group" in described.notes[0]
     assert left.images["tested"] == "10 queries against a gallery of 20, ignoring the query's own class and group"
     assert left.images["validated"] == "12 queries against a gallery of 12, ignoring the query's own class and group"
     assert {name: each["queries"] for name, each in left.per_class.items()} == {f"class {n}": 2 for n in range(6, 11)}

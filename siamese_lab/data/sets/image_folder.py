@@ -26,8 +26,8 @@ from siamese_lab.data.sets.listed_images import (
     Division,
     ListedImages,
     check_divided,
+    describe_protocol,
     described_roles,
-    name_protocol,
 )
 from siamese_lab.data.sets.own_images import ClassFractions, Labels, OwnImages
 from siamese_lab.errors import ResourceError, UserError
@@ -179,8 +179,8 @@ class ImageFolder(DataModule):
         described = super().describe()
         if self.root is None:
             return described
-        protocol = name_protocol(self.closed, self.query_gallery)
-        return described._replace(title=f"Images of {self.root.resolve().name}", protocol=protocol)
+        described = described._replace(title=f"Images of {self.root.resolve().name}")
+        return describe_protocol(described, self.closed, self.query_gallery)
 
     def provenance(self) -> dict[str, str]:
         """Return the folder, and the cache or the number of decoding processes."""

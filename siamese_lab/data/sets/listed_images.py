@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab.data.datamodule import QueryGalleryParts, Splits
+from siamese_lab.data.info import DataSetInfo
 from siamese_lab.data.io.messages import announce
 from siamese_lab.data.sets.own_images import ClassFractions, Labels
 from siamese_lab.data.splits import held_out_images
@@ -39,11 +40,11 @@ class ListedImages:
     """The roles of the images in validation and test; None if the list states none."""
 
     def rows(self, index_M: Tensor) -> "ListedImages":
-        """Return the list of some of the images, with all class names."""
-        numbers = index_M.tolist()
+        """Return the list of some of the images."""
+        numbers, names = index_M.tolist(), self.labels.class_names
         return replace(
             self,
-            labels=Labels(self.labels.labels_N[index_M], self.labels.class_names),
+            labels=Labels.of([names[label] for label in self.labels.labels_N[index_M].tolist()]),
             place=lambda row: self.place(numbers[row]),
             part_N=None if self.part_N is None else self.part_N[index_M],
             roles=None if self.roles is None else self.roles.rows(index_M),
@@ -153,9 +154,17 @@ def in_classes(labels: Labels, names: frozenset[str]) -> Tensor:
     return torch.tensor([name in names for name in labels.class_names])[labels.labels_N]
 
 
-def name_protocol(closed: bool, roles: QueryGalleryParts | None) -> str | None:
-    """Return the name of a protocol: whether test classes are known, and whether test images have roles."""
-    return ", ".join(["closed"] * closed + ["query and gallery"] * (roles is not None)) or None
+def describe_protocol(described: DataSetInfo, closed: bool, roles: QueryGalleryParts | None) -> DataSetInfo:
+    """Return a description that says whether test classes are known, and whether test images have roles."""
+    named, notes = [], []
+    if closed:
+        named.append("closed")
+        notes.append(f"{described.title}, closed: new images of the classes of training are tested.")
+    if roles is not None:
+        named.append("query and gallery")
+        groups = "" if roles.test.group_N is None else ", without images of the query's own class and group"
+        notes.append(f"{described.title}, query and gallery: queries search a gallery of test images{groups}.")
+    return described._replace(protocol=", ".join(named) or None, notes=(*described.notes, *notes))
 
 
 def check_divided(closed: bool, source: Path) -> None:

@@ -16,8 +16,8 @@ from siamese_lab.data.datamodule import DataModule, QueryGalleryParts, Splits, r
 from siamese_lab.data.info import DataSetInfo
 from siamese_lab.data.io.file_names import escape_name
 from siamese_lab.data.io.messages import faults
-from siamese_lab.data.io.table_file import read_table
-from siamese_lab.data.sets.listed_images import DividedImages, Division, described_roles, name_protocol
+from siamese_lab.data.io.table_file import TableFile, read_table
+from siamese_lab.data.sets.listed_images import DividedImages, Division, describe_protocol, described_roles
 from siamese_lab.data.sets.own_images import ClassFractions, Labels, OwnImages
 from siamese_lab.data.sets.table_rows import (
     BOX_SIDES,
@@ -26,6 +26,7 @@ from siamese_lab.data.sets.table_rows import (
     DEFAULT_GROUP,
     ColumnNames,
     TableRows,
+    faults_of_rows,
     read_rows,
 )
 from siamese_lab.errors import UserError
@@ -151,9 +152,11 @@ class Table(DataModule):
 
     @cached_property
     def _every_row(self) -> TableRows:
-        path = existing_file(self.file)
-        table = read_table(path, self.columns.wanted(), self.encoding)
-        return read_rows(table, self.columns, self.root or path.parent)
+        return read_rows(self._table, self.columns, self.root or self._table.path.parent)
+
+    @cached_property
+    def _table(self) -> TableFile:
+        return read_table(existing_file(self.file), self.columns.wanted(), self.encoding)
 
     def _key(self, rows: TableRows) -> str:
         boxes = "" if rows.crops is None else repr(rows.crops.boxes)
@@ -175,8 +178,8 @@ class Table(DataModule):
         described = super().describe()
         if self.file is None:
             return described
-        protocol = name_protocol(self.closed, self.query_gallery)
-        return described._replace(title=f"Images of {self.file.resolve().name}", protocol=protocol)
+        described = described._replace(title=f"Images of {self.file.resolve().name}")
+        return describe_protocol(described, self.closed, self.query_gallery)
 
     def provenance(self) -> dict[str, str]:
         """Return the table, the cache or the number of decoding processes, and the roles of the images of the test."""
@@ -196,6 +199,8 @@ class Table(DataModule):
         return faults(self._check)
 
     def _check(self) -> list[str]:
+        if found := faults_of_rows(self._table, self.columns, self.root or self._table.path.parent):
+            return found
         rows = self._every_row
         return self.own.verify(rows.files, self._key(rows), rows.crops) + faults(self._check_parts)
 

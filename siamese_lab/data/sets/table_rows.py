@@ -6,7 +6,7 @@ Every message about a value names the file, the row and the column.
 import os
 import posixpath
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -116,6 +116,24 @@ def read_rows(table: TableFile, columns: ColumnNames, root: Path) -> TableRows:
     )
     images = ListedImages(table.path, Labels.of(labels), table.place, part_N, roles)
     return TableRows(listed_files(root, files), crops, images)
+
+
+def faults_of_rows(table: TableFile, columns: ColumnNames, root: Path) -> list[str]:
+    """Return one sentence for each kind of value that `read_rows` would refuse."""
+    checks: list[Callable[[], object]] = [
+        lambda: read_labels(table, columns.label),
+        lambda: read_paths(table, columns.path, root.absolute()),
+        lambda: read_boxes(table, columns.box),
+        lambda: read_parts(table, columns.split),
+        lambda: read_roles(table, columns),
+    ]
+    found = []
+    for check in checks:
+        try:
+            check()
+        except UserError as error:
+            found.append(str(error))
+    return found
 
 
 def read_labels(table: TableFile, column: str) -> list[str]:
