@@ -117,6 +117,7 @@ class RecordingRun:
 
     def __init__(self, logger: "RecordingLogger", run_id: str | None) -> None:
         self.id, self.fails_at, self.calls = run_id or "new-1", logger.fails_at, logger.calls
+        self.where = "in memory"
 
     def log_scalars(self, values: Mapping[str, float], step: int) -> None:
         self.calls.append(("scalars", set(values), step))
@@ -181,7 +182,7 @@ def test_a_tracker_gets_the_scalars_pictures_and_histograms_of_a_run_once(tmp_pa
     names = set().union(*(call[1] for call in calls if call[0] == "scalars"))
     assert {"train/loss", "validation/recall@1", "test/recall@1"} <= names and "epoch" not in names
     assert stored_ids(tmp_path) == {"recording": "new-1"}
-    assert "Warning" not in printed
+    assert "Warning" not in printed and printed.count("Curves:  in memory\n") == 1
 
 
 @pytest.mark.slow
@@ -333,6 +334,7 @@ def test_all_loggers_at_once_hold_equal_figures(tmp_path: Path, store: Path, wan
     mlflow = (f"logger.mlflow.store='{store}'", "logger.mlflow.experiment=equal")
     results, printed = tracked_run(folder, "logger=[csv,wandb,mlflow]", "logger.wandb.mode=offline", *mlflow)
     assert "Warning" not in printed
+    assert f'wandb sync "{folder}/wandb/offline-run-' in printed and f'sqlite:///{store}/mlflow.db"' in printed
     csv = {
         (name, int(row["step"])): value
         for row in read_rows(folder / "csv/metrics.csv")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from siamese_lab.runs import results as stored
+from siamese_lab.runs.display import short
 from siamese_lab.runs.options import flatten
 from siamese_lab.runs.results import Results
 from siamese_lab.training.trackers.histogram_sheet import draw_histogram
@@ -70,20 +71,20 @@ class MlflowLogger(RemoteLogger):
         if self.tracking_uri is not None:
             check_answers(self.tracking_uri)
             client, experiment = self._open(self.tracking_uri, None)
+            where = self.tracking_uri
         else:
             self.store.mkdir(parents=True, exist_ok=True)
-            # Runs in parallel processes would create the tables at the same time.
-            with FileLock(self.store / ".lock"):
-                client, experiment = self._open(
-                    f"sqlite:///{self.store / 'mlflow.db'}", (self.store / "artifacts").as_uri()
-                )
+            database = self.store / "mlflow.db"
+            with FileLock(self.store / ".lock"):  # parallel runs would create the tables at the same time
+                client, experiment = self._open(f"sqlite:///{database}", (self.store / "artifacts").as_uri())
+            where = f'mlflow ui --backend-store-uri "sqlite:///{short(database)}"'
         known = None if run_id is None else find_run(client, run_id)
         if known is None:
             tags = {"folder": str(tracked.folder.absolute())}
             known = client.create_run(experiment, run_name=tracked.name, tags=tags)
         else:
             client.update_run(known.info.run_id, status="RUNNING")
-        run = MlflowRun(client, known.info.run_id)
+        run = MlflowRun(client, known.info.run_id, where)
         run.log_configuration(tracked.config_values, known.data.params)
         return run
 
@@ -104,11 +105,13 @@ class MlflowRun:
     Args:
         client: client of the tracking store.
         run_id: id of the run.
+        where: where the user finds the curves.
     """
 
-    def __init__(self, client: "MlflowClient", run_id: str) -> None:
+    def __init__(self, client: "MlflowClient", run_id: str, where: str) -> None:
         self.client = client
         self.id = run_id
+        self.where = where
         self._logged = last_steps(client, run_id)
         """The last step of each metric that an earlier process logged. The run trains these steps again."""
 

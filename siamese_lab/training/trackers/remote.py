@@ -42,6 +42,8 @@ class TrackerRun(Protocol):
     """Describes one open run of a tracker. Its methods may raise any error."""
 
     id: str
+    where: str
+    """Where the user finds the curves: an address, or a command."""
 
     def log_scalars(self, values: Mapping[str, float], step: int) -> None:
         """Log values of one step by name."""
@@ -78,7 +80,8 @@ class RemoteLogger(Logger, ABC):
         self.folder = Path(save_dir)
         self._run: TrackerRun | None = None
         self._works = False
-        self._report: Callable[[str], object] | None = None
+        self._has_warned = False
+        self._report: Callable[[str], object] = print
 
     @abstractmethod
     def connect(self, tracked: Tracked, run_id: str | None) -> TrackerRun:
@@ -111,7 +114,7 @@ class RemoteLogger(Logger, ABC):
             tracked: the run to track.
             report: shows a sentence to the user.
         """
-        self._report, self._works = report, True
+        self._report, self._works, self._has_warned = report, True, False
         with self._errors_as_warning():
             ids = stored_ids(tracked.folder)
             self._run = self.connect(tracked, ids.get(self.option))
@@ -122,6 +125,8 @@ class RemoteLogger(Logger, ABC):
         with self._errors_as_warning():
             if self._run is not None:
                 self._run.close(results, self.folder)
+                if self._works:
+                    self._report(f"Curves:  {self._run.where}")
         self._run, self._works = None, False
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
@@ -147,9 +152,9 @@ class RemoteLogger(Logger, ABC):
 
     def warn(self, sentence: str) -> None:
         """Show the first warning of this run to the user; there is never a second one."""
-        report, self._report = self._report, None
-        if report is not None:
-            report(f"Warning: logger={self.option}: {sentence}")
+        if not self._has_warned:
+            self._has_warned = True
+            self._report(f"Warning: logger={self.option}: {sentence}")
 
     @contextmanager
     def _errors_as_warning(self) -> Iterator[None]:

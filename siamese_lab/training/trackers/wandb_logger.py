@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from siamese_lab.errors import UserError
 from siamese_lab.runs import results as stored
+from siamese_lab.runs.display import short
 from siamese_lab.runs.results import Results
 from siamese_lab.training.trackers.pictures import Histogram
 from siamese_lab.training.trackers.remote import RemoteLogger, Tracked
@@ -75,8 +76,7 @@ class WandbLogger(RemoteLogger):
                 reason = "there is no login. `wandb login` logs in"
             except wandb.errors.Error as error:
                 reason = f"the server cannot be used ({' '.join(str(error).split())})"
-            files = tracked.folder / "wandb"
-            self.warn(f"{reason}. The run is stored offline, and `wandb sync {files}/offline-run-*` uploads it.")
+            self.warn(f"{reason}. The run is stored offline.")
         return WandbRun(self._init(tracked, run_id, "offline"))
 
     def _init(self, tracked: Tracked, run_id: str | None, mode: Any) -> "Run":
@@ -109,6 +109,7 @@ class WandbRun:
     def __init__(self, run: "Run") -> None:
         self.run = run
         self.id: str = run.id
+        self.where: str = run.url or f'wandb sync "{short(Path(run.dir).parent)}"'
         self._latest = 0
 
     def _log(self, values: Mapping[str, Any], step: int) -> None:
