@@ -1,7 +1,7 @@
 """The values that flow through a training step: a batch, the selection from it, and the distances of its triplets.
 
 Shapes: B images, C channels or candidates, H × W pixels, D embedding dimensions, T (anchor, positive) pairs, M
-negatives per pair, K images of a class, R = K − 1.
+negatives per pair, K images of a class, R = K − 1, P positive pairs and N negative pairs that were selected as pairs.
 """
 
 from collections.abc import Mapping
@@ -58,6 +58,9 @@ class AllTriplets(NamedTuple):
 class NoTriplets(NamedTuple):
     """The selection of a strategy that selects nothing, for losses that use labels only."""
 
+    image_ids_B: Tensor | None = None
+    """int64, the identity of each image, as in `Batch`; None if no image can occur twice."""
+
     def number(self) -> Tensor:
         """Return 0, the number of triplets."""
         return torch.zeros((), dtype=torch.int64)
@@ -65,6 +68,15 @@ class NoTriplets(NamedTuple):
 
 NO_STATISTICS: Mapping[str, Tensor] = {}
 """An empty plain dictionary, because torch.compile does not accept a mapping proxy in every step."""
+
+
+class Pairs(NamedTuple):
+    """Pairs of the batch that were selected one by one, not as triplets (int64)."""
+
+    anchor_P: Tensor
+    positive_P: Tensor
+    anchor_N: Tensor
+    negative_N: Tensor
 
 
 class Selection(NamedTuple):
@@ -77,6 +89,8 @@ class Selection(NamedTuple):
     """bool: True where no candidate was eligible and the fallback chose; None if triplets are not listed."""
     statistics: Mapping[str, Tensor] = NO_STATISTICS
     """Scalars that only this strategy reports, such as the stage of a curriculum."""
+    pairs: Pairs | None = None
+    """What a strategy selected that selects pairs; its triplets combine the pairs of each anchor."""
 
     def listed(self) -> Triplets:
         """Return the listed triplets.

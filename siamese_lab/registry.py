@@ -73,6 +73,8 @@ class Registry(Generic[Part]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.classes: dict[str, type[Part]] = {}
+        self.libraries: dict[str, Callable[..., Part]] = {}
+        """Classes that build a part of another library by its name there, by the name of the library."""
 
     def register(self, name: str) -> Callable[[Registered], Registered]:
         """Return a class decorator that registers the class as `name`."""
@@ -85,6 +87,18 @@ class Registry(Generic[Part]):
 
         return enter
 
+    def register_library(self, library: str) -> Callable[[Registered], Registered]:
+        """Return a class decorator that registers the class for the parts of another library.
+
+        Its constructor gets the name of the part there as `name`, with the options of the part.
+        """
+
+        def enter(cls: Registered) -> Registered:
+            self.libraries[library] = cls
+            return cls
+
+        return enter
+
     def discover(self, package: str, path: list[str]) -> None:
         """Import all parts of this kind: see `import_parts`."""
         import_parts(self.kind, package, path)
@@ -93,17 +107,20 @@ class Registry(Generic[Part]):
         """Return all names, sorted."""
         return tuple(sorted(self.classes))
 
-    def build(self, name: str, *, also: Sequence[str] = (), **options: Any) -> Part:
+    def build(self, name: str, *, library: str | None = None, also: Sequence[str] = (), **options: Any) -> Part:
         """Build the part with the name `name`.
 
         Args:
-            name: one of `available()`.
+            name: one of `available()`, or a name of `library`.
+            library: another library that has the part, one of `libraries`; None for a registered part.
             also: options that the caller handles itself; messages list them as well.
             **options: the options of the part.
 
         Raises:
             UserError: if the name or an option is unknown; the message lists the available ones.
         """
+        if library is not None:
+            return self._build_of_library(library, name, options)
         if name not in self.classes:
             raise UserError(
                 f"There is no {self.kind} {name!r}.{did_you_mean(name, self.classes)} "
@@ -112,3 +129,13 @@ class Registry(Generic[Part]):
         cls = self.classes[name]
         check_options(f"The {self.kind} {name!r}", [*also, *options_of(cls)], options)
         return cls(**options)
+
+    def _build_of_library(self, library: str, name: str | None, options: dict[str, Any]) -> Part:
+        if library not in self.libraries:
+            known = ", ".join(sorted(self.libraries))
+            raise UserError(f"There is no library {library!r} with a {self.kind}. Available: {known}.")
+        if name is None:
+            raise UserError(
+                f"{self.kind}={library} needs the name of a {self.kind} of that library: {self.kind}.name=NAME."
+            )
+        return self.libraries[library](name=name, **options)

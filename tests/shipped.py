@@ -17,12 +17,23 @@ SAMPLERS = (
     "random",
     "semi_hard",
 )
-LOSSES = ("contrastive", "margin", "n_pair", "softmax", "triplet")
-LABEL_LOSSES = ("softmax",)
+LOSSES = (
+    "arcface",
+    "circle",
+    "contrastive",
+    "margin",
+    "multi_similarity",
+    "n_pair",
+    "proxy_anchor",
+    "softmax",
+    "supcon",
+    "triplet",
+)
+LABEL_LOSSES = ("arcface", "circle", "multi_similarity", "proxy_anchor", "softmax", "supcon")
 """Losses that use labels and no triplets, so that they need sampler=none."""
 TRIPLET_LOSSES = tuple(loss for loss in LOSSES if loss not in LABEL_LOSSES)
 NETWORKS = ("conv4", "koch", "mlp", "resnet10", "resnet18", "resnet50")
-DATA = ("digits", "fashion_mnist", "glyphs", "image_folder", "lfw", "lfw_closed", "mnist", "omniglot")
+DATA = ("digits", "fashion_mnist", "glyphs", "image_folder", "lfw", "lfw_closed", "mnist", "omniglot", "table")
 RETRIEVAL_FIGURES = [
     "recall@1",
     "recall@2",

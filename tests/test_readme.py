@@ -144,7 +144,7 @@ def test_longer_commands_compose(line: Command) -> None:
 
 
 def values_of(override: Override) -> list[str]:
-    key = override.get_key_element()
+    key = ("+" if override.is_add() else "") + override.get_key_element()
     if override.is_sweep_override():
         return [f"{key}={value}" for value in override.sweep_string_iterator()]
     return [f"{key}={override.get_value_element_as_str()}"]

@@ -61,6 +61,7 @@ class TrainConfig:
     schedule: dict[str, Any] = MISSING
     trainer: dict[str, Any] = MISSING
     logger: dict[str, Any] | None = None
+    """Loggers by name, each of which names its class by `_target_`; or the options of one logger of the user."""
     callbacks: dict[str, Any] | None = None
     """Callbacks of Lightning or of the user, in addition to the lab's own; each names its class by `_target_`."""
     metrics: Metrics = field(default_factory=Metrics)

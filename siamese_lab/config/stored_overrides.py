@@ -22,7 +22,7 @@ from siamese_lab.runs.options import TARGET
 from siamese_lab.runs.plain_values import WrongValueError, shortened
 from siamese_lab.runs.stored_paths import PATH_OPTIONS, untrusted_path
 
-WRITTEN = ("paths.outputs", "paths.cache", "data.cache")
+WRITTEN = ("paths.outputs", "paths.cache", "data.cache", "logger.mlflow.store", "logger.wandb.cache")
 """Options that decide where files are written. Stored ones are ignored."""
 WITH_SLASH = ("monitor", "metric")
 """Last parts of options with names of metrics as values, such as `validation/recall@1`."""

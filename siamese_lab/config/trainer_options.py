@@ -52,7 +52,7 @@ DECIDED: Mapping[str, str] = {
     "enable_model_summary": "Choose the callback instead: callbacks=model_summary.",
     "enable_progress_bar": "The lab draws its own progress bar, on a terminal only.",
     "limit_predict_batches": "No command predicts with the Trainer. To embed images: python -m siamese_lab.embed.",
-    "logger": "Choose a logger with the group: logger=NAME, or logger=null for none.",
+    "logger": "Choose a logger with the group: logger=NAME, logger=[NAME,NAME], or logger=null for none.",
     "model_registry": "The lab uploads nothing. The checkpoints are in the folder of the run.",
     "num_sanity_val_steps": "To try a run: trainer.fast_dev_run=true. The lab validates at trainer.val_check_interval.",
     "overfit_batches": "P×K batches are drawn anew in each epoch, so no batch repeats. To try a run: "

@@ -99,7 +99,8 @@ def expand_all(console: Console, names: Sequence[str], options: Sequence[str]) -
     for name in names:
         for each in data.available() if name == ALL else [name]:
             if name == ALL and needs_own_images(each, options):
-                own = f"python -m siamese_lab.data {each} data.root=FOLDER"
+                named = "data.file=FILE" if each == "table" else "data.root=FOLDER"
+                own = f"python -m siamese_lab.data {each} {named}"
                 print_plainly(console, f"{each}: left out, because it reads your own images: {own}")
             else:
                 found[each] = None
@@ -107,12 +108,12 @@ def expand_all(console: Console, names: Sequence[str], options: Sequence[str]) -
 
 
 def needs_own_images(name: str, options: Sequence[str]) -> bool:
-    """Return whether a data set has no folder, neither its own nor `paths.data`."""
+    """Return whether a data set has neither a folder (its own or `paths.data`) nor a table."""
     with user_errors_as_messages(tracebacks=wants_tracebacks()):
         config = compose(name, [option for option in options if option.startswith("paths.")])
         raw = OmegaConf.to_container(config.data)
     assert isinstance(raw, dict)
-    return "root" in raw and raw["root"] is None
+    return "root" in raw and raw["root"] is None and raw.get("file") is None
 
 
 def run(console: Console, name: str, options: Sequence[str], only_verify: bool, with_sheets: bool) -> int:
@@ -149,7 +150,7 @@ def prepare(console: Console, name: str, datamodule: "data.DataModule") -> None:
         table.add_column(column, justify="right")
     for part, rows in zip(splits._fields, splits, strict=True):
         size_C = rows.labels_N.bincount(minlength=len(rows.class_names))
-        smallest, largest = int(size_C.min()), int(size_C.max())
+        smallest, largest = (int(size_C.min()), int(size_C.max())) if len(size_C) else (0, 0)
         each = f"{smallest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"
         table.add_row(part, f"{len(rows):,}", f"{len(rows.class_names):,}", each)
     print_titled(console, f"{name}, in {seconds:.1f} s", table)

@@ -26,6 +26,7 @@ from siamese_lab.data.sequential_batches import SequentialBatches
 from siamese_lab.data.splits import balanced_sample, check_evaluated_part
 from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
+from siamese_lab.query_gallery import QueryGallery
 from siamese_lab.registry import Registry, check_options, options_of
 from siamese_lab.runs.classes import ClassParts, Part
 
@@ -43,6 +44,13 @@ class Splits(NamedTuple):
     train: BaseTable
     validation: BaseTable
     test: BaseTable
+
+
+class QueryGalleryParts(NamedTuple):
+    """The roles of the images of validation and of the test, in the order of the tables."""
+
+    validation: QueryGallery
+    test: QueryGallery
 
 
 class ProcessShare(NamedTuple):
@@ -224,6 +232,14 @@ class DataModule(lightning.LightningDataModule, ABC):
         """
         return None
 
+    @cached_property
+    def query_gallery(self) -> QueryGalleryParts | None:
+        """Return the queries and the gallery among the images of validation and test; None if all images are both.
+
+        A data set whose images have such roles overrides this property. It has no `gallery` of further images.
+        """
+        return None
+
     def test_tables(self) -> dict[TestPart, BaseTable]:
         """Return the tables of the test in the order of its dataloaders: images, official pairs, gallery."""
         tables: dict[TestPart, BaseTable] = {"images": self.splits.test}
@@ -289,7 +305,12 @@ class DataModule(lightning.LightningDataModule, ABC):
         table = self.splits.validation
         if self.validation_images is None:
             return torch.arange(len(table))
-        return balanced_sample(table.labels_N, self.validation_images)
+        rows = balanced_sample(table.labels_N, self.validation_images)
+        if self.query_gallery is not None:
+            roles, labels_M = self.query_gallery.validation.rows(rows), table.labels_N[rows]
+            if len(roles.unmatched(labels_M)) == int(roles.query_N.sum()):
+                return torch.arange(len(table))  # no query of the sample has a match
+        return rows
 
     @property
     def process_share(self) -> ProcessShare:
@@ -300,6 +321,11 @@ class DataModule(lightning.LightningDataModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Load the data, and check before training that P×K batches can be drawn and every part can be evaluated."""
+        if not len(self.splits.train):
+            raise UserError(
+                f"{self.describe().title} has no training images, so nothing can be trained. Add images with split "
+                "train (a table) or in train/ (a folder), or evaluate a trained network with siamese_lab.evaluate."
+            )
         _ = self.batches  # raises if the data cannot satisfy the options
         if self.official_pairs is not None and not len(self.official_pairs.decide.same_M):
             raise UserError(f"The protocol of {self.title} names official pairs, but their list is empty.")

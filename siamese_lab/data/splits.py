@@ -35,18 +35,24 @@ def hold_out_images(table: ImageTable, fraction: float) -> tuple[ImageTable, Ima
     Raises:
         UserError: if the fraction is out of range or holds out no image.
     """
-    order_N = table.labels_N.argsort(stable=True)
-    size_C = table.labels_N.bincount(minlength=len(table.class_names))
+    held_N = held_out_images(table.labels_N, fraction)
+    return table.rows((~held_N).nonzero().squeeze(1)), table.rows(held_N.nonzero().squeeze(1))
+
+
+def held_out_images(labels_N: Tensor, fraction: float) -> Tensor:
+    """Return True for each held-out image, a fraction of the images of each class: see `hold_out_images`."""
+    order_N = labels_N.argsort(stable=True)
+    size_C = labels_N.bincount()
     start_C = size_C.cumsum(0) - size_C
     rank_N = torch.empty_like(order_N)
-    rank_N[order_N] = torch.arange(len(table)) - start_C[table.labels_N[order_N]]
+    rank_N[order_N] = torch.arange(len(labels_N)) - start_C[labels_N[order_N]]
     held_N = is_held_out(rank_N, fraction)
     if not held_N.any():
         raise UserError(
             f"data.validation_fraction={fraction} holds out no image, because the largest class has only "
             f"{int(size_C.max())} images. Raise data.validation_fraction."
         )
-    return table.rows((~held_N).nonzero().squeeze(1)), table.rows(held_N.nonzero().squeeze(1))
+    return held_N
 
 
 def hold_out_classes(size_C: Tensor, fraction: float) -> ClassSplit:

@@ -163,6 +163,12 @@ def count_seen(trained: Trained, options: Mapping[str, Any], datamodule: data.Da
     is_own = datamodule.current_classes() is not None and is_other_folder(trained, options)
     if leaked and not is_own:
         overrides = " ".join(f"data.{name}={options[name]}" for name in changed)
+        if not changed:
+            source = options.get("file") or datamodule.title
+            raise UserError(
+                f"The network was trained on {len(leaked):,} of the {len(tested):,} test classes, such as "
+                f"{min(leaked)}: {source} has changed since the training. Restore it, or train a network."
+            )
         raise UserError(
             f"The network was trained on {len(leaked):,} of the {len(tested):,} test classes that {overrides} "
             f"selects, such as {min(leaked)}, so the results would not be results on unseen classes. "
@@ -172,6 +178,9 @@ def count_seen(trained: Trained, options: Mapping[str, Any], datamodule: data.Da
 
 
 def is_other_folder(trained: Trained, options: Mapping[str, Any]) -> bool:
-    """Return whether a user's own folder of images (a data set by itself) differs from the folder of the training."""
+    """Return whether a user's own folder or table (a data set by itself) differs from that of the training."""
+    table = trained.choices["data"].get("file")
+    if table is not None:
+        return bool(options.get("file") != table)
     root = trained.choices["data"].get("root")
     return root != trained.choices["paths"]["data"] and options.get("root") != root

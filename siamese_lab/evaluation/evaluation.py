@@ -10,6 +10,7 @@ from torch import Tensor
 
 from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.metrics.verification import Roc
+from siamese_lab.query_gallery import QueryGallery
 
 
 class MetricValue(NamedTuple):
@@ -55,6 +56,8 @@ class Evaluation:
     """The test images."""
     z_ND: Tensor
     """Embeddings of the test images, of unit norm."""
+    roles: QueryGallery | None = None
+    """Queries, gallery and groups among the test images; None if every image has both roles."""
     protocols: dict[str, Protocol] = field(default_factory=dict)
     classes: list[ClassFigures] = field(default_factory=list)
     """Retrieval results of every class with at least two images, the worst class first."""

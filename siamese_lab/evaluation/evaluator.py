@@ -19,6 +19,7 @@ from siamese_lab.evaluation.evaluation import Evaluation
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics import bootstrap, retrieval
 from siamese_lab.networks import SiameseNetwork
+from siamese_lab.query_gallery import QueryGallery
 
 EPISODES = ((20, 1), (20, 5), (5, 1), (5, 5))
 """Pairs of (ways, shots). The first pair is also the form of the official Omniglot runs (Lake et al. 2015)."""
@@ -96,6 +97,12 @@ def check_classes(table: BaseTable) -> None:
         )
 
 
+def role_ks(k: Sequence[int], labels_N: Tensor, roles: QueryGallery) -> Sequence[int]:
+    """Return `k`, or if it is the default, the K's of Recall@K with roles that the gallery is large enough for."""
+    most = retrieval.most_findable(labels_N, roles)
+    return [each for each in retrieval.ROLE_KS if each <= most] if tuple(k) == retrieval.KS else k
+
+
 class _EvaluationRun:
     """Runs the protocols of one evaluation, one method per protocol, and collects their results."""
 
@@ -108,7 +115,8 @@ class _EvaluationRun:
         self.raw_ND = self.raw_embeddings("test images", self.table)
         self.z_ND = network.unit_vectors(self.raw_ND)
         self.labels_N = self.table.labels_N.to(fabric.device)
-        self.evaluation = Evaluation(self.table, self.z_ND, seconds=stages.seconds)
+        self.roles = None if datamodule.query_gallery is None else datamodule.query_gallery.test
+        self.evaluation = Evaluation(self.table, self.z_ND, self.roles, seconds=stages.seconds)
 
     def raw_embeddings(self, name: str, table: BaseTable) -> Tensor:
         """Return the network's embeddings of a table, of any norm."""
@@ -122,8 +130,13 @@ class _EvaluationRun:
     def retrieve(self, distance: retrieval.Distance, k: Sequence[int], index: retrieval.Index) -> None:
         """Evaluate retrieval over all queries, and the retrieval results of each class."""
         compared_ND = self.raw_ND if distance == "euclidean" else self.z_ND
+        roles = self.roles
+        if roles is not None:
+            k = role_ks(k, self.table.labels_N, roles)
         with self.stages.running("Retrieval"):
-            found = within = retrieval.retrieve(compared_ND, self.labels_N, k, distance=distance, index=index)
+            found = within = retrieval.retrieve(
+                compared_ND, self.labels_N, k, distance=distance, index=index, roles=roles
+            )
         gallery = self.datamodule.gallery
         if gallery is not None:
             raw_MD = self.raw_embeddings("gallery", gallery)
@@ -139,7 +152,7 @@ class _EvaluationRun:
                 )
         with self.stages.running("Retrieval: intervals"):
             searched = None if gallery is None else len(gallery)
-            of_protocol = protocols.retrieval(found, self.labels_N, distance, self.seed, searched)
+            of_protocol = protocols.retrieval(found, self.labels_N, distance, self.seed, searched, roles)
             self.evaluation.protocols["retrieval"] = of_protocol
             if gallery is not None:
                 among_test = protocols.retrieval(within, self.labels_N, distance, self.seed)
@@ -149,6 +162,11 @@ class _EvaluationRun:
     def verify_sampled_pairs(self, number: int) -> None:
         """Verify sampled pairs of test images, with a threshold that is chosen on pairs of validation images."""
         held_out = self.datamodule.splits.validation
+        if not len(held_out):
+            self.evaluation.left_out["verification_sampled"] = (
+                "There are no validation images to choose a threshold on."
+            )
+            return
         decide = protocols.draw_pairs(self.z_ND, self.labels_N, number, self.seed)
         validation_z_MD = self.unit_vectors("validation images", held_out)
         choose = protocols.draw_pairs(validation_z_MD, held_out.labels_N, number, self.seed)

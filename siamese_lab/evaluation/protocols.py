@@ -5,7 +5,7 @@ Shapes: N images or pairs, D embedding dimensions, Q queries or images to classi
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from siamese_lab.metrics.bootstrap_pairs import bounds_over_classes
 from siamese_lab.metrics.pairs import ImagePairs, pair_distances, sampled_pairs
 from siamese_lab.metrics.retrieval import Retrieval, macro_figures, per_class
 from siamese_lab.metrics.verification import Roc, best_threshold, report, roc
+from siamese_lab.query_gallery import QueryGallery
 
 PAIR_RESAMPLES = 500
 COUNTS = ("threshold", "positives", "negatives")
@@ -25,9 +26,16 @@ COUNTS = ("threshold", "positives", "negatives")
 
 
 def retrieval(
-    found: Retrieval, labels_N: Tensor, distance: str, seed: int, gallery_images: int | None = None
+    found: Retrieval,
+    labels_N: Tensor,
+    distance: str,
+    seed: int,
+    gallery_images: int | None = None,
+    roles: QueryGallery | None = None,
 ) -> Protocol:
     """Return Recall@K, R-Precision, MAP@R and MRR, with intervals over classes if enough classes have queries.
+
+    With roles, mAP follows.
 
     Args:
         found: the result of `retrieve`.
@@ -35,6 +43,7 @@ def retrieval(
         distance: the distance that was compared.
         seed: seed of the resampling.
         gallery_images: number of images of the gallery; None if the test images were searched themselves.
+        roles: the queries and the gallery among the test images, if they have roles.
     """
     labels_Q = labels_N[found.query_Q]
     queries, queried = len(found.query_Q), len(labels_Q.unique())
@@ -50,15 +59,52 @@ def retrieval(
     if gallery_images is not None:
         searched = f"a gallery of {gallery_images:,} other images"
         without = f"{alone:,} images of classes that the gallery lacks are no queries."
+    facts = {"queries": queries, "distractors": alone, "distance": distance, "index": found.index}
+    title = "Retrieval"
+    if roles is not None:
+        title, searched, without, counts = of_roles(roles, queries)
+        facts = {**counts, "distance": distance, "index": found.index}
     exact = found.index == "exact"
     return Protocol(
-        "Retrieval" if exact else "Retrieval, approximate",
+        title if exact else f"{title}, approximate",
         f"Each of {queries:,} images of {queried:,} classes is a query against {searched}, by {distance} "
         f"distance. {without} Ties count against the model. Macro figures are means over classes."
         + ("" if exact else f" Neighbors come from {found.index}, an approximate index that misses some."),
         figures,
         "classes" if queried >= bootstrap.LEAST_CLASSES else None,
-        {"queries": queries, "distractors": alone, "distance": distance, "index": found.index},
+        facts,
+    )
+
+
+class RolesText(NamedTuple):
+    """The description of retrieval with roles."""
+
+    title: str
+    searched: str
+    without: str
+    facts: dict[str, Any]
+
+
+def of_roles(roles: QueryGallery, queries: int) -> RolesText:
+    """Describe the gallery, the groups and the queries without a match.
+
+    Args:
+        roles: the queries and the gallery.
+        queries: number of queries with a match.
+    """
+    searched, unmatched = int(roles.gallery_N.sum()), int(roles.query_N.sum()) - queries
+    rule = "" if roles.group_N is None else " Images of the query's own class and group are not searched."
+    return RolesText(
+        "Retrieval, query and gallery",
+        f"a gallery of {searched:,} test images, without the query itself",
+        f"{unmatched:,} further queries have no match in the gallery and are left out.{rule} Recall@K is the CMC curve "
+        "at rank K; mAP takes the whole gallery.",
+        {
+            "queries": queries,
+            "queries_without_a_match": unmatched,
+            "gallery": searched,
+            "groups": roles.group_N is not None,
+        },
     )
 
 

@@ -48,6 +48,17 @@ def check_positive(loss: str, option: str, value: float) -> None:
         raise UserError(f"The {loss} loss needs a {finite}{option} above 0, but it is {value}.")
 
 
+def check_between(loss: str, option: str, value: float, least: float, most: float) -> None:
+    """Raise UserError unless an option of a loss is a number of the closed interval."""
+    if not least <= value <= most:
+        raise UserError(f"The {loss} loss needs {option} from {least:g} to {most:g}, but it is {value}.")
+
+
+def check_scale(loss: str, option: str, value: float) -> None:
+    """Raise UserError unless a factor of the similarities is the inverse of an allowed temperature, or the reverse."""
+    check_between(loss, option, value, COLDEST, 1 / COLDEST)
+
+
 def check_temperature(loss: str, temperature: float) -> None:
     """Raise UserError unless a temperature is finite and at least COLDEST."""
     check_positive(loss, "temperature", temperature)
@@ -78,6 +89,8 @@ class Loss(nn.Module, ABC):
     """
     needs_unit_norm = True
     """True if embeddings must have unit norm."""
+    accepts_memory = True
+    """True if negatives may be remembered embeddings."""
     learning_rate: float | None = None
     """Learning rate of the loss's own parameters; None uses the learning rate of the network."""
     equal_distance_value: float | None = None

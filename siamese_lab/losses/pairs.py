@@ -44,6 +44,15 @@ def check_inputs(selection: Selection, z_BD: Tensor) -> None:
         )
 
 
+def check_labels(loss: str, z_BD: Tensor, labels_B: Tensor | None) -> Tensor:
+    """Return the labels of the batch; raise ValueError unless there is one integer for each embedding."""
+    if labels_B is None or labels_B.ndim != 1 or labels_B.is_floating_point() or labels_B.dtype == torch.bool:
+        raise ValueError(f"The {loss} loss needs the integer labels (B,) of the batch.")
+    if len(labels_B) != len(z_BD):
+        raise ValueError(f"The {loss} loss needs one label per embedding, but got {len(labels_B)} for {len(z_BD)}.")
+    return labels_B
+
+
 def pair_distances(selection: Selection, z_BD: Tensor, kind: distances.Kind = "plain") -> PairDistances:
     """Return the distances d_ap and d_an of the listed triplets of unit-norm embeddings."""
     return PairDistances(*_compare(selection, z_BD, lambda left, right: distances.rowwise(left, right, kind)))

@@ -8,15 +8,14 @@ Shapes: B images, D embedding dimensions, C training classes.
 
 from typing import Any
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from siamese_lab import distances
 from siamese_lab.batch import NoTriplets, Selection
-from siamese_lab.errors import UserError
 from siamese_lab.losses.base import Loss, LossOutput, check_temperature, register
-from siamese_lab.losses.pairs import check_inputs
+from siamese_lab.losses.class_vectors import accuracy, check_vector_lr, initial_vectors, similarities
+from siamese_lab.losses.pairs import check_inputs, check_labels
 
 
 @register("softmax")
@@ -45,28 +44,15 @@ class SoftmaxLoss(Loss):
     def __init__(self, temperature: float = 0.05, vector_lr: float | None = None, **base: Any) -> None:
         super().__init__(**base)
         check_temperature("softmax", temperature)
-        if vector_lr is not None and not vector_lr >= 0:
-            raise UserError(f"The softmax loss needs a vector_lr of 0 or more, or null, but it is {vector_lr}.")
-        if self.classes is None or self.dimensions is None:
-            raise UserError("The softmax loss learns one vector per class: give classes and dimensions.")
+        check_vector_lr("softmax", vector_lr)
         self.temperature = temperature
         self.learning_rate = vector_lr
-        generator = torch.Generator().manual_seed(self.seed)
-        random_CD = torch.randn(self.classes, self.dimensions, generator=generator)
-        self.vector_CD = nn.Parameter(F.normalize(random_CD, dim=1))
+        self.vector_CD = initial_vectors("softmax", self.classes, self.dimensions, self.seed)
 
     def forward(self, selection: Selection, z_BD: Tensor, labels_B: Tensor | None = None) -> LossOutput:
         """Compute the loss of a batch from embeddings and labels."""
         check_inputs(selection, z_BD)
-        if labels_B is None or labels_B.ndim != 1 or labels_B.is_floating_point():
-            raise ValueError("The softmax loss needs the integer labels (B,) of the batch.")
+        labels_B = check_labels("softmax", z_BD, labels_B)
         with distances.full_float32(z_BD.device):
-            logits_BC = self.similarities(z_BD) / self.temperature
-            hit_B = logits_BC.detach().argmax(1) == labels_B
-            return LossOutput(F.cross_entropy(logits_BC, labels_B), {"accuracy": hit_B.float().mean()})
-
-    def similarities(self, z_BD: Tensor) -> Tensor:
-        """Return the cosine similarity of each image to the vector of each class (B, C), at least float32."""
-        precision = torch.promote_types(z_BD.dtype, torch.float32)
-        vector_CD = F.normalize(self.vector_CD.to(precision), dim=1)
-        return z_BD.to(precision) @ vector_CD.T
+            logits_BC = similarities(z_BD, self.vector_CD) / self.temperature
+            return LossOutput(F.cross_entropy(logits_BC, labels_B), {"accuracy": accuracy(logits_BC, labels_B)})

@@ -15,6 +15,7 @@ from torch import Tensor
 from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.metrics import ranking
 from siamese_lab.metrics.ranking import Places, Points, Queries
+from siamese_lab.query_gallery import Ignored
 
 FEWEST_IN_CELL = 39
 """Minimum average number of images per cell; below it, faiss warns that its k-means is unreliable."""
@@ -23,7 +24,14 @@ SHARE_PROBED = 1 / 8
 
 
 def places(
-    images: Points, gallery: Points, labels_N: Tensor, gallery_labels_M: Tensor, queries: Queries, to_find: int
+    images: Points,
+    gallery: Points,
+    labels_N: Tensor,
+    gallery_labels_M: Tensor,
+    queries: Queries,
+    to_find: int,
+    ignored: Ignored | None = None,
+    every: bool = False,
 ) -> tuple[str, Places]:
     """Return the name of the index, and the places as in `ranking.places`, among the images that the index finds.
 
@@ -34,6 +42,8 @@ def places(
         gallery_labels_M: labels of the gallery.
         queries: the result of `ranking.class_lists`.
         to_find: minimum number of images to find for each query.
+        ignored: as in `ranking.places`.
+        every: as in `ranking.places`, of the images that the index finds.
 
     Raises:
         ResourceError: if faiss is not installed.
@@ -43,7 +53,8 @@ def places(
         raise UserError('index="faiss" needs finite embeddings, but some are not. index="exact" takes them.')
     name, index = _built(gallery)
     within = images is gallery
-    length = min(len(gallery.z_ND), max(int(queries.relevant_Q.max()), to_find) + int(within))
+    left_out = int((queries.count_Q - queries.relevant_Q).max())
+    length = min(len(gallery.z_ND), max(int(queries.relevant_Q.max()), to_find) + left_out)
     length = -(-length // ranking.DEEPEST) * ranking.DEEPEST
     found = ranking.empty_places(queries)
     for chosen in ranking.slices(len(queries.row_Q), ranking.tile_rows(8 * length, labels_N.device)):
@@ -54,9 +65,11 @@ def places(
         none_TL = s_TL == -torch.inf
         if within:
             none_TL |= found_TL == row_T[:, None]
+        if ignored is not None:
+            none_TL |= own_TL & ignored.mask(row_T, found_TL)
         bar_TL = (s_TL - ranking.ties(asking, gallery, found_TL)).masked_fill_(~own_TL | none_TL, -torch.inf)
         s_TL.masked_fill_(own_TL | none_TL, -torch.inf)
-        found.write(chosen, ranking.placed(s_TL, ranking.descending(bar_TL), queries.relevant_Q[chosen]))
+        found.write(chosen, ranking.placed(s_TL, ranking.descending(bar_TL), queries.relevant_Q[chosen], every))
     return name, found
 
 

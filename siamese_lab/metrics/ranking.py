@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab import distances
+from siamese_lab.query_gallery import Ignored
 
 TIE = 1e-6
 """Tolerance of cosines; for ½d² it is multiplied by the larger squared norm of the two embeddings."""
@@ -84,6 +85,8 @@ class Places(NamedTuple):
     """int32: images of the class among the R nearest."""
     precision_Q: Tensor
     """float64 if the device has it: the sum of the precisions at these places."""
+    all_precision_Q: Tensor
+    """As `precision_Q`, at the places of all images of the class; 0 unless it is asked for."""
 
     def write(self, chosen: slice, found: "Places") -> None:
         """Store the places that some of the queries found."""
@@ -102,7 +105,8 @@ def empty_places(queries: Queries) -> Places:
     Small tensors kept from each tile would lie between the large tensors that it frees. That memory could not be
     reused, and its amount would grow with the number of tiles.
     """
-    kinds = torch.int32, torch.int32, summed_in(queries.row_Q.device)
+    summed = summed_in(queries.row_Q.device)
+    kinds = torch.int32, torch.int32, summed, summed
     return Places(*(torch.empty_like(queries.row_Q, dtype=kind) for kind in kinds))
 
 
@@ -126,19 +130,32 @@ def similarities(queries: Points, gallery: Points, out_TM: Tensor) -> Tensor:
         return torch.addmm(gallery.length_N.square() / -2, queries.z_ND, gallery.z_ND.T, out=out_TM)
 
 
-def class_lists(labels_N: Tensor, gallery_labels_M: Tensor, within: bool) -> tuple[Tensor, Queries]:
-    """Return the gallery sorted by class, `order_M`, and the queries, smallest classes first."""
+def class_lists(labels_N: Tensor, gallery_labels_M: Tensor, ignored_N: Tensor | int) -> tuple[Tensor, Queries]:
+    """Return the gallery sorted by class, `order_M`, and the queries, smallest classes first.
+
+    Args:
+        labels_N: classes of the images.
+        gallery_labels_M: classes of the gallery.
+        ignored_N: number of images of its class in the gallery that each image does not search, such as itself.
+    """
     order_M = gallery_labels_M.argsort(stable=True)
     sorted_M = gallery_labels_M[order_M]
     start_N = torch.searchsorted(sorted_M, labels_N)
     count_N = torch.searchsorted(sorted_M, labels_N, right=True) - start_N
-    relevant_N = count_N - int(within)
+    relevant_N = count_N - ignored_N
     row_Q = (relevant_N > 0).nonzero().squeeze(1)
     row_Q = row_Q[(count_N[row_Q] * len(order_M) + start_N[row_Q]).argsort(stable=True)]
     return order_M, Queries(row_Q, start_N[row_Q], count_N[row_Q], relevant_N[row_Q])
 
 
-def places(images: Points, gallery: Points, order_M: Tensor, queries: Queries) -> Places:
+def places(
+    images: Points,
+    gallery: Points,
+    order_M: Tensor,
+    queries: Queries,
+    ignored: Ignored | None = None,
+    every: bool = False,
+) -> Places:
     """Compute the places of each query's class, in the order of the queries.
 
     Args:
@@ -146,6 +163,8 @@ def places(images: Points, gallery: Points, order_M: Tensor, queries: Queries) -
         gallery: images to search.
         order_M: images of the gallery, sorted by class.
         queries: the result of `class_lists`.
+        ignored: images of its class that a query does not search; None for none.
+        every: True also sums the precisions at the places of all images of the class.
     """
     within = images is gallery
     size, device = len(order_M), order_M.device
@@ -164,9 +183,9 @@ def places(images: Points, gallery: Points, order_M: Tensor, queries: Queries) -
         s_TM[:, size:] = -torch.inf
         s_TM[:, lost_L] = torch.inf
         for few in slices(len(s_TM), counted_rows):
-            bar_TJ = take_own(s_TM[few], asking.part(few), gallery, order_M, part.part(few), within)
+            bar_TJ = take_own(s_TM[few], asking.part(few), gallery, order_M, part.part(few), within, ignored)
             at = slice(chosen.start + few.start, chosen.start + few.stop)
-            found.write(at, placed(s_TM[few], bar_TJ, part.relevant_Q[few]))
+            found.write(at, placed(s_TM[few], bar_TJ, part.relevant_Q[few], every))
     return _never_for(~images.finite_N[queries.row_Q], found)
 
 
@@ -186,10 +205,19 @@ def _never_for(lost_Q: Tensor, found: Places) -> Places:
         found.first_Q.masked_fill(lost_Q, NEVER),
         found.found_Q.masked_fill(lost_Q, 0),
         found.precision_Q.masked_fill(lost_Q, 0),
+        found.all_precision_Q.masked_fill(lost_Q, 0),
     )
 
 
-def take_own(s_TM: Tensor, asking: Points, gallery: Points, order_M: Tensor, queries: Queries, within: bool) -> Tensor:
+def take_own(
+    s_TM: Tensor,
+    asking: Points,
+    gallery: Points,
+    order_M: Tensor,
+    queries: Queries,
+    within: bool,
+    ignored: Ignored | None = None,
+) -> Tensor:
     """Take the query's own class out of the rows, and return its bars, descending, −inf where there is none.
 
     The bar of an image of the class is what another image must reach to come before it: its similarity, less a tie.
@@ -200,6 +228,8 @@ def take_own(s_TM: Tensor, asking: Points, gallery: Points, order_M: Tensor, que
     none_TJ = (slot_J > last_T1) | ~gallery.finite_N[own_TJ]
     if within:
         none_TJ |= own_TJ == queries.row_Q[:, None]
+    if ignored is not None:
+        none_TJ |= ignored.mask(queries.row_Q, own_TJ)
     bar_TJ = s_TM.gather(1, own_TJ).sub_(ties(asking, gallery, own_TJ))
     s_TM.scatter_(1, own_TJ, -torch.inf)
     return descending(bar_TJ.masked_fill_(none_TJ, -torch.inf))
@@ -212,14 +242,16 @@ def ties(asking: Points, gallery: Points, index_TJ: Tensor) -> Tensor | float:
     return TIE * torch.maximum(asking.length_N[:, None], gallery.length_N[index_TJ]).square()
 
 
-def placed(s_TM: Tensor, bar_TJ: Tensor, relevant_T: Tensor) -> Places:
+def placed(s_TM: Tensor, bar_TJ: Tensor, relevant_T: Tensor, every: bool = False) -> Places:
     """Compute the places of a tile, and overwrite the tile.
 
     Args:
         s_TM: similarities of the images of other classes, −inf for all else; a multiple of `DEEPEST` columns.
         bar_TJ: the result of `take_own`.
         relevant_T: R.
+        every: True also sums the precisions at the places of all images of the class.
     """
+    all_precision_T = precision_at_all(s_TM, bar_TJ) if every else 0 * relevant_T.to(summed_in(s_TM.device))
     relevant_T = relevant_T.int()
     within_T = how_many_can_stand_within(s_TM, bar_TJ, relevant_T)
     bar_TJ, nearest_T1 = bar_TJ[:, : max(1, int(within_T.max()))].contiguous(), bar_TJ[:, :1]
@@ -234,7 +266,15 @@ def placed(s_TM: Tensor, bar_TJ: Tensor, relevant_T: Tensor) -> Places:
         others_T = torch.ge(s_TM, nearest_T1, out=s_TM).sum(1).int()
         first_T = torch.where(beyond_T, 1 + others_T, first_T)
     first_T = torch.where(nearest_T1[:, 0] > -torch.inf, first_T, NEVER)
-    return Places(first_T, counts_TJ.sum(1, dtype=torch.int32), precision_T)
+    return Places(first_T, counts_TJ.sum(1, dtype=torch.int32), precision_T, all_precision_T)
+
+
+def precision_at_all(s_TM: Tensor, bar_TJ: Tensor) -> Tensor:
+    """Return the sum of the precisions at the places of all images of the class; see `placed`."""
+    own_T = (bar_TJ > -torch.inf).sum(1, dtype=torch.int32)
+    number_J = torch.arange(1, bar_TJ.shape[1] + 1, dtype=torch.int32, device=s_TM.device)
+    place_TJ = count_reaching(s_TM, bar_TJ, own_T).add_(number_J)
+    return (number_J / place_TJ).mul_(number_J <= own_T[:, None]).sum(1, dtype=summed_in(s_TM.device))
 
 
 def how_many_can_stand_within(s_TM: Tensor, bar_TJ: Tensor, relevant_T: Tensor) -> Tensor:

@@ -59,13 +59,14 @@ class PixelRetrieval(RetrievalMetrics):
 
     def compute(self) -> dict[str, Any]:
         """Return the figures of `RetrievalMetrics`."""
-        pixels_ND, labels_N = self.images()
+        (pixels_ND, labels_N), roles = self.images(), self.roles_of_images()
 
         def measure() -> Mapping[str, Tensor]:
-            compared = (self.figures(x_ND, labels_N) for x_ND in directions(pixels_ND))
+            compared = (self.figures(x_ND, labels_N, roles) for x_ND in directions(pixels_ND))
             return max(compared, key=lambda each: each["recall@1"])
 
-        return stored_or_measured(self.cache, (pixels_ND, labels_N), f"{self.k} {self.distance}", measure)
+        depends_on = (pixels_ND, labels_N, *([] if roles is None else roles.tensors()))
+        return stored_or_measured(self.cache, depends_on, f"{self.k} {self.distance}", measure)
 
 
 class PixelVerification(VerificationMetrics):

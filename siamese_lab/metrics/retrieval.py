@@ -17,8 +17,11 @@ from siamese_lab.metrics import approximate, ranking
 from siamese_lab.metrics.nearest import Nearest as Nearest
 from siamese_lab.metrics.nearest import nearest as nearest
 from siamese_lab.metrics.ranking import Distance as Distance
+from siamese_lab.query_gallery import Ignored, QueryGallery
 
 KS = (1, 2, 4, 8)
+ROLE_KS = (1, 5, 10)
+"""K's of Recall@K with roles. Recall@K is then the CMC curve at rank K, which re-identification states at 1, 5, 10."""
 Index = Literal["exact", "faiss"]
 
 
@@ -39,15 +42,21 @@ class Retrieval(NamedTuple):
     """The k of each column of `hit_QK`."""
     index: str = "exact"  # type: ignore[assignment]  # hides tuple.index
     """The index that was searched: "exact" or the name of an approximate index."""
+    full_precision_Q: Tensor | None = None
+    """float32, 0…1: (1/R) Σ P(i)·rel(i) over the whole gallery, the term of mAP; None without roles."""
 
     def values(self) -> dict[str, Tensor]:
-        """Return the contribution of each query to each figure, float32 (Q,): recall@1, …, r_precision, map@r, mrr."""
+        """Return the contribution of each query to each figure, float32 (Q,): recall@1, …, r_precision, map@r, mrr.
+
+        With roles, `map` follows.
+        """
         hits = {f"recall@{k}": hit_Q.float() for k, hit_Q in zip(self.k, self.hit_QK.unbind(1), strict=True)}
-        return hits | {
+        values = hits | {
             "r_precision": self.r_precision_Q,
             "map@r": self.average_precision_Q,
             "mrr": self.reciprocal_rank_Q,
         }
+        return values if self.full_precision_Q is None else values | {"map": self.full_precision_Q}
 
     def figures(self) -> dict[str, Tensor]:
         """Return the means of the values over the queries: float32 scalars in 0…1."""
@@ -66,6 +75,7 @@ def retrieve(
     gallery_labels_M: Tensor | None = None,
     distance: Distance = "cosine",
     index: Index = "exact",
+    roles: QueryGallery | None = None,
 ) -> Retrieval:
     """Find, for each image, the images of its class among all other images or in a gallery.
 
@@ -78,18 +88,22 @@ def retrieve(
         distance: "cosine", or "euclidean" for embeddings with a meaningful norm.
         index: "faiss" searches an approximate index, which needs the package faiss: images that it misses count as
             not found and not as ahead of others, so figures may be too low or too high. The result names the index.
+        roles: the queries and the gallery among the images, in place of a gallery of other images; None searches all
+            other images. A query that has no match left after its own group is excluded is no query.
 
     Raises:
         ValueError: for shapes that do not match.
         UserError: for a K that is too small or too large, an unknown distance or index, or
             no class of two images (without a gallery) or none that the gallery has as well.
     """
+    if roles is not None:
+        return _with_roles(z_ND, labels_N, k, roles.to(z_ND.device), distance, index)
     within = gallery_z_MD is None
     _check(z_ND, labels_N, gallery_z_MD, gallery_labels_M, distance, index)
     gallery_z_MD = z_ND if gallery_z_MD is None else gallery_z_MD
     gallery_labels_M = labels_N if gallery_labels_M is None else gallery_labels_M
     _check_k(k, len(gallery_labels_M) - int(within))
-    order_M, queries = ranking.class_lists(labels_N, gallery_labels_M, within)
+    order_M, queries = ranking.class_lists(labels_N, gallery_labels_M, int(within))
     _check_queries(len(queries.row_Q), labels_N, within)
     images = ranking.points(z_ND, distance)
     gallery = images if within else ranking.points(gallery_z_MD, distance)
@@ -97,8 +111,42 @@ def retrieve(
         name, found = "exact", ranking.places(images, gallery, order_M, queries)
     else:
         name, found = approximate.places(images, gallery, labels_N, gallery_labels_M, queries, max(k))
+    return _of_places(found, queries, k, name)
+
+
+def _with_roles(
+    z_ND: Tensor, labels_N: Tensor, k: Sequence[int], roles: QueryGallery, distance: Distance, index: Index
+) -> Retrieval:
+    """Retrieve among the images of a test with roles. The rows of the result are rows of the images."""
+    query_Q, gallery_M = (each_N.nonzero().squeeze(1) for each_N in (roles.query_N, roles.gallery_N))
+    labels_Q, labels_M, ignored_Q = labels_N[query_Q], labels_N[gallery_M], roles.ignored(labels_N)[query_Q]
+    _check(z_ND[query_Q], labels_Q, z_ND[gallery_M], labels_M, distance, index)
+    order_M, queries = ranking.class_lists(labels_Q, labels_M, ignored_Q)
+    _check_queries(len(queries.row_Q), labels_Q, within=False)
+    _check_k(k, len(gallery_M) - int(ignored_Q[queries.row_Q].max()))
+    images, gallery = (ranking.points(z_ND[row], distance) for row in (query_Q, gallery_M))
+    ignored = Ignored.of(roles)
+    if index == "exact":
+        name, found = "exact", ranking.places(images, gallery, order_M, queries, ignored, every=True)
+    else:
+        name, found = approximate.places(images, gallery, labels_Q, labels_M, queries, max(k), ignored, every=True)
+    of_queries = _of_places(found, queries, k, name, with_map=True)
+    return of_queries._replace(query_Q=query_Q[of_queries.query_Q])
+
+
+def most_findable(labels_N: Tensor, roles: QueryGallery) -> int:
+    """Return the largest K of Recall@K: the number of images that every query with a match searches, at least 1."""
+    asked_N = roles.query_N & (roles.matches(labels_N) > 0)
+    ignored = int(roles.ignored(labels_N)[asked_N].max()) if asked_N.any() else 0
+    return max(1, int(roles.gallery_N.sum()) - ignored)
+
+
+def _of_places(
+    found: ranking.Places, queries: ranking.Queries, k: Sequence[int], name: str, with_map: bool = False
+) -> Retrieval:
+    """Return the result of each query from the places of its class, in the order of the images."""
     ascending_Q = queries.row_Q.argsort()
-    first_Q, found_Q, precision_Q = (each[ascending_Q] for each in found)
+    first_Q, found_Q, precision_Q, all_precision_Q = (each[ascending_Q] for each in found)
     relevant_Q = queries.relevant_Q[ascending_Q]
     return Retrieval(
         query_Q=queries.row_Q[ascending_Q],
@@ -108,6 +156,7 @@ def retrieve(
         reciprocal_rank_Q=torch.where(first_Q == ranking.NEVER, 0.0, 1 / first_Q),
         k=tuple(k),
         index=name,
+        full_precision_Q=(all_precision_Q / relevant_Q).float() if with_map else None,
     )
 
 

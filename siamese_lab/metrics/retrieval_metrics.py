@@ -11,7 +11,8 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from siamese_lab.metrics import registry
-from siamese_lab.metrics.retrieval import KS, Distance, Retrieval, macro_figures, retrieve
+from siamese_lab.metrics.retrieval import KS, ROLE_KS, Distance, Retrieval, macro_figures, most_findable, retrieve
+from siamese_lab.query_gallery import QueryGallery
 
 
 class RetrievalMetrics(Metric):
@@ -23,9 +24,12 @@ class RetrievalMetrics(Metric):
     a repeated image finds itself.
 
     Args:
-        k: the K's of Recall@K, which is NaN if K exceeds the number of images to find.
+        k: the K's of Recall@K, which is NaN if K exceeds the number of images to find. None is KS, and ROLE_KS with
+            roles.
         distance: as `retrieve` takes it.
         extra: names of registered metrics to compute for the same images; see `siamese_lab.metrics.registry`.
+        roles: the queries and the gallery among the images, by their ids; None searches all images. With roles, every
+            image needs an id, and `map` is computed as well.
 
     Raises:
         UserError: for an extra metric that is not registered.
@@ -36,10 +40,17 @@ class RetrievalMetrics(Metric):
     labels: list[Tensor]
     image_ids: list[Tensor]
 
-    def __init__(self, k: Sequence[int] = KS, distance: Distance = "cosine", extra: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        k: Sequence[int] | None = None,
+        distance: Distance = "cosine",
+        extra: Sequence[str] = (),
+        roles: QueryGallery | None = None,
+    ) -> None:
         super().__init__()
         self.extra = registry.check_names(extra)
-        self.k = tuple(k)
+        self.roles = roles
+        self.k = tuple(k if k is not None else KS if roles is None else ROLE_KS)
         self.distance: Distance = distance
         self.add_state("embeddings", default=[], dist_reduce_fx="cat")
         self.add_state("labels", default=[], dist_reduce_fx="cat")
@@ -65,7 +76,7 @@ class RetrievalMetrics(Metric):
             UserError: where `retrieve` does, and if only some chunks came with ids.
             ValueError: if an extra metric returns a figure of a name that is there already.
         """
-        return self.figures(*self.images())
+        return self.figures(*self.images(), self.roles_of_images())
 
     def images(self) -> tuple[Tensor, Tensor]:
         """Return embeddings and labels of the images so far, each image once."""
@@ -78,6 +89,26 @@ class RetrievalMetrics(Metric):
         first_M = _one_of_each(image_ids_N)
         return z_ND[first_M], labels_N[first_M]
 
+    def roles_of_images(self) -> QueryGallery | None:
+        """Return the roles of the images so far, in the order of `images`; None without roles.
+
+        Raises:
+            ValueError: if the images came without ids.
+        """
+        if self.roles is None:
+            return None
+        image_ids_N = dim_zero_cat(self.image_ids)
+        if not (image_ids_N >= 0).all():
+            raise ValueError("Roles belong to image ids, but some images came without ids.")
+        return self.roles.rows(image_ids_N.unique())
+
+    def gathered_roles(self) -> QueryGallery | None:
+        """Return the roles of the images of all processes, in the order of `gathered`. Every process must call this."""
+        if self.roles is None:
+            return None
+        with self.sync_context():
+            return self.roles_of_images()
+
     def gathered(self) -> tuple[Tensor, Tensor]:
         """Return embeddings and labels of the images of all processes, each image once.
 
@@ -86,19 +117,28 @@ class RetrievalMetrics(Metric):
         with self.sync_context():
             return self.images()
 
-    def figures(self, z_ND: Tensor, labels_N: Tensor) -> dict[str, Tensor]:
-        """Return the figures of these images, with the options of this metric."""
-        return self.figures_of(self.find(z_ND, labels_N), z_ND, labels_N)
+    def figures(self, z_ND: Tensor, labels_N: Tensor, roles: QueryGallery | None = None) -> dict[str, Tensor]:
+        """Return the figures of these images with these roles, with the options of this metric."""
+        return self.figures_of(self.find(z_ND, labels_N, roles=roles), z_ND, labels_N)
 
-    def find(self, z_ND: Tensor, labels_N: Tensor, gallery: tuple[Tensor, Tensor] | None = None) -> Retrieval:
+    def find(
+        self,
+        z_ND: Tensor,
+        labels_N: Tensor,
+        gallery: tuple[Tensor, Tensor] | None = None,
+        roles: QueryGallery | None = None,
+    ) -> Retrieval:
         """Retrieve with the options of this metric, without a K that exceeds the number of images to find.
 
         Args:
             z_ND: embeddings of the queries.
             labels_N: their classes.
             gallery: embeddings and classes of the images to search; None searches the queries themselves.
+            roles: the queries and the gallery among the images, in place of `gallery`.
         """
         others = len(labels_N) - 1 if gallery is None else len(gallery[1])
+        if roles is not None:
+            others = most_findable(labels_N, roles.to(labels_N.device))
         able = [k for k in self.k if k <= others] or [1]
         gallery_z_MD, gallery_labels_M = (None, None) if gallery is None else gallery
         return retrieve(
@@ -108,6 +148,7 @@ class RetrievalMetrics(Metric):
             gallery_z_MD=gallery_z_MD,
             gallery_labels_M=gallery_labels_M,
             distance=self.distance,
+            roles=roles,
         )
 
     def figures_of(self, found: Retrieval, z_ND: Tensor, labels_N: Tensor) -> dict[str, Tensor]:

@@ -43,6 +43,7 @@ def print_choices(console: Console, results: Results, datamodule: "DataModule", 
             f"{use} on {counted(len(part), 'image')} of {counted(len(part.class_names), 'class', 'classes')}"
             for use, part in zip(("train", "validate", "test"), datamodule.splits, strict=True)
         ),
+        **({"test": escape(results.images["tested"])} if "tested" in results.images else {}),
         **_recipe(choices.get("recipe")),
         "sampler": _describe_part(results.sampler, choices["sampler"]),
         "loss": _describe_part(results.loss, choices["loss"]),

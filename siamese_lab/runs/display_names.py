@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-METRICS = {"r_precision": "R-Precision", "map@r": "MAP@R"} | {
+METRICS = {"r_precision": "R-Precision", "map@r": "MAP@R", "map": "mAP"} | {
     name: name.upper() for name in ("mrr", "auc", "eer", "nmi", "ami")
 }
 """Display names of metrics that capitalization does not give."""

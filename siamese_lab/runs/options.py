@@ -19,12 +19,14 @@ REGISTERED_NAMES = {
     "RunCSVLogger": "csv",
     "RunTensorBoardLogger": "tensorboard",
     "TensorBoardLogger": "tensorboard",
+    "WandbLogger": "wandb",
     "DeviceStatsMonitor": "device_stats",
     "EarlyStopping": "early_stopping",
+    "MlflowLogger": "mlflow",
     "RichModelSummary": "model_summary",
 }
 """Name on the command line of each shipped class with another name. An entry stays when its class is renamed."""
-DATA_FOLDERS = ("root", "cache")
+DATA_FOLDERS = ("root", "cache", "file")
 """Options of the group `data` that say where the data is, not which data it is."""
 WITHOUT_EFFECT = (
     *(f"data.{folder}" for folder in DATA_FOLDERS),
@@ -48,7 +50,7 @@ OUTSIDE_A_STUDY = ("metrics", "tuned", "tuning")
 """Further options that a study does not compare: additional metrics, and the origin of tuned options."""
 DEFAULTS_OF_EARLIER_RUNS = {"trainer.accumulate_grad_batches": 1}
 """Options that are missing in earlier runs, with the value that these runs used."""
-NEUTRAL: Mapping[str, Any] = {"data.label_noise": 0.0, "data.split": 0}
+NEUTRAL: Mapping[str, Any] = {"data.closed": False, "data.label_noise": 0.0, "data.split": 0}
 """Options that are compared only if they differ from these values, which runs without the option also used."""
 
 

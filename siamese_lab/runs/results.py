@@ -98,6 +98,11 @@ class Results:
     """Number of classes and images of each part, and a hash of the names; checkpoints store the names themselves."""
     label_noise: dict[str, Any] | None = None
     """`share` of wrong training labels, number of training `images` and of `changed` labels; None without noise."""
+    selected: dict[str, int] | None = None
+    """Number of `triplets` up to the last validation, and the number `by_rule`, one for each (anchor, positive) pair.
+
+    None unless the strategy is a miner of another library, which decides itself how many triplets it selects.
+    """
     changed_options: list[dict[str, Any]] = field(default_factory=list)
     """One entry for each resume with other options: `step` and `options`, by name the values before and after it."""
     schema_version: int = SCHEMA_VERSION
@@ -202,6 +207,7 @@ def check_ranges(run: Results) -> None:
     check_bound("seed", run.seed)
     check_not_negative({"steps": run.steps, "tested_step": run.tested_step}, "")
     check_not_negative(run.seconds, "seconds")
+    check_not_negative(run.selected or {}, "selected")
     check_shares(run.test, "test")
     check_shares(run.validation, "validation")
     for name, floor in run.floors.items():

@@ -13,8 +13,16 @@ from siamese_lab.runs.plain_values import shortened
 
 DATA_VARIABLE = "SIAMESE_LAB_DATA"
 """Environment variable with the folder of the data sets."""
-PATH_OPTIONS = ("data.root", "paths.data", "tuned")
-"""Options of a run that name folders to read."""
+PATH_OPTIONS = (
+    "data.file",
+    "data.root",
+    "paths.data",
+    "tuned",
+    "network.weights",
+    "logger.mlflow.tracking_uri",
+    "logger.wandb.entity",
+)
+"""Options of a run that name folders or files to read, or a server, database or account that gets its results."""
 MAX_PATH = 1000
 """Largest number of characters of a path in a message."""
 
@@ -28,8 +36,11 @@ def unnamed_folder(choices: Mapping[str, Any], given: Collection[str] = ()) -> t
 
     Returns:
         The option and its value in the training. None if the training read no folder, or if the user names one by the
-        option or by SIAMESE_LAB_DATA.
+        option or by SIAMESE_LAB_DATA. A table that lists images counts as a folder.
     """
+    file = choices["data"].get("file")
+    if file is not None and "data.file" not in given:
+        return "data.file", str(file)
     root, data_folder = choices["data"].get("root"), choices["paths"].get("data")
     if root is None or "data.root" in given:
         return None
@@ -42,7 +53,7 @@ def not_read(folder: str, option: str) -> str:
     """Return the message that the folder of a training is not read, with the option that reads it."""
     return (
         f"The training read its images from {shortened(folder)}. {untrusted_path(option, folder)}. If the images are "
-        f"elsewhere, add {option}=FOLDER."
+        f"elsewhere, add {option}={'FILE' if option == 'data.file' else 'FOLDER'}."
     )
 
 

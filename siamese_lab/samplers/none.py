@@ -1,5 +1,7 @@
 """No selection, for losses that use labels only, such as `softmax`: the reference without any triplets."""
 
+from torch import Tensor
+
 from siamese_lab.batch import NoTriplets, Selection
 from siamese_lab.samplers.base import Sampler, register
 from siamese_lab.samplers.kernels.tiles import MiningInputs
@@ -32,6 +34,13 @@ class NoSampler(Sampler):
         finite_only: bool = True,
     ) -> None:
         super().__init__(seed, images_per_class, finite_only=finite_only)
+
+    def mine(
+        self, z_BD: Tensor, labels_B: Tensor, image_ids_B: Tensor | None = None, progress: float = 0.0
+    ) -> Selection:
+        """Return the batch without triplets, with the ids of its images, for losses that compare all images."""
+        selection = super().mine(z_BD, labels_B, image_ids_B, progress)
+        return selection._replace(triplets=NoTriplets(image_ids_B))
 
     def select(self, inputs: MiningInputs) -> Selection:
         """Return the batch without triplets."""

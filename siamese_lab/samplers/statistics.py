@@ -26,8 +26,8 @@ def describe(selection: Selection, distances: PairDistances | None) -> Mapping[s
         and quantiles of the plain distances d_ap and d_an, and `distinct_negatives`, the share of candidates that
         were chosen at least once.
     """
-    triplets, candidates_CD, fallback_TM, own = selection
-    if distances is None or fallback_TM is None or not isinstance(triplets, Triplets):
+    triplets, candidates_CD, fallback_TM, own, _ = selection
+    if distances is None or fallback_TM is None or not isinstance(triplets, Triplets) or not len(triplets.anchor_T):
         return own
     d_ap_T1, d_an_TM = distances
     chosen_C = torch.zeros(len(candidates_CD), device=candidates_CD.device)

@@ -72,6 +72,7 @@ def build_module(config: DictConfig, datamodule: data.DataModule) -> SiameseModu
         targets.Deferred("schedule", config.schedule),
         build_verification(datamodule),
         config.metrics.extra,
+        *(datamodule.query_gallery or ()),
     )
 
 
@@ -93,6 +94,8 @@ def check_norms(network: networks.SiameseNetwork, sampler: samplers.Sampler, los
             "A memory stores unit vectors, so it cannot be combined with loss.l2_penalty. Set loss.l2_penalty=null "
             "and network.normalize=true, or choose a sampler without a memory."
         )
+    if sampler.uses_memory and not loss.accepts_memory:
+        raise UserError("This loss compares the images of a batch only. Choose a sampler without a memory.")
     if loss.needs_unit_norm and not network.normalize:
         raise UserError(
             "This loss needs unit vectors, but network.normalize=false leaves embeddings unnormalized. "
@@ -110,9 +113,11 @@ def check_accepted(config: DictConfig, sampler: samplers.Sampler, loss: losses.L
     if sampler.triplet_type in loss.accepted_types:
         return
     if sampler.triplet_type is NoTriplets:
+        accepted = {name: losses.registry.classes[name].accepted_types for name in losses.available()}
+        of_labels = [name for name, types in accepted.items() if types == (NoTriplets,)]
         raise UserError(
             f"loss={config.loss.name} cannot be trained with sampler={config.sampler.name}: it needs triplets, and "
-            "this strategy selects none. Set another sampler, or loss=softmax."
+            f"this strategy selects none. Set another sampler, or loss to one of labels only: {', '.join(of_labels)}."
         )
     if loss.accepted_types == (NoTriplets,):
         raise UserError(

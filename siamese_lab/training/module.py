@@ -25,6 +25,7 @@ from siamese_lab.metrics.health import spread
 from siamese_lab.metrics.retrieval import by_class
 from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.networks import SiameseNetwork
+from siamese_lab.query_gallery import QueryGallery
 from siamese_lab.runs.plain_values import finite_number
 from siamese_lab.samplers import Sampler
 from siamese_lab.samplers.statistics import describe, describe_wrong_labels
@@ -66,6 +67,8 @@ class SiameseModule(lightning.LightningModule):
         schedule: builds the learning-rate schedule, which advances after each training step.
         verification: evaluates the official pairs of the data set in the test; None if there are none.
         extra_metrics: names of registered metrics to compute in addition to retrieval, in validation and test.
+        validation_roles: queries and gallery among the validation images; None searches all of them.
+        test_roles: the same of the test images.
     """
 
     def __init__(
@@ -77,13 +80,15 @@ class SiameseModule(lightning.LightningModule):
         schedule: Callable[[Optimizer], LRScheduler],
         verification: VerificationMetrics | None = None,
         extra_metrics: Sequence[str] = (),
+        validation_roles: QueryGallery | None = None,
+        test_roles: QueryGallery | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.sampler = sampler
         self.loss = loss
-        self.validation_retrieval = RetrievalMetrics(extra=extra_metrics)
-        self.test_retrieval = RetrievalMetrics(extra=extra_metrics)
+        self.validation_retrieval = RetrievalMetrics(extra=extra_metrics, roles=validation_roles)
+        self.test_retrieval = RetrievalMetrics(extra=extra_metrics, roles=test_roles)
         self.gallery_images = RetrievalMetrics()
         self.verification = verification
         self.mining = Timer()
@@ -163,7 +168,7 @@ class SiameseModule(lightning.LightningModule):
         """
         (z_ND, labels_N), metric = self.test_retrieval.gathered(), self.test_retrieval
         gallery = self.gallery_images.gathered() if "gallery" in self.test_parts else None
-        found = metric.find(z_ND, labels_N, gallery)
+        found = metric.find(z_ND, labels_N, gallery, metric.gathered_roles())
         values: dict[str, Tensor | float] = {**metric.figures_of(found, z_ND, labels_N)}
         if gallery is not None:
             values |= among_test(metric.figures(z_ND, labels_N))

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from siamese_lab import data
-from siamese_lab.config import hydra_app, schema, targets
+from siamese_lab.config import hydra_app, schema
 from siamese_lab.data.pk_batches import check_split_between_processes
 from siamese_lab.errors import Interrupted, UserError
 from siamese_lab.runs import display, environment
@@ -23,7 +24,7 @@ from siamese_lab.runs import results as stored
 from siamese_lab.runs.checkpoints import LAST
 from siamese_lab.runs.disk import disk_errors
 from siamese_lab.runs.files import delete_drafts
-from siamese_lab.runs.results import Results
+from siamese_lab.runs.results import Point, Results
 from siamese_lab.training import launch
 from siamese_lab.training.build import build_datamodule, build_module
 from siamese_lab.training.callbacks import LatestMetrics, RunCallbacks, build_callbacks
@@ -36,6 +37,7 @@ from siamese_lab.training.requeue import check_starts_anew
 from siamese_lab.training.restored import TrainingStart, check_restorable, check_training_state, restoring
 from siamese_lab.training.resume_checks import Resumed, check_resumed, keep_finished_record
 from siamese_lab.training.threads import threads_restored, use_one_thread_if_small
+from siamese_lab.training.trackers import Tracked, build_loggers, run_name, tracking
 from siamese_lab.training.trainer import build_profiler, build_trainer, reason_of_shortening, set_steps_of_epochs
 from siamese_lab.training.validation_plan import ValidationPlan, plan_validations
 
@@ -125,6 +127,7 @@ def train_here(
 ) -> Results:
     """Train in this process, alone or as one of several. See `train`."""
     started, started_processor = time.perf_counter(), time.process_time()
+    loggers = build_loggers(config.logger, folder)  # first, because a package may be missing
     datamodule = build_datamodule(config)
     set_steps_of_epochs(config, len(datamodule.batches))
     if config.resume is None:
@@ -138,7 +141,7 @@ def train_here(
         placement,
         plan.number,
         callbacks=[start, *callbacks.ordered],
-        logger=targets.build("logger", config.logger, save_dir=folder) if config.logger else False,
+        logger=loggers or False,
         default_root_dir=folder,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -176,7 +179,12 @@ def train_here(
 
     if trainer.is_global_zero:
         delete_drafts(folder)
-    with record_status(results, folder, overrides, trainer.is_global_zero), closing_event_files(trainer):
+    tracked = Tracked(run_name(folder, results.data), folder, results.choices)
+    with (
+        tracking(trainer, results, tracked, resumed is not None, partial(display.print_plainly, console)),
+        record_status(results, folder, overrides, trainer.is_global_zero),
+        closing_event_files(trainer),
+    ):
         try:
             with restoring(config.resume, start):
                 trainer.fit(module, datamodule=datamodule, ckpt_path=config.resume, weights_only=True)
@@ -190,6 +198,8 @@ def train_here(
         evaluate(trainer, module, datamodule, callbacks.metrics, reported, results, with_test, plan)
         if with_test:
             record_test_embeddings(results, callbacks, module)
+        results.selected = selected_number(config, datamodule, results.history)
+        display.print_plainly(console, *described_selection(results))
         results.floors = {floor: nan_as_none(figures) for floor, figures in callbacks.floors.figures.items()}
         results.seconds["total"] = time.perf_counter() - started
         results.seconds["processor"] = time.process_time() - started_processor
@@ -217,8 +227,8 @@ def begin_results(config: DictConfig) -> Results:
     """
     return Results(
         data=config.data.name,
-        sampler=config.sampler.name,
-        loss=config.loss.name,
+        sampler=config.sampler.name or str(config.sampler.get("library")),  # a run without the name fails
+        loss=config.loss.name or str(config.loss.get("library")),
         network=config.network.name,
         seed=config.seed,
         choices=schema.to_plain(config),
@@ -313,6 +323,29 @@ def evaluate(
     if with_test:
         trainer.test(module, datamodule=datamodule, **named)
         results.test = nan_as_none(metrics.values["test"])
+
+
+def selected_number(config: DictConfig, datamodule: data.DataModule, history: list[Point]) -> dict[str, int] | None:
+    """Return how many triplets a miner of another library selected, and how many there would be by the lab's rule.
+
+    None for the strategies of the lab, which follow the rule or state their own, and without a validation.
+    """
+    if config.sampler.get("library") is None or not history:
+        return None
+    batches = history[-1].step * config.trainer.get("accumulate_grad_batches", 1)
+    pairs = datamodule.classes_per_batch * datamodule.images_per_class * (datamodule.images_per_class - 1)
+    return {"triplets": history[-1].triplets, "by_rule": batches * pairs}
+
+
+def described_selection(results: Results) -> list[str]:
+    """Return a note if the number of triplets differs from the lab's rule."""
+    selected = results.selected
+    if selected is None or selected["triplets"] == selected["by_rule"]:
+        return []
+    return [
+        f"sampler={results.sampler} selected {selected['triplets']:,} triplets; one for each (anchor, positive) pair "
+        f"would be {selected['by_rule']:,}. Strategies of the lab differ only in which triplets they select."
+    ]
 
 
 def record_test_embeddings(results: Results, callbacks: RunCallbacks, module: SiameseModule) -> None:

@@ -8,14 +8,14 @@ import pytest
 import torch
 import yaml
 from conftest import compose, compose_once
-from hydra.utils import instantiate
 from PIL import Image
-from shipped import BY_GROUP
+from shipped import BY_GROUP, LABEL_LOSSES
 
 from siamese_lab import data, losses, networks, samplers
 from siamese_lab.config.schema import EvaluateConfig, config_folder, to_plain
 from siamese_lab.registry import options_of
 from siamese_lab.training.build import build_module
+from siamese_lab.training.trackers import build_loggers
 from siamese_lab.training.trainer import build_trainer
 
 FOLDER = config_folder()
@@ -41,8 +41,13 @@ REGISTRIES = {
 }
 
 
-TOGETHER = dict.fromkeys(("sampler=none", "loss=softmax"), ("sampler=none", "loss=softmax"))
-"""Parts that can only be built together."""
+TOGETHER = {
+    "sampler=none": ("sampler=none", "loss=softmax"),
+    **{f"loss={loss}": ("sampler=none", f"loss={loss}") for loss in LABEL_LOSSES},
+    "loss=pml": ("loss=pml", "loss.name=TripletMarginLoss"),
+    "sampler=pml": ("sampler=pml", "sampler.name=BatchHardMiner"),
+}
+"""Parts that can only be built together, and parts of a library, which need a name."""
 
 
 @pytest.mark.parametrize("override", [each.values[0] for each in OVERRIDES])
@@ -54,10 +59,12 @@ def test_every_config_composes(override: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("override", OVERRIDES)
 def test_every_config_composes_and_builds(override: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if override in ("logger=wandb", "logger=mlflow"):
+        pytest.importorskip(override.removeprefix("logger="), reason="the extra is not installed")
     config = compose(*TOGETHER.get(override, (override,)), *options_that_locate_images(override, tmp_path, request))
     images = data.build(**config.data, seed=config.seed)
     module = build_module(config, images)
-    trainer = build_trainer(config.trainer, logger=instantiate(config.logger, save_dir=tmp_path))
+    trainer = build_trainer(config.trainer, logger=build_loggers(config.logger, tmp_path))
 
     optimizer = module.configure_optimizers()["optimizer"]
     z_BD = module.network(torch.rand(2, images.channels, images.image_size, images.image_size))
@@ -79,6 +86,13 @@ def options_that_locate_images(override: str, folder: Path, request: pytest.Fixt
             place.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (70, 70), (number, 0, 0)).save(place)
         return [f"data.root={folder / 'images'}", f"paths.cache={folder / 'cache'}"]
+    if override == "data=table":
+        rows = ["path,label"]
+        for number in range(24 * 4):
+            Image.new("RGB", (70, 70), (number, 0, 0)).save(folder / f"{number}.png")
+            rows.append(f"{number}.png,{number // 4}")
+        (folder / "images.csv").write_text("\n".join(rows))
+        return [f"data.file={folder / 'images.csv'}", f"paths.cache={folder / 'cache'}"]
     return []
 
 
@@ -91,8 +105,10 @@ def test_the_options_of_an_evaluation_are_those_of_its_schema() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("group", REGISTRIES)
 def test_registry_and_folder_hold_the_same_names(group: str) -> None:
-    """The folder may also hold variants of a registered part, such as mnist_closed."""
-    chosen = {path.stem: compose_once(f"{group}={path.stem}")[group].name for path in (FOLDER / group).glob("*.yaml")}
+    """The folder may also hold variants of a registered part, such as mnist_closed, and libraries of parts."""
+    composed = {path.stem: compose_once(f"{group}={path.stem}")[group] for path in (FOLDER / group).glob("*.yaml")}
+    assert {name for name, part in composed.items() if "library" in part} == set(REGISTRIES[group].libraries)
+    chosen = {name: part.name for name, part in composed.items() if "library" not in part}
     assert set(BY_GROUP[group]) <= set(chosen.values()) <= set(REGISTRIES[group].available())
     assert all(chosen[name] == name for name in BY_GROUP[group])
 

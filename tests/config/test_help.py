@@ -67,9 +67,17 @@ def test_help_of_train_lists_groups_names_options_and_defaults(command: Callable
 
 
 def test_help_of_train_follows_the_chosen_parts(command: Callable[..., Ended]) -> None:
-    page = command("sampler=curriculum", "--help", "experiment=tune", "callbacks=[early_stopping]", "logger=csv").out
+    page = command(
+        "sampler=curriculum", "--help", "experiment=tune", "callbacks=[early_stopping]", "logger=[csv,wandb]"
+    ).out
     check_page(page)
-    for shown in ("sampler=curriculum", "sampler.stages=", "callbacks.early_stopping.patience=3", "tuning.trials=16"):
+    for shown in (
+        "sampler=curriculum",
+        "sampler.stages=",
+        "callbacks.early_stopping.patience=3",
+        "logger.wandb.mode=null",
+        "tuning.trials=16",
+    ):
         assert shown in page
     assert "sampler.choice" not in page
 

@@ -78,7 +78,7 @@ def test_images_equal_their_files(folder):
 def test_a_second_start_decodes_nothing_and_a_new_image_is_seen(folder, monkeypatch):
     before = build(folder).splits
     with monkeypatch.context() as patch:
-        patch.setattr("siamese_lab.data.sets.image_folder.decode", None)
+        patch.setattr("siamese_lab.data.sets.own_images.decode", None)
         assert torch.equal(build(folder).splits.train.images_NCHW, before.train.images_NCHW)
     picture(99).save(folder / "class 0" / "new.png")
     assert sum(len(part) for part in build(folder).load()) == 24

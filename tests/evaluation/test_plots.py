@@ -1,5 +1,6 @@
 """The pictures show correct content, and can be drawn for unusual data sets."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,16 @@ from siamese_lab.evaluation import plots
 from siamese_lab.evaluation.evaluation import Evaluation, MetricValue, Protocol
 from siamese_lab.evaluation.plots import embedding_map, nearest_neighbours
 from siamese_lab.evaluation.plots.cells import RIGHT, WRONG, wrap_name
-from siamese_lab.evaluation.plots.nearest_neighbours import choose_queries, draw_nearest_neighbors
+from siamese_lab.evaluation.plots.nearest_neighbours import (
+    choose_queries,
+    draw_nearest_neighbors,
+    nearest_in_gallery,
+)
 from siamese_lab.evaluation.plots.roc_curves import draw_roc_curves
 from siamese_lab.evaluation.projection import check_method, project
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics.verification import roc
+from siamese_lab.query_gallery import QueryGallery
 
 
 def evaluation_of(labels: list[int], channels: int = 1, collapsed: bool = False, name: str = "class") -> Evaluation:
@@ -102,6 +108,24 @@ def test_frames_mark_correct_and_wrong_neighbors(monkeypatch: pytest.MonkeyPatch
     assert {patch.get_linestyle() for patch in blue} <= {"-", "solid"}
     signs = [text.get_text()[0] for text in axes.texts]
     assert (signs.count(RIGHT.sign), signs.count(WRONG.sign)) == (right, 30 - right)
+
+
+def test_queries_find_their_neighbors_in_the_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every second image is searched. Images of the own class and group are no neighbors, nor is the query itself."""
+    monkeypatch.setattr(nearest_neighbours, "QUERIES", 6)
+    evaluation = SETS["many classes"]
+    labels_N, count = evaluation.table.labels_N, len(evaluation.table)
+    row_N = torch.arange(count)
+    roles = QueryGallery(row_N % 3 == 0, row_N % 2 == 0, row_N % 4)
+    asked_N = roles.query_N & (roles.matches(labels_N) > 0)
+    found = nearest_in_gallery(evaluation.z_ND, labels_N, roles, asked_N.nonzero().squeeze(1), 5)
+    for query, index_E in zip(asked_N.nonzero().squeeze(1).tolist(), found.index_Qk, strict=True):
+        d_N = torch.cdist(evaluation.z_ND[query, None], evaluation.z_ND)[0]
+        d_N[(labels_N == labels_N[query]) & (row_N % 4 == query % 4)] = torch.inf
+        d_N[row_N % 2 == 1] = torch.inf
+        assert index_E.tolist() == d_N.argsort()[:5].tolist()
+    (axes,) = draw_nearest_neighbors(replace(evaluation, roles=roles), 3, Stages()).axes
+    assert len([patch for patch in axes.patches if isinstance(patch, Rectangle)]) == 5 * min(6, int(asked_N.sum()))
 
 
 def test_queries_have_different_classes_of_several_images() -> None:

@@ -73,6 +73,100 @@ def softmax(points, labels, vectors, temperature=0.05):
     return total / len(points), correct / len(points)
 
 
+def log_sum(exponents: list[float], one_plus: bool = False) -> float:
+    """Return log Σ exp, or log(1 + Σ exp); minus infinity for an empty sum."""
+    every = [*exponents, 0.0] if one_plus else exponents
+    if not every:
+        return -math.inf
+    highest = max(every)
+    return highest + math.log(sum(math.exp(each - highest) for each in every))
+
+
+def pairs_of(i: int, points, labels, ids) -> tuple[list[float], list[float]]:
+    """Return the similarities of an image to its positives, which have another id, and to its negatives."""
+    others = range(len(points))
+    positives = [dot(points[i], points[j]) for j in others if labels[i] == labels[j] and ids[i] != ids[j]]
+    return positives, [dot(points[i], points[j]) for j in others if labels[i] != labels[j]]
+
+
+def multi_similarity(points, labels, ids, vectors, alpha=2.0, beta=50.0, threshold=1.0, epsilon=None, **_):
+    total = 0.0
+    for i in range(len(points)):
+        positives, negatives = pairs_of(i, points, labels, ids)
+        if epsilon is not None:
+            least, most = min(positives, default=math.inf), max(negatives, default=-math.inf)
+            positives = [s for s in positives if s < most + epsilon]
+            negatives = [s for s in negatives if s > least - epsilon]
+        total += log_sum([-alpha * (s - threshold) for s in positives], one_plus=True) / alpha
+        total += log_sum([beta * (s - threshold) for s in negatives], one_plus=True) / beta
+    return total / len(points)
+
+
+def supcon(points, labels, ids, vectors, temperature=0.1, **_):
+    terms = []
+    for i in range(len(points)):
+        positives, negatives = pairs_of(i, points, labels, ids)
+        every = log_sum([s / temperature for s in (*positives, *negatives)])
+        if positives:
+            terms.append(-sum(s / temperature - every for s in positives) / len(positives))
+    return sum(terms) / max(1, len(terms))
+
+
+def circle(points, labels, ids, vectors, margin=0.4, gamma=80.0, weighting=None, **_):
+    """Compute the circle loss. `weighting` are the points that the weights are computed from, if others."""
+    terms = []
+    for i in range(len(points)):
+        positives, negatives = pairs_of(i, points, labels, ids)
+        heavy_positives, heavy_negatives = pairs_of(i, weighting or points, labels, ids)
+        if not positives or not negatives:
+            continue
+        near = [gamma * max(0.0, w + margin) * (s - margin) for s, w in zip(negatives, heavy_negatives, strict=True)]
+        far = [
+            -gamma * max(0.0, 1 + margin - w) * (s - (1 - margin))
+            for s, w in zip(positives, heavy_positives, strict=True)
+        ]
+        terms.append(log_sum([log_sum(near) + log_sum(far)], one_plus=True))
+    return sum(terms) / max(1, len(terms))
+
+
+def cosines(points, vectors) -> list[list[float]]:
+    """Return the cosine similarity of each point of unit norm to each vector."""
+    return [[dot(point, each) / math.sqrt(dot(each, each)) for each in vectors] for point in points]
+
+
+def proxy_anchor(points, labels, ids, vectors, margin=0.1, alpha=32.0, **_):
+    s = cosines(points, vectors)
+    pull, push = [], []
+    for c in range(len(vectors)):
+        own = [-alpha * (s[i][c] - margin) for i in range(len(points)) if labels[i] == c]
+        others = [alpha * (s[i][c] + margin) for i in range(len(points)) if labels[i] != c]
+        if own:
+            pull.append(log_sum(own, one_plus=True))
+        push.append(log_sum(others, one_plus=True))
+    return sum(pull) / max(1, len(pull)) + sum(push) / len(push)
+
+
+def arcface(points, labels, ids, vectors, margin=0.5, scale=64.0, **_):
+    total = 0.0
+    for row, label in zip(cosines(points, vectors), labels, strict=True):
+        cosine = max(-1.0, min(1.0, row[label]))
+        angle = math.acos(cosine)
+        own = math.cos(angle + margin) if angle + margin <= math.pi else cosine - margin * math.sin(margin)
+        logits = [scale * (own if c == label else each) for c, each in enumerate(row)]
+        total += log_sum(logits) - logits[label]
+    return total / len(points)
+
+
+LABEL_ORACLES = {
+    "arcface": arcface,
+    "circle": circle,
+    "multi_similarity": multi_similarity,
+    "proxy_anchor": proxy_anchor,
+    "supcon": supcon,
+}
+"""The losses of labels, except softmax, which also computes the share of correct classes."""
+
+
 def _d(points, i: int, j: int, kind: str) -> float:
     return distance(points[i], points[j], kind)
 

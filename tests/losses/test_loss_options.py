@@ -39,6 +39,8 @@ over_its_range = settings(
 )
 MARGIN = st.one_of(st.sampled_from([1e-30, 1e-6, 4.0, 1e6]), st.floats(1e-3, 2.5))
 TEMPERATURE = st.one_of(st.sampled_from([COLDEST, 1e-3, 1e6]), st.floats(0.01, 10))
+SCALE = st.one_of(st.sampled_from([COLDEST, 1e3, 1e6]), st.floats(0.1, 100))
+VECTOR_LR = st.sampled_from([None, 0.0, 1e-3, 1e6])
 DISTANCE = st.sampled_from(["plain", "squared"])
 REDUCTION = st.sampled_from(["mean", "mean_active"])
 BASE = {
@@ -59,8 +61,18 @@ OWN: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "temperature": TEMPERATURE,
         "l2_penalty": st.one_of(st.none(), st.just(0.0), st.floats(1e-6, 10)),
     },
-    "softmax": {"temperature": TEMPERATURE, "vector_lr": st.sampled_from([None, 0.0, 1e-3, 1e6])},
+    "softmax": {"temperature": TEMPERATURE, "vector_lr": VECTOR_LR},
     "contrastive": {"margin": MARGIN, "reduction": REDUCTION},
+    "multi_similarity": {
+        "alpha": SCALE,
+        "beta": SCALE,
+        "threshold": st.floats(-1, 1),
+        "epsilon": st.one_of(st.none(), st.sampled_from([0.0, 0.1, 1e6])),
+    },
+    "proxy_anchor": {"margin": st.floats(0, 2), "alpha": SCALE, "vector_lr": VECTOR_LR},
+    "arcface": {"margin": st.floats(0, 1.57), "scale": SCALE, "vector_lr": VECTOR_LR},
+    "supcon": {"temperature": TEMPERATURE},
+    "circle": {"margin": st.floats(0, 1), "gamma": SCALE},
 }
 """The range of every option that only one loss has."""
 

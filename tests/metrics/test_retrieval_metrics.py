@@ -13,6 +13,7 @@ from torch.utils.data import DistributedSampler
 
 from siamese_lab.metrics import RetrievalMetrics
 from siamese_lab.metrics.retrieval import macro_figures, retrieve
+from siamese_lab.query_gallery import QueryGallery
 
 
 def figures_of(z_ND, labels_N, *k, **options):
@@ -87,18 +88,22 @@ def shared_out(rank):
 
 
 PARTS = {uneven: 2, shared_out: 3}
+ROLES = QueryGallery(torch.arange(100) % 3 == 0, torch.arange(100) % 3 != 1, torch.arange(100) // 20)
 
 
 def one_of_several(rank, port, of_rank, results):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.distributed.init_process_group("gloo", rank=rank, world_size=PARTS[of_rank])
     z_ND, labels_N = clustered(20, 5, 2.0)
-    metric = RetrievalMetrics()
+    metric, with_roles = RetrievalMetrics(), RetrievalMetrics(roles=ROLES)
     for seen in of_rank(rank).split(10):
         metric.update(z_ND[seen], labels_N[seen], seen)
+        with_roles.update(z_ND[seen], labels_N[seen], seen)
     figures, gathered = metric.compute(), metric.gathered()
     assert all(map(torch.equal, metric.figures(*gathered).values(), figures.values())), "gathered are all images"
-    results.put(plain(figures))
+    by_roles, roles = with_roles.compute(), with_roles.gathered_roles()
+    assert all(map(torch.equal, with_roles.figures(*gathered, roles).values(), by_roles.values()))
+    results.put((plain(figures), plain(by_roles)))
     torch.distributed.destroy_process_group()
 
 
@@ -119,6 +124,7 @@ def test_several_processes_give_the_figures_of_one(of_rank):
     for process in processes:
         process.join()
     z_ND, labels_N = clustered(20, 5, 2.0)
-    alone = plain(figures_of(z_ND, labels_N))
+    alone, with_roles = plain(figures_of(z_ND, labels_N)), RetrievalMetrics(roles=ROLES)
+    with_roles.update(z_ND, labels_N, torch.arange(100))
     assert 0.1 < alone["recall@1"] < 0.9
-    assert figures == [alone] * len(processes)
+    assert figures == [(alone, plain(with_roles.compute()))] * len(processes)

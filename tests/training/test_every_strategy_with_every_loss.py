@@ -59,7 +59,9 @@ def test_only_the_triplet_loss_takes_all_and_only_losses_of_labels_take_none():
 
 @pytest.mark.parametrize(("sampler", "loss"), sorted(NO_MEANING))
 def test_invalid_combinations_are_refused_before_training(sampler, loss, digits):
-    cure = {"none": "loss=softmax"}.get(sampler, "sampler=none" if loss in LABEL_LOSSES else "Set loss to .*triplet")
+    cure = {"none": "loss to .*softmax"}.get(
+        sampler, "sampler=none" if loss in LABEL_LOSSES else "Set loss to .*triplet"
+    )
     with pytest.raises(UserError, match=rf"loss={loss} .*sampler={sampler}.*{cure}"):
         build_module(compose_pair(sampler, loss), digits[0])
 

@@ -21,6 +21,7 @@ from PIL import Image
 from rich.progress import track
 from torch import Tensor
 
+from siamese_lab.data.io.crops import Crops
 from siamese_lab.data.io.file_names import escape_name
 from siamese_lab.data.io.image_files import ImageFiles, StoredFile
 from siamese_lab.data.io.messages import console
@@ -42,15 +43,25 @@ class _Decoded(NamedTuple):
     pixels_HWC: NDArray[np.uint8]
 
 
-def decode(files: ImageFiles, convert: Convert) -> Tensor:
+def converter_of(row: int, convert: Convert, crops: Crops | None) -> Convert:
+    """Return the conversion of one image: `convert`, applied to the box of the image if it has one."""
+    return convert if crops is None else lambda image: convert(crops.cut(row, image))
+
+
+def decode(files: ImageFiles, convert: Convert, crops: Crops | None = None) -> Tensor:
     """Decode all images to uint8 (N, C, H, W), in the order of their names.
+
+    Args:
+        files: the images.
+        convert: the conversion of every image.
+        crops: the part of each image to convert; None converts whole images.
 
     Raises:
         UserError: if there are no images, or an image cannot be read. The message names the image.
     """
 
     def decode_one(file: StoredFile) -> _Decoded:
-        return _Decoded(file.row, pixels(files.path, file.name, file.read(), convert))
+        return _Decoded(file.row, pixels(files.path, file.name, file.read(), converter_of(file.row, convert, crops)))
 
     images_NCHW: NDArray[np.uint8] | None = None
     for row, pixels_HWC in _in_parallel(decode_one, files, f"Decoding {escape_name(files.path.name)}"):
@@ -69,6 +80,8 @@ class Unreadable(NamedTuple):
 
     name: str
     complaint: str
+    row: int
+    """Position in the names of its `ImageFiles`."""
 
 
 def unreadable(files: ImageFiles, convert: Convert) -> list[str]:
@@ -76,14 +89,14 @@ def unreadable(files: ImageFiles, convert: Convert) -> list[str]:
     return [each.complaint for each in find_unreadable(files, convert)]
 
 
-def find_unreadable(files: ImageFiles, convert: Convert) -> list[Unreadable]:
-    """Return each image that cannot be read, with its error message."""
+def find_unreadable(files: ImageFiles, convert: Convert, crops: Crops | None = None) -> list[Unreadable]:
+    """Return each image that cannot be read, with its error message. The arguments are those of `decode`."""
 
     def check_one(file: StoredFile) -> Unreadable | None:
         try:
-            pixels(files.path, file.name, file.read(), convert)
+            pixels(files.path, file.name, file.read(), converter_of(file.row, convert, crops))
         except UserError as error:
-            return Unreadable(file.name, str(error))
+            return Unreadable(file.name, str(error), file.row)
         return None
 
     found = _in_parallel(check_one, files, f"Checking {escape_name(files.path.name)}")

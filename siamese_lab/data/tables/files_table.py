@@ -5,7 +5,7 @@ Shapes: N images, B of them at a time, C channels, H × W pixels.
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from siamese_lab.data.io.decode import Convert, pixels
+from siamese_lab.data.io.crops import Crops
+from siamese_lab.data.io.decode import Convert, converter_of, pixels
 from siamese_lab.data.io.image_files import read_image_file
 from siamese_lab.data.tables.base import Tag, select_classes
 from siamese_lab.errors import ResourceError, UserError
@@ -34,19 +35,23 @@ class FilesTable:
     class_names: tuple[str, ...]
     convert: Convert = field(repr=False)
     workers: int
+    crops: Crops | None = field(default=None, repr=False)
+    """The part of each image to use; None uses whole images."""
 
     def __len__(self) -> int:
         return len(self.labels_N)
 
     def rows(self, index_M: Tensor) -> "FilesTable":
         """Return a table of some of the images, with all class names."""
-        names = tuple(self.names[row] for row in index_M.tolist())
-        return FilesTable(self.path, names, self.labels_N[index_M], self.class_names, self.convert, self.workers)
+        rows = index_M.tolist()
+        names = tuple(self.names[row] for row in rows)
+        crops = None if self.crops is None else self.crops.rows(rows)
+        return replace(self, names=names, labels_N=self.labels_N[index_M], crops=crops)
 
     def classes(self, keep: Sequence[int]) -> "FilesTable":
         """Return a table with the classes `keep` only. Their labels become 0, 1, … in that order."""
         index_M, labels_M, class_names = select_classes(self, keep)
-        return FilesTable(self.path, self.rows(index_M).names, labels_M, class_names, self.convert, self.workers)
+        return replace(self.rows(index_M), labels_N=labels_M, class_names=class_names)
 
     def fetch(self, indices: Iterable[tuple[Tag, Tensor]]) -> Iterator[tuple[Tag, Tensor]]:
         """Yield the images for each tensor of indices, together with its tag; see `BaseTable`.
@@ -111,14 +116,14 @@ class _Decoded(Dataset[Tensor | str]):
         self.table = table
 
     def __getitem__(self, rows: list[int]) -> Tensor | str:
-        table = self.table
         try:
-            read = [self._pixels(table.names[row]) for row in rows]
+            read = [self._pixels(row) for row in rows]
         except UserError as error:
             return f"{error} {ADVICE}"
         images_BCHW = torch.from_numpy(np.ascontiguousarray(np.stack(read).transpose(0, 3, 1, 2)))
         return images_BCHW if get_worker_info() is None else _shared(images_BCHW)
 
-    def _pixels(self, name: str) -> np.ndarray:
-        content = read_image_file(self.table.path / name)
-        return pixels(self.table.path, name, content, self.table.convert)
+    def _pixels(self, row: int) -> np.ndarray:
+        table, name = self.table, self.table.names[row]
+        content = read_image_file(table.path / name)
+        return pixels(table.path, name, content, converter_of(row, table.convert, table.crops))

@@ -157,6 +157,8 @@ class StoredUntrained:
             if not isinstance(table, ImageTable):
                 return None
             images += [table.images_NCHW, table.labels_N]
+        if datamodule.query_gallery is not None:
+            images += datamodule.query_gallery.test.tensors()
         return cls(cache / "untrained", images) if len(tables["images"]) >= LEAST_STORED else None
 
     def find(self, z_BD: Tensor) -> None:
@@ -190,13 +192,13 @@ def build_metrics(module: SiameseModule, datamodule: DataModule, cache: Path) ->
     """Return the metrics of each floor and table of the test, with the options of the trained network's metrics."""
     tables = datamodule.test_tables()
     values = datamodule.channels * datamodule.image_size**2
-    extra, pairs = module.test_retrieval.extra, module.verification
+    extra, pairs, roles = module.test_retrieval.extra, module.verification, module.test_retrieval.roles
     metrics: dict[tuple[str, TestPart], Metric] = {}
     if all(is_cheap(len(table), values) for table in tables.values()):
-        metrics[PIXELS, "images"] = PixelRetrieval(cache, extra=extra)
+        metrics[PIXELS, "images"] = PixelRetrieval(cache, extra=extra, roles=roles)
         if pairs is not None:
             metrics[PIXELS, "pairs"] = PixelVerification(cache, pairs.name, pairs.choose, pairs.decide)
-    metrics[UNTRAINED, "images"] = RetrievalMetrics(extra=extra)
+    metrics[UNTRAINED, "images"] = RetrievalMetrics(extra=extra, roles=roles)
     if pairs is not None:
         metrics[UNTRAINED, "pairs"] = VerificationMetrics(pairs.name, pairs.choose, pairs.decide)
     if "gallery" in tables:

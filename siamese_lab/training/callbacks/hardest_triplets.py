@@ -1,4 +1,4 @@
-"""Draw the hardest triplets since the previous validation for TensorBoard.
+"""Draw the hardest triplets since the previous validation for every logger that shows pictures.
 
 Shapes: B images of a batch, C channels, H × W pixels, T (anchor, positive) pairs, K triplets to show, 3 images of a
 triplet (anchor, positive, negative).
@@ -13,9 +13,9 @@ from torch import Tensor
 from siamese_lab.batch import Batch
 from siamese_lab.devices.processes import gather
 from siamese_lab.training.callbacks.selected import SelectedTriplets, hardest_negatives, selects_triplets
-from siamese_lab.training.callbacks.tensorboard import event_writer, writes_events
 from siamese_lab.training.callbacks.triplet_sheet import draw_triplets
 from siamese_lab.training.module import SiameseModule
+from siamese_lab.training.trackers import picture_loggers
 
 SHOWN = 6
 """Number of triplets in a picture."""
@@ -46,22 +46,22 @@ class HardestTriplets(Callback):
         assert isinstance(pl_module, SiameseModule)
         if not selects_triplets(outputs["step"]):
             return
-        if pl_module.is_logged(trainer.global_step) and writes_events(trainer):
+        if pl_module.is_logged(trainer.global_step) and picture_loggers(trainer):
             images_BCHW = gather(pl_module, batch.images_BCHW)  # a collective call: every process takes part
             found = of_batch(hardest_negatives(outputs["step"]), images_BCHW)
             self._kept = found if self._kept is None else hardest_of(self._kept, found)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the collected triplets, and start a new collection."""
-        writer = event_writer(trainer)
-        if writer is None or trainer.state.fn != "fit" or self._kept is None:
+        if not trainer.is_global_zero or trainer.state.fn != "fit" or self._kept is None:
             return
         there_K = (self._kept.d_ap_K - self._kept.d_an_K).isfinite()
         kept = ShownTriplets(*(each_K[there_K].cpu() for each_K in self._kept))
         self._kept = None
         if len(kept.d_ap_K):
-            writer.add_image("hardest triplets", draw_triplets(*kept), trainer.global_step, dataformats="HWC")
-            writer.flush()
+            pixels = draw_triplets(*kept)
+            for logger in picture_loggers(trainer):
+                logger.log_picture("hardest triplets", pixels, trainer.global_step)
 
 
 def of_batch(hardest: SelectedTriplets, images_BCHW: Tensor) -> ShownTriplets:

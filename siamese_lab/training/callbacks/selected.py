@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from siamese_lab import distances
-from siamese_lab.batch import AllTriplets, NoTriplets, PairDistances
+from siamese_lab.batch import AllTriplets, NoTriplets, PairDistances, Triplets
 from siamese_lab.training.module import StepOutput
 
 
@@ -27,8 +27,10 @@ class SelectedTriplets(NamedTuple):
 
 
 def selects_triplets(step: StepOutput) -> bool:
-    """Return False if the strategy selects no triplets, so that there is nothing to describe."""
-    return not isinstance(step.selection.triplets, NoTriplets)
+    """Return False if the strategy selects no triplets, or found none, so that there is nothing to describe."""
+    triplets = step.selection.triplets
+    found = len(triplets.anchor_T) > 0 if isinstance(triplets, Triplets) else True
+    return found and not isinstance(triplets, NoTriplets)
 
 
 def step_distances(step: StepOutput) -> PairDistances:

@@ -5,17 +5,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from siamese_lab.runs.disk import FULL
 from siamese_lab.training.callbacks.csv_logger import RunCSVLogger
 from siamese_lab.training.callbacks.selected import selects_triplets, step_distances
 from siamese_lab.training.module import StepOutput
+from siamese_lab.training.trackers import picture_loggers
 
 
 class RunTensorBoardLogger(TensorBoardLogger):
@@ -38,6 +42,18 @@ class RunTensorBoardLogger(TensorBoardLogger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write the metrics without Lightning's `epoch`, which would be the first metric of the HPARAMS tab."""
         super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+
+    @rank_zero_only
+    def log_histogram(self, name: str, values: Tensor, step: int) -> None:
+        """Write how values of any shape are distributed."""
+        self.experiment.add_histogram(name, values, step)
+        self.experiment.flush()
+
+    @rank_zero_only
+    def log_picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
+        """Write a picture (height, width, 3)."""
+        self.experiment.add_image(name, pixels, step, dataformats="HWC")
+        self.experiment.flush()
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -78,11 +94,6 @@ def closing_event_files(trainer: Trainer) -> Iterator[None]:
                     logger.close()
         finally:
             threading.excepthook = former
-
-
-def writes_events(trainer: Trainer) -> bool:
-    """Return whether the run writes TensorBoard events; the answer is the same in all processes."""
-    return any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
 
 
 def event_writer(trainer: Trainer) -> SummaryWriter | None:
@@ -134,10 +145,11 @@ class DistanceHistograms(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the histograms, if the validation belongs to training."""
-        writer = event_writer(trainer)
-        if writer is None or trainer.state.fn != "fit" or self._step is None or not selects_triplets(self._step):
+        if not trainer.is_global_zero or trainer.state.fn != "fit":
+            return
+        if self._step is None or not selects_triplets(self._step) or not picture_loggers(trainer):
             return
         d_ap, d_an = step_distances(self._step)
-        writer.add_histogram("train/d_ap", d_ap, trainer.global_step)
-        writer.add_histogram("train/d_an", d_an, trainer.global_step)
-        writer.flush()
+        for logger in picture_loggers(trainer):
+            logger.log_histogram("train/d_ap", d_ap, trainer.global_step)
+            logger.log_histogram("train/d_an", d_an, trainer.global_step)
