@@ -130,7 +130,7 @@ def test_help_shows_options_and_examples(command) -> None:
     shown = command("--help").out
     for expected in (
         "Train a Siamese network",
-        f"Names: {', '.join(samplers.available())}",
+        f"Names: {', '.join(sorted({*samplers.available(), 'pml'}))}",
         "classes_per_batch",
     ):
         assert expected in " ".join(shown.split())

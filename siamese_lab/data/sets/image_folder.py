@@ -180,7 +180,8 @@ class ImageFolder(DataModule):
         if self.root is None:
             return described
         described = described._replace(title=f"Images of {self.root.resolve().name}")
-        return describe_protocol(described, self.closed, self.query_gallery)
+        roles = self.query_gallery if self.root.is_dir() else None  # runs of a folder that is gone keep their label
+        return describe_protocol(described, self.closed, roles)
 
     def provenance(self) -> dict[str, str]:
         """Return the folder, and the cache or the number of decoding processes."""

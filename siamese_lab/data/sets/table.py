@@ -179,7 +179,8 @@ class Table(DataModule):
         if self.file is None:
             return described
         described = described._replace(title=f"Images of {self.file.resolve().name}")
-        return describe_protocol(described, self.closed, self.query_gallery)
+        roles = self.query_gallery if self.file.is_file() else None
+        return describe_protocol(described, self.closed, roles)
 
     def provenance(self) -> dict[str, str]:
         """Return the table, the cache or the number of decoding processes, and the roles of the images of the test."""
