@@ -47,7 +47,7 @@ MISTAKES = {
     "loss.margin=-1": "The triplet loss needs a margin above 0, but it is -1",
     "loss.distance=cosine": "distance must be one of plain, squared, but is 'cosine'",
     "sampler.choice=hardest": "sampler.choice must be 'uniform' or 'nearest', but got 'hardest'",
-    "loss=null": "A group cannot be null, as in loss=null. Set it to a name. Names: arcface, circle, contrastive, margin,",
+    "loss=null": "A group cannot be null, as in loss=null. Set it to a name. Names: arcface, circle,",
     "logger=7": "A group cannot be 7, as in logger=7. Set it to a name, or write logger=null to leave the group out.",
     "resume=nothing.ckpt": "There is no checkpoint nothing.ckpt to resume",
 }
