@@ -24,7 +24,7 @@ class Backbone(nn.Module):
     """Number of features of an image."""
 
     def load_initial_weights(self) -> None:
-        """Load pretrained weights, if the backbone has any. It is not called if a checkpoint is loaded afterwards."""
+        """Load pretrained weights, if there are any. An evaluation, which loads a checkpoint, does not call it."""
 
 
 registry: Registry[Backbone] = Registry("network")

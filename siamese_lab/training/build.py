@@ -47,11 +47,7 @@ def build_module(config: DictConfig, datamodule: data.DataModule) -> SiameseModu
     """Build the network with its sampler, loss, optimizer and metrics. Initial weights depend only on the seed."""
     lightning.seed_everything(config.seed, verbose=False)
     network = networks.build(
-        **config.network,
-        channels=datamodule.channels,
-        image_size=datamodule.image_size,
-        seed=config.seed,
-        initial_weights=config.resume is None,
+        **config.network, channels=datamodule.channels, image_size=datamodule.image_size, seed=config.seed
     )
     loss = losses.build(
         **config.loss,

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from conftest import QUICK, compose, quick_run
 from rich.console import Console
@@ -150,11 +151,22 @@ def test_the_results_are_the_same_without_floors(tmp_path: Path) -> None:
     assert "class_recall@1" in measured.floors["pixels"]
 
 
+@pytest.fixture
+def pretrained(tmp_path: Path) -> list[str]:
+    """Return options of a network that starts from the weights in a file."""
+    torch.manual_seed(7)
+    torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "weights.pth")
+    weights = f"network.weights='{tmp_path / 'weights.pth'}'"
+    return ["network=timm", "network.model_name=test_resnet", "network.freeze=true", weights]
+
+
 @pytest.mark.slow
-def test_a_resumed_run_has_the_floors_of_the_whole_run(tmp_path: Path) -> None:
-    options = [*QUICK, *OWN_FLOORS]
-    whole = quick_run(tmp_path / "whole", *OWN_FLOORS)
-    half = quick_run(tmp_path / "half", *OWN_FLOORS, "trainer.max_steps=3", "schedule.steps=6")
+@pytest.mark.parametrize("kind", ["own", "pretrained"])
+def test_a_resumed_run_has_the_floors_of_the_whole_run(tmp_path: Path, kind: str, pretrained: list[str]) -> None:
+    chosen = OWN_FLOORS if kind == "own" else pretrained
+    options = [*QUICK, *chosen]
+    whole = quick_run(tmp_path / "whole", *chosen)
+    half = quick_run(tmp_path / "half", *chosen, "trainer.max_steps=3", "schedule.steps=6")
     checkpoint = f"resume={tmp_path / 'half/checkpoints/last.ckpt'}"
     (tmp_path / "rest").mkdir()
     rest = train(compose(*options, checkpoint), tmp_path / "rest", options, Console(quiet=True))
