@@ -90,7 +90,7 @@ class Selection(NamedTuple):
     statistics: Mapping[str, Tensor] = NO_STATISTICS
     """Scalars that only this strategy reports, such as the stage of a curriculum."""
     pairs: Pairs | None = None
-    """What a strategy selected that selects pairs; its triplets combine the pairs of each anchor."""
+    """The pairs of a strategy that selects pairs, whose triplets combine the pairs of each anchor; None otherwise."""
 
     def listed(self) -> Triplets:
         """Return the listed triplets.

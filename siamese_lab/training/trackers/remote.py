@@ -43,7 +43,7 @@ class TrackerRun(Protocol):
 
     id: str
     where: str
-    """Where the user finds the curves: an address, or a command."""
+    """The place of the curves for the user: an address, or a command."""
 
     def log_scalars(self, values: Mapping[str, float], step: int) -> None:
         """Log values of one step by name."""
