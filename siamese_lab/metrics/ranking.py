@@ -86,7 +86,7 @@ class Places(NamedTuple):
     precision_Q: Tensor
     """float64 if the device has it: the sum of the precisions at these places."""
     all_precision_Q: Tensor
-    """The sum of the precisions at the places of all images of the class, typed as `precision_Q`; 0 unless asked for."""
+    """The sum of the precisions at the places of all images of the class, in the type of `precision_Q`, or 0."""
 
     def write(self, chosen: slice, found: "Places") -> None:
         """Store the places that some of the queries found."""
