@@ -97,11 +97,9 @@ class TimmBackbone(Backbone):
         """
         if self.weights is None and not self.pretrained:
             return
-        frozen = {name for name, each in self.named_parameters() if not each.requires_grad}
         filled = pretrained_model(self.model_name, self.weights, self.options)
         missing, unexpected = self.model.load_state_dict(filled.state_dict(), strict=False)
         assert not missing and all(name.endswith("num_batches_tracked") for name in unexpected)
-        assert frozen == {name for name, each in self.named_parameters() if not each.requires_grad}
 
     def train(self, mode: bool = True) -> "TimmBackbone":
         """Change between training and evaluation; a frozen backbone stays in evaluation."""
@@ -190,10 +188,8 @@ def created(model_name: str, **options: Any) -> Any:
     try:
         return import_timm().create_model(model_name, **options)
     except (AssertionError, TypeError, ValueError) as error:
-        raise UserError(
-            f"timm cannot build {model_name} for images of {options.get('img_size', 'this size')} pixels and "
-            f"{options['in_chans']} channels: {error}."
-        ) from error
+        given = ", ".join(f"{name}={each}" for name, each in options.items())
+        raise UserError(f"timm cannot build {model_name} with {given}: {error}.") from error
 
 
 def check_patches(model: Any, model_name: str, image_size: int) -> None:
