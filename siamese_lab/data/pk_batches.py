@@ -64,8 +64,8 @@ class PKBatches:
     """Draws class-balanced batches from a table, in an endless stream that is cut into epochs.
 
     By default an epoch draws as many images as the table holds. The next epoch continues where the last one ended.
-    Classes come in random order. Every class occurs once before any class occurs again, and never twice in a batch. With
-    an `order`, this is true within each category.
+    Classes come in random order. Every class occurs once before any class occurs again, and never twice in a batch.
+    With an `order`, this is true within each category.
     Each class gives K different images. If it has fewer and `repeats` is True, every image occurs once before any
     image occurs again. The batches then carry image ids (`Batch.image_ids_B`), because a repeated image is no positive
     of itself unless `repeats_are_positives` is True.

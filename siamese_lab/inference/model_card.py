@@ -46,9 +46,7 @@ def model_section(network: TrainedNetwork, file: str, difference: float) -> str:
     datamodule, dimensions = network.datamodule, network.network.embedding_dim
     channels, size = datamodule.channels, datamodule.image_size
     stored = datamodule.stored_size
-    cut = (
-        "" if stored is None else f" The shorter side is resized to {stored} pixels, and the middle {size}×{size} kept."
-    )
+    cut = "" if stored is None else f" The shorter side is resized to {stored} pixels, and its middle is kept."
     colors = {1: "grayscale", 3: "red, green, blue"}.get(channels, f"{channels} channels")
     return (
         f"`{escape_code(file)}` computes embeddings of images. Images of one class get embeddings that are near one "
