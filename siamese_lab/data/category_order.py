@@ -41,7 +41,7 @@ class CategoryOrder:
         self.categories = len(present)
         self.categories_per_batch = categories_per_batch
         self.share = classes_per_batch // categories_per_batch
-        self.members = [(self.category_C == number).nonzero().squeeze(1) for number in range(self.categories)]
+        self.members = self._by_category(torch.arange(len(category_C)))
         self.rank_C = torch.empty_like(category_C)
         """Position of each class among the classes of its category."""
         for members in self.members:
@@ -87,14 +87,25 @@ class CategoryOrder:
         )
         times = drawn_R.bincount(minlength=self.categories).tolist()
         taken, left = [], []
-        for number, members in enumerate(self.members):
-            own = self.rank_C[waiting[self.category_C[waiting] == number]]
-            ranks, own = take_in_rounds(own, times[number] * self.share, len(members), self.share, generator)
+        for number, own in enumerate(self._by_category(waiting)):
+            if not times[number]:
+                left.append(own)
+                continue
+            members = self.members[number]
+            ranks, own_ranks = take_in_rounds(
+                self.rank_C[own], times[number] * self.share, len(members), self.share, generator
+            )
             taken.append(members[ranks])
-            left.append(members[own])
+            left.append(members[own_ranks])
         classes_RS = torch.empty(count, self.share, dtype=torch.int64)
         classes_RS[drawn_R.argsort(stable=True)] = torch.cat(taken).view(count, self.share)
         return classes_RS.flatten(), torch.cat([*left, categories + classes])
+
+    def _by_category(self, classes: Tensor) -> tuple[Tensor, ...]:
+        """Divide classes into those of each category, in their order."""
+        category = self.category_C[classes]
+        sizes = category.bincount(minlength=self.categories).tolist()
+        return classes[category.argsort(stable=True)].split(sizes)
 
 
 def check_number(categories_per_batch: int, classes_per_batch: int) -> None:

@@ -46,7 +46,7 @@ def test_every_image_has_its_own_colors():
     for option in ({"saturation": 0.5}, {"hue": 0.2}):
         after = Augmentation(**option)(same)
         assert len({tuple(image.flatten().tolist()) for image in after}) == 12
-        assert 0 <= after.min() and after.max() <= 1
+        assert after.min() >= 0 and after.max() <= 1
 
 
 @pytest.mark.parametrize("option", ["saturation", "hue"])

@@ -1,5 +1,7 @@
 """Images are stored larger than the network sees them; everything but training crops uses the same middle of them."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 import torch
@@ -97,7 +99,7 @@ def test_training_uses_the_middle_or_random_crops_of_the_stored_images(folder):
 
 def test_the_sheets_show_images_as_the_network_sees_them(folder, monkeypatch):
     shown = []
-    monkeypatch.setattr(preview, "_rows_figure", lambda columns, title: shown.extend(sum(columns, [])))
+    monkeypatch.setattr(preview, "_rows_figure", lambda columns, title: shown.extend(chain(*columns)))
     module = build(folder, augment={"crop_scale": [0.5, 1.0]})
     preview.draw_classes(module)
     preview.draw_batch(module)

@@ -440,7 +440,7 @@ def test_batches_are_balanced_by_the_category_column(images, tmp_path):
     file = write(images, rows, (*HEADER, "category"), "kinds.csv")
     options = {"classes_per_batch": 2, "validation_fraction": 0.2, "split_seed": 1}
     module = build(file, tmp_path, categories_per_batch=2, **options)
-    named = {name: number for name, number in zip(module.splits.train.class_names, module.categories, strict=True)}
+    named = dict(zip(module.splits.train.class_names, module.categories.tolist(), strict=True))
     assert {name for name, number in named.items() if number == 0} == set("ace") & set(named)
     module.setup("fit")
     for batch in module.train_dataloader():
