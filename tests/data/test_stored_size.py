@@ -5,9 +5,11 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
+from conftest import quick_run
 from PIL import Image
 from torchvision.transforms import v2
 
+import siamese_lab as sl
 from siamese_lab import data
 from siamese_lab.data import preview
 from siamese_lab.data.augment.pipeline import to_float
@@ -16,6 +18,7 @@ from siamese_lab.data.tables.files_table import FilesTable
 from siamese_lab.data.tables.image_table import ImageTable
 from siamese_lab.errors import UserError
 from siamese_lab.inference.inputs import prepare_images
+from siamese_lab.inference.model_card import model_card
 
 SIZES = {"stored_size": 13, "image_size": 8}
 
@@ -141,3 +144,29 @@ def test_crops_of_much_larger_images_are_refused(folder):
     build(folder, stored_size=17).setup("fit")
     with pytest.raises(UserError, match=r"stored_size must be at most 2 × data\.image_size=8.*is 17"):
         build(folder, stored_size=17, augment=augment).setup("fit")
+
+
+@pytest.mark.slow
+def test_a_run_trains_on_crops_and_its_network_embeds_other_images_like_those_of_the_test(folder, tmp_path):
+    left = quick_run(
+        tmp_path / "run",
+        "data=image_folder",
+        f"data.root={folder}",
+        f"paths.cache={tmp_path / 'cache'}",
+        "data.stored_size=24",
+        "data.image_size=16",
+        "data.augment.crop_scale=[0.2,1.0]",
+        "data.augment.hue=0.1",
+        "data.augment.saturation=0.2",
+        "data.classes_per_batch=2",
+        "data.images_per_class=2",
+        "metrics.floors=true",
+    )
+    assert left.status == "finished"
+    network = sl.load(tmp_path / "run")
+    module = network.datamodule
+    assert (module.stored_size, module.image_size, module.converted(picture(1)).image.size) == (24, 16, (16, 16))
+    name = module.splits.test.class_names[0]
+    tested = network.embed(module.splits.test.images_NCHW[:3])
+    torch.testing.assert_close(network.embed([folder / name / f"{rank}.png" for rank in range(3)]), tested)
+    assert "resized to 24 pixels, and its middle is kept" in model_card(network, "network.onnx", 0.0, None)
