@@ -57,7 +57,7 @@ def in_rounds(stream, numbers):
     return all(len(set(each)) == len(each) for each in rounds)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(case=cases(), at_once=st.sampled_from([1, 60, 1 << 15]))
 def test_shares_are_exact_and_categories_and_classes_come_in_rounds(case, at_once):
     sizes, share, categories, seed = case
@@ -83,10 +83,10 @@ def test_shares_are_exact_and_categories_and_classes_come_in_rounds(case, at_onc
 
 def test_every_class_is_seen_in_an_epoch_of_enough_batches():
     """Twelve batches of two of four categories: each category comes six times, with 12 classes."""
-    batches, category_of = batches_of([12, 11, 6, 4], 2, 2, batches_per_epoch=12)
-    for _ in range(3):
-        counts = Counter(chain(*classes_of(batches)))
-        assert len(counts) == len(category_of) == 33
+    for sizes, epochs in (([12, 12, 6, 4], 3), ([12, 11, 7, 5], 1)):
+        batches, category_of = batches_of(sizes, 2, 2, batches_per_epoch=12)
+        for _ in range(epochs):
+            assert set(chain(*classes_of(batches))) == set(range(len(category_of)))
 
 
 def test_one_category_gives_all_classes_of_a_batch():

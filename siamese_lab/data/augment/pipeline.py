@@ -127,13 +127,13 @@ class Augmentation:
         changed_CHW = images_BCHW.shape[1:] if crop is None else (images_BCHW.shape[1], crop.side, crop.side)
         most = max(1, TILE // math.prod(images_BCHW.shape[2:]))
         if count <= most or images_BCHW.device.type != "cpu":
-            return self._change(images_BCHW, maps_2B3, light_2B, erasing_5B, color_2B, crop)
+            return self._change(images_BCHW, crop, maps_2B3, light_2B, erasing_5B, color_2B)
         changed_BCHW = torch.empty(count, *changed_CHW)
         for first in range(0, count, most):
             part = slice(first, first + most)
             amounts = (amount_RB[:, part] for amount_RB in (maps_2B3, light_2B, erasing_5B, color_2B))
             of_part = None if crop is None else crop._replace(boxes_4B=crop.boxes_4B[:, part])
-            changed_BCHW[part] = self._change(images_BCHW[part], *amounts, of_part)
+            changed_BCHW[part] = self._change(images_BCHW[part], of_part, *amounts)
         return changed_BCHW
 
     def _framed(self, images_BCHW: Tensor, crop_22B: Tensor, size: int | None) -> tuple[Tensor, affine.Crop | None]:
@@ -156,11 +156,11 @@ class Augmentation:
     def _change(
         self,
         images_BCHW: Tensor,
+        crop: affine.Crop | None,
         maps_2B3: Tensor,
         light_2B: Tensor,
         erasing_5B: Tensor,
         color_2B: Tensor,
-        crop: affine.Crop | None,
     ) -> Tensor:
         moved_BCHW = self.affine(to_float(images_BCHW), maps_2B3, crop)
         lit_BCHW = self.light(moved_BCHW, light_2B)
