@@ -224,6 +224,19 @@ def test_a_gpu_need_not_wait_for_the_host(device, options, monkeypatch):
     assert (after.device.type, after.shape) == (device, (16, 3, 32, 32))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_real_gpu_need_not_wait_for_the_host(monkeypatch):
+    monkeypatch.setattr("siamese_lab.data.augment.pipeline.AT_ONCE", 32)  # so that it draws again
+    for options in (EVERYTHING, MOVES):
+        augment, batch = Augmentation(**options), images(32, 24).cuda()
+        augment(batch, size=16)  # creates the constants that it keeps
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            augment(batch, size=16)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
