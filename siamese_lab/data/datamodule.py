@@ -94,6 +94,8 @@ class DataModule(lightning.LightningDataModule, ABC):
     """Options that decide which class is in which part of a set with content that can change."""
     cross_validation: CrossValidation | None = None
     """The fold that is tested, if the set reports the mean over folds."""
+    left_out_of_all: bool = False
+    """True if `python -m siamese_lab.data all` leaves the set out where there is no copy of it."""
     channels: int
     image_size: int
 

@@ -54,6 +54,7 @@ class OwnImages:
         in_memory: `true` decodes all images once, `false` decodes them on request, `auto` decides by `memory_limit`.
         memory_limit: maximum size of the decoded images in megabytes, for `auto`.
         workers: number of processes that decode if the images are not in memory; None is one per core.
+        converter: converts the images; the default resizes the shorter side and keeps the middle square.
 
     Raises:
         UserError: if an option is out of range.
@@ -67,6 +68,7 @@ class OwnImages:
         in_memory: bool | str,
         memory_limit: float,
         workers: int | None,
+        converter: type[PhotoConverter] = PhotoConverter,
     ) -> None:
         if image_size < 1:
             raise UserError(f"data.image_size must be at least 1 pixel, but is {image_size}.")
@@ -81,11 +83,12 @@ class OwnImages:
         self.in_memory = str(in_memory).lower()
         self.memory_limit = memory_limit
         self.workers = workers if workers is not None else os.cpu_count() or 1
+        self.converter = converter
 
     @property
     def convert(self) -> PhotoConverter:
         """Converts any image to an image of the set."""
-        return PhotoConverter(self.image_size, self.color)
+        return self.converter(self.image_size, self.color)
 
     @property
     def form(self) -> str:
