@@ -24,13 +24,13 @@ from siamese_lab.config.help_layout import HelpParser, example_lines, paragraph,
 from siamese_lab.config.help_texts import TRAIN
 from siamese_lab.config.overrides import in_grammar
 from siamese_lab.config.schema import Paths, check_keys, config_folder, register_schema
-from siamese_lab.errors import interrupted_at_once
+from siamese_lab.errors import UserError, interrupted_at_once
 from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import print_plainly, print_titled
 
 BAD_COPY = 1
 ALL = "all"
-"""Stands for every data set except the ones that read the user's own images."""
+"""Stands for every data set except those of the user's own images, and large sets that have no copy."""
 EXAMPLES = (
     ("Download Omniglot and MNIST", "python -m siamese_lab.data omniglot mnist"),
     ("Check the copies of all data sets in a folder", "python -m siamese_lab.data all --verify paths.data=FOLDER"),
@@ -69,7 +69,9 @@ def help_lines() -> Iterator[str]:
     yield ""
     yield "  python -m siamese_lab.data NAME … [--verify] [--show] [OPTION=VALUE …]"
     yield ""
-    names = f"one of {', '.join(shipped_sets())}; {ALL} is every set except your own images"
+    names = (
+        f"one of {', '.join(shipped_sets())}; {ALL} is every set except your own images, and large sets without a copy"
+    )
     defaults = {f"paths.{name}": in_grammar(value) for name, value in vars(Paths()).items()}
     yield from two_columns(
         [
@@ -94,7 +96,10 @@ def shipped_sets() -> list[str]:
 
 
 def expand_all(console: Console, names: Sequence[str], options: Sequence[str]) -> list[str]:
-    """Replace the name `all` by the names of all sets, without sets that need a folder of the user's own images."""
+    """Replace the name `all` by the names of all sets, without sets that need a folder of the user's own images.
+
+    Sets that are large or cannot be downloaded (`DataModule.left_out_of_all`) count where they have a copy.
+    """
     found: dict[str, None] = {}
     for name in names:
         for each in data.available() if name == ALL else [name]:
@@ -102,9 +107,24 @@ def expand_all(console: Console, names: Sequence[str], options: Sequence[str]) -
                 named = "data.file=FILE" if each == "table" else "data.root=FOLDER"
                 own = f"python -m siamese_lab.data {each} {named}"
                 print_plainly(console, f"{each}: left out, because it reads your own images: {own}")
+            elif name == ALL and lacks_copy(each, options):
+                own = f"python -m siamese_lab.data {each}"
+                print_plainly(console, f"{each}: left out, because there is no copy of it: {own}")
             else:
                 found[each] = None
     return list(found)
+
+
+def lacks_copy(name: str, options: Sequence[str]) -> bool:
+    """Return whether `all` leaves a data set out, because there is no copy of it. An incomplete copy is a copy."""
+    if not data.registry.classes[name].left_out_of_all:
+        return False
+    with user_errors_as_messages(tracebacks=wants_tracebacks()):
+        config = compose(name, [option for option in options if option.startswith("paths.")])
+    try:
+        return bool(data.build(**config.data, seed=config.seed).absent())
+    except UserError:
+        return False
 
 
 def needs_own_images(name: str, options: Sequence[str]) -> bool:

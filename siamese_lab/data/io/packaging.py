@@ -112,7 +112,7 @@ class PublishedFiles:
         """Return a copy with files that can be read one by one. Download and unpack its archives if necessary.
 
         Raises:
-            UserError: see `find`, or if there is no copy, or its download fails, or an archive is not the published one.
+            UserError: see `find`; if there is no copy, its download fails, or an archive is not the published one.
         """
         found = self.find() or self._download()
         packs = found.packaging.packs

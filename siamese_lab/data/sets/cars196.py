@@ -61,7 +61,8 @@ class Cars196(PublishedImages):
             content = read_mat(path)
             yield from self._rows(copy, path, content, class_names(path, content), "relative_im_path", "car_ims")
             return
-        names = class_names(meta := copy.list_path("devkit/cars_meta.mat"), read_mat(meta))
+        meta = copy.list_path("devkit/cars_meta.mat")
+        names = class_names(meta, read_mat(meta))
         for name, folder in (("devkit/cars_train_annos.mat", "cars_train"), (TEST_ANNOTATIONS, "cars_test")):
             path = copy.list_path(name)
             yield from self._rows(copy, path, read_mat(path), names, "fname", folder)

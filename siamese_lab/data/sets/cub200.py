@@ -6,7 +6,7 @@ figures on it are not comparable.
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from siamese_lab.data.datamodule import register
@@ -36,11 +36,9 @@ class Cub200(PublishedImages):
 
         The number of an image's class must be that of its folder, such as `001.Black_footed_Albatross`.
         """
-        images, labels = (
-            {key: value for key, value in read_columns(copy.list_path(f"{FOLDER}/{name}"), ("image_id", column))}
-            for name, column in (("images.txt", "image_name"), ("image_class_labels.txt", "class_id"))
-        )
+        images = columns_by_number(copy.list_path(f"{FOLDER}/images.txt"), "image_name")
         path = copy.list_path(f"{FOLDER}/image_class_labels.txt")
+        labels = columns_by_number(path, "class_id")
         if differing := sorted(images.keys() ^ labels.keys()):
             raise ResourceError(
                 f"images.txt and {path} should name the same images, but {len(differing):,} are in one of them only, "
@@ -55,3 +53,8 @@ class Cub200(PublishedImages):
                     "Replace the lists with the original ones."
                 )
             yield Row(copy.name(FOLDER, f"images/{name}"), folder, "train" if number <= trained else "test")
+
+
+def columns_by_number(path: Path, column: str) -> dict[str, str]:
+    """Return the second column of a list by the number of the image, which is the first column."""
+    return {row[0]: row[1] for row in read_columns(path, ("image_id", column))}

@@ -22,7 +22,8 @@ from siamese_lab.errors import ResourceError
 FOLDER, ARCHIVE = "Market-1501-v15.09.15", "Market-1501-v15.09.15.zip"
 PARTS = {"bounding_box_train": "train", "query": "query", "bounding_box_test": "gallery"}
 """Folder of each part."""
-NAME = re.compile(r"(-1|\d{4})_c(\d)s\d_\d{6}_\d{2}\.jpg", re.ASCII)
+NAME = re.compile(r"(-1|\d{4})_c([1-6])[^/]*\.jpg", re.ASCII)
+"""Name of an image: person and camera."""
 JUNK, DISTRACTOR = "-1", "0000"
 
 

@@ -177,7 +177,8 @@ class PublishedImages(DataModule):
     @cached_property
     def _listing(self) -> Listing:
         copy = self.files.copy()
-        return Listing(copy.root, tuple(self.list_images(copy)))
+        rows = (row._replace(label=escape_name(row.label)) for row in self.list_images(copy))
+        return Listing(copy.root, tuple(rows))
 
     @cached_property
     def _labels(self) -> Labels:
