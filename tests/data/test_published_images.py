@@ -22,6 +22,8 @@ from siamese_lab.data.sets.market1501 import Market1501
 from siamese_lab.data.sets.published_images import PublishedImages
 from siamese_lab.errors import UserError
 
+Plant = Callable[[Path], object]
+"""Damages a copy."""
 NAMES = tuple(WRITERS)
 ROLES = ("inshop", "market1501")
 SMALL: dict[str, Any] = {"image_size": 16, "classes_per_batch": 2, "images_per_class": 2, "workers": 0}
@@ -80,7 +82,7 @@ def test_images_in_files_are_those_in_memory(name: str, copied: Callable[[str], 
         assert torch.equal(left.images_NCHW, images_BCHW)
 
 
-def remove(place: str) -> Callable[[Path], None]:
+def remove(place: str) -> Plant:
     """Return a fault: a file or folder is missing."""
 
     def plant(root: Path) -> None:
@@ -93,12 +95,12 @@ def remove(place: str) -> Callable[[Path], None]:
     return plant
 
 
-def damage(place: str) -> Callable[[Path], None]:
+def damage(place: str) -> Plant:
     """Return a fault: a file has another content."""
-    return lambda root: (root / place).write_bytes(b"not what it should be") and None
+    return lambda root: (root / place).write_bytes(b"not what it should be")
 
 
-def edit(place: str, pattern: str, by: str) -> Callable[[Path], None]:
+def edit(place: str, pattern: str, by: str) -> Plant:
     """Return a fault: the first match in a list is replaced."""
 
     def plant(root: Path) -> None:
@@ -110,7 +112,12 @@ def edit(place: str, pattern: str, by: str) -> Callable[[Path], None]:
     return plant
 
 
-def several(*faults: Callable[[Path], None]) -> Callable[[Path], None]:
+def move(place: str, to: str) -> Plant:
+    """Return a fault: a file has another name."""
+    return lambda root: (root / place).rename(root / to)
+
+
+def several(*faults: Plant) -> Plant:
     def plant(root: Path) -> None:
         for each in faults:
             each(root)
@@ -121,7 +128,7 @@ def several(*faults: Callable[[Path], None]) -> Callable[[Path], None]:
 CUB, SOP, SHOP, MARKET = "CUB_200_2011", "Stanford_Online_Products", "inshop", "Market-1501-v15.09.15"
 BIRD = f"{CUB}/images/007.Bird_7/Bird_7_0002_702.jpg"
 LIST = f"{SHOP}/list_eval_partition.txt"
-FAULTS: dict[str, dict[str, tuple[Callable[[Path], None], str]]] = {
+FAULTS: dict[str, dict[str, tuple[Plant, str]]] = {
     "cub200": {
         "missing list": (remove(f"{CUB}/images.txt"), r"no list .*CUB_200_2011/images\.txt"),
         "wrong counts": (
@@ -147,7 +154,7 @@ FAULTS: dict[str, dict[str, tuple[Callable[[Path], None], str]]] = {
             r"holds car_ims/ of Cars-196, but not cars_annos\.mat",
         ),
         "wrong counts": (
-            lambda root: write_cars196(root, images=3) and None,
+            lambda root: write_cars196(root, images=3),
             r"has 15 train images of 5 classes, but 20 images of 5 classes are published",
         ),
         "missing image": (remove("stanford_cars/car_ims/000031.jpg"), r"lacks 1 of the 40 files .*000031\.jpg"),
@@ -156,14 +163,13 @@ FAULTS: dict[str, dict[str, tuple[Callable[[Path], None], str]]] = {
             r"000031\.jpg, which cannot be read as an image",
         ),
         "both packagings": (
-            lambda root: write_cars196_apart(root) and None,
-            r"two packagings of Cars-196, car_ims/ and cars_train/.* Keep either car_ims/ and cars_annos\.mat or cars_t",
+            write_cars196_apart,
+            r"two packagings of Cars-196, car_ims/ and cars_train/.* Keep either car_ims/ and cars_annos\.mat or",
         ),
         "unreadable list": (damage("stanford_cars/cars_annos.mat"), r"annos\.mat cannot be read as a MATLAB file"),
-        "another list": (
-            lambda root: (
-                shutil.rmtree(root)
-                or (write_cars196_apart(root) and remove("stanford_cars/cars_test_annos_withlabels.mat")(root))
+        "missing second list": (
+            several(
+                remove("stanford_cars"), write_cars196_apart, remove("stanford_cars/cars_test_annos_withlabels.mat")
             ),
             r"cars_train/ and cars_test/ and devkit/ of Cars-196, but not cars_test_annos_withlabels\.mat",
         ),
