@@ -123,6 +123,6 @@ def annotations(path: Path, content: dict[str, Any], field: str) -> Iterator[tup
         lacking = "labels (class)" if field in columns else f"annotations with {field}"
         raise ResourceError(f"{path} holds no {lacking}. It is another file: replace it with the original.")
     for file, number in zip(table[field], table["class"], strict=True):
-        if not isinstance(file, str) or not np.issubdtype(np.asarray(number).dtype, np.number) or np.ndim(number):
+        if not (isinstance(file, str) and isinstance(number, (int, float, np.number)) and float(number).is_integer()):
             raise ResourceError(f"{path} holds an annotation without file or class. It is damaged: replace it.")
         yield file, int(number)

@@ -116,7 +116,7 @@ class PublishedImages(DataModule):
         super().__init__(**common)
         checked_ratio(validation_fraction)
         stored_size = getattr(self, "stored_size", None) or image_size
-        self.own = OwnImages(cache, stored_size, color, in_memory, memory_limit, workers, self.converter)
+        self.own = OwnImages(cache, stored_size, color, in_memory, memory_limit, workers, self.converter, advice="")
         self.cache = Path(cache) if cache is not None else default_cache()
         self.files = PublishedFiles(
             self.title, Sources(self.place, root, self.cache), self.packagings, self.digests, self.cache
@@ -135,9 +135,7 @@ class PublishedImages(DataModule):
 
     def load(self) -> Splits:
         """Decode all images, or load them from the cache, or leave them in their files. Then divide the classes."""
-        listing = self._listing
-        if found := [*faults_of_counts(self.title, listing, self.counts), *faults_of_parts(listing)]:
-            raise ResourceError(found[0])
+        listing = self._checked
         files, missing = found_files(listing)
         if missing:
             raise ResourceError(missing[0])
@@ -181,14 +179,25 @@ class PublishedImages(DataModule):
         return Listing(copy.root, tuple(rows))
 
     @cached_property
+    def _checked(self) -> Listing:
+        """The listing, whose counts and classes are the published ones.
+
+        Raises:
+            UserError: if they are not.
+        """
+        if found := [*faults_of_counts(self.title, self._listing, self.counts), *faults_of_parts(self._listing)]:
+            raise ResourceError(found[0])
+        return self._listing
+
+    @cached_property
     def _labels(self) -> Labels:
-        return Labels.of([row.label for row in self._listing.rows])
+        return Labels.of([row.label for row in self._checked.rows])
 
     @cached_property
     def _divided(self) -> DividedImages:
-        rows = self._listing.rows
+        rows = self._checked.rows
         part_N = torch.tensor([TRAIN if row.part == "train" else TEST for row in rows])
-        images = ListedImages(self._listing.root, self._labels, lambda row: rows[row].name, part_N, roles_of(rows))
+        images = ListedImages(self._checked.root, self._labels, lambda row: rows[row].name, part_N, roles_of(rows))
         return Division(ClassFractions(self.validation_fraction, 0, SPLIT_SEED)).divide(images)
 
     def provenance(self) -> dict[str, str]:
