@@ -423,7 +423,9 @@ def test_the_three_archives_of_cars_are_unpacked(tmp_path: Path, monkeypatch: py
     for each in cars196.APART.packs:
         pack(folder / each.folder, folder / each.archive)
     shutil.rmtree(folder / "cars_train")
-    with pytest.raises(UserError, match=r"holds cars_test/ and the archive cars_train\.tgz\. Unpack cars_train\.tgz there"):
+    with pytest.raises(
+        UserError, match=r"holds cars_test/ and the archive cars_train\.tgz\. Unpack cars_train\.tgz there"
+    ):
         _ = build(small).splits
     for each in cars196.APART.packs:
         shutil.rmtree(folder / each.folder, ignore_errors=True)
