@@ -24,7 +24,7 @@ from siamese_lab.config.help_layout import HelpParser, example_lines, paragraph,
 from siamese_lab.config.help_texts import TRAIN
 from siamese_lab.config.overrides import in_grammar
 from siamese_lab.config.schema import Paths, check_keys, config_folder, register_schema
-from siamese_lab.errors import UserError, interrupted_at_once
+from siamese_lab.errors import interrupted_at_once
 from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import print_plainly, print_titled
 
@@ -96,42 +96,36 @@ def shipped_sets() -> list[str]:
 
 
 def expand_all(console: Console, names: Sequence[str], options: Sequence[str]) -> list[str]:
-    """Replace the name `all` by the names of all sets, without sets that need a folder of the user's own images.
+    """Replace the name `all` by the names of all sets.
 
-    Sets that are large or cannot be downloaded (`DataModule.left_out_of_all`) count where they have a copy.
+    Sets that need a folder of the user's own images are left out, and sets that say so: `DataModule.left_out_of_all`.
     """
     found: dict[str, None] = {}
     for name in names:
         for each in data.available() if name == ALL else [name]:
-            if name == ALL and needs_own_images(each, options):
-                named = "data.file=FILE" if each == "table" else "data.root=FOLDER"
-                own = f"python -m siamese_lab.data {each} {named}"
-                print_plainly(console, f"{each}: left out, because it reads your own images: {own}")
-            elif name == ALL and lacks_copy(each, options):
-                own = f"python -m siamese_lab.data {each}"
-                print_plainly(console, f"{each}: left out, because there is no copy of it: {own}")
-            else:
+            reason = reason_to_leave_out(each, options) if name == ALL else None
+            if reason is None:
                 found[each] = None
+            else:
+                print_plainly(console, f"{each}: left out, because {reason}")
     return list(found)
 
 
-def lacks_copy(name: str, options: Sequence[str]) -> bool:
-    """Return whether `all` leaves a data set out, because there is no copy of it. An incomplete copy is a copy."""
-    if not data.registry.classes[name].left_out_of_all:
-        return False
+def reason_to_leave_out(name: str, options: Sequence[str]) -> str | None:
+    """Return why `all` leaves a data set out, with the command that prepares it; None if `all` includes it."""
     with user_errors_as_messages(tracebacks=wants_tracebacks()):
         config = compose(name, [option for option in options if option.startswith("paths.")])
-    try:
-        return bool(data.build(**config.data, seed=config.seed).absent())
-    except UserError:
-        return False
+        if needs_own_images(config):
+            named = "data.file=FILE" if name == "table" else "data.root=FOLDER"
+            return f"it reads your own images: python -m siamese_lab.data {name} {named}"
+        if data.build(**config.data, seed=config.seed).left_out_of_all():
+            return f"there is no copy of it: python -m siamese_lab.data {name}"
+    return None
 
 
-def needs_own_images(name: str, options: Sequence[str]) -> bool:
+def needs_own_images(config: DictConfig) -> bool:
     """Return whether a data set has neither a folder (its own or `paths.data`) nor a table."""
-    with user_errors_as_messages(tracebacks=wants_tracebacks()):
-        config = compose(name, [option for option in options if option.startswith("paths.")])
-        raw = OmegaConf.to_container(config.data)
+    raw = OmegaConf.to_container(config.data)
     assert isinstance(raw, dict)
     return "root" in raw and raw["root"] is None and raw.get("file") is None
 

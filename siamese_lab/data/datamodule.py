@@ -94,8 +94,6 @@ class DataModule(lightning.LightningDataModule, ABC):
     """Options that decide which class is in which part of a set with content that can change."""
     cross_validation: CrossValidation | None = None
     """The fold that is tested, if the set reports the mean over folds."""
-    left_out_of_all: bool = False
-    """True if `python -m siamese_lab.data all` leaves the set out where there is no copy of it."""
     channels: int
     image_size: int
 
@@ -180,6 +178,10 @@ class DataModule(lightning.LightningDataModule, ABC):
     def absent(self) -> list[str]:
         """Return one sentence for each missing file that loading would have to download. No file is read."""
         return []
+
+    def left_out_of_all(self) -> bool:
+        """Return whether `python -m siamese_lab.data all` leaves the set out, such as a large one without a copy."""
+        return False
 
     def verify(self) -> list[str]:
         """Read the whole copy and return one sentence for each fault. Nothing is downloaded."""

@@ -524,6 +524,9 @@ def test_the_command_leaves_sets_without_a_copy_out_of_all_and_verifies_the_othe
     assert (status, lines[-1]) == (0, "sop: no faults found.")
     left_out = [line.split(":")[0] for line in lines if "there is no copy of it" in line]
     assert left_out == ["inshop"]
+    (small.root / "inshop/img").mkdir(parents=True)
+    status, out = run("all", "--verify")
+    assert status == 1 and "inshop holds img/ of In-Shop, but not list_eval_partition.txt" in out, "a copy was begun"
     (small.root / "Stanford_Online_Products/Ebay_test.txt").unlink()
     status, out = run("sop", "--verify")
     assert status == 1 and re.search(r"^sop: There is no list .*Ebay_test\.txt", out)

@@ -96,6 +96,10 @@ class PublishedFiles:
     digests: Mapping[str, str]
     cache: Path = field(repr=False)
 
+    def check_root(self) -> None:
+        """Raise UserError if the user's root does not exist."""
+        self.sources.folders(self.packagings[0].parts[0])
+
     def find(self) -> Found | None:
         """Return the first complete copy; None if there is no part of any copy.
 
@@ -169,12 +173,15 @@ class PublishedFiles:
         return ", ".join((*archives, *(f"{name}{facts(None, self.digests.get(name))}" for name in packaging.lists)))
 
     def _remote(self) -> Remote | None:
-        """Return the download of the set, which is one archive; None if it must be placed by hand."""
+        """Return the download of the set, which is one archive; None if it must be placed by hand.
+
+        An archive without a published checksum is not downloaded.
+        """
         (first, *others), lists = self.packagings[0]
-        if others or lists or not first.urls:
+        digest = self.digests.get(first.archive)
+        if others or lists or not first.urls or digest is None or first.size is None:
             return None
-        assert first.size is not None
-        return Remote(first.archive, first.urls, self.digests[first.archive], first.size)
+        return Remote(first.archive, first.urls, digest, first.size)
 
     def _download(self) -> Found:
         remote = self._remote()

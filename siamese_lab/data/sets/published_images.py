@@ -99,7 +99,6 @@ class PublishedImages(DataModule):
     """Published numbers of images and classes by part. A copy with other numbers is refused."""
     converter: ClassVar[type[PhotoConverter]] = PhotoConverter
     """Converts the images of the set, and any other image that its networks embed."""
-    left_out_of_all = True
 
     def __init__(
         self,
@@ -207,8 +206,13 @@ class PublishedImages(DataModule):
         return found if self.query_gallery is None else found | described_roles(self.query_gallery, self.splits)
 
     def absent(self) -> list[str]:
-        """Return one sentence if there is no copy."""
-        return [] if self.files.find() is not None else [self.files.absent()]
+        """Return one sentence if there is no complete copy."""
+        self.files.check_root()
+        return faults(lambda: [] if self.files.find() is not None else [self.files.absent()])
+
+    def left_out_of_all(self) -> bool:
+        """Return whether there is no part of a copy. A copy with faults is not left out, so that they are reported."""
+        return faults(self.absent) == [self.files.absent()]
 
     def verify(self) -> list[str]:
         """Check the lists, the counts and the classes, and read every image and the cached images.
