@@ -3,9 +3,10 @@
 A packaging is one form in which a set is published. A copy that lacks a part, or mixes two packagings, is refused.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from siamese_lab.data.io.download import Remote
@@ -51,11 +52,17 @@ class Copy(NamedTuple):
     root: Path
     """The folder that contains all images."""
     folders: Mapping[str, str]
-    """The place of each folder of the packaging, relative to `root`."""
+    """The place of each folder of the packaging, relative to `root`; "." if it is `root`."""
+
+    @classmethod
+    def of(cls, packaging: Packaging, place: Path, paths: Mapping[str, Path]) -> "Copy":
+        """Return the copy with these paths of its folders."""
+        root = Path(os.path.commonpath(paths.values()))
+        return cls(packaging, place, root, {name: path.relative_to(root).as_posix() for name, path in paths.items()})
 
     def name(self, folder: str, rest: str) -> str:
         """Return the name, relative to `root`, of a file in a folder of the packaging."""
-        return f"{self.folders[folder]}/{rest}"
+        return str(PurePosixPath(self.folders[folder], rest))
 
     def list_path(self, name: str) -> Path:
         """Return the path of a list: next to the folders, or "FOLDER/NAME" inside of a folder of the packaging.
@@ -119,16 +126,18 @@ class PublishedFiles:
             UserError: see `find`; if there is no copy, its download fails, or an archive is not the published one.
         """
         found = self.find() or self._download()
-        packs = found.packaging.packs
+        paths = {pack.folder: self._folder(found, pack) for pack in found.packaging.packs}
+        return Copy.of(found.packaging, found.place, paths)
+
+    def _folder(self, found: Found, pack: Pack) -> Path:
+        """Return the path of a folder of a copy. Unpack its archive if necessary."""
         if not found.packed:
-            return Copy(found.packaging, found.place, found.place, {pack.folder: pack.folder for pack in packs})
-        folders = {}
-        for pack in packs:
-            target = unpack(found.place / pack.archive, self._target(found, pack), self.digests.get(pack.archive))
-            if not (target / pack.folder).is_dir():
-                raise ResourceError(f"{found.place / pack.archive} holds no folder {pack.folder}/. Replace it.")
-            folders[pack.folder] = f"{target.name}/{pack.folder}"
-        return Copy(found.packaging, found.place, self._unpacked, folders)
+            return found.place / pack.folder
+        archive = found.place / pack.archive
+        path = unpack(archive, self._target(found, pack), self.digests.get(pack.archive)) / pack.folder
+        if not path.is_dir():
+            raise ResourceError(f"{archive} holds no folder {pack.folder}/. Replace it.")
+        return path
 
     def faults_of_packed(self, found: Found) -> list[str] | None:
         """Return the archives of a copy that are not the published ones; None if the images themselves can be checked.
@@ -190,10 +199,6 @@ class PublishedFiles:
         path = self.sources.find_or_download(remote)
         return Found(self.packagings[0], path.parent, packed=True)
 
-    @property
-    def _unpacked(self) -> Path:
-        return self.cache / UNPACKED
-
     def _target(self, found: Found, pack: Pack) -> Path:
         """Return the folder of an unpacked archive. Its name has the published checksum, or size and date."""
         digest = self.digests.get(pack.archive)
@@ -204,7 +209,7 @@ class PublishedFiles:
             with readable(archive):
                 state = archive.stat()
             key = f"{state.st_size}-{state.st_mtime_ns}"
-        return self._unpacked / f"{Path(pack.archive).stem}-{key}"
+        return self.cache / UNPACKED / f"{Path(pack.archive).stem}-{key}"
 
 
 def find_in(title: str, place: Path, packagings: Sequence[Packaging]) -> Found | None:
