@@ -30,7 +30,7 @@ from siamese_lab.runs.display import print_plainly, print_titled
 
 BAD_COPY = 1
 ALL = "all"
-"""Stands for every data set except the ones that read the user's own images."""
+"""Stands for every data set except those of the user's own images, and large sets that have no copy."""
 EXAMPLES = (
     ("Download Omniglot and MNIST", "python -m siamese_lab.data omniglot mnist"),
     ("Check the copies of all data sets in a folder", "python -m siamese_lab.data all --verify paths.data=FOLDER"),
@@ -69,7 +69,9 @@ def help_lines() -> Iterator[str]:
     yield ""
     yield "  python -m siamese_lab.data NAME … [--verify] [--show] [OPTION=VALUE …]"
     yield ""
-    names = f"one of {', '.join(shipped_sets())}; {ALL} is every set except your own images"
+    names = (
+        f"one of {', '.join(shipped_sets())}; {ALL} is every set except your own images, and large sets without a copy"
+    )
     defaults = {f"paths.{name}": in_grammar(value) for name, value in vars(Paths()).items()}
     yield from two_columns(
         [
@@ -94,24 +96,36 @@ def shipped_sets() -> list[str]:
 
 
 def expand_all(console: Console, names: Sequence[str], options: Sequence[str]) -> list[str]:
-    """Replace the name `all` by the names of all sets, without sets that need a folder of the user's own images."""
+    """Replace the name `all` by the names of all sets.
+
+    Sets that need a folder of the user's own images are left out, and sets that say so: `DataModule.left_out_of_all`.
+    """
     found: dict[str, None] = {}
     for name in names:
         for each in data.available() if name == ALL else [name]:
-            if name == ALL and needs_own_images(each, options):
-                named = "data.file=FILE" if each == "table" else "data.root=FOLDER"
-                own = f"python -m siamese_lab.data {each} {named}"
-                print_plainly(console, f"{each}: left out, because it reads your own images: {own}")
-            else:
+            reason = reason_to_leave_out(each, options) if name == ALL else None
+            if reason is None:
                 found[each] = None
+            else:
+                print_plainly(console, f"{each}: left out, because {reason}")
     return list(found)
 
 
-def needs_own_images(name: str, options: Sequence[str]) -> bool:
-    """Return whether a data set has neither a folder (its own or `paths.data`) nor a table."""
+def reason_to_leave_out(name: str, options: Sequence[str]) -> str | None:
+    """Return why `all` leaves a data set out, with the command that prepares it; None if `all` includes it."""
     with user_errors_as_messages(tracebacks=wants_tracebacks()):
         config = compose(name, [option for option in options if option.startswith("paths.")])
-        raw = OmegaConf.to_container(config.data)
+        if needs_own_images(config):
+            named = "data.file=FILE" if name == "table" else "data.root=FOLDER"
+            return f"it reads your own images: python -m siamese_lab.data {name} {named}"
+        if data.build(**config.data, seed=config.seed).left_out_of_all():
+            return f"there is no copy of it: python -m siamese_lab.data {name}"
+    return None
+
+
+def needs_own_images(config: DictConfig) -> bool:
+    """Return whether a data set has neither a folder (its own or `paths.data`) nor a table."""
+    raw = OmegaConf.to_container(config.data)
     assert isinstance(raw, dict)
     return "root" in raw and raw["root"] is None and raw.get("file") is None
 

@@ -207,6 +207,10 @@ class DataModule(lightning.LightningDataModule, ABC):
         """Return one sentence for each missing file that loading would have to download. No file is read."""
         return []
 
+    def left_out_of_all(self) -> bool:
+        """Return whether `python -m siamese_lab.data all` leaves the set out, such as a large one without a copy."""
+        return False
+
     def verify(self) -> list[str]:
         """Read the whole copy and return one sentence for each fault. Nothing is downloaded."""
         return []

@@ -9,7 +9,8 @@ import torch
 import yaml
 from conftest import compose, compose_once
 from PIL import Image
-from shipped import BY_GROUP, LABEL_LOSSES
+from shipped import BY_GROUP, LABEL_LOSSES, PUBLISHED
+from synthetic_sets import WRITERS
 
 from siamese_lab import data, losses, networks, samplers
 from siamese_lab.config.schema import EvaluateConfig, config_folder, to_plain
@@ -80,6 +81,10 @@ def options_that_locate_images(override: str, folder: Path, request: pytest.Fixt
         root, cache = request.getfixturevalue("real_root"), request.getfixturevalue("real_cache")
         fold = ["data.fold=0"] if override == "experiment=lfw_view2" else []
         return [f"paths.data={root}", f"paths.cache={cache}", *fold]
+    name = override.removeprefix("data=")
+    if name in PUBLISHED:
+        WRITERS[name](folder).publish(request.getfixturevalue("monkeypatch"))
+        return [f"paths.data={folder}", f"paths.cache={folder / 'cache'}"]
     if override == "data=image_folder":
         for number in range(24 * 4):
             place = folder / "images" / f"class{number // 4}" / f"{number}.png"

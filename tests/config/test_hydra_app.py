@@ -20,7 +20,7 @@ MISTAKES = {
     "data={root:x}": "data={root:x} sets several options. Set each option by itself, as in data.OPTION=VALUE.",
     "sampler=[hard]": "The group sampler takes one name, but sampler=[hard] lists names. A sweep is -m sampler=A,B.",
     "sampler=semihard": "There is no sampler 'semihard'. Did you mean 'semi_hard'? Available: all, batch_hard,",
-    "data=omniglott": "There is no data 'omniglott'. Did you mean 'omniglot'? Available: digits,",
+    "data=omniglott": "There is no data 'omniglott'. Did you mean 'omniglot'? Available: cars196,",
     "network=conv5": "There is no network 'conv5'. Did you mean 'conv4'? Available: conv4",
     "hydra/launcher=joblibb": "Hydra has no launcher 'joblibb' here. Install the launchers: pip install",
     "samplr=hard": "There is no option 'samplr'. Did you mean 'sampler'?",

@@ -54,7 +54,7 @@ load = Digits.load
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["digts"], "Error: There is no data 'digts'. Did you mean 'digits'? Available: digits, "),
+        (["digts"], "Error: There is no data 'digts'. Did you mean 'digits'? Available: cars196, "),
         (["lfw", "data.imge_size=3"], "Error: There is no option 'data.imge_size'. Did you mean 'data.image_size'? "),
         (["lfw", "data.crop=half"], "Error: data.crop must be a whole number, like 100, but is 'half'."),
         (["lfw", "data.view=2"], "Error: View 2 of LFW has ten folds: data.fold must be 0…9, but is None."),
@@ -79,7 +79,7 @@ def test_one_set_that_fails_does_not_stop_the_others(run):
 def test_without_a_name(run):
     status, _, err = run("data.image_size=3")
     assert status == 2
-    assert "error: name at least one of digits, " in err
+    assert "error: name at least one of cars196, " in err
 
 
 @pytest.mark.slow
@@ -131,5 +131,5 @@ def test_the_command_is_found_and_is_no_data_set():
         text=True,
         check=True,
     )
-    assert "one of digits, fashion_mnist, " in " ".join(ended.stdout.split())
+    assert "one of cars196, cub200, digits, fashion_mnist, " in " ".join(ended.stdout.split())
     assert all(Path(sys.modules[cls.__module__].__file__).stem != "__main__" for cls in registry.classes.values())

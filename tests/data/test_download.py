@@ -132,6 +132,85 @@ def test_a_link_in_place_of_the_draft_is_not_followed(server, tmp_path):
     assert (tmp_path / "outside").read_bytes() == b"precious"
 
 
+def partial(content, cut_after=None):
+    """Answer requests for a part as servers of files do: 206 from the asked byte on, cut after some bytes."""
+
+    def answer(handler):
+        asked = handler.headers.get("Range")
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        rest = content[start:]
+        if asked and not rest:
+            handler.send_error(416)
+            return
+        handler.send_response(206 if asked else 200)
+        if asked:
+            handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        handler.send_header("Content-Length", str(len(rest)))
+        handler.end_headers()
+        sent.append((start, handler.wfile.write(rest if cut_after is None else rest[:cut_after])))
+
+    sent = answer.sent = []
+    return answer
+
+
+@pytest.fixture
+def large(monkeypatch):
+    """Treat every file as a large one."""
+    monkeypatch.setattr(module, "RESUMED", 0)
+
+
+def test_a_large_file_goes_on_where_it_was_cut(server, tmp_path, large):
+    first, second = partial(CONTENT, cut_after=100_000), partial(CONTENT)
+    server.answers["/a"] = [first, second]
+    assert download(server.remote("it.zip", CONTENT, "/a"), tmp_path).read_bytes() == CONTENT
+    assert first.sent == [(0, 100_000)]
+    ((start, length),) = second.sent
+    assert 0 < start <= 100_000 and start + length == len(CONTENT)
+    assert files_of(tmp_path) == ["it.zip"]
+
+
+def test_a_large_file_goes_on_in_the_next_call(server, tmp_path, large, monkeypatch):
+    monkeypatch.setattr(module, "ROUNDS", 1)
+    server.answers["/a"] = [partial(CONTENT, cut_after=100_000)]
+    remote = server.remote("it.zip", CONTENT, "/a")
+    with pytest.raises(ValueError, match="the connection failed or was cut"):
+        download(remote, tmp_path)
+    assert files_of(tmp_path) == [".it.zip.part"]
+    rest = partial(CONTENT)
+    server.answers["/a"] = [rest]
+    assert download(remote, tmp_path).read_bytes() == CONTENT
+    assert rest.sent[0][0] > 0
+
+
+def test_a_server_without_parts_sends_the_whole_large_file(server, tmp_path, large):
+    server.answers["/a"] = [cut(CONTENT, 100_000), CONTENT]
+    assert download(server.remote("it.zip", CONTENT, "/a"), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_wrong_beginning_of_a_large_file_is_sent_again(server, tmp_path, large):
+    (tmp_path / ".it.zip.part").write_bytes(b"something else")
+    answer = partial(CONTENT)
+    server.answers["/a"] = [answer]
+    assert download(server.remote("it.zip", CONTENT, "/a"), tmp_path).read_bytes() == CONTENT
+    assert [start for start, _ in answer.sent] == [14, 0]
+
+
+def test_a_wrong_large_file_is_not_kept(server, tmp_path, large):
+    server.answers["/a"] = [b"another file"]
+    with pytest.raises(ValueError, match=r"sent another file \(md5"):
+        download(server.remote("it.zip", CONTENT, "/a"), tmp_path)
+    assert files_of(tmp_path) == []
+
+
+def test_a_link_in_place_of_a_large_draft_is_not_followed(server, tmp_path, large):
+    (tmp_path / "outside").write_bytes(CONTENT[:1_000])
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/.it.zip.part").symlink_to(tmp_path / "outside")
+    server.answers["/a"] = [partial(CONTENT)]
+    assert download(server.remote("it.zip", CONTENT, "/a"), tmp_path / "cache").read_bytes() == CONTENT
+    assert (tmp_path / "outside").read_bytes() == CONTENT[:1_000]
+
+
 def test_without_a_network(server, tmp_path):
     server.close()
     with pytest.raises(ValueError, match=r"the connection failed or was cut \(ConnectionError\)"):

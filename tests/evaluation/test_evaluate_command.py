@@ -200,7 +200,7 @@ MISTAKES = {
     "checkpoint=nothing.ckpt": "There is no checkpoint nothing.ckpt. A run writes checkpoints/last.ckpt",
     "data={root:x}": "Set each option by itself, as in data.OPTION=VALUE.",
     "checkpoint=RUN data={root:x}": "Set each option by itself, as in data.OPTION=VALUE.",
-    "checkpoint=RUN data=digitz": "There is no data 'digitz'. Did you mean 'digits'? Available: digits,",
+    "checkpoint=RUN data=digitz": "There is no data 'digitz'. Did you mean 'digits'? Available: cars196,",
     "checkpoint=RUN data.image_sise=3": "There is no option 'data.image_sise'. Did you mean 'data.image_size'?",
     "checkpoint=RUN data.image_size=large": "data.image_size must be a whole number, like 16, but is 'large'.",
     "checkpoint=RUN chekpoint=x": "There is no option 'chekpoint'. Did you mean 'checkpoint'?",

@@ -1,6 +1,6 @@
 """Read zip and tar archives of others: within stated bounds, and to the end, where compressed files keep a checksum.
 
-Nothing is extracted. The names of the members are only compared and printed.
+This module extracts nothing. Names of members are checked before they are yielded.
 """
 
 import bz2
@@ -12,17 +12,17 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple
 
 from siamese_lab.data.io.messages import readable
 from siamese_lab.errors import ResourceError
 
 LARGEST_MEMBER = 64 << 20
-"""Largest size of a member that is read, in bytes. The largest file of the known data sets has less than 1 MB."""
+"""Largest size of a member of an archive that is read in place, in bytes. The largest known one has less than 1 MB."""
 LARGEST_CONTENT = 1 << 30
-"""Largest size of an archive's content, in bytes. LFW, the largest known data set, has less than 300 MB."""
+"""Largest content of an archive that is read in place, in bytes. LFW, the largest one, has less than 300 MB."""
 MOST_MEMBERS = 200_000
-"""Largest number of members. Omniglot, the known data set with the most files, has less than 30,000."""
+"""Largest number of members. Stanford Online Products, the known data set with the most files, has 120,100."""
 BLOCK = 1 << 16
 """Bytes that are decompressed at once."""
 REPLACE = "Replace it with the original."
@@ -42,10 +42,24 @@ class Member(NamedTuple):
     content: bytes
 
 
-def check_size(path: Path) -> None:
-    """Raise UserError if a file is larger than any archive. Reading it would take hours."""
+class Bounds(NamedTuple):
+    """The largest archive that is read."""
+
+    content: int
+    """Bytes of all members together."""
+    member: int
+    """Bytes of one member, whether it is chosen or not."""
+
+    @classmethod
+    def usual(cls) -> "Bounds":
+        """Return the bounds of archives that are read in place."""
+        return cls(LARGEST_CONTENT, LARGEST_MEMBER)
+
+
+def check_size(path: Path, bounds: Bounds | None = None) -> None:
+    """Raise UserError if a file is larger than its bounds, by default the usual ones. Reading it would take hours."""
     with readable(path):
-        _check_content(path, 0, path.stat().st_size)
+        _check_content(path, 0, path.stat().st_size, bounds or Bounds.usual())
 
 
 def member_names(path: Path, chosen: Callable[[str], bool]) -> list[str]:
@@ -62,41 +76,51 @@ def member_names(path: Path, chosen: Callable[[str], bool]) -> list[str]:
     with readable(path):
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                names = [member.filename for member in _members_of_zip(path, archive, chosen)]
+                names = [member.filename for member in _members_of_zip(path, archive, chosen, Bounds.usual())]
         else:
-            names = [name for name, _ in _members_of_tar(path, chosen)]
+            names = [name for name, _ in _members_of_tar(path, chosen, Bounds.usual())]
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise ResourceError(f"{path} holds {repeated[0]!r} more than once, so it is not the original. {REPLACE}")
     return names
 
 
-def read_members(path: Path, chosen: Callable[[str], bool]) -> Iterator[Member]:
-    """Yield the chosen members in the order of the archive. Call `member_names` before, which checks the archive.
+def read_members(path: Path, chosen: Callable[[str], bool], bounds: Bounds | None = None) -> Iterator[Member]:
+    """Yield the chosen members in the order of the archive. A tar is read to its end after the last member.
+
+    Call `member_names` before, which checks the whole archive, if members are used before the last one is read.
+
+    Args:
+        path: the archive.
+        chosen: returns whether a name is wanted.
+        bounds: the largest archive that is read; None for the usual bounds.
 
     Raises:
         UserError: if a member cannot be read.
     """
+    bounds = bounds or Bounds.usual()
     with readable(path):
         is_zip = zipfile.is_zipfile(path)
     if not is_zip:
         with readable(path):
-            yield from (Member(name, stream.read()) for name, stream in _members_of_tar(path, chosen))
+            yield from (Member(name, stream.read()) for name, stream in _members_of_tar(path, chosen, bounds))
         return
     with readable(path), zipfile.ZipFile(path) as archive:
-        for member in _members_of_zip(path, archive, chosen):
+        for member in _members_of_zip(path, archive, chosen, bounds):
             yield Member(member.filename, _read_zipped(archive, member))
 
 
-def _members_of_zip(path: Path, archive: zipfile.ZipFile, chosen: Callable[[str], bool]) -> Iterator[zipfile.ZipInfo]:
+def _members_of_zip(
+    path: Path, archive: zipfile.ZipFile, chosen: Callable[[str], bool], bounds: Bounds
+) -> Iterator[zipfile.ZipInfo]:
     members = archive.infolist()
-    _check_content(path, len(members), sum(member.file_size for member in members))
+    _check_content(path, len(members), sum(member.file_size for member in members), bounds)
     for member in members:
         _refuse_outside(path, member.filename)
         if not chosen(member.filename):
             continue
         is_link = stat.S_ISLNK(member.external_attr >> 16)
-        _check_member(path, member.filename, member.file_size, is_plain=not is_link)
+        _check_member(path, member.filename, member.file_size, not is_link, bounds)
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others do not bound their output
             raise ResourceError(
                 f"{path} holds {member.filename!r} in a compression other than deflate, so it is not the original. "
@@ -114,18 +138,19 @@ def _read_zipped(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     return content
 
 
-def _members_of_tar(path: Path, chosen: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:
+def _members_of_tar(path: Path, chosen: Callable[[str], bool], bounds: Bounds) -> Iterator[tuple[str, IO[bytes]]]:
     """Yield the name of each chosen member and the stream of its content, which is valid until the next member."""
+    header = type("_BoundedHeader", (_CheckedHeader,), {"largest": bounds.member})
     with _unpack(path) as unpacked:
-        content = _BoundedReader(path, unpacked)
-        with tarfile.open(fileobj=content, mode="r|", bufsize=BLOCK, tarinfo=_CheckedHeader) as archive:  # type: ignore[call-overload]
+        content = _BoundedReader(path, unpacked, bounds)
+        with tarfile.open(fileobj=content, mode="r|", bufsize=BLOCK, tarinfo=header) as archive:  # type: ignore[call-overload]
             for number, member in enumerate(archive, start=1):
-                _check_content(path, number, 0)
+                _check_content(path, number, 0, bounds)
                 _refuse_outside(path, member.name)
                 if not chosen(member.name):
                     continue
                 stream = archive.extractfile(member) if member.isreg() and not member.issparse() else None
-                _check_member(path, member.name, member.size, is_plain=stream is not None)
+                _check_member(path, member.name, member.size, stream is not None, bounds)
                 assert stream is not None
                 yield member.name, stream
         while content.read(BLOCK):
@@ -142,22 +167,26 @@ def _unpack(path: Path) -> IO[bytes]:
 
 
 class _BoundedReader:
-    """Reads a stream, and raises UserError beyond `LARGEST_CONTENT` bytes."""
+    """Reads a stream, and raises UserError beyond the bounds."""
 
-    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+    def __init__(self, path: Path, stream: IO[bytes], bounds: Bounds) -> None:
         self.path = path
         self.stream = stream
+        self.bounds = bounds
         self.total = 0
 
     def read(self, size: int) -> bytes:
         content = self.stream.read(size)
         self.total += len(content)
-        _check_content(self.path, 0, self.total)
+        _check_content(self.path, 0, self.total, self.bounds)
         return content
 
 
 class _CheckedHeader(tarfile.TarInfo):
     """A header of a tar. Python's own class takes a damaged header, and a missing end, for the end of the archive."""
+
+    largest: ClassVar[int]
+    """Largest size of a member in bytes."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_CheckedHeader":
@@ -172,21 +201,21 @@ class _CheckedHeader(tarfile.TarInfo):
             if len(buf) == tarfile.BLOCKSIZE and not any(buf):
                 raise  # the end of the archive
             raise tarfile.ReadError("it ends too early" if not buf else str(error)) from error
-        if not 0 <= header.size <= LARGEST_MEMBER:
+        if not 0 <= header.size <= cls.largest:
             raise tarfile.ReadError(f"a member of {header.size:,} bytes")
         return header
 
 
-def _check_content(path: Path, members: int, size: int) -> None:
+def _check_content(path: Path, members: int, size: int, bounds: Bounds) -> None:
     """Raise UserError if an archive has more members or more content than any data set."""
-    if members > MOST_MEMBERS or size > LARGEST_CONTENT:
+    if members > MOST_MEMBERS or size > bounds.content:
         raise ResourceError(
-            f"{path} has more than {MOST_MEMBERS:,} members or {LARGEST_CONTENT >> 20:,} MB of content, and so is "
+            f"{path} has more than {MOST_MEMBERS:,} members or {bounds.content >> 20:,} MB of content, and so is "
             f"another archive. {REPLACE}"
         )
 
 
-def _check_member(path: Path, name: str, size: int, is_plain: bool) -> None:
+def _check_member(path: Path, name: str, size: int, is_plain: bool, bounds: Bounds) -> None:
     """Raise UserError if a member is no plain file, is too large, or has a name that cannot be printed."""
     if not name.isprintable():
         raise ResourceError(f"{path} has a member {name!r} that no original has. {REPLACE}")
@@ -195,9 +224,9 @@ def _check_member(path: Path, name: str, size: int, is_plain: bool) -> None:
             f"{path} should hold {name} as a plain file, but holds a link or another kind of member. "
             "Replace the archive with the original."
         )
-    if size > LARGEST_MEMBER:
+    if size > bounds.member:
         raise ResourceError(
-            f"{path} holds {name} with {size:,} bytes, but at most {LARGEST_MEMBER:,} are expected. {REPLACE}"
+            f"{path} holds {name} with {size:,} bytes, but at most {bounds.member:,} are expected. {REPLACE}"
         )
 
 

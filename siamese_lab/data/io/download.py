@@ -8,7 +8,8 @@ import io
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -33,6 +34,14 @@ LEAST_RATE = 1000
 """Bytes per second, as the mean of `TIMEOUT` seconds."""
 TOO_BUSY = (408, 425, 429)
 """HTTP status codes 4xx that are worth a retry."""
+PARTIAL = 206
+"""HTTP status code of an answer that holds a part of the file."""
+BEYOND_THE_END = 416
+"""HTTP status code of a server that has no bytes at the place where a transfer would go on."""
+GRACE = 1.0
+"""Seconds that an abandoned transfer of a large file has to end, so that another one can go on with its file."""
+RESUMED = 100_000_000
+"""Size from which on an interrupted transfer goes on where it stopped, in bytes."""
 CHUNK = 1 << 13
 """Bytes that are received at once. A larger number would hide for long that a slow mirror sends at all."""
 
@@ -61,8 +70,8 @@ class MirrorError(Exception):
 def download(remote: Remote, folder: Path) -> Path:
     """Return the path of the file under `folder`. Download the file if it is missing.
 
-    An interrupted transfer starts again from the beginning. If several processes need the file, one downloads it
-    and the others wait.
+    An interrupted transfer starts again from the beginning; that of a file of `RESUMED` bytes or more goes on where it
+    stopped, in the next call too. If several processes need the file, one downloads it and the others wait.
 
     Raises:
         UserError: if no mirror has the correct file, or if `folder` is not writable.
@@ -72,13 +81,29 @@ def download(remote: Remote, folder: Path) -> Path:
     with one_at_a_time(target, "downloading"):
         if not target.exists():
             try:
-                with writing_to(target.parent):
+                with writing_to(target.parent), _removed_if_it_cannot_grow(draft):
                     _fetch_from_any(remote, draft, target)
                     flush_to_disk(draft)
                     draft.replace(target)
             finally:
-                draft.unlink(missing_ok=True)
+                if not resumes(remote):
+                    draft.unlink(missing_ok=True)
     return target
+
+
+def resumes(remote: Remote) -> bool:
+    """Return whether an interrupted transfer goes on where it stopped."""
+    return remote.largest >= RESUMED
+
+
+@contextmanager
+def _removed_if_it_cannot_grow(draft: Path) -> Iterator[None]:
+    """Remove the draft if the disk refuses it. A full disk needs its space."""
+    try:
+        yield
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def _fetch_from_any(remote: Remote, draft: Path, target: Path) -> None:
@@ -103,16 +128,22 @@ def _fetch_from_any(remote: Remote, draft: Path, target: Path) -> None:
 
 
 def _fetch(url: str, remote: Remote, draft: Path) -> None:
-    """Transfer the file from one mirror and verify its checksum."""
-    transfer = _Transfer(url, draft, remote.largest)
+    """Transfer the file from one mirror and verify its checksum. A draft with another checksum is removed."""
+    transfer = _Transfer(url, draft, remote.largest, resumes(remote))
     try:
         _watch(transfer, _Bar(remote.name, remote.largest))
     finally:
         transfer.abandoned.set()
+        if transfer.resumes:
+            transfer.join(GRACE)
+            if transfer.is_alive():  # it may still write into this file
+                draft.unlink(missing_ok=True)
     algorithm, expected = remote.digest.split(":")
     came = pooch.file_hash(str(draft), alg=algorithm)
     if transfer.received > remote.largest or came != expected:
-        raise MirrorError(_describe_wrong_file(draft, remote, transfer.received, came), for_good=True)
+        reason = _describe_wrong_file(draft, remote, transfer.received, came)
+        draft.unlink()
+        raise MirrorError(reason, for_good=not transfer.went_on)
 
 
 def _watch(transfer: "_Transfer", bar: "_Bar") -> None:
@@ -140,7 +171,7 @@ def _watch(transfer: "_Transfer", bar: "_Bar") -> None:
     except requests.HTTPError as error:
         assert error.response is not None
         status = error.response.status_code
-        for_good = 400 <= status < 500 and status not in TOO_BUSY
+        for_good = 400 <= status < 500 and status not in (*TOO_BUSY, BEYOND_THE_END)
         raise MirrorError(f"answered {status} {error.response.reason}", for_good) from error
     except requests.Timeout as error:
         raise MirrorError(f"sent nothing in {TIMEOUT} seconds", for_good=False) from error
@@ -154,11 +185,14 @@ class _Transfer(threading.Thread):
     A server that sends a byte now and then, in its headers or in the file, never returns control to who reads from it.
     """
 
-    def __init__(self, url: str, draft: Path, largest: int) -> None:
+    def __init__(self, url: str, draft: Path, largest: int, resumes: bool) -> None:
         super().__init__(daemon=True)
         self.url = url
         self.draft = draft
         self.largest = largest
+        self.resumes = resumes
+        self.went_on = False
+        """Whether the first bytes of the draft came from an earlier transfer."""
         self.received = 0
         """Bytes of the file until now. More than `largest` if the transfer was ended because the answer is too long."""
         self.abandoned = threading.Event()
@@ -172,22 +206,34 @@ class _Transfer(threading.Thread):
             self.error = error
 
     def _receive(self) -> None:
-        self.draft.unlink(missing_ok=True)
-        with requests.Session() as session, create_draft(self.draft) as file:
+        start = size_of_draft(self.draft, self.largest) if self.resumes else 0
+        headers = {"User-Agent": "siamese_lab", "Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        with requests.Session() as session:
             for scheme in ("http://", "https://"):
                 session.mount(scheme, _Redirects())
-            headers = {"User-Agent": "siamese_lab", "Accept-Encoding": "identity"}
             with session.get(self.url, stream=True, timeout=TIMEOUT, headers=headers) as response:
+                if response.status_code == BEYOND_THE_END:
+                    self.draft.unlink(missing_ok=True)
                 response.raise_for_status()
-                for chunk in response.iter_content(CHUNK):
-                    if self.abandoned.is_set():
-                        return
-                    file.write(chunk)
-                    self.received += len(chunk)
-                    if self.received > self.largest:
-                        break
-            file.flush()
-            os.fsync(file.fileno())
+                if self.abandoned.is_set():
+                    return
+                self.went_on = bool(start) and goes_on(response, start)
+                self.received = start if self.went_on else 0
+                with append_to_draft(self.draft) if self.went_on else new_draft(self.draft) as file:
+                    self._write(response, file)
+
+    def _write(self, response: requests.Response, file: IO[bytes]) -> None:
+        for chunk in response.iter_content(CHUNK):
+            if self.abandoned.is_set():
+                return
+            file.write(chunk)
+            self.received += len(chunk)
+            if self.received > self.largest:
+                break
+        file.flush()
+        os.fsync(file.fileno())
 
 
 class _Redirects(HTTPAdapter):
@@ -202,9 +248,33 @@ class _Redirects(HTTPAdapter):
         return response
 
 
+def size_of_draft(path: Path, largest: int) -> int:
+    """Return the size of a draft to go on with; 0 if there is none, or if it has no byte less than the largest file."""
+    if path.is_symlink() or not path.is_file():
+        return 0
+    size = path.stat().st_size
+    return size if size < largest else 0
+
+
+def goes_on(response: requests.Response, start: int) -> bool:
+    """Return whether an answer holds the file from byte `start` on. Servers that know no parts send the whole file."""
+    return response.status_code == PARTIAL and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+
+
+def new_draft(path: Path) -> IO[bytes]:
+    """Create a file in place of an earlier one."""
+    path.unlink(missing_ok=True)
+    return create_draft(path)
+
+
 def create_draft(path: Path) -> IO[bytes]:
     """Create a file. A link in its place is never followed."""
     return path.open("xb")
+
+
+def append_to_draft(path: Path) -> IO[bytes]:
+    """Open a file to add bytes at its end. A link in its place is never followed."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)), "ab")
 
 
 def _describe_wrong_file(draft: Path, remote: Remote, received: int, came: str) -> str:

@@ -18,7 +18,7 @@ class Sources:
     """The files of one data set.
 
     Args:
-        folder: folder of the set, relative to the user's root and to the downloads.
+        folder: folder of the set, relative to the user's root and to the downloads; "" for these folders themselves.
         root: folder of the user's own copies; None if there are none.
         cache: folder that holds the downloads.
     """
@@ -37,7 +37,7 @@ class Sources:
         if self.root is not None and not _exists(self.root):
             raise ResourceError(
                 f"paths.data (or SIAMESE_LAB_DATA) is {self.root}, but there is no such folder. It should hold "
-                f"{self.folder}/{names[-1]}. Leave paths.data unset to download the files."
+                f"{self._place(names[-1])}. Leave paths.data unset to download the files."
             )
         paths = [self.root / self.folder] if self.root is not None else []
         for path in (*paths, self.downloads):
@@ -54,7 +54,7 @@ class Sources:
         """
         found = self.find(*names, remote.name)
         if found is None:
-            missing = "" if self.root is None else f"{self.root} holds no {self.folder}/{remote.name}: "
+            missing = "" if self.root is None else f"{self.root} holds no {self._place(remote.name)}: "
             announce(f"{missing}downloading {remote.name} into {self.downloads}.")
             found = download(remote, self.downloads)
         return found
@@ -79,7 +79,24 @@ class Sources:
 
     def absent(self, name: str) -> str:
         """Return a sentence that says that a file is missing and where it was searched."""
-        return f"{self.folder}/{name} is neither in paths.data ({self.root or 'not set'}) nor downloaded yet."
+        return f"{self._place(name)} is neither in paths.data ({self.root or 'not set'}) nor downloaded yet."
+
+    def folders(self, name: str) -> list[Path]:
+        """Return the folders of the set that exist: the user's own one, then the downloads.
+
+        Args:
+            name: a file that they should hold, for the message.
+
+        Raises:
+            UserError: if the user's root does not exist.
+        """
+        self.find(name)  # raises
+        found = [self.root / self.folder] if self.root is not None else []
+        return [path for path in (*found, self.downloads) if _exists(path)]
+
+    def _place(self, name: str) -> str:
+        """Return the path of a file relative to the user's root."""
+        return f"{self.folder}/{name}" if self.folder else name
 
     def origin(self, path: Path) -> str:
         """Return the origin of a file: downloaded, or the folder of the user's copy."""

@@ -56,6 +56,8 @@ class OwnImages:
         memory_limit: maximum size of the decoded images in megabytes, for `auto`.
         workers: number of processes that decode if the images are not in memory; None is one per core.
         stored_size: height and width of the images in the table, at least `image_size`; None is `image_size`.
+        converter: converts the images; the default resizes the shorter side and keeps the middle square.
+        advice: ends the message about an image that cannot be read.
 
     Raises:
         UserError: if an option is out of range.
@@ -70,6 +72,8 @@ class OwnImages:
         memory_limit: float,
         workers: int | None,
         stored_size: int | None = None,
+        converter: type[PhotoConverter] = PhotoConverter,
+        advice: str = ADVICE,
     ) -> None:
         if image_size < 1:
             raise UserError(f"data.image_size must be at least 1 pixel, but is {image_size}.")
@@ -85,11 +89,13 @@ class OwnImages:
         self.in_memory = str(in_memory).lower()
         self.memory_limit = memory_limit
         self.workers = workers if workers is not None else os.cpu_count() or 1
+        self.converter = converter
+        self.advice = advice
 
     @property
     def convert(self) -> PhotoConverter:
         """Converts any image to an image of the table."""
-        return PhotoConverter(self.stored_size, self.color)
+        return self.converter(self.stored_size, self.color)
 
     @property
     def form(self) -> str:
@@ -123,14 +129,14 @@ class OwnImages:
         if self.fits(len(files.names)):
             return cached(self.cache, key, lambda: self._decode(files, labels, crops))
         return FilesTable(
-            files.path, files.names, labels.labels_N, labels.class_names, self.convert, self.workers, crops
+            files.path, files.names, labels.labels_N, labels.class_names, self.convert, self.workers, crops, self.advice
         )
 
     def _decode(self, files: ImageFiles, labels: Labels, crops: Crops | None) -> ImageTable:
         try:
             images_NCHW = decode(files, self.convert, crops)
         except UserError as error:
-            raise ResourceError(f"{error} {ADVICE}") from error
+            raise ResourceError(f"{error} {self.advice}".rstrip()) from error
         return ImageTable(images_NCHW, labels.labels_N, labels.class_names)
 
     def unreadable(self, files: ImageFiles, crops: Crops | None = None) -> list[Unreadable]:

@@ -38,6 +38,8 @@ class FilesTable:
     workers: int
     crops: Crops | None = field(default=None, repr=False)
     """The part of each image to use; None uses whole images."""
+    advice: str = field(default=ADVICE, repr=False)
+    """Ends the message about an image that cannot be read."""
 
     def __len__(self) -> int:
         return len(self.labels_N)
@@ -124,7 +126,7 @@ class _Decoded(Dataset[Tensor | str]):
         try:
             read = [self._pixels(row) for row in rows]
         except UserError as error:
-            return f"{error} {ADVICE}"
+            return f"{error} {self.table.advice}".rstrip()
         images_BCHW = torch.from_numpy(np.ascontiguousarray(np.stack(read).transpose(0, 3, 1, 2)))
         return images_BCHW if get_worker_info() is None else _shared(images_BCHW)
 
