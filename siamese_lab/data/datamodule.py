@@ -6,7 +6,7 @@ A data set is one file. It states the size of its images and implements `load`, 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import lightning
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from siamese_lab.batch import Batch
 from siamese_lab.data.augment.pipeline import Augmentation, to_float
+from siamese_lab.data.category_order import CategoryOrder, check_number
+from siamese_lab.data.convert.center import center_crop
 from siamese_lab.data.convert.common import Converted
 from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.data.info import CrossValidation, DataSetInfo
@@ -60,6 +62,13 @@ class ProcessShare(NamedTuple):
     ranks: int
 
 
+class StoredTable(BaseTable, Protocol):
+    """A table of images that may be larger than the network sees them."""
+
+    def centered(self, size: int) -> BaseTable:
+        """Return a table of the middle of each image, `size` high and wide."""
+
+
 class DataModule(lightning.LightningDataModule, ABC):
     """Yields `Batch`es of uint8 images, and converts them to float32 in 0…1 on the model's device.
 
@@ -76,6 +85,11 @@ class DataModule(lightning.LightningDataModule, ABC):
         augment: options of `Augmentation`, applied to training images only; None disables augmentation.
         label_noise: share of the training images that get a wrong label (see `label_noise`), at least 0 and below 1.
             Validation and test images keep their labels.
+        stored_size: height and width of the images in the training table, at least `image_size`, for sets that resize
+            photographs; None is `image_size`. Random crops are taken from these images. The middle of `image_size` is
+            validated, tested, embedded, and trained on without random crops.
+        categories_per_batch: number of categories that the P classes of a batch are taken from, in equal shares (see
+            `CategoryOrder`); None ignores categories.
     """
 
     title: str = "Images"
@@ -94,6 +108,8 @@ class DataModule(lightning.LightningDataModule, ABC):
     """Options that decide which class is in which part of a set with content that can change."""
     cross_validation: CrossValidation | None = None
     """The fold that is tested, if the set reports the mean over folds."""
+    resizes_photographs: bool = False
+    """Whether the set resizes photographs, and therefore has the option `stored_size`."""
     channels: int
     image_size: int
 
@@ -110,8 +126,15 @@ class DataModule(lightning.LightningDataModule, ABC):
         validation_images: int | None = 5000,
         augment: Mapping[str, Any] | None = None,
         label_noise: float = 0.0,
+        stored_size: int | None = None,
+        categories_per_batch: int | None = None,
     ) -> None:
         super().__init__()
+        if stored_size is not None and not self.resizes_photographs:
+            raise UserError(
+                f"data.stored_size is for sets that resize photographs, but the images of {self.title} are stored as "
+                f"the network sees them. Set data.stored_size=null instead of {stored_size}."
+            )
         self.classes_per_batch = classes_per_batch
         self.images_per_class = images_per_class
         self.seed = seed
@@ -124,6 +147,10 @@ class DataModule(lightning.LightningDataModule, ABC):
         self.augment = build_augmentation(augment, seed)
         check_share(label_noise)
         self.label_noise = label_noise
+        self.stored_size = stored_size
+        if categories_per_batch is not None:
+            check_number(categories_per_batch, classes_per_batch)
+        self.categories_per_batch = categories_per_batch
         self.unread: str | None = None
         """Reason why the images are not read, as a message to the user; None reads them."""
 
@@ -151,7 +178,8 @@ class DataModule(lightning.LightningDataModule, ABC):
     def converted(self, image: Image.Image) -> Converted:
         """Convert any image in the way this set converts its own images, so that a trained network can embed it.
 
-        The default is `PhotoConverter`. A set that converts its own files in another way overrides this method.
+        The default is `PhotoConverter`, with `stored_size`. A set that converts its own files in another way overrides
+        this method.
 
         Args:
             image: the image as read from its file.
@@ -159,7 +187,7 @@ class DataModule(lightning.LightningDataModule, ABC):
         Returns:
             An 8-bit image, gray or RGB by `channels`, `image_size` high and wide, and the list of changes.
         """
-        return PhotoConverter(self.image_size, self.channels == 3).converted(image)
+        return PhotoConverter(self.image_size, self.channels == 3, self.stored_size).converted(image)
 
     def provenance(self) -> dict[str, str]:
         """Return the origin and the location of the images, for results and for display. Call it after `splits`."""
@@ -237,6 +265,14 @@ class DataModule(lightning.LightningDataModule, ABC):
         return None
 
     @cached_property
+    def categories(self) -> Tensor | None:
+        """Return the category of each class of `splits.train` (int64), or None if the classes have no categories.
+
+        A data set with categories overrides this property. `categories_per_batch` balances batches by them.
+        """
+        return None
+
+    @cached_property
     def query_gallery(self) -> QueryGalleryParts | None:
         """Return the queries and the gallery among the images of validation and test; None if all images are both.
 
@@ -255,7 +291,10 @@ class DataModule(lightning.LightningDataModule, ABC):
 
     @cached_property
     def splits(self) -> Splits:
-        """The three tables, loaded at first access, without the training classes that have too few images."""
+        """The three tables, loaded at first access, without the training classes that have too few images.
+
+        With `stored_size`, training images have that size. Those of validation and test are the middle of it.
+        """
         return self._loaded[0]
 
     @cached_property
@@ -264,6 +303,8 @@ class DataModule(lightning.LightningDataModule, ABC):
         if self.unread is not None:
             raise UserError(self.unread)
         train, validation, test = self.load()
+        if self.stored_size is not None:
+            validation, test = (cast(StoredTable, table).centered(self.image_size) for table in (validation, test))
         parts = ClassParts(*map(part_of, (train, validation, test)))
         train = self._without_small_classes(train)
         if self.label_noise:
@@ -301,7 +342,20 @@ class DataModule(lightning.LightningDataModule, ABC):
             repeats_are_positives=self.repeats_are_positives,
             batches_per_epoch=self.batches_per_epoch,
             true_labels_N=train.true_labels_N if isinstance(train, NoisyTable) else None,
+            order=self._category_order(),
         )
+
+    def _category_order(self) -> CategoryOrder | None:
+        if self.categories_per_batch is None:
+            return None
+        if self.categories is None:
+            raise UserError(
+                f"data.categories_per_batch={self.categories_per_batch} needs the category of each class, but the "
+                f"classes of {self.describe().title} have none. Set data.categories_per_batch=null, or, for a table, "
+                "data.category_column=COLUMN."
+            )
+        names = self.splits.train.class_names
+        return CategoryOrder(self.categories, self.classes_per_batch, self.categories_per_batch, names)
 
     @cached_property
     def validation_rows(self) -> Tensor:
@@ -331,6 +385,8 @@ class DataModule(lightning.LightningDataModule, ABC):
                 "train (a table) or in train/ (a folder), or evaluate a trained network with siamese_lab.evaluate."
             )
         _ = self.batches  # raises if the data cannot satisfy the options
+        if self.augment is not None:
+            self.augment.check_form(self.channels, self.stored_size or self.image_size, self.image_size)
         if self.official_pairs is not None and not len(self.official_pairs.decide.same_M):
             raise UserError(f"The protocol of {self.title} names official pairs, but their list is empty.")
         for part in ("validation", "test"):
@@ -355,9 +411,14 @@ class DataModule(lightning.LightningDataModule, ABC):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Convert the images to float on their device, and augment them if the trainer is training."""
         training = self.trainer is not None and self.trainer.training
-        if training and self.augment is not None:
-            return batch._replace(images_BCHW=self.augment(batch.images_BCHW, *self.process_share))
-        return batch._replace(images_BCHW=to_float(batch.images_BCHW))
+        convert = self.training_images if training else to_float
+        return batch._replace(images_BCHW=convert(batch.images_BCHW))
+
+    def training_images(self, images_BCHW: Tensor) -> Tensor:
+        """Convert images of the training table to float, `image_size` high and wide, with augmentation."""
+        if self.augment is None:
+            return to_float(center_crop(images_BCHW, self.image_size))
+        return self.augment(images_BCHW, *self.process_share, size=self.image_size)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the positions of the batch stream and of the augmentation stream."""

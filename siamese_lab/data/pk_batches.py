@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from siamese_lab.batch import Batch
+from siamese_lab.data.category_order import CategoryOrder
 from siamese_lab.data.class_index import class_offsets
+from siamese_lab.data.rounds import take_in_rounds
 from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.errors import UserError
 from siamese_lab.runs.plain_values import WrongValueError, whole_number
@@ -63,6 +65,7 @@ class PKBatches:
 
     By default an epoch draws as many images as the table holds. The next epoch continues where the last one ended.
     Classes come in random order. Every class occurs once before any class occurs again, and never twice in a batch.
+    With an `order`, this is true within each category.
     Each class gives K different images. If it has fewer and `repeats` is True, every image occurs once before any
     image occurs again. The batches then carry image ids (`Batch.image_ids_B`), because a repeated image is no positive
     of itself unless `repeats_are_positives` is True.
@@ -77,6 +80,7 @@ class PKBatches:
             itself, as in SimCLR (Chen et al. 2020, arXiv:2002.05709). Classes of one image are then allowed.
         batches_per_epoch: length of an epoch; None divides the number of images by the batch size.
         true_labels_N: the true class of each image, if labels of the table may be wrong; batches then carry them.
+        order: draws the classes of a batch from some categories in equal shares; None draws them from all classes.
 
     Raises:
         UserError: if the table cannot provide batches of P classes and K images.
@@ -92,8 +96,10 @@ class PKBatches:
         repeats_are_positives: bool = False,
         batches_per_epoch: int | None = None,
         true_labels_N: Tensor | None = None,
+        order: CategoryOrder | None = None,
     ) -> None:
         self.true_labels_N = true_labels_N
+        self.order = order
         self.table = table
         self.classes_per_batch = classes_per_batch
         self.images_per_class = images_per_class
@@ -201,33 +207,21 @@ class PKBatches:
     def _draw(self) -> _DrawnBatches:
         before = self.generator.get_state(), self.queue
         count = max(1, AT_ONCE // (self.classes_per_batch * self.images_per_class))
-        classes_R = self._next_classes(count * self.classes_per_batch)
+        classes_R = self._next_classes(count)
         images_SB = self._images_of(classes_R).view(count, -1)
         labels_SB = classes_R.repeat_interleave(self.images_per_class).view(count, -1)
         self._latest = _DrawnBatches(images_SB, labels_SB, *before)
         return self._latest
 
-    def _next_classes(self, count: int) -> Tensor:
-        """Take classes off the queue, after filling it with permutations of all classes.
-
-        A permutation may begin in the middle of a batch. Classes that are already in that batch then move to the end of
-        the permutation, so that no class occurs twice in a batch.
-        """
-        rounds = max(0, -(-(count - len(self.queue)) // self.class_count))
-        noise = torch.rand(rounds, self.class_count, generator=self.generator, dtype=torch.float64)
-        queued = [self.queue.numpy()]
-        length = len(self.queue)
-        is_waiting_C = np.zeros(self.class_count, dtype=bool)
-        for fresh_C in noise.numpy().argsort(1):
-            waiting = length % self.classes_per_batch
-            if waiting:
-                is_waiting_C[queued[-1][-waiting:]] = True
-                fresh_C = fresh_C[is_waiting_C[fresh_C].argsort(kind="stable")]
-                is_waiting_C[:] = False
-            queued.append(fresh_C)
-            length += len(fresh_C)
-        classes, self.queue = torch.from_numpy(np.concatenate(queued)).split([count, length - count])
-        return classes
+    def _next_classes(self, batches: int) -> Tensor:
+        """Take the classes of some batches off the queue."""
+        if self.order is None:
+            classes_R, self.queue = take_in_rounds(
+                self.queue, batches * self.classes_per_batch, self.class_count, self.classes_per_batch, self.generator
+            )
+        else:
+            classes_R, self.queue = self.order.take(batches, self.queue, self.generator)
+        return classes_R
 
     def _images_of(self, classes_R: Tensor) -> Tensor:
         """Return K images of each class in random order, as (R, K) rows of the table.
@@ -267,8 +261,9 @@ class PKBatches:
         for name in ("batches", "position"):
             whole_number(state[name], name)
         queue = state["queue"]
+        largest = self.class_count - 1 if self.order is None else self.order.largest_number
         is_queue = isinstance(queue, Tensor) and queue.ndim == 1 and queue.dtype == torch.int64
-        if not is_queue or bool(((queue < 0) | (queue >= self.class_count)).any()):
+        if not is_queue or bool(((queue < 0) | (queue > largest)).any()):
             raise WrongValueError(f"the queue of the batches holds other values than {self.class_count} class numbers")
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.class_index import class_offsets
+from siamese_lab.data.convert.center import center_crop
 from siamese_lab.data.datamodule import DataModule
 from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.runs.drawing import without_font_warnings
@@ -62,12 +63,16 @@ def write_sheets(datamodule: DataModule, folder: Path) -> list[Path]:
 def draw_classes(datamodule: DataModule) -> Figure:
     """Draw images of some training classes, from the largest to the smallest, with the class sizes."""
     return _rows_figure(
-        [_class_rows(datamodule.splits.train)], f"{datamodule.title}: training classes with their sizes"
+        [_class_rows(datamodule.splits.train, datamodule.image_size)],
+        f"{datamodule.title}: training classes with their sizes",
     )
 
 
-def _class_rows(table: BaseTable) -> list[Row]:
-    """Return the first images of some classes, chosen at equal steps from the largest to the smallest."""
+def _class_rows(table: BaseTable, size: int) -> list[Row]:
+    """Return the first images of some classes, chosen at equal steps from the largest to the smallest.
+
+    The middle of `size` pixels is shown, as the network sees images without augmentation.
+    """
     order_N, start_C, size_C = class_offsets(table.labels_N, len(table.class_names))
     by_size_C = size_C.argsort(descending=True, stable=True)
     shown = by_size_C[torch.linspace(0, len(by_size_C) - 1, min(CLASSES, len(by_size_C))).round().long()].tolist()
@@ -75,7 +80,7 @@ def _class_rows(table: BaseTable) -> list[Row]:
         (label, order_N[start_C[label] : start_C[label] + min(IMAGES, int(size_C[label]))].long()) for label in shown
     )
     return [
-        Row(f"{short_name(table.class_names[label])}: {int(size_C[label])}", to_float(images_KCHW))
+        Row(f"{short_name(table.class_names[label])}: {int(size_C[label])}", to_float(center_crop(images_KCHW, size)))
         for label, images_KCHW in table.fetch(indices)
     ]
 
@@ -87,7 +92,7 @@ def draw_batch(datamodule: DataModule) -> Figure:
     """
     before = datamodule.state_dict()
     batch = next(iter(datamodule.batches))
-    images_BCHW = (datamodule.augment or to_float)(batch.images_BCHW)
+    images_BCHW = datamodule.training_images(batch.images_BCHW)
     datamodule.load_state_dict(before)
     names = datamodule.splits.train.class_names
     rows = [

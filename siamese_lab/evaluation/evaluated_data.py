@@ -74,6 +74,8 @@ def check_fit(trained: Trained, datamodule: data.DataModule) -> None:
     options = []
     if datamodule.image_size != wanted.image_size and "image_size" in known:
         options.append(f"data.image_size={wanted.image_size}")
+        if wanted.stored_size is not None and datamodule.resizes_photographs:
+            options.append(f"data.stored_size={wanted.stored_size}")
     if datamodule.channels != wanted.channels and "color" in known:
         options.append(f"data.color={str(wanted.channels == 3).lower()}")
     fits = (datamodule.image_size == wanted.image_size or "image_size" in known) and (

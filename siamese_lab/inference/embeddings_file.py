@@ -57,13 +57,16 @@ def check_kind(path: Path) -> None:
 def about_network(network: TrainedNetwork) -> dict[str, Any]:
     """Return a description of the network: its checkpoint, its weights and the form of its input images."""
     trained, datamodule = network.trained, network.datamodule
+    images = {"channels": datamodule.channels, "height": datamodule.image_size, "width": datamodule.image_size}
+    if datamodule.stored_size is not None:
+        images["resized"] = datamodule.stored_size  # the shorter side, before the middle is kept
     return {
         "checkpoint": escape_name(trained.checkpoint.absolute()),
         "step": trained.step,
         "weights": fingerprint(network.network),
         "network": trained.choices["network"]["name"],
         "data": trained.choices["data"]["name"],
-        "images": {"channels": datamodule.channels, "height": datamodule.image_size, "width": datamodule.image_size},
+        "images": images,
     }
 
 

@@ -45,6 +45,8 @@ def model_section(network: TrainedNetwork, file: str, difference: float) -> str:
     """Describe the input and the output of the exported network."""
     datamodule, dimensions = network.datamodule, network.network.embedding_dim
     channels, size = datamodule.channels, datamodule.image_size
+    stored = datamodule.stored_size
+    cut = "" if stored is None else f" The shorter side is resized to {stored} pixels, and its middle is kept."
     colors = {1: "grayscale", 3: "red, green, blue"}.get(channels, f"{channels} channels")
     return (
         f"`{escape_code(file)}` computes embeddings of images. Images of one class get embeddings that are near one "
@@ -54,7 +56,7 @@ def model_section(network: TrainedNetwork, file: str, difference: float) -> str:
         "0…2.\n"
         f"* Convert images like the images of {escape_markdown(datamodule.title)}: see `DataModule.converted` of the "
         f"data set `{escape_code(network.trained.choices['data']['name'])}`. `siamese_lab.load(…).embed` does this for "
-        "you.\n"
+        f"you.{cut}\n"
         f"* On random images, the output differs from the original network by at most {difference:.1g}."
     )
 

@@ -9,6 +9,7 @@ from siamese_lab.runs.plain_values import WrongValueError, shortened
 LARGEST: Mapping[str, int] = MappingProxyType(
     {
         "data.image_size": 1024,
+        "data.stored_size": 2048,
         "data.workers": 256,
         "network.depth": 1000,
         "network.image_size": 1024,

@@ -50,7 +50,18 @@ OUTSIDE_A_STUDY = ("metrics", "tuned", "tuning")
 """Further options that a study does not compare: additional metrics, and the origin of tuned options."""
 DEFAULTS_OF_EARLIER_RUNS = {"trainer.accumulate_grad_batches": 1}
 """Options that are missing in earlier runs, with the value that these runs used."""
-NEUTRAL: Mapping[str, Any] = {"data.closed": False, "data.label_noise": 0.0, "data.split": 0}
+NEUTRAL: Mapping[str, Any] = {
+    "data.augment.crop_ratio": [0.75, 1.3333],
+    "data.augment.crop_scale": None,
+    "data.augment.hue": 0.0,
+    "data.augment.saturation": 0.0,
+    "data.categories_per_batch": None,
+    "data.category_column": "category",
+    "data.closed": False,
+    "data.label_noise": 0.0,
+    "data.split": 0,
+    "data.stored_size": None,
+}
 """Options that are compared only if they differ from these values, which runs without the option also used."""
 
 

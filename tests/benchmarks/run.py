@@ -33,6 +33,9 @@ class Benchmark(NamedTuple):
 
 BENCHMARKS = {
     "mining": Benchmark("mining compared with pytorch-metric-learning, 15 minutes", ("128",)),
+    "kernels": Benchmark("fast choices of the strategies, 5 minutes", ("128",)),
+    "training_loop": Benchmark("what a run adds to the bare step of its network, 2 minutes", ("random",)),
+    "recipe_steps": Benchmark("a step of each recipe, 10 minutes", ("digits", "--threads", "1"), data=True),
     "input": Benchmark("input compared with torchvision's, 10 minutes", ("--quick",)),
     "retrieval": Benchmark("retrieval compared with pytorch-metric-learning, 15 minutes", ("omniglot",)),
     "evaluation_share": Benchmark("share of validation and test in a run, 15 minutes", ("--quick", "digits", "glyphs")),

@@ -16,7 +16,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ from siamese_lab.training.run import train
 
 STRATEGIES = ("semi_hard", "distance_weighted")
 IMAGES = 128
-STEPS, WARM_UP = 120, 20
+STEPS, WARM_UP = 200, 20
 FILE_NAME = "bare_steps.json"
 OPTIONS = (
     "data=glyphs",
@@ -138,14 +138,24 @@ def training_batches() -> Iterator[Batch]:
 
 
 def measure(strategy: str, steps: int = STEPS, console: Console | None = None) -> Seconds:
-    """Return the medians over the steps of a run with this strategy."""
+    """Return the times of a step of a run with this strategy: see `median_of_means`."""
     overrides = [*OPTIONS, f"sampler={strategy}", f"trainer.max_steps={steps}", f"trainer.val_check_interval={steps}"]
     config = compose(*overrides)
     config.callbacks = {"bare_steps": {"_target_": "tests.benchmarks.training_loop.BareSteps"}}
     with tempfile.TemporaryDirectory() as folder:
         train(config, Path(folder), overrides, console or Console(quiet=True), with_test=False)
         taken = [Seconds(*each) for each in json.loads((Path(folder) / FILE_NAME).read_text())]
-    return Seconds(*(statistics.median(each) for each in zip(*taken, strict=True)))
+    return Seconds(*(median_of_means(each, config.trainer.log_every_n_steps) for each in zip(*taken, strict=True)))
+
+
+def median_of_means(times: Sequence[float], window: int) -> float:
+    """Return the median over windows of the mean time of a step, so that the one logged step of a window counts.
+
+    >>> median_of_means([1, 1, 4, 1, 1, 4, 1, 1, 40], window=3)
+    2.0
+    """
+    starts = range(0, len(times) - window + 1, window)
+    return statistics.median(statistics.fmean(times[start : start + window]) for start in starts)
 
 
 def added(taken: Seconds) -> tuple[float, float]:

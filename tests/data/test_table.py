@@ -429,3 +429,43 @@ def test_a_table_of_test_images_is_for_evaluation_only(images, tmp_path):
 
 def test_a_closed_table_must_divide_its_images(images, tmp_path):
     refused(write(images, rows_of()), tmp_path, "data.closed=true .* does not say which", closed=True)
+
+
+def with_categories(category):
+    return [(*row, category(row[1], rank % 4)) for rank, row in enumerate(rows_of(split=by_label))]
+
+
+def test_batches_are_balanced_by_the_category_column(images, tmp_path):
+    rows = with_categories(lambda label, rank: "seabird" if label in "ace" else "songbird")
+    file = write(images, rows, (*HEADER, "category"), "kinds.csv")
+    options = {"classes_per_batch": 2, "validation_fraction": 0.2, "split_seed": 1}
+    module = build(file, tmp_path, categories_per_batch=2, **options)
+    named = dict(zip(module.splits.train.class_names, module.categories.tolist(), strict=True))
+    assert {name for name, number in named.items() if number == 0} == set("ace") & set(named)
+    module.setup("fit")
+    for batch in module.train_dataloader():
+        assert sorted(module.categories[batch.labels_B[::2]].tolist()) == [0, 1]
+    assert build(file, tmp_path, **options).batches.order is None
+    other = write(images, rows, (*HEADER, "family"), "families.csv")
+    named = build(other, tmp_path, categories_per_batch=2, category_column="family", **options)
+    assert named.categories.equal(module.categories)
+
+
+def test_a_label_of_two_categories_or_none_is_refused_if_categories_are_used(images, tmp_path):
+    two = write(
+        images,
+        with_categories(lambda label, rank: "sea" if label == "b" and rank == 2 else "song"),
+        (*HEADER, "category"),
+        "two.csv",
+    )
+    match = r"two\.csv, line 8, column category: the label 'b' has the category 'sea', but 'song' in line 6"
+    options = {"categories_per_batch": 1, "validation_fraction": 0.2}
+    assert any(match in fault or "column category" in fault for fault in build(two, tmp_path, **options).verify())
+    whole = {"split_seed": next(seed for seed in range(9) if "b" in names(build(two, tmp_path, split_seed=seed))[0])}
+    with pytest.raises(UserError, match=match):
+        build(two, tmp_path, **options, **whole).setup("fit")
+    build(two, tmp_path, **whole).setup("fit")
+    none = write(images, with_categories(lambda label, rank: ""), (*HEADER, "category"), "none.csv")
+    with pytest.raises(UserError, match=r"none\.csv, line \d+, column category: the category is missing"):
+        build(none, tmp_path, **options).setup("fit")
+    refused(two, tmp_path, r"no column.*kind", category_column="kind")

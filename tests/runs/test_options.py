@@ -80,6 +80,15 @@ def test_an_option_absent_from_earlier_runs_has_the_value_that_they_used() -> No
     assert compared_options(given)["trainer.accumulate_grad_batches"] == 4
 
 
+@pytest.mark.parametrize("option", options.NEUTRAL)
+def test_an_option_with_its_shipped_value_is_not_compared(option: str) -> None:
+    """Runs from before the option used the same value."""
+    shown = [schema.to_plain(compose(f"data={name}")) for name in ("mnist", "table")]
+    values = [flatten(each)[option] for each in shown if option in flatten(each)]
+    assert values and set(map(str, values)) == {str(options.NEUTRAL[option])}
+    assert all(option not in compared_options(each) for each in shown)
+
+
 def test_a_tree_is_flattened_with_and_without_its_branches() -> None:
     tree = {"a": {"b": {"c": 1}, "empty": {}}, "d": [{"e": 2}]}
     assert flatten(tree) == {"a.b.c": 1, "a.empty": {}, "d": [{"e": 2}]}

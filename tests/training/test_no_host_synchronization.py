@@ -31,6 +31,7 @@ PAIRS = sorted(
     if samplers.registry.classes[sampler].triplet_type in losses.registry.classes[loss].accepted_types
 )
 AUGMENTATION = {"rotation": 10, "scale": 0.1, "mirror": True, "brightness": 0.2, "contrast": 0.2, "erasing": 0.5}
+AUGMENTATION |= {"crop_scale": [0.5, 1.0]}
 NETWORK = ("network.width=8", "network.dropout=0.1", "network.batch_norm=true")
 
 

@@ -1,4 +1,4 @@
-"""Augment whole batches on the device: affine maps, brightness and contrast, random erasing.
+"""Augment whole batches on the device: random crops, affine maps, light, colors, random erasing.
 
 Conversions of single images live in `data.convert`.
 """

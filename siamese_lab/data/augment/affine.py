@@ -1,9 +1,12 @@
 """Random affine maps, one per image of a batch. One matrix product computes the source positions of all pixels.
 
+A crop of each image is part of its map, so that cropped images are resampled once.
+
 Shapes: N batches, B images, C channels, H × W pixels, S = H·W.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +18,20 @@ DRAWS = 6
 INTERPOLATIONS = ("bilinear", "nearest")
 
 
+class Crop(NamedTuple):
+    """The part of each image that fills the result."""
+
+    boxes_4B: Tensor
+    """Left, upper, width and height of the parts, in pixels of the images."""
+    side: int
+    """Height and width of the result."""
+
+
 class RandomAffine:
     """Rotates, scales, shears, shifts and mirrors each image by amounts drawn uniformly from ± a range.
 
-    Pixels from outside the image are black.
+    Pixels from outside the image are black. With a crop, the map is applied to the crop, and the pixels around the crop
+    are those of the image.
 
     Args:
         rotation: largest rotation in degrees.
@@ -51,6 +64,8 @@ class RandomAffine:
                 f"data.augment.interpolation must be one of {', '.join(INTERPOLATIONS)}, but is {interpolation!r}."
             )
         self.ranges = (math.radians(rotation), math.radians(shear), scale, translation, translation)
+        self.moves = any(self.ranges)
+        """Whether images change in another way than by mirroring."""
         self.mirror = mirror
         self.interpolation = interpolation
         self._basis_23S = torch.empty(0)
@@ -76,23 +91,43 @@ class RandomAffine:
         return torch.view_as_real(maps_NB3).movedim(-1, -3).contiguous()
 
     @torch.no_grad()
-    def __call__(self, images_BCHW: Tensor, maps_2B3: Tensor) -> Tensor:
+    def __call__(self, images_BCHW: Tensor, maps_2B3: Tensor, crop: Crop | None = None) -> Tensor:
         """Apply one map to each image.
 
         Args:
             images_BCHW: float32 images.
             maps_2B3: one batch of the result of `maps`.
+            crop: the part of each image that is changed and fills the result; None changes whole images.
 
         Returns:
             The changed images (float32), in the value range of the input.
         """
-        if any(self.ranges):
+        if crop is not None:
+            return self._cropped(images_BCHW, maps_2B3, crop)
+        if self.moves:
             places_BHW2 = self._places(maps_2B3, *images_BCHW.shape[2:])
             return F.grid_sample(images_BCHW, places_BHW2, self.interpolation, "zeros", align_corners=False)
         if self.mirror:
             is_mirrored_B = maps_2B3[0, :, 0] < 0
             return torch.where(is_mirrored_B[:, None, None, None], images_BCHW.flip(3), images_BCHW)
         return images_BCHW
+
+    def _cropped(self, images_BCHW: Tensor, maps_2B3: Tensor, crop: Crop) -> Tensor:
+        """Resample the crop of each image, with its map.
+
+        A crop that is only enlarged reads no pixel around it: its outermost pixels are continued, as torchvision does.
+        """
+        height, width = images_BCHW.shape[2:]
+        left_B, upper_B, width_B, height_B = crop.boxes_4B
+        start_2B = torch.stack([left_B / width, upper_B / height])
+        size_2B = torch.stack([width_B / width, height_B / height])
+        places_BHW2 = self._places(within(maps_2B3, start_2B, size_2B), crop.side, crop.side)
+        if not self.moves:
+            for axis, pixel in enumerate((1 / width, 1 / height)):
+                first_B = 2 * start_2B[axis] - 1 + pixel
+                last_B = 2 * (start_2B[axis] + size_2B[axis]) - 1 - pixel
+                places_BHW2[..., axis].clamp_(first_B[:, None, None], last_B[:, None, None])
+        return F.grid_sample(images_BCHW, places_BHW2, self.interpolation, "zeros", align_corners=False)
 
     def _places(self, maps_2B3: Tensor, height: int, width: int) -> Tensor:
         """Return the source position of every pixel in the units of `grid_sample`: the old image spans −1…1."""
@@ -102,6 +137,19 @@ class RandomAffine:
         places_2BS = maps_2B3.new_empty(2, maps_2B3.shape[1], height * width)
         torch.bmm(maps_2B3, self._basis_23S, out=places_2BS)  # autocast ignores calls with `out`
         return places_2BS.view(2, -1, height, width).permute(1, 2, 3, 0)
+
+
+def within(maps_2B3: Tensor, start_2B: Tensor, size_2B: Tensor) -> Tensor:
+    """Return maps that change a part of each image, from maps that change whole images.
+
+    Args:
+        maps_2B3: one batch of the result of `RandomAffine.maps`.
+        start_2B: left and upper end of each part, as fractions of the sides of the image.
+        size_2B: width and height of each part, as fractions of the sides of the image.
+    """
+    parts_2B3 = maps_2B3 * size_2B[..., None]
+    parts_2B3[..., 2] += start_2B + size_2B / 2 - 0.5
+    return parts_2B3
 
 
 def _basis(height: int, width: int, device: torch.device) -> Tensor:

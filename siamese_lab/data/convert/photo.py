@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps
 
+from siamese_lab.data.convert.center import center_of
 from siamese_lab.data.convert.common import Converted, changes_of_form, eight_bits, turn_upright
 
 
@@ -11,12 +12,16 @@ from siamese_lab.data.convert.common import Converted, changes_of_form, eight_bi
 class PhotoConverter:
     """Turns an image upright, puts it on black, resizes its shorter side and keeps the middle square.
 
+    With `stored_size`, the shorter side is resized to it, and the middle square of `size` is kept.
+
     The input is an image as read from its file. 16-bit, palette, transparent and CMYK images become gray or RGB.
     """
 
     size: int
     """Height and width, in pixels."""
     color: bool
+    stored_size: int | None = None
+    """The shorter side before the middle square is kept, in pixels; None is `size`."""
 
     @property
     def mode(self) -> str:
@@ -25,10 +30,12 @@ class PhotoConverter:
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Return the converted square."""
-        if self.size * 2 <= min(image.size):
-            image.draft(None, (self.size * 2, self.size * 2))  # lets JPEG skip detail that is lost anyway
+        side = self.stored_size or self.size
+        if side * 2 <= min(image.size):
+            image.draft(None, (side * 2, side * 2))  # lets JPEG skip detail that is lost anyway
         upright = turn_upright(image)
-        return ImageOps.fit(eight_bits(upright).convert(self.mode), (self.size, self.size), Image.Resampling.BILINEAR)
+        square = ImageOps.fit(eight_bits(upright).convert(self.mode), (side, side), Image.Resampling.BILINEAR)
+        return center_of(square, self.size)
 
     def converted(self, image: Image.Image) -> Converted:
         """Return the converted square and the list of changes."""

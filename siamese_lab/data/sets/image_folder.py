@@ -47,7 +47,8 @@ class ImageFolder(DataModule):
         root: folder that contains one folder per class. A class folder may have subfolders. It is only read. Hidden
             and system folders are ignored, and each folder is read once, see `siamese_lab.data.io.folder_walk`.
         cache: folder for decoded images; None is the user's cache folder.
-        image_size: height and width in pixels; the shorter side is resized to it, and the middle square is kept.
+        image_size: height and width in pixels; the shorter side is resized to it, or to `stored_size`, and the middle
+            square is kept.
         color: True for RGB, False for gray.
         validation_fraction, test_fraction: fractions of the classes.
         split_seed: seed of the class split. It is separate from the run's seed, so that runs are comparable.
@@ -62,6 +63,7 @@ class ImageFolder(DataModule):
     title = "Image folder"
     split_options = ("validation_fraction", "test_fraction", "split_seed")
     order = 60
+    resizes_photographs = True
     limitations = (
         "If the images of the folder show people, this network must not be used to identify them, to decide "
         "anything about them, or for surveillance.",
@@ -84,7 +86,7 @@ class ImageFolder(DataModule):
         **common: Any,
     ) -> None:
         super().__init__(**common)
-        self.own = OwnImages(cache, image_size, color, in_memory, memory_limit, workers)
+        self.own = OwnImages(cache, image_size, color, in_memory, memory_limit, workers, self.stored_size)
         self.fractions = ClassFractions(validation_fraction, test_fraction, split_seed)
         self.fractions.check()
         self.root = Path(root).expanduser() if root is not None else None

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from PIL import Image
 
+from siamese_lab.data.convert.center import center_of
 from siamese_lab.data.convert.common import eight_bits, turn_upright
 from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.data.datamodule import register
@@ -32,8 +33,9 @@ class WholeImage(PhotoConverter):
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Return the square."""
-        upright = turn_upright(image)
-        return eight_bits(upright).convert(self.mode).resize((self.size, self.size), Image.Resampling.BILINEAR)
+        side = self.stored_size or self.size
+        whole = eight_bits(turn_upright(image)).convert(self.mode).resize((side, side), Image.Resampling.BILINEAR)
+        return center_of(whole, self.size)
 
 
 @register("market1501")

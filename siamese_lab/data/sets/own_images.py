@@ -49,11 +49,13 @@ class OwnImages:
 
     Args:
         cache: folder for decoded images; None is the user's cache folder.
-        image_size: height and width in pixels; the shorter side is resized to it, and the middle square is kept.
+        image_size: height and width in pixels; the shorter side is resized to it, or to `stored_size`, and the middle
+            square is kept.
         color: True for RGB, False for gray.
         in_memory: `true` decodes all images once, `false` decodes them on request, `auto` decides by `memory_limit`.
         memory_limit: maximum size of the decoded images in megabytes, for `auto`.
         workers: number of processes that decode if the images are not in memory; None is one per core.
+        stored_size: height and width of the images in the table, at least `image_size`; None is `image_size`.
         converter: converts the images; the default resizes the shorter side and keeps the middle square.
         advice: ends the message about an image that cannot be read.
 
@@ -69,17 +71,19 @@ class OwnImages:
         in_memory: bool | str,
         memory_limit: float,
         workers: int | None,
+        stored_size: int | None = None,
         converter: type[PhotoConverter] = PhotoConverter,
         advice: str = ADVICE,
     ) -> None:
         if image_size < 1:
             raise UserError(f"data.image_size must be at least 1 pixel, but is {image_size}.")
+        check_stored_size(stored_size, image_size)
         if str(in_memory).lower() not in IN_MEMORY:
             raise UserError(f"data.in_memory must be one of {', '.join(IN_MEMORY)}, but is {in_memory!r}.")
         if workers is not None and workers < 0:
             raise UserError(f"data.workers must be 0 or more, but is {workers}.")
         self.cache = Path(cache) if cache is not None else default_cache()
-        self.image_size = image_size
+        self.stored_size = image_size if stored_size is None else stored_size
         self.color = color
         self.channels = 3 if color else 1
         self.in_memory = str(in_memory).lower()
@@ -90,13 +94,13 @@ class OwnImages:
 
     @property
     def convert(self) -> PhotoConverter:
-        """Converts any image to an image of the set."""
-        return self.converter(self.image_size, self.color)
+        """Converts any image to an image of the table."""
+        return self.converter(self.stored_size, self.color)
 
     @property
     def form(self) -> str:
         """The form of the images, as a part of cache keys."""
-        return f"{self.image_size}px-{'color' if self.color else 'gray'}"
+        return f"{self.stored_size}px-{'color' if self.color else 'gray'}"
 
     def key(self, kind: str, content: str) -> str:
         """Return the cache key of a table.
@@ -111,7 +115,7 @@ class OwnImages:
         """Return whether so many images are kept in memory."""
         if self.in_memory != "auto":
             return self.in_memory == "true"
-        return count * self.channels * self.image_size**2 <= self.memory_limit * 1e6
+        return count * self.channels * self.stored_size**2 <= self.memory_limit * 1e6
 
     def table(self, files: ImageFiles, labels: Labels, key: str, crops: Crops | None = None) -> BaseTable:
         """Decode all images, or load them from the cache, or leave them in their files.
@@ -156,6 +160,15 @@ class OwnImages:
     def verify(self, files: ImageFiles, key: str, crops: Crops | None = None) -> list[str]:
         """Read every image and the cached table, and return one sentence for each fault."""
         return [each.complaint for each in find_unreadable(files, self.convert, crops)] + check_stored(self.cache / key)
+
+
+def check_stored_size(stored_size: int | None, image_size: int) -> None:
+    """Raise UserError unless images are stored at least as large as the network sees them."""
+    if stored_size is not None and not (isinstance(stored_size, int) and stored_size >= image_size):
+        raise UserError(
+            f"data.stored_size must be a whole number of pixels, at least data.image_size={image_size}, because the "
+            f"middle of the stored images is cut out, but is {stored_size}. null stores images of data.image_size."
+        )
 
 
 class ClassFractions(NamedTuple):

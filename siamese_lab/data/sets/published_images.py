@@ -97,6 +97,7 @@ class PublishedImages(DataModule):
     """Published checksums of archives and lists, by name."""
     counts: ClassVar[Mapping[str, Count]]
     """Published numbers of images and classes by part. A copy with other numbers is refused."""
+    resizes_photographs = True
     converter: ClassVar[type[PhotoConverter]] = PhotoConverter
     """Converts the images of the set, and any other image that its networks embed."""
 
@@ -114,8 +115,9 @@ class PublishedImages(DataModule):
     ) -> None:
         super().__init__(**common)
         checked_ratio(validation_fraction)
-        stored_size = getattr(self, "stored_size", None) or image_size
-        self.own = OwnImages(cache, stored_size, color, in_memory, memory_limit, workers, self.converter, advice="")
+        self.own = OwnImages(
+            cache, image_size, color, in_memory, memory_limit, workers, self.stored_size, self.converter, advice=""
+        )
         self.cache = Path(cache) if cache is not None else default_cache()
         self.files = PublishedFiles(
             self.title, Sources(self.place, root, self.cache), self.packagings, self.digests, self.cache
@@ -145,7 +147,7 @@ class PublishedImages(DataModule):
 
     def converted(self, image: Image.Image) -> Converted:
         """Convert an image as the set's own images are converted, to the size of the network's input."""
-        return self.converter(self.image_size, self.channels == 3).converted(image)
+        return self.converter(self.image_size, self.channels == 3, self.stored_size).converted(image)
 
     @cached_property
     def query_gallery(self) -> QueryGalleryParts | None:
@@ -153,23 +155,13 @@ class PublishedImages(DataModule):
         return self._divided.roles
 
     @cached_property
-    def category_of_class(self) -> dict[str, str] | None:
-        """The category of each class by the name of the class; None if the set has no categories."""
-        found = {row.label: row.category for row in self._listing.rows if row.category}
-        return found or None
-
-    @cached_property
-    def train_categories_N(self) -> Tensor | None:
-        """The category of each training image (int64), in the order of `splits.train`; None without categories.
-
-        Categories are numbered from 0 in alphabetical order.
-        """
-        if self.category_of_class is None:
+    def categories(self) -> Tensor | None:
+        """The category of each training class, numbered in alphabetical order; None if the set has no categories."""
+        category_of = {row.label: row.category for row in self._checked.rows if row.category}
+        if not category_of:
             return None
-        number = {category: index for index, category in enumerate(sorted(set(self.category_of_class.values())))}
-        train = self.splits.train
-        category_C = torch.tensor([number[self.category_of_class[name]] for name in train.class_names])
-        return category_C[train.labels_N]
+        number = {category: index for index, category in enumerate(sorted(set(category_of.values())))}
+        return torch.tensor([number[category_of[name]] for name in self.splits.train.class_names])
 
     @cached_property
     def _listing(self) -> Listing:

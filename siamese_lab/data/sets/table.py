@@ -1,6 +1,7 @@
 """Your own images, listed in a table: a CSV or Parquet file with a row for each image.
 
-Columns hold the path and the label of the image, and optionally its part, its role in retrieval, its group and its box.
+Columns hold the path and the label of the image, and optionally its part, its role in retrieval, its group, its box and
+the category of its class.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from siamese_lab.data.datamodule import DataModule, QueryGalleryParts, Splits, register
 from siamese_lab.data.info import DataSetInfo
@@ -22,11 +24,13 @@ from siamese_lab.data.sets.own_images import ClassFractions, Labels, OwnImages
 from siamese_lab.data.sets.table_rows import (
     BOX_SIDES,
     DEFAULT_BOX,
+    DEFAULT_CATEGORY,
     DEFAULT_COLUMNS,
     DEFAULT_GROUP,
     ColumnNames,
     TableRows,
     faults_of_rows,
+    read_categories,
     read_rows,
 )
 from siamese_lab.errors import UserError
@@ -51,6 +55,8 @@ class Table(DataModule):
             class and group.
         box_columns: columns with the left, upper, right and lower end of the part of the image that is used, in pixels
             of the upright image; the right and lower ends are not part of it. Rows without values use the whole image.
+        category_column: column with the category of the class of the image, such as chair for a model of a chair:
+            see `categories_per_batch` of `DataModule`.
         encoding: encoding of a CSV file.
         closed: True accepts test classes that are training classes: another protocol, which tests known classes.
         image_size: see `OwnImages`.
@@ -69,6 +75,7 @@ class Table(DataModule):
     title = "Table"
     split_options = ("split_column", "validation_fraction", "test_fraction", "split_seed", "closed")
     order = 61
+    resizes_photographs = True
     limitations = (
         "If the images of the table show people, this network must not be used to identify them, to decide "
         "anything about them, or for surveillance.",
@@ -86,6 +93,7 @@ class Table(DataModule):
         gallery_column: str | None = DEFAULT_COLUMNS["gallery_column"],
         group_column: str | None = DEFAULT_GROUP,
         box_columns: Sequence[str] | None = DEFAULT_BOX,
+        category_column: str | None = DEFAULT_CATEGORY,
         encoding: str = "utf-8",
         closed: bool = False,
         image_size: int = 64,
@@ -104,7 +112,7 @@ class Table(DataModule):
             raise UserError(
                 f"data.box_columns must name four columns ({', '.join(BOX_SIDES)}), but names {len(box_columns)}."
             )
-        self.own = OwnImages(cache, image_size, color, in_memory, memory_limit, workers)
+        self.own = OwnImages(cache, image_size, color, in_memory, memory_limit, workers, self.stored_size)
         self.fractions = ClassFractions(validation_fraction, test_fraction, split_seed)
         self.fractions.check()
         self.file = Path(file).expanduser() if file is not None else None
@@ -117,6 +125,7 @@ class Table(DataModule):
             gallery_column,
             group_column,
             tuple(box_columns or ()),
+            category_column,
         )
         self.encoding = encoding
         self.closed = closed
@@ -136,6 +145,13 @@ class Table(DataModule):
     def query_gallery(self) -> QueryGalleryParts | None:
         """The roles of the images of validation and test, if the table has roles or groups."""
         return self._divided.roles
+
+    @cached_property
+    def categories(self) -> Tensor | None:
+        """The category of each training class, if the table has a column for it."""
+        names = self.splits.train.class_names
+        number = read_categories(self._table, self.columns, names)
+        return None if number is None else torch.tensor([number[name] for name in names])
 
     @cached_property
     def _divided(self) -> DividedImages:
@@ -207,6 +223,8 @@ class Table(DataModule):
 
     def _check_parts(self) -> list[str]:
         _ = self._divided  # raises if the parts have a fault
+        if self.categories_per_batch is not None:
+            read_categories(self._table, self.columns, self._every_row.images.labels.class_names)
         return []
 
 

@@ -1,4 +1,4 @@
-"""Read the rows of a table of images: path, label, and optionally part, role, group and box of each image.
+"""Read the rows of a table of images: path, label, and optionally part, role, group, box and category of each image.
 
 Every message about a value names the file, the row and the column.
 """
@@ -6,7 +6,7 @@ Every message about a value names the file, the row and the column.
 import os
 import posixpath
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +38,7 @@ TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
 DEFAULT_COLUMNS = {"split_column": "split", "query_column": "is_query", "gallery_column": "is_gallery"}
 """Defaults of the options of optional columns."""
 DEFAULT_GROUP, DEFAULT_BOX = "sequence", ("x_1", "y_1", "x_2", "y_2")
+DEFAULT_CATEGORY = "category"
 BOX_SIDES = ("left", "upper", "right", "lower")
 
 
@@ -52,6 +53,7 @@ class ColumnNames(NamedTuple):
     group: str | None
     box: tuple[str, ...]
     """Left, upper, right and lower; empty if boxes are not read."""
+    category: str | None = None
 
     def wanted(self) -> Columns:
         """Return the columns to read. A column that the user has named is required, a column with its default is not.
@@ -64,7 +66,7 @@ class ColumnNames(NamedTuple):
         if len(options) < len(self._named()) + len(self.box):
             twice = sorted(name for name in options if [*self._named().values(), *self.box].count(name) > 1)
             raise UserError(f"The column {twice[0]} has two meanings. Each option of data must name another column.")
-        default = {*DEFAULT_COLUMNS.values(), DEFAULT_GROUP, *DEFAULT_BOX} - {self.path, self.label}
+        default = {*DEFAULT_COLUMNS.values(), DEFAULT_GROUP, DEFAULT_CATEGORY, *DEFAULT_BOX} - {self.path, self.label}
         required = {name: option for name, option in options.items() if name not in default}
         return Columns(required, {name: option for name, option in options.items() if name in default})
 
@@ -328,3 +330,28 @@ def read_groups(table: TableFile, column: str | None) -> Tensor | None:
         return None
     number = {text: group for group, text in enumerate(dict.fromkeys(table.columns[column]))}
     return torch.tensor([NO_GROUP if is_missing(text) else number[text] for text in table.columns[column]])
+
+
+def read_categories(table: TableFile, columns: ColumnNames, labels: Collection[str]) -> dict[str, int] | None:
+    """Return the number of the category of each of some labels; None without the column.
+
+    Raises:
+        UserError: if the category of an image is missing, or a label has images of two categories.
+    """
+    column = columns.category
+    if column is None or column not in table.columns:
+        return None
+    wanted, texts = frozenset(labels), table.columns[column]
+    rows = [(row, label) for row, label in enumerate(read_labels(table, columns.label)) if label in wanted]
+    refuse(table, column, [row for row, _ in rows if is_missing(texts[row])], "the category is missing ({value!r})")
+    first: dict[str, int] = {}
+    for row, label in rows:
+        earlier = first.setdefault(label, row)
+        if texts[row] != texts[earlier]:
+            raise UserError(
+                f"{table.place(row, column)}: the label {label!r} has the category {escape_name(texts[row])!r}, but "
+                f"{escape_name(texts[earlier])!r} in {table.unit} {table.numbers[earlier]:,}. All images of a label "
+                "must have one category. Correct the table."
+            )
+    number = {text: category for category, text in enumerate(sorted({texts[row] for row in first.values()}))}
+    return {label: number[texts[row]] for label, row in first.items()}

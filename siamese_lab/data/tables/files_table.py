@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from siamese_lab.data.convert.center import CenterConverter
 from siamese_lab.data.io.crops import Crops
 from siamese_lab.data.io.decode import Convert, converter_of, pixels
 from siamese_lab.data.io.image_files import read_image_file
@@ -54,6 +55,10 @@ class FilesTable:
         """Return a table with the classes `keep` only. Their labels become 0, 1, … in that order."""
         index_M, labels_M, class_names = select_classes(self, keep)
         return replace(self.rows(index_M), labels_N=labels_M, class_names=class_names)
+
+    def centered(self, size: int) -> "FilesTable":
+        """Return a table of the middle of each image, `size` high and wide."""
+        return replace(self, convert=CenterConverter(self.convert, size))
 
     def fetch(self, indices: Iterable[tuple[Tag, Tensor]]) -> Iterator[tuple[Tag, Tensor]]:
         """Yield the images for each tensor of indices, together with its tag; see `BaseTable`.

@@ -11,7 +11,7 @@ import shutil
 import stat
 import tokenize
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
+from siamese_lab.data.convert.center import center_crop
 from siamese_lab.data.io.cache_folder import one_at_a_time
 from siamese_lab.data.io.messages import announce, read_file, writing_to
 from siamese_lab.data.tables.base import Tag, select_classes
@@ -107,6 +108,10 @@ class ImageTable:
     def fetch(self, indices: Iterable[tuple[Tag, Tensor]]) -> Iterator[tuple[Tag, Tensor]]:
         """Yield the images for each tensor of indices, together with its tag; see `BaseTable`."""
         return ((tag, self.stored_SCHW.index_select(0, self._stored_rows(index_B))) for tag, index_B in indices)
+
+    def centered(self, size: int) -> "ImageTable":
+        """Return a table of the middle of each image, `size` high and wide. It shares the pixels of this table."""
+        return replace(self, stored_SCHW=center_crop(self.stored_SCHW, size))
 
     def with_rotations(self) -> "ImageTable":
         """Return a table with every class rotated by 0°, 90°, 180° and 270° (Santoro et al. 2016, §4.1)."""
