@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from siamese_lab.devices import processes
 from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.networks.siamese import Backbone, register
 from siamese_lab.networks.standardize import Standardize
@@ -40,7 +41,9 @@ class TimmBackbone(Backbone):
             a download.
         pooling: "default" is the model's own; "avg" and "max" are over all places; "gem" is the generalized mean
             with a learnt exponent (Radenović et al. 2018, arXiv:1711.02512, eq. 3).
-        freeze: train only the layers after the backbone. Its batch norm keeps its statistics.
+        freeze: True trains only the layers after the backbone. A number N freezes the backbone for the first N steps
+            only, which warms up new layers. A frozen backbone is in evaluation mode, so its batch norm keeps its
+            statistics.
         freeze_batch_norm: keep statistics, scale and shift of batch norm, as usual for small batches.
         gradient_checkpointing: compute activations again in the backward pass, which saves memory and takes longer.
 
@@ -57,13 +60,14 @@ class TimmBackbone(Backbone):
         pretrained: bool = False,
         weights: str | None = None,
         pooling: Pooling = "default",
-        freeze: bool = False,
+        freeze: bool | int = False,
         freeze_batch_norm: bool = False,
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if pooling not in POOLINGS:
             raise UserError(f"pooling must be one of {', '.join(POOLINGS)}, but is {pooling!r}.")
+        check_freeze(freeze)
         self.options: dict[str, Any] = {"num_classes": 0, "in_chans": 3 if channels in COLORS else channels}
         self.model_name, self.pretrained, self.weights, self.freeze = model_name, pretrained, weights, freeze
         about = described(model_name)
@@ -85,7 +89,8 @@ class TimmBackbone(Backbone):
             self.model.set_grad_checkpointing(True)
         if freeze_batch_norm:
             self.model = import_timm().layers.freeze_batch_norm_2d(self.model)
-        if freeze:
+        self.is_frozen = freeze is True or freeze > 0
+        if freeze is True:
             self.requires_grad_(False)
 
     def load_initial_weights(self) -> None:
@@ -101,12 +106,40 @@ class TimmBackbone(Backbone):
         missing, unexpected = self.model.load_state_dict(filled.state_dict(), strict=False)
         assert not missing and all(name.endswith("num_batches_tracked") for name in unexpected)
 
+    def layer_numbers(self) -> dict[str, int]:
+        """Return the layer group of each weight by timm's rules; the pool belongs to the last group."""
+        matcher = getattr(self.model, "group_matcher", None)
+        if matcher is None:
+            return {}
+        groups = import_timm().models.group_parameters(self.model, matcher(coarse=False), reverse=True)
+        last = max(groups.values())
+        return {name: groups.get(name.removeprefix("model."), last) for name, _ in self.named_parameters()}
+
+    def before_step(self, step: int) -> None:
+        """Freeze the backbone before step N of `freeze`, and train it from there on."""
+        frozen = self.freeze is True or step < self.freeze
+        if frozen != self.is_frozen:
+            self.is_frozen = frozen
+            self.train(not frozen)
+
     def train(self, mode: bool = True) -> "TimmBackbone":
         """Change between training and evaluation; a frozen backbone stays in evaluation."""
-        return super().train(mode and not self.freeze)
+        return super().train(mode and not self.is_frozen)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return features (B, `features`)."""
+        if not (self.is_frozen and torch.is_grad_enabled()) or torch.compiler.is_exporting():
+            return self.features_of(images_BCHW)
+        with torch.no_grad():
+            features = self.features_of(images_BCHW)
+        if processes.count() == 1:
+            return features
+        trained_later = (each for each in self.parameters() if each.requires_grad)
+        with_zeros: Tensor = WithZeroGradients.apply(features, *trained_later)
+        return with_zeros
+
+    def features_of(self, images_BCHW: Tensor) -> Tensor:
+        """Return features (B, `features`), with gradients."""
         outputs: Tensor = self.model(self.standardize(images_BCHW))
         features: Tensor = outputs if isinstance(self.pool, nn.Identity) else self.pool(self.places(outputs))
         return features
@@ -117,6 +150,24 @@ class TimmBackbone(Backbone):
             return maps[:, getattr(self.model, "num_prefix_tokens", 0) :].float()
         channels_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
         return (maps if channels_last else maps.movedim(1, -1)).flatten(1, 2).float()
+
+
+class WithZeroGradients(torch.autograd.Function):
+    """Returns features of frozen weights, and gradients of 0 for the weights.
+
+    DistributedDataParallel waits for a gradient of each weight that required one when the run started.
+    """
+
+    @staticmethod
+    def forward(context: Any, features: Tensor, *weights: Tensor) -> Tensor:
+        """Return the features."""
+        context.save_for_backward(*weights)
+        return features.view_as(features)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return no gradient of the features, and zeros for the weights."""
+        return None, *map(torch.zeros_like, context.saved_tensors)
 
 
 class Average(nn.Module):
@@ -151,6 +202,15 @@ class GeneralizedMean(nn.Module):
 
 
 POOLS: dict[str, type[nn.Module]] = {"default": nn.Identity, "avg": Average, "max": Maximum, "gem": GeneralizedMean}
+
+
+def check_freeze(freeze: bool | int) -> None:
+    """Raise UserError unless `freeze` is true, false or a number of steps."""
+    if not isinstance(freeze, int) or freeze < 0:
+        raise UserError(
+            f"network.freeze must be true, false or a number of steps of at least 0, but is {freeze!r}. A number "
+            "freezes the backbone for the first steps only."
+        )
 
 
 def import_timm() -> Any:
