@@ -161,6 +161,7 @@ TRAIN: Mapping[str, str] = {
     "trainer.val_check_interval": "steps between two validations; auto is four to ten per run",
     "trainer.log_every_n_steps": "steps between two logged points",
     "trainer.gradient_clip_val": "largest norm of the gradient; null does not clip",
+    "trainer.compile": "compile the backbone for training steps; results differ by rounding",
     "logger.csv.version": "subfolder of the logger",
     "logger.tensorboard.version": "subfolder of the logger",
     "logger.tensorboard.default_hp_metric": "log a placeholder metric for the hyperparameters",
@@ -181,6 +182,8 @@ TRAIN: Mapping[str, str] = {
     "budget.of_recipe": "training steps as a multiple of those of the recipe",
     "recipe.steps": "training steps that a budget multiplies",
     "tuning.trials": "number of trials of each strategy",
+    "tuning.parallel": "trials of a strategy that run at the same time; another number gives other trials",
+    "tuning.prune": "end a trial whose validation Recall@1 is below the median of the finished trials",
     "tuning.metric": "validation metric that decides",
     "tuning.space": "ranges of the options that are varied",
 }

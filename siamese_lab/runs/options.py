@@ -38,13 +38,14 @@ WITHOUT_EFFECT = (
     "recipe",
     "resume",
     "threads",
+    "trainer.compile",
     "trainer.devices",
     "trainer.num_nodes",
     "trainer.strategy",
 )
 """Options that change no result: file locations, loggers, further figures, how runs start, and groups of other options.
 
-The number of processes and threads changes results only by rounding.
+The number of processes and threads, and compilation, change results only by rounding.
 """
 OUTSIDE_A_STUDY = ("metrics", "tuned", "tuning")
 """Further options that a study does not compare: additional metrics, and the origin of tuned options."""
