@@ -21,7 +21,7 @@ class Trial:
     options: dict[str, Any]
     """Options by dotted names, such as `optimizer.lr`."""
     status: Literal["finished", "failed", "pruned"]
-    """"failed" if the options made training fail, for example with a loss that is not finite; "pruned" if the trial ended
+    """"failed" if the options made training fail, for example with a loss that is not finite; "pruned" if a trial ended
     early because it lagged behind others.
     """
     score: float | None

@@ -215,7 +215,8 @@ class SiameseModule(lightning.LightningModule):
             parameter_groups(network, loss, loss.learning_rate, network.head_lr, layer_scales(network))
         )
         for group in optimizer.param_groups:
-            group["lr"] *= group.pop(LR_SCALE, 1.0)
+            if LR_SCALE in group:
+                group["lr"] *= group.pop(LR_SCALE)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": self._make_schedule(optimizer), "interval": "step"},

@@ -59,11 +59,12 @@ def search(
     distributions = {name: distribution(optuna, what) for name, what in space.items()}
     study = optuna.create_study(direction="maximize")
     study.enqueue_trial(dict(first))
+    liar = {"constant_liar": True} if parallel > 1 else {}
     for start in range(0, trials, parallel):
         asked = {}
         for number in range(start, min(start + parallel, trials)):
             study.sampler = optuna.samplers.TPESampler(
-                n_startup_trials=NUM_RANDOM_TRIALS, seed=seed_of(seed, number), constant_liar=parallel > 1
+                n_startup_trials=NUM_RANDOM_TRIALS, seed=seed_of(seed, number), **liar
             )
             asked[number] = study.ask(distributions)
         group = {number: {name: trial.params[name] for name in space} for number, trial in asked.items()}

@@ -104,9 +104,8 @@ def test_each_layer_of_a_transformer_has_its_learning_rate():
     lrs = lrs_of(network)
     assert lrs["backbone.model.norm.weight"] == (0.8, False)
     for block in range(blocks):
-        assert lrs[f"backbone.model.blocks.{block}.attn.qkv.weight"] == pytest.approx(
-            (0.8 * 0.5 ** (blocks - block), 1)
-        )
+        lr, decays = lrs[f"backbone.model.blocks.{block}.attn.qkv.weight"]
+        assert (lr, decays) == (pytest.approx(0.8 * 0.5 ** (blocks - block)), True)
     for stem in ("cls_token", "pos_embed", "patch_embed.proj.weight"):
         assert lrs[f"backbone.model.{stem}"][0] == pytest.approx(0.8 * 0.5 ** (blocks + 1))
     assert lrs["embed.weight"] == (0.8, True) and lrs["embed.bias"] == (0.8, False)
@@ -117,14 +116,11 @@ def test_each_layer_of_a_resnet_has_its_learning_rate_and_the_head_its_own():
         "timm", model_name="test_resnet", image_size=32, channels=3, layer_decay=0.5, head_lr=2.0, pooling="gem", seed=0
     )
     lrs = lrs_of(network)
-    blocks = [
-        (stage, block)
-        for stage in range(1, 5)
-        for block in range(len(getattr(network.backbone.model, f"layer{stage}")))
-    ]
+    stages = [getattr(network.backbone.model, f"layer{stage}") for stage in range(1, 5)]
+    blocks = [(stage, block) for stage, layer in enumerate(stages, start=1) for block in range(len(layer))]
     for depth, (stage, block) in enumerate(reversed(blocks)):
-        assert lrs[f"backbone.model.layer{stage}.{block}.conv1.weight"] == pytest.approx((0.8 * 0.5**depth, True))
-    assert lrs["backbone.model.conv1.0.weight"] == pytest.approx((0.8 * 0.5 ** len(blocks), True))
+        assert lrs[f"backbone.model.layer{stage}.{block}.conv1.weight"] == (pytest.approx(0.8 * 0.5**depth), True)
+    assert lrs["backbone.model.conv1.0.weight"] == (pytest.approx(0.8 * 0.5 ** len(blocks)), True)
     assert lrs["backbone.pool.exponent"] == (0.8, False)
     assert lrs["embed.weight"] == (2.0, True)
 
