@@ -29,10 +29,10 @@ class Backbone(nn.Module):
     def before_step(self, step: int) -> None:
         """Prepare for a training step; `step` steps are done. A resumed run passes the number that it has reached."""
 
-    def layer_numbers(self) -> Mapping[str, int]:
-        """Return the number of the layer group of each weight by its name, from 0 at the images; empty without groups.
+    def layer_depths(self) -> Mapping[str, int]:
+        """Return by the name of each weight how many layer groups lie between it and the embedding layer.
 
-        `network.layer_decay` gives each group its own learning rate.
+        Empty for a backbone without layer groups. `network.layer_decay` gives each group its own learning rate.
         """
         return {}
 
@@ -61,8 +61,9 @@ class SiameseNetwork(nn.Module):
             the mean over the image and these views. Each view adds the time of one embedding.
         head_lr: learning rate of the layers after the backbone; None is that of the backbone. A pretrained backbone
             needs a lower one.
-        layer_decay: factor of the learning rate from each layer group of the backbone to the one before it (Bao et
-            al. 2022, arXiv:2106.08254). The last group has the learning rate of the optimizer. None is no decay.
+        layer_decay: factor of the learning rate from each layer group to the one before it (Bao et al. 2022,
+            arXiv:2106.08254). It begins at the embedding layer, so the last group of the backbone has `layer_decay`
+            times the learning rate of the optimizer. None is no decay.
         seed: seed of dropout.
     """
 
@@ -81,7 +82,7 @@ class SiameseNetwork(nn.Module):
         super().__init__()
         if layer_decay is not None and not 0 < layer_decay <= 1:
             raise UserError(f"layer_decay must be null, or above 0 and at most 1, but is {layer_decay}.")
-        if layer_decay is not None and len(set(backbone.layer_numbers().values())) < 2:
+        if layer_decay is not None and not backbone.layer_depths():
             kind = type(backbone).__name__
             raise UserError(
                 f"network.layer_decay={layer_decay} needs a backbone with layer groups, but {kind} has none. "

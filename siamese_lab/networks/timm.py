@@ -21,6 +21,8 @@ POOLINGS = ("default", "avg", "max", "gem")
 COLORS = (1, 3)
 """Numbers of channels of images that are standardized to three colors."""
 SMALLEST = 1e-6
+HEAD = "siamese_lab_head"
+"""Name of a layer after the model that no rule of timm matches."""
 RESIZED = ("pos_embed", "rel_pos", "relative_position")
 """Parts of the names of weights that timm adapts to the image size."""
 
@@ -92,6 +94,8 @@ class TimmBackbone(Backbone):
         self.is_frozen = freeze is True or freeze > 0
         if freeze is True:
             self.requires_grad_(False)
+        if self.is_frozen:
+            self.train(False)
 
     def load_initial_weights(self) -> None:
         """Load the weights of the file, or timm's own.
@@ -106,14 +110,25 @@ class TimmBackbone(Backbone):
         missing, unexpected = self.model.load_state_dict(filled.state_dict(), strict=False)
         assert not missing and all(name.endswith("num_batches_tracked") for name in unexpected)
 
-    def layer_numbers(self) -> dict[str, int]:
-        """Return the layer group of each weight by timm's rules; the pool belongs to the last group."""
+    def layer_depths(self) -> dict[str, int]:
+        """Return how many layer groups lie between each weight and the embedding layer, by timm's rules.
+
+        The embedding layer takes the place of timm's classifier. A learnt pool belongs to it.
+        """
         matcher = getattr(self.model, "group_matcher", None)
         if matcher is None:
             return {}
-        groups = import_timm().models.group_parameters(self.model, matcher(coarse=False), reverse=True)
-        last = max(groups.values())
-        return {name: groups.get(name.removeprefix("model."), last) for name, _ in self.named_parameters()}
+        with_head = nn.Module()
+        for name, weight in self.model.named_parameters(recurse=False):
+            with_head.register_parameter(name, weight)
+        for name, child in self.model.named_children():
+            with_head.add_module(name, child)
+        with_head.add_module(HEAD, nn.Linear(1, 1, bias=False))
+        groups = import_timm().models.group_parameters(with_head, matcher(coarse=False), reverse=True)
+        last = groups.pop(f"{HEAD}.weight")
+        return {f"model.{name}": last - number for name, number in groups.items()} | {
+            f"pool.{name}": 0 for name, _ in self.pool.named_parameters()
+        }
 
     def before_step(self, step: int) -> None:
         """Freeze the backbone before step N of `freeze`, and train it from there on."""

@@ -271,9 +271,8 @@ def layer_scales(network: SiameseNetwork) -> dict[str, float]:
     """Return the factor of the learning rate of each weight of the backbone by its name; empty without layer decay."""
     if network.layer_decay is None:
         return {}
-    numbers = network.backbone.layer_numbers()
-    last = max(numbers.values())
-    return {f"backbone.{name}": network.layer_decay ** (last - number) for name, number in numbers.items()}
+    depths = network.backbone.layer_depths()
+    return {f"backbone.{name}": network.layer_decay**depth for name, depth in depths.items()}
 
 
 def parameter_groups(
@@ -295,7 +294,7 @@ def parameter_groups(
         head_lr: learning rate of the parameters outside of the network's backbone, which then have two groups of their
             own after those of the backbone; None uses the learning rate of the network.
         scales: factors of the learning rate of the weights of the backbone, as returned by `layer_scales`. Each factor
-            has two groups of its own, the largest factor first.
+            has two groups of its own, the largest factor first, after those of the other weights of the network.
     """
     trainable = {name: each for name, each in network.named_parameters() if each.requires_grad}
     if head_lr is None and not scales:
@@ -303,8 +302,8 @@ def parameter_groups(
     else:
         backbone = {name: each for name, each in trainable.items() if name.startswith("backbone.")}
         head = by_decay(each for name, each in trainable.items() if name not in backbone)
-        own_lr = {} if head_lr is None else {"lr": head_lr}
-        groups = [*by_scale(backbone, scales), *({**group, **own_lr} for group in head)]
+        head = head if head_lr is None else [{**group, "lr": head_lr} for group in head]
+        groups = [*head, *by_scale(backbone, scales)] if scales else [*by_decay(backbone.values()), *head]
     loss_group: dict[str, Any] = {"params": list(loss.parameters()), "weight_decay": 0.0}
     groups.append(loss_group if loss_lr is None else loss_group | {"lr": loss_lr})
     return [group for group in groups if group["params"]]
@@ -312,8 +311,6 @@ def parameter_groups(
 
 def by_scale(backbone: Mapping[str, nn.Parameter], scales: Mapping[str, float]) -> list[dict[str, Any]]:
     """Return the groups of `by_decay` for each factor of the learning rate, the largest factor first."""
-    if not scales:
-        return by_decay(backbone.values())
     groups: list[dict[str, Any]] = []
     for scale in sorted(set(scales.values()), reverse=True):
         chosen = by_decay(each for name, each in backbone.items() if scales[name] == scale)

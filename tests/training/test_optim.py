@@ -1,8 +1,10 @@
 """Weights decay, but biases, norms and parameters of a loss do not, and the last have a separate learning rate."""
 
 import pytest
+import timm
 import torch
 from conftest import compose, quick_run
+from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from siamese_lab import losses, networks
@@ -93,16 +95,16 @@ def lrs_of(network, **options):
     schedule.step()
     halved = {names[id(p)]: g["lr"] for g in optimizer.param_groups for p in g["params"]}
     assert halved == pytest.approx({name: lr / 2 for name, (lr, _) in initial.items()}), "cosine, half of the steps"
-    assert optimizer.param_groups[0]["lr"] == 0.4, "the logged rate is that of the last layers"
+    assert optimizer.param_groups[0]["lr"] == initial["embed.weight"][0] / 2, "the logged rate is that of the head"
     return initial
 
 
 def test_each_layer_of_a_transformer_has_its_learning_rate():
-    """The tiny model has blocks 0 to 5: stem 0, blocks 1 to 6, norm 7."""
+    """The head has the whole rate, the last block and the norm half of it, and the stem that of one more block."""
     network = networks.build("timm", model_name="test_vit", image_size=32, channels=3, layer_decay=0.5, seed=0)
     blocks = len(network.backbone.model.blocks)
     lrs = lrs_of(network)
-    assert lrs["backbone.model.norm.weight"] == (0.8, False)
+    assert lrs["backbone.model.norm.weight"] == (0.4, False)
     for block in range(blocks):
         lr, decays = lrs[f"backbone.model.blocks.{block}.attn.qkv.weight"]
         assert (lr, decays) == (pytest.approx(0.8 * 0.5 ** (blocks - block)), True)
@@ -119,21 +121,27 @@ def test_each_layer_of_a_resnet_has_its_learning_rate_and_the_head_its_own():
     stages = [getattr(network.backbone.model, f"layer{stage}") for stage in range(1, 5)]
     blocks = [(stage, block) for stage, layer in enumerate(stages, start=1) for block in range(len(layer))]
     for depth, (stage, block) in enumerate(reversed(blocks)):
-        assert lrs[f"backbone.model.layer{stage}.{block}.conv1.weight"] == (pytest.approx(0.8 * 0.5**depth), True)
-    assert lrs["backbone.model.conv1.0.weight"] == (pytest.approx(0.8 * 0.5 ** len(blocks)), True)
+        assert lrs[f"backbone.model.layer{stage}.{block}.conv1.weight"] == (
+            pytest.approx(0.8 * 0.5 ** (depth + 1)),
+            True,
+        )
+    assert lrs["backbone.model.conv1.0.weight"] == (pytest.approx(0.8 * 0.5 ** (len(blocks) + 1)), True)
     assert lrs["backbone.pool.exponent"] == (0.8, False)
     assert lrs["embed.weight"] == (2.0, True)
 
 
 def test_scales_equal_those_of_timm():
-    import timm
-
-    network = networks.build("timm", model_name="test_vit2", image_size=32, channels=3, layer_decay=0.7, seed=0)
-    theirs = timm.optim.param_groups_layer_decay(network.backbone.model, layer_decay=0.7)
-    scales = {id(p): group["lr_scale"] for group in theirs for p in group["params"]}
-    lrs = lrs_of(network)
-    for name, each in network.backbone.model.named_parameters():
-        assert lrs[f"backbone.model.{name}"][0] == pytest.approx(0.8 * scales[id(each)]), name
+    """Our embedding layer takes the place of timm's classifier."""
+    for model_name in ("test_vit2", "test_resnet", "test_convnext", "test_efficientnet"):
+        theirs = timm.create_model(model_name, num_classes=7)
+        groups = param_groups_layer_decay(theirs, layer_decay=0.7)
+        scales = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
+        assert scales[id(theirs.get_classifier().weight)] == 1
+        network = networks.build("timm", model_name=model_name, image_size=32, channels=3, layer_decay=0.7, seed=0)
+        lrs = lrs_of(network)
+        for name, each in theirs.named_parameters():
+            if f"backbone.model.{name}" in lrs:
+                assert lrs[f"backbone.model.{name}"][0] == pytest.approx(0.8 * scales[id(each)]), name
 
 
 def test_a_decay_of_1_and_no_decay_train_alike():

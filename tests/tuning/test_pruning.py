@@ -134,7 +134,7 @@ def test_every_number_of_parallel_trials_gives_all_trials_and_repeats_itself(par
     assert every[0][1] == FIRST["loss.margin"]
     assert len({value for _, value in every}) == 14, "trials of a group have different options"
     assert tried(parallel) == every
-    assert (every == tried(1)) == (parallel == 1)
+    assert parallel < 4 or every != tried(1), "a group knows only the scores of earlier groups"
 
 
 def test_the_trials_of_a_group_do_not_depend_on_each_other() -> None:
