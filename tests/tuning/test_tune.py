@@ -248,23 +248,22 @@ def test_records_that_are_damaged_or_of_another_version_are_refused(tmp_path: Pa
 
 
 def test_parallel_trials_have_equal_budgets_and_the_same_results_when_repeated(command, tmp_path: Path) -> None:
-    parallel = (*TUNE, "sampler=random,semi_hard", "tuning.trials=5", "tuning.parallel=2")
+    parallel = (*TUNE, "sampler=random", "tuning.parallel=2")
     ended = command(*parallel)
     assert ended.status == 0, ended.err
-    folders = [tmp_path / "outputs/tune/digits" / strategy for strategy in STRATEGIES]
-    for folder in folders:
-        there = tuned.read_tuned(folder)
-        assert [trial.number for trial in there.every_trial] == list(range(5))
-        assert len({trial.options["optimizer.lr"] for trial in there.every_trial}) == 5
-        assert [trial.score for trial in there.every_trial] == [
-            results.read_results(folder / f"trial={number}").validation["map@r"] for number in range(5)
-        ]
-        assert not list(folder.rglob("*.ckpt"))
-    before = [without_times(folder) for folder in folders]
-    shutil.rmtree(folders[0] / "trial=3")
-    (folders[0] / "tuned.json").unlink()
+    folder = tmp_path / "outputs/tune/digits/random"
+    there = tuned.read_tuned(folder)
+    assert [trial.number for trial in there.every_trial] == [0, 1, 2]
+    assert len({trial.options["optimizer.lr"] for trial in there.every_trial}) == 3
+    assert [trial.score for trial in there.every_trial] == [
+        results.read_results(folder / f"trial={number}").validation["map@r"] for number in range(3)
+    ]
+    assert not list(folder.rglob("*.ckpt"))
+    before = without_times(folder)
+    shutil.rmtree(folder / "trial=1")
+    (folder / "tuned.json").unlink()
     assert command(*parallel).status == 0
-    assert [without_times(folder) for folder in folders] == before
+    assert without_times(folder) == before
 
 
 def test_hopeless_trials_are_pruned_count_as_trials_and_are_never_the_best(command, tmp_path: Path) -> None:
@@ -292,8 +291,8 @@ def test_hopeless_trials_are_pruned_count_as_trials_and_are_never_the_best(comma
     ("option", "message"),
     [
         ("tuning.parallel=0", "tuning.parallel must be a whole number of at least 1, but is 0."),
-        ("tuning.parallel=many", "tuning.parallel must be a whole number of at least 1, but is 'many'."),
-        ("tuning.prune=3", "tuning.prune must be true or false, but is 3."),
+        ("tuning.parallel=many", "tuning.parallel must be a whole number, like 1, but is 'many'."),
+        ("tuning.prune=3", "tuning.prune must be true or false, like False, but is 3."),
     ],
 )
 def test_wrong_options_of_a_tuning_are_refused(option: str, message: str, command, tmp_path: Path) -> None:
