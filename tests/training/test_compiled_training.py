@@ -50,9 +50,11 @@ def test_its_checkpoint_is_evaluated_exported_and_resumed_with_and_without_compi
     from siamese_lab.runs.results import read_results
 
     trained = load(compiled)
-    figures = evaluate(trained.network, trained.build_datamodule(), pairs=0, episodes=0).protocols["retrieval"].figures
+    images = trained.build_datamodule()
+    figures = evaluate(trained.network, images, pairs=0, episodes=0).protocols["retrieval"].figures
     assert figures["recall@1"].value == read_results(compiled).test["recall@1"], "a test is not compiled"
-    assert export(trained.network, (1, 28, 28), "torch", tmp_path / "network.pt2", "{}") < 1e-4
+    shape = images.channels, images.image_size, images.image_size
+    assert export(trained.network, shape, "onnx", tmp_path / "network.onnx", "{}") < 1e-4
     for name in ("true", "false"):
         said = with_resumed_overrides(
             [f"resume={compiled}", "trainer.max_steps=8", "trainer.val_check_interval=2", f"trainer.compile={name}"]
