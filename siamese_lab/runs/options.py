@@ -38,20 +38,24 @@ WITHOUT_EFFECT = (
     "recipe",
     "resume",
     "threads",
-    "trainer.compile",
     "trainer.devices",
     "trainer.num_nodes",
     "trainer.strategy",
 )
 """Options that change no result: file locations, loggers, further figures, how runs start, and groups of other options.
 
-The number of processes and threads, and compilation, change results only by rounding.
+The number of processes and threads changes results only by rounding.
 """
 OUTSIDE_A_STUDY = ("metrics", "tuned", "tuning")
 """Further options that a study does not compare: additional metrics, and the origin of tuned options."""
 DEFAULTS_OF_EARLIER_RUNS = {"trainer.accumulate_grad_batches": 1}
 """Options that are missing in earlier runs, with the value that these runs used."""
-NEUTRAL: Mapping[str, Any] = {"data.closed": False, "data.label_noise": 0.0, "data.split": 0}
+NEUTRAL: Mapping[str, Any] = {
+    "data.closed": False,
+    "data.label_noise": 0.0,
+    "data.split": 0,
+    "trainer.compile": False,
+}
 """Options that are compared only if they differ from these values, which runs without the option also used."""
 
 
