@@ -109,7 +109,7 @@ class DataModule(lightning.LightningDataModule, ABC):
     cross_validation: CrossValidation | None = None
     """The fold that is tested, if the set reports the mean over folds."""
     resizes_photographs: bool = False
-    """Whether the set resizes photographs, and therefore has the option `stored_size`."""
+    """True for a set that resizes photographs, and therefore has the option `stored_size`."""
     channels: int
     image_size: int
 

@@ -65,7 +65,7 @@ class RandomAffine:
             )
         self.ranges = (math.radians(rotation), math.radians(shear), scale, translation, translation)
         self.moves = any(self.ranges)
-        """Whether images change in another way than by mirroring."""
+        """True if images change in another way than by mirroring."""
         self.mirror = mirror
         self.interpolation = interpolation
         self._basis_23S = torch.empty(0)

@@ -35,7 +35,7 @@ class RandomColor:
 
     @property
     def is_active(self) -> bool:
-        """Whether images are changed."""
+        """Return whether images are changed."""
         return bool(self.saturation or self.hue)
 
     def check_channels(self, channels: int) -> None:

@@ -34,8 +34,11 @@ class PhotoConverter:
         if side * 2 <= min(image.size):
             image.draft(None, (side * 2, side * 2))  # lets JPEG skip detail that is lost anyway
         upright = turn_upright(image)
-        square = ImageOps.fit(eight_bits(upright).convert(self.mode), (side, side), Image.Resampling.BILINEAR)
-        return center_of(square, self.size)
+        return center_of(self.square(eight_bits(upright).convert(self.mode), side), self.size)
+
+    def square(self, image: Image.Image, side: int) -> Image.Image:
+        """Return the image as a square: its shorter side is resized to `side` pixels, and the middle is kept."""
+        return ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
 
     def converted(self, image: Image.Image) -> Converted:
         """Return the converted square and the list of changes."""

@@ -11,8 +11,6 @@ from typing import ClassVar
 
 from PIL import Image
 
-from siamese_lab.data.convert.center import center_of
-from siamese_lab.data.convert.common import eight_bits, turn_upright
 from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.data.datamodule import register
 from siamese_lab.data.io.folder_walk import walk_folder
@@ -31,11 +29,9 @@ JUNK, DISTRACTOR = "-1", "0000"
 class WholeImage(PhotoConverter):
     """Resizes the whole image to a square. The middle square of a standing person would lack the head and the feet."""
 
-    def __call__(self, image: Image.Image) -> Image.Image:
-        """Return the square."""
-        side = self.stored_size or self.size
-        whole = eight_bits(turn_upright(image)).convert(self.mode).resize((side, side), Image.Resampling.BILINEAR)
-        return center_of(whole, self.size)
+    def square(self, image: Image.Image, side: int) -> Image.Image:
+        """Return the whole image as a square of `side` pixels."""
+        return image.resize((side, side), Image.Resampling.BILINEAR)
 
 
 @register("market1501")
