@@ -155,18 +155,13 @@ class PublishedImages(DataModule):
         return self._divided.roles
 
     @cached_property
-    def category_of_class(self) -> dict[str, str] | None:
-        """The category of each class by the name of the class; None if the set has no categories."""
-        found = {row.label: row.category for row in self._listing.rows if row.category}
-        return found or None
-
-    @cached_property
     def categories(self) -> Tensor | None:
-        """The category of each training class, numbered in alphabetical order; None without categories."""
-        if self.category_of_class is None:
+        """The category of each training class, numbered in alphabetical order; None if the set has no categories."""
+        category_of = {row.label: row.category for row in self._checked.rows if row.category}
+        if not category_of:
             return None
-        number = {category: index for index, category in enumerate(sorted(set(self.category_of_class.values())))}
-        return torch.tensor([number[self.category_of_class[name]] for name in self.splits.train.class_names])
+        number = {category: index for index, category in enumerate(sorted(set(category_of.values())))}
+        return torch.tensor([number[category_of[name]] for name in self.splits.train.class_names])
 
     @cached_property
     def _listing(self) -> Listing:
