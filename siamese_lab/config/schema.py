@@ -11,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from siamese_lab.config.installed import search_installed_packages
+from siamese_lab.config.metric_options import check_ks
 from siamese_lab.config.trainer_options import check_trainer
 from siamese_lab.errors import UserError
 from siamese_lab.registry import did_you_mean
@@ -40,6 +41,8 @@ class Metrics:
     """Names of registered metrics to compute in addition to retrieval."""
     floors: bool = True
     """If True, the test also measures raw pixels and the untrained network."""
+    k: list[int] | None = None
+    """K's of Recall@K, ascending from 1; null is 1, 2, 4, 8, and 1, 5, 10 with queries and a gallery."""
 
 
 class ReportCheckpoint(Enum):
@@ -94,7 +97,8 @@ class EvaluateConfig:
     """Options of the evaluated data set; by default the data set that the checkpoint was trained on."""
     folder: str | None = None
     distance: str = "cosine"
-    k: list[int] = MISSING
+    k: list[int] | None = None
+    """K's of Recall@K; null takes those of the training."""
     index: str = "exact"
     pairs: int = MISSING
     episodes: int = MISSING
@@ -182,6 +186,9 @@ def check_keys(config: DictConfig, schema: type = TrainConfig) -> None:
                 )
     if "trainer" in config:
         check_trainer(config.trainer)
+    if "metrics" in config:
+        ks = config.metrics.get("k")
+        check_ks(None if ks is None else list(ks))
     check_seed_and_threads(config)
 
 

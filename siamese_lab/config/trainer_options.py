@@ -42,6 +42,9 @@ INTERPRETED: Mapping[str, str] = {
 }
 """The Trainer's arguments that have a meaning of the lab, with this meaning."""
 
+OWN: Mapping[str, tuple[type, ...]] = {"compile": (bool,)}
+"""Options of the group `trainer` that Lightning's Trainer does not have, with their plain types."""
+
 DECIDED: Mapping[str, str] = {
     "barebones": "The lab needs callbacks and metrics, which barebones switches off.",
     "callbacks": "Choose callbacks with the group: callbacks=NAME, or callbacks=[NAME,NAME].",
@@ -131,7 +134,7 @@ def check_types_of_trainer(config: DictConfig) -> None:
     """Raise UserError for a plain value of a type that Lightning's Trainer does not take."""
     for name, value in config.items():
         option = str(name)
-        kinds = KINDS.get(option, (bool, int, float, str))
+        kinds = {**KINDS, **OWN}.get(option, (bool, int, float, str))
         if isinstance(value, (bool, int, float, str)) and value != "auto" and not isinstance(value, kinds):
             words = " or ".join(WORDS[kind] for kind in WORDS if kind in kinds)
             raise UserError(f"trainer.{option} must be {words}, but is {value!r}.")
@@ -171,11 +174,11 @@ def trainer_options(config: DictConfig) -> list[str]:
     """
     target = config.get("_target_", TRAINER)
     if target == TRAINER:
-        return sorted({*GIVEN, *INTERPRETED, *DECIDED})
+        return sorted({*GIVEN, *INTERPRETED, *DECIDED, *OWN})
     import lightning  # takes seconds
 
     try:
         cls = get_class(target)
     except Exception:  # also an error of the imported module, which `targets.build` explains
         return []
-    return options_of(cls) if issubclass(cls, lightning.Trainer) else []
+    return [*options_of(cls), *OWN] if issubclass(cls, lightning.Trainer) else []

@@ -19,7 +19,6 @@ from siamese_lab.evaluation.evaluation import Evaluation
 from siamese_lab.evaluation.stages import Stages
 from siamese_lab.metrics import bootstrap, retrieval
 from siamese_lab.networks import SiameseNetwork
-from siamese_lab.query_gallery import QueryGallery
 
 EPISODES = ((20, 1), (20, 5), (5, 1), (5, 5))
 """Pairs of (ways, shots). The first pair is also the form of the official Omniglot runs (Lake et al. 2015)."""
@@ -32,7 +31,8 @@ def evaluate(
     datamodule: DataModule,
     *,
     distance: retrieval.Distance = "cosine",
-    k: Sequence[int] = retrieval.KS,
+    k: Sequence[int] | None = None,
+    trained_k: Sequence[int] | None = None,
     index: retrieval.Index = "exact",
     pairs: int = 20_000,
     episodes: int = 1000,
@@ -47,7 +47,8 @@ def evaluate(
         datamodule: the data set. The test images are used for retrieval, verification, classification and clustering.
             The validation images are used to choose the threshold for sampled pairs.
         distance: distance of retrieval. "cosine" compares unit vectors, "euclidean" compares the raw embeddings.
-        k: values of K for Recall@K.
+        k: values of K for Recall@K. None takes `trained_k`, without those that exceed the number of images to find.
+        trained_k: the K's of the training; None is `retrieval.KS`, and `retrieval.ROLE_KS` with queries and a gallery.
         index: "exact", or "faiss" for approximate nearest neighbors.
         pairs: number of pairs to sample for verification, or fewer if the data set has fewer. 0 skips this protocol.
         episodes: number of episodes of each kind. 0 skips these protocols.
@@ -61,7 +62,7 @@ def evaluate(
     check_counts(pairs, episodes)
     check_classes(datamodule.splits.test)
     run = _EvaluationRun(network, datamodule, fabric or Fabric(accelerator="cpu", devices=1), Stages(console), seed)
-    run.retrieve(distance, k, index)
+    run.retrieve(distance, run.default_ks(trained_k) if k is None else k, index)
     if pairs:
         run.verify_sampled_pairs(pairs)
     run.verify_official_pairs()
@@ -97,12 +98,6 @@ def check_classes(table: BaseTable) -> None:
         )
 
 
-def role_ks(k: Sequence[int], labels_N: Tensor, roles: QueryGallery) -> Sequence[int]:
-    """Return `k`, or if it is the default, the K's of Recall@K with roles that the gallery is large enough for."""
-    most = retrieval.most_findable(labels_N, roles)
-    return [each for each in retrieval.ROLE_KS if each <= most] if tuple(k) == retrieval.KS else k
-
-
 class _EvaluationRun:
     """Runs the protocols of one evaluation, one method per protocol, and collects their results."""
 
@@ -127,12 +122,21 @@ class _EvaluationRun:
         """Return the network's embeddings of a table, scaled to unit norm."""
         return self.network.unit_vectors(self.raw_embeddings(name, table))
 
+    def default_ks(self, trained_k: Sequence[int] | None) -> list[int]:
+        """Return the K's of the training that the images to find allow, and name the others as left out."""
+        roles, gallery = self.roles, self.datamodule.gallery
+        default = retrieval.KS if roles is None else retrieval.ROLE_KS
+        most = len(self.table) - 1 if roles is None else retrieval.most_findable(self.table.labels_N, roles)
+        most = most if gallery is None else min(most, len(gallery))
+        for each in trained_k or default:
+            if each > most:
+                self.evaluation.left_out[f"Recall@{each}"] = f"Each query has {most:,} images to find."
+        return [each for each in trained_k or default if each <= most]
+
     def retrieve(self, distance: retrieval.Distance, k: Sequence[int], index: retrieval.Index) -> None:
         """Evaluate retrieval over all queries, and the retrieval results of each class."""
         compared_ND = self.raw_ND if distance == "euclidean" else self.z_ND
         roles = self.roles
-        if roles is not None:
-            k = role_ks(k, self.table.labels_N, roles)
         with self.stages.running("Retrieval"):
             found = within = retrieval.retrieve(
                 compared_ND, self.labels_N, k, distance=distance, index=index, roles=roles

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from siamese_lab import data
 from siamese_lab.config import schema
+from siamese_lab.config.metric_options import check_ks
 from siamese_lab.data.trained_options import trained_options
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation import Trained, evaluate, load, plots, projection, record
@@ -44,6 +45,7 @@ def run(config: DictConfig) -> None:
     check_folder(config.folder)
     fabric = build_fabric(config.accelerator, config.precision)
     trained = load(Path(config.checkpoint))
+    ks = trained_ks(trained)
     options = schema.to_plain(config)["data"]
     datamodule = data.build(**options, seed=trained.choices["seed"])
     check_fit(trained, datamodule)
@@ -58,7 +60,8 @@ def run(config: DictConfig) -> None:
             trained.network,
             datamodule,
             distance=config.distance,
-            k=tuple(config.k),
+            k=None if config.k is None else tuple(config.k),
+            trained_k=ks,
             index=config.index,
             pairs=config.pairs,
             episodes=config.episodes,
@@ -139,6 +142,18 @@ def describe_evaluation(
         f"data     {options['name']}: {counted(len(test), 'test image')} of "
         f"{counted(len(test.class_names), 'class', 'classes')}{known}",
     ]
+
+
+def trained_ks(trained: Trained) -> list[int] | None:
+    """Return the K's of Recall@K that the training set; None if it took the default.
+
+    Raises:
+        UserError: if the checkpoint holds no valid ones.
+    """
+    metrics = trained.choices.get("metrics")
+    ks = metrics.get("k") if isinstance(metrics, Mapping) else None
+    check_ks(ks)
+    return ks
 
 
 def describe_precision(trained: Trained, fabric: Fabric) -> list[str]:

@@ -272,13 +272,13 @@ def random_episodes(
 
 
 def clusters(z_ND: Tensor, labels_N: Tensor, seed: int) -> Protocol:
-    """Return NMI and AMI of a k-means clustering."""
-    found = clustering.nmi_ami(z_ND, labels_N, seed)
+    """Return NMI, AMI and F1 of a k-means clustering."""
+    found = clustering.clustering_scores(z_ND, labels_N, seed)
     return Protocol(
         "Clustering",
         f"k-means with {len(labels_N.unique()):,} clusters, one for each class. Many small clusters raise NMI by "
-        "chance, but not AMI.",
-        {"nmi": MetricValue(found.nmi), "ami": MetricValue(found.ami)},
+        "chance, but not AMI. F1 is over pairs of images: those of one cluster against those of one class.",
+        {name: MetricValue(value) for name, value in found._asdict().items()},
     )
 
 

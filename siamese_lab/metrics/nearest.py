@@ -57,8 +57,17 @@ def nearest(
         for rows in ranking.slices(len(z_QD), ranking.tile_rows(len(gallery_z_MD), z_QD.device))
     ]
     index_Qk = torch.cat(index) if index else torch.empty(0, k, dtype=torch.int64, device=z_QD.device)
-    apart_QkD = queries.z_ND[:, None] - gallery.z_ND[index_Qk]
-    return Nearest(index_Qk, torch.linalg.vector_norm(apart_QkD, dim=2))
+    return Nearest(index_Qk, _distances(queries.z_ND, gallery.z_ND, index_Qk))
+
+
+def _distances(z_QD: Tensor, gallery_z_MD: Tensor, index_Qk: Tensor) -> Tensor:
+    """Return the distance of each query to its images, a tile at a time: all differences at once need Q·k·D values."""
+    distance_Qk = torch.empty(index_Qk.shape, device=z_QD.device)
+    rows_at_once = ranking.tile_rows(index_Qk.shape[1] * z_QD.shape[1], z_QD.device)
+    for rows in ranking.slices(len(z_QD), rows_at_once):
+        apart_TkD = z_QD[rows, None] - gallery_z_MD[index_Qk[rows]]
+        torch.linalg.vector_norm(apart_TkD, dim=2, out=distance_Qk[rows])
+    return distance_Qk
 
 
 def _of_tile(queries: ranking.Points, gallery: ranking.Points, k: int, leave_out_T: Tensor | None) -> Tensor:

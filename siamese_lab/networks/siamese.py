@@ -3,7 +3,7 @@
 Shapes: B images of C × H × W, D embedding dimensions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,19 @@ class Backbone(nn.Module):
 
     features: int
     """Number of features of an image."""
+
+    is_frozen = False
+    """True while no weight of the backbone is trained."""
+
+    def before_step(self, step: int) -> None:
+        """Prepare for a training step; `step` steps are done. A resumed run passes the number that it has reached."""
+
+    def layer_depths(self) -> Mapping[str, int]:
+        """Return by the name of each weight how many layer groups lie between it and the embedding layer.
+
+        Empty for a backbone without layer groups. `network.layer_decay` gives each group its own learning rate.
+        """
+        return {}
 
     def load_initial_weights(self) -> None:
         """Load pretrained weights, if there are any. An evaluation, which loads a checkpoint, does not call it."""
@@ -48,6 +61,9 @@ class SiameseNetwork(nn.Module):
             the mean over the image and these views. Each view adds the time of one embedding.
         head_lr: learning rate of the layers after the backbone; None is that of the backbone. A pretrained backbone
             needs a lower one.
+        layer_decay: factor of the learning rate from each layer group to the one before it (Bao et al. 2022,
+            arXiv:2106.08254). It begins at the embedding layer, so the last group of the backbone has `layer_decay`
+            times the learning rate of the optimizer. None is no decay.
         seed: seed of dropout.
     """
 
@@ -60,9 +76,18 @@ class SiameseNetwork(nn.Module):
         batch_norm: bool = False,
         tta: Sequence[str] = (),
         head_lr: float | None = None,
+        layer_decay: float | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if layer_decay is not None and not 0 < layer_decay <= 1:
+            raise UserError(f"layer_decay must be null, or above 0 and at most 1, but is {layer_decay}.")
+        if layer_decay is not None and not backbone.layer_depths():
+            kind = type(backbone).__name__
+            raise UserError(
+                f"network.layer_decay={layer_decay} needs a backbone with layer groups, but {kind} has none. "
+                "Set network.layer_decay=null, or choose a model of network=timm."
+            )
         if head_lr is not None and not 0 < head_lr < float("inf"):
             raise UserError(f"head_lr must be null or above 0, but is {head_lr}.")
         if embedding_dim < 2:
@@ -70,6 +95,7 @@ class SiameseNetwork(nn.Module):
         self.embedding_dim = embedding_dim
         self.normalize = normalize
         self.head_lr = head_lr
+        self.layer_decay = layer_decay
         self.tta = check_tta(tta)
         self.backbone = backbone
         self.dropout = Dropout(dropout, seed) if dropout else nn.Identity()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from siamese_lab.devices import processes
 from siamese_lab.errors import ResourceError, UserError
 from siamese_lab.networks.siamese import Backbone, register
 from siamese_lab.networks.standardize import Standardize
@@ -20,6 +21,8 @@ POOLINGS = ("default", "avg", "max", "gem")
 COLORS = (1, 3)
 """Numbers of channels of images that are standardized to three colors."""
 SMALLEST = 1e-6
+HEAD = "siamese_lab_head"
+"""Name of a layer after the model that no rule of timm matches."""
 RESIZED = ("pos_embed", "rel_pos", "relative_position")
 """Parts of the names of weights that timm adapts to the image size."""
 
@@ -40,7 +43,9 @@ class TimmBackbone(Backbone):
             a download.
         pooling: "default" is the model's own; "avg" and "max" are over all places; "gem" is the generalized mean
             with a learnt exponent (Radenović et al. 2018, arXiv:1711.02512, eq. 3).
-        freeze: train only the layers after the backbone. Its batch norm keeps its statistics.
+        freeze: True trains only the layers after the backbone. A number N freezes the backbone for the first N steps
+            only, which warms up new layers. A frozen backbone is in evaluation mode, so its batch norm keeps its
+            statistics.
         freeze_batch_norm: keep statistics, scale and shift of batch norm, as usual for small batches.
         gradient_checkpointing: compute activations again in the backward pass, which saves memory and takes longer.
 
@@ -57,13 +62,14 @@ class TimmBackbone(Backbone):
         pretrained: bool = False,
         weights: str | None = None,
         pooling: Pooling = "default",
-        freeze: bool = False,
+        freeze: bool | int = False,
         freeze_batch_norm: bool = False,
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if pooling not in POOLINGS:
             raise UserError(f"pooling must be one of {', '.join(POOLINGS)}, but is {pooling!r}.")
+        check_freeze(freeze)
         self.options: dict[str, Any] = {"num_classes": 0, "in_chans": 3 if channels in COLORS else channels}
         self.model_name, self.pretrained, self.weights, self.freeze = model_name, pretrained, weights, freeze
         about = described(model_name)
@@ -85,8 +91,11 @@ class TimmBackbone(Backbone):
             self.model.set_grad_checkpointing(True)
         if freeze_batch_norm:
             self.model = import_timm().layers.freeze_batch_norm_2d(self.model)
-        if freeze:
+        self.is_frozen = freeze is True or freeze > 0
+        if freeze is True:
             self.requires_grad_(False)
+        if self.is_frozen:
+            self.train(False)
 
     def load_initial_weights(self) -> None:
         """Load the weights of the file, or timm's own.
@@ -101,12 +110,51 @@ class TimmBackbone(Backbone):
         missing, unexpected = self.model.load_state_dict(filled.state_dict(), strict=False)
         assert not missing and all(name.endswith("num_batches_tracked") for name in unexpected)
 
+    def layer_depths(self) -> dict[str, int]:
+        """Return how many layer groups lie between each weight and the embedding layer, by timm's rules.
+
+        The embedding layer takes the place of timm's classifier. A learnt pool belongs to it.
+        """
+        matcher = getattr(self.model, "group_matcher", None)
+        if matcher is None:
+            return {}
+        with_head = nn.Module()
+        for name, weight in self.model.named_parameters(recurse=False):
+            with_head.register_parameter(name, weight)
+        for name, child in self.model.named_children():
+            with_head.add_module(name, child)
+        with_head.add_module(HEAD, nn.Linear(1, 1, bias=False))
+        groups = import_timm().models.group_parameters(with_head, matcher(coarse=False), reverse=True)
+        last = groups.pop(f"{HEAD}.weight")
+        return {f"model.{name}": last - number for name, number in groups.items()} | {
+            f"pool.{name}": 0 for name, _ in self.pool.named_parameters()
+        }
+
+    def before_step(self, step: int) -> None:
+        """Freeze the backbone before step N of `freeze`, and train it from there on."""
+        frozen = self.freeze is True or step < self.freeze
+        if frozen != self.is_frozen:
+            self.is_frozen = frozen
+            self.train(not frozen)
+
     def train(self, mode: bool = True) -> "TimmBackbone":
         """Change between training and evaluation; a frozen backbone stays in evaluation."""
-        return super().train(mode and not self.freeze)
+        return super().train(mode and not self.is_frozen)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return features (B, `features`)."""
+        if not (self.is_frozen and torch.is_grad_enabled()) or torch.compiler.is_exporting():
+            return self.features_of(images_BCHW)
+        with torch.no_grad():
+            features = self.features_of(images_BCHW)
+        if processes.count() == 1:
+            return features
+        trained_later = (each for each in self.parameters() if each.requires_grad)
+        with_zeros: Tensor = WithZeroGradients.apply(features, *trained_later)
+        return with_zeros
+
+    def features_of(self, images_BCHW: Tensor) -> Tensor:
+        """Return features (B, `features`), with gradients."""
         outputs: Tensor = self.model(self.standardize(images_BCHW))
         features: Tensor = outputs if isinstance(self.pool, nn.Identity) else self.pool(self.places(outputs))
         return features
@@ -117,6 +165,24 @@ class TimmBackbone(Backbone):
             return maps[:, getattr(self.model, "num_prefix_tokens", 0) :].float()
         channels_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
         return (maps if channels_last else maps.movedim(1, -1)).flatten(1, 2).float()
+
+
+class WithZeroGradients(torch.autograd.Function):
+    """Returns features of frozen weights, and gradients of 0 for the weights.
+
+    DistributedDataParallel waits for a gradient of each weight that required one when the run started.
+    """
+
+    @staticmethod
+    def forward(context: Any, features: Tensor, *weights: Tensor) -> Tensor:
+        """Return the features."""
+        context.save_for_backward(*weights)
+        return features.view_as(features)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return no gradient of the features, and zeros for the weights."""
+        return None, *map(torch.zeros_like, context.saved_tensors)
 
 
 class Average(nn.Module):
@@ -151,6 +217,15 @@ class GeneralizedMean(nn.Module):
 
 
 POOLS: dict[str, type[nn.Module]] = {"default": nn.Identity, "avg": Average, "max": Maximum, "gem": GeneralizedMean}
+
+
+def check_freeze(freeze: bool | int) -> None:
+    """Raise UserError unless `freeze` is true, false or a number of steps."""
+    if not isinstance(freeze, int) or freeze < 0:
+        raise UserError(
+            f"network.freeze must be true, false or a number of steps of at least 0, but is {freeze!r}. A number "
+            "freezes the backbone for the first steps only."
+        )
 
 
 def import_timm() -> Any:

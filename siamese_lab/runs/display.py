@@ -133,7 +133,7 @@ def print_retrieval(console: Console, results: Results) -> None:
         shown = metrics[start : start + METRICS_OF_TABLE]
         table = _table_of_shares(shown)
         for name, values in _test_rows(results).items():
-            table.add_row(name, *(_share(values[metric]) for metric in shown), end_section=values is results.test)
+            table.add_row(name, *(_share(values.get(metric)) for metric in shown), end_section=values is results.test)
         table.add_row("validation", *(_share(results.validation[metric]) for metric in shown))
         tables.append(table)
     title = f"{data_name(results)}, {results.sampler}: weights of step {results.tested_step:,}, on test images"

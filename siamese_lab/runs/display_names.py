@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 METRICS = {"r_precision": "R-Precision", "map@r": "MAP@R", "map": "mAP"} | {
-    name: name.upper() for name in ("mrr", "auc", "eer", "nmi", "ami")
+    name: name.upper() for name in ("mrr", "auc", "eer", "nmi", "ami", "f1")
 }
 """Display names of metrics that capitalization does not give."""
 STRATEGIES = ("random", "hard", "semi_hard", "distance_weighted")

@@ -103,6 +103,8 @@ class Results:
 
     None unless the strategy is a miner of another library, which decides itself how many triplets it selects.
     """
+    pruned: dict[str, float] | None = None
+    """The `step`, `best` and `median` at which a tuning ended the run early: see `training.callbacks.prune_trial`."""
     changed_options: list[dict[str, Any]] = field(default_factory=list)
     """One entry for each resume with other options: `step` and `options`, by name the values before and after it."""
     schema_version: int = SCHEMA_VERSION

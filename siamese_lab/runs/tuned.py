@@ -20,9 +20,12 @@ class Trial:
     number: int
     options: dict[str, Any]
     """Options by dotted names, such as `optimizer.lr`."""
-    status: Literal["finished", "failed"]
-    """"failed" if the options made training fail, for example with a loss that is not finite."""
+    status: Literal["finished", "failed", "pruned"]
+    """"failed" if the options made training fail, for example with a loss that is not finite; "pruned" if a trial ended
+    early because it lagged behind others.
+    """
     score: float | None
+    """The score on validation images; None unless the trial finished."""
     error: str | None
     seconds: float | None
 

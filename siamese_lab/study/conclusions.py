@@ -3,6 +3,7 @@
 The environments are the versions of the code, the packages and the machines that the runs used.
 """
 
+import re
 from collections.abc import Callable
 
 from siamese_lab.runs.plain_values import shortened
@@ -12,6 +13,7 @@ from siamese_lab.study.protocol import all_tuned, any_tuned, tuning_budgets
 from siamese_lab.study.runs import Run, Study
 
 UNKNOWN = "unknown"
+RECALL = re.compile(r"recall@\d+")
 
 
 def caveats(analysis: Analysis) -> list[str]:
@@ -36,6 +38,10 @@ def caveats(analysis: Analysis) -> list[str]:
         listed_values = [f"{shortened(value, 200)} in {_list_folders(names)}" for value, names in each.folders.items()]
         values = "; ".join(listed_values if len(listed_values) <= 10 else [*listed_values[:9], "…"])
         found.append(f"On {each.data} more than the strategy differs: {each.option} is {values}.")
+    if len(ks_of_recall(study)) > 1:
+        found.append(
+            "The runs have different K's of Recall@K (metrics.k), so the table of a K has the runs that measured it."
+        )
     if len(machines(study)) > 1:
         found.append(
             "The runs used different machines or numbers of threads or processes (see “Versions and machine”), so "
@@ -55,6 +61,19 @@ def caveats(analysis: Analysis) -> list[str]:
 
 def _list_folders(folders: list[str]) -> str:
     return ", ".join(folders) if len(folders) <= 4 else f"{', '.join(folders[:3])} and {len(folders) - 3} more"
+
+
+def ks_of_recall(study: Study) -> set[frozenset[str]]:
+    """Return the different sets of K's at which the finished runs on one data set measured Recall@K, as metric names.
+
+    Data sets may have different K's, because each metric is tabulated by data set.
+    """
+    found: dict[str, set[frozenset[str]]] = {}
+    for run in study.runs:
+        if run.finished:
+            names = frozenset(name for name in run.results.test if RECALL.fullmatch(name))
+            found.setdefault(run.data, set()).add(names)
+    return max(found.values(), key=len, default=set())
 
 
 def commits(study: Study) -> dict[str, list[str]]:

@@ -69,6 +69,7 @@ def build_module(config: DictConfig, datamodule: data.DataModule) -> SiameseModu
         build_verification(datamodule),
         config.metrics.extra,
         *(datamodule.query_gallery or ()),
+        ks=config.metrics.k,
     )
 
 

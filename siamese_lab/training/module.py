@@ -6,6 +6,7 @@ Shapes: B images, D embedding dimensions.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import lightning
@@ -69,6 +70,7 @@ class SiameseModule(lightning.LightningModule):
         extra_metrics: names of registered metrics to compute in addition to retrieval, in validation and test.
         validation_roles: queries and gallery among the validation images; None searches all of them.
         test_roles: the same of the test images.
+        ks: the K's of Recall@K in validation and test; None takes the defaults of `RetrievalMetrics`.
     """
 
     def __init__(
@@ -82,18 +84,29 @@ class SiameseModule(lightning.LightningModule):
         extra_metrics: Sequence[str] = (),
         validation_roles: QueryGallery | None = None,
         test_roles: QueryGallery | None = None,
+        ks: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.sampler = sampler
         self.loss = loss
-        self.validation_retrieval = RetrievalMetrics(extra=extra_metrics, roles=validation_roles)
-        self.test_retrieval = RetrievalMetrics(extra=extra_metrics, roles=test_roles)
+        self.validation_retrieval = RetrievalMetrics(ks, extra=extra_metrics, roles=validation_roles)
+        self.test_retrieval = RetrievalMetrics(ks, extra=extra_metrics, roles=test_roles)
         self.gallery_images = RetrievalMetrics()
         self.verification = verification
         self.mining = Timer()
         self._make_optimizer = optimizer
         self._make_schedule = schedule
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Freeze the backbone, or train it from this step on."""
+        self.network.backbone.before_step(self.global_step)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Let the optimizer skip the weights of a frozen backbone, which several processes give gradients of 0."""
+        if self.network.backbone.is_frozen:
+            for each in self.network.backbone.parameters():
+                each.grad = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Embed a batch, select triplets and compute their loss.
@@ -208,9 +221,13 @@ class SiameseModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return the optimizer and its schedule, which advances at every step."""
+        network, loss = self.network, self.loss
         optimizer = self._make_optimizer(
-            parameter_groups(self.network, self.loss, self.loss.learning_rate, self.network.head_lr)
+            parameter_groups(network, loss, loss.learning_rate, network.head_lr, layer_scales(network))
         )
+        for group in optimizer.param_groups:
+            if LR_SCALE in group:
+                group["lr"] *= group.pop(LR_SCALE)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": self._make_schedule(optimizer), "interval": "step"},
@@ -257,8 +274,24 @@ def among_test(figures: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{name}_among_test": figures[name] for name in AMONG_TEST}
 
 
+LR_SCALE = "lr_scale"
+"""Key of a group of parameters with the factor of its learning rate, while the optimizer is built."""
+
+
+def layer_scales(network: SiameseNetwork) -> dict[str, float]:
+    """Return the factor of the learning rate of each weight of the backbone by its name; empty without layer decay."""
+    if network.layer_decay is None:
+        return {}
+    depths = network.backbone.layer_depths()
+    return {f"backbone.{name}": network.layer_decay**depth for name, depth in depths.items()}
+
+
 def parameter_groups(
-    network: nn.Module, loss: nn.Module, loss_lr: float | None = None, head_lr: float | None = None
+    network: nn.Module,
+    loss: nn.Module,
+    loss_lr: float | None = None,
+    head_lr: float | None = None,
+    scales: Mapping[str, float] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
     """Group parameters for an optimizer: decaying weights, other network parameters, parameters of the loss.
 
@@ -271,17 +304,29 @@ def parameter_groups(
         loss_lr: learning rate of the loss's parameters; None uses the learning rate of the network.
         head_lr: learning rate of the parameters outside of the network's backbone, which then have two groups of their
             own after those of the backbone; None uses the learning rate of the network.
+        scales: factors of the learning rate of the weights of the backbone, as returned by `layer_scales`. Each factor
+            has two groups of its own, the largest factor first, after those of the other weights of the network.
     """
     trainable = {name: each for name, each in network.named_parameters() if each.requires_grad}
-    if head_lr is None:
+    if head_lr is None and not scales:
         groups = by_decay(trainable.values())
     else:
         backbone = {name: each for name, each in trainable.items() if name.startswith("backbone.")}
         head = by_decay(each for name, each in trainable.items() if name not in backbone)
-        groups = [*by_decay(backbone.values()), *({**group, "lr": head_lr} for group in head)]
+        head = head if head_lr is None else [{**group, "lr": head_lr} for group in head]
+        groups = [*head, *by_scale(backbone, scales)] if scales else [*by_decay(backbone.values()), *head]
     loss_group: dict[str, Any] = {"params": list(loss.parameters()), "weight_decay": 0.0}
     groups.append(loss_group if loss_lr is None else loss_group | {"lr": loss_lr})
     return [group for group in groups if group["params"]]
+
+
+def by_scale(backbone: Mapping[str, nn.Parameter], scales: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return the groups of `by_decay` for each factor of the learning rate, the largest factor first."""
+    groups: list[dict[str, Any]] = []
+    for scale in sorted(set(scales.values()), reverse=True):
+        chosen = by_decay(each for name, each in backbone.items() if scales[name] == scale)
+        groups += [{**group, LR_SCALE: scale} for group in chosen]
+    return groups
 
 
 def by_decay(parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:

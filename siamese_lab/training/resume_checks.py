@@ -27,6 +27,7 @@ MAY_CHANGE = (
     "report_checkpoint",
     "schedule.steps",
     "trainer.accelerator",
+    "trainer.compile",
     "trainer.detect_anomaly",
     "trainer.log_every_n_steps",
     "trainer.max_epochs",

@@ -27,7 +27,7 @@ from siamese_lab.runs.files import delete_drafts
 from siamese_lab.runs.results import Point, Results
 from siamese_lab.training import launch
 from siamese_lab.training.build import build_datamodule, build_module
-from siamese_lab.training.callbacks import LatestMetrics, RunCallbacks, build_callbacks
+from siamese_lab.training.callbacks import LatestMetrics, PruneTrial, RunCallbacks, build_callbacks
 from siamese_lab.training.callbacks.csv_logger import RunCSVLogger
 from siamese_lab.training.callbacks.tensorboard import closing_event_files
 from siamese_lab.training.launch import Member
@@ -43,7 +43,12 @@ from siamese_lab.training.validation_plan import ValidationPlan, plan_validation
 
 
 def train(
-    config: DictConfig, folder: Path, overrides: Sequence[str], console: Console | None = None, with_test: bool = True
+    config: DictConfig,
+    folder: Path,
+    overrides: Sequence[str],
+    console: Console | None = None,
+    with_test: bool = True,
+    prune: PruneTrial | None = None,
 ) -> Results:
     """Train, test the last weights or the weights that validated best, and write everything into `folder`.
 
@@ -53,6 +58,7 @@ def train(
         overrides: the command line that `config` was composed from. Checkpoints store it for `resume=`.
         console: the console that shows progress; None is the terminal.
         with_test: if False, only validation images are evaluated at the end and test images stay unseen.
+        prune: ends the run early if it is a hopeless trial of a tuning; None ends no run.
 
     With several processes, each one trains on its part of every batch, and together they run the same experiment as
     one process.
@@ -77,12 +83,18 @@ def train(
             torch.set_num_threads(config.threads)
         placement = find_placement(config.trainer)
         if placement.environment is None:
-            return train_in_processes(config, folder, overrides, console, with_test, placement.processes)
-        return train_here(config, folder, overrides, console, with_test, placement)
+            return train_in_processes(config, folder, overrides, console, with_test, prune, placement.processes)
+        return train_here(config, folder, overrides, console, with_test, prune, placement)
 
 
 def train_in_processes(
-    config: DictConfig, folder: Path, overrides: Sequence[str], console: Console, with_test: bool, processes: int
+    config: DictConfig,
+    folder: Path,
+    overrides: Sequence[str],
+    console: Console,
+    with_test: bool,
+    prune: PruneTrial | None,
+    processes: int,
 ) -> Results:
     """Start processes that train together, and return the results that they wrote. See `train`."""
     check_split_between_processes(config.data.get("classes_per_batch", processes), processes)
@@ -91,7 +103,7 @@ def train_in_processes(
     results_path = folder / stored.FILE_NAME
     before = results_path.stat().st_mtime_ns if results_path.exists() else None
     try:
-        launch.start(train_as_member, (resolved, folder, overrides, with_test), processes, console)
+        launch.start(train_as_member, (resolved, folder, overrides, with_test, prune), processes, console)
     except BaseException as error:
         if results_path.exists() and results_path.stat().st_mtime_ns != before:
             # A killed process wrote nothing, and the other processes recorded only that a process is missing.
@@ -103,7 +115,13 @@ def train_in_processes(
 
 
 def train_as_member(
-    config: DictConfig, folder: Path, overrides: Sequence[str], with_test: bool, console: Console, member: Member
+    config: DictConfig,
+    folder: Path,
+    overrides: Sequence[str],
+    with_test: bool,
+    prune: PruneTrial | None,
+    console: Console,
+    member: Member,
 ) -> None:
     """Train as one of several processes that `train_in_processes` started. See `train`."""
     hydra_app.silence_lightning()
@@ -113,7 +131,7 @@ def train_as_member(
     elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(schema.cores_for(member.processes))
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))  # otherwise Lightning sets it
-    train_here(config, folder, overrides, console, with_test, Placement.of(member), member)
+    train_here(config, folder, overrides, console, with_test, prune, Placement.of(member), member)
 
 
 def train_here(
@@ -122,6 +140,7 @@ def train_here(
     overrides: Sequence[str],
     console: Console,
     with_test: bool,
+    prune: PruneTrial | None,
     placement: Placement,
     member: Member | None = None,
 ) -> Results:
@@ -134,7 +153,7 @@ def train_here(
         check_starts_anew(folder)
     resumed = None if config.resume is None else check_resumed(config, datamodule, folder)
     classes, shared = datamodule.class_parts(), None if member is None else member.shared
-    callbacks = build_callbacks(config, folder, overrides, console, shared, classes, resumed)
+    callbacks = build_callbacks(config, folder, overrides, console, shared, classes, resumed, prune)
     start, plan = TrainingStart(), plan_validations(config, datamodule)
     trainer = build_trainer(
         config.trainer,
@@ -204,6 +223,8 @@ def train_here(
         results.seconds["total"] = time.perf_counter() - started
         results.seconds["processor"] = time.process_time() - started_processor
         results.error = reason_of_shortening(trainer, config.trainer, datamodule)
+        if prune is not None and prune.pruned is not None:
+            results.pruned, results.error = prune.pruned, described_pruning(prune.pruned)
     return results
 
 
@@ -346,6 +367,14 @@ def described_selection(results: Results) -> list[str]:
         f"sampler={results.sampler} selected {selected['triplets']:,} triplets; one for each (anchor, positive) pair "
         f"would be {selected['by_rule']:,}. Strategies of the lab differ only in which triplets they select."
     ]
+
+
+def described_pruning(pruned: Mapping[str, float]) -> str:
+    """Return a sentence about a trial that ended early."""
+    return (
+        f"pruned after {pruned['step']:,} steps: the best validation Recall@1 is {pruned['best']:.1%}, below the "
+        f"median of earlier trials, {pruned['median']:.1%}"
+    )
 
 
 def record_test_embeddings(results: Results, callbacks: RunCallbacks, module: SiameseModule) -> None:

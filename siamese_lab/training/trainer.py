@@ -15,7 +15,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from siamese_lab.config import targets
-from siamese_lab.config.trainer_options import PROFILERS, check_values_of_trainer
+from siamese_lab.config.trainer_options import OWN, PROFILERS, check_values_of_trainer
 from siamese_lab.data import DataModule
 from siamese_lab.errors import UserError
 from siamese_lab.training.batch_norm import SynchronizeBatchNorm
@@ -44,6 +44,8 @@ def build_trainer(
     accumulated = config.get("accumulate_grad_batches", 1)
     decided = OmegaConf.to_container(config, resolve=True)
     assert isinstance(decided, dict)
+    for own in OWN:
+        decided.pop(own, None)
     decided["max_epochs"] = None  # `set_steps_of_epochs` has turned epochs into steps
     if config.precision == "auto":
         decided["precision"] = best_precision(config.accelerator)

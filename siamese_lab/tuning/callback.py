@@ -69,10 +69,15 @@ class Tuning(Callback):
 
 
 def check(run: Planned) -> None:
-    """Raise UserError for an invalid number of trials or search space."""
+    """Raise UserError for an invalid number of trials, an option of another kind, or an invalid search space."""
     trials = run.choices["tuning"]["trials"]
     if trials < 1:
         raise UserError(f"tuning.trials must be at least 1, but is {trials}.")
+    parallel, prune = run.choices["tuning"].get("parallel", 1), run.choices["tuning"].get("prune", False)
+    if type(parallel) is not int or parallel < 1:
+        raise UserError(f"tuning.parallel must be a whole number of at least 1, but is {parallel!r}.")
+    if not isinstance(prune, bool):
+        raise UserError(f"tuning.prune must be true or false, but is {prune!r}.")
     space_of(OmegaConf.create(run.choices))
 
 

@@ -2,7 +2,9 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from omegaconf import DictConfig
@@ -16,13 +18,19 @@ from siamese_lab.runs.tuned import Trial
 from siamese_lab.sweep import job as sweep_job
 from siamese_lab.sweep.job import Train
 from siamese_lab.sweep.resume_state import check_same
+from siamese_lab.training.callbacks.prune_trial import PruneTrial
 
 SHIPPED_TRIAL = 0
 """The number of the trial that tries the shipped options."""
 
 
 def run_trial(
-    train: Train, config: DictConfig, folder: Path, overrides: Sequence[str], options: Mapping[str, Any]
+    train: Train,
+    config: DictConfig,
+    folder: Path,
+    overrides: Sequence[str],
+    options: Mapping[str, Any],
+    medians: Mapping[int, float] = MappingProxyType({}),
 ) -> Trial:
     """Run or resume the trial of the given options in its folder, and return its record.
 
@@ -34,6 +42,7 @@ def run_trial(
         folder: the folder of the trial, named `trial=NUMBER`.
         overrides: the command line of the tuning.
         options: the options to try.
+        medians: medians of earlier trials, below which the trial is pruned; empty prunes nothing.
 
     Raises:
         UserError: if the trial failed for a reason other than its options, or its folder holds another run.
@@ -42,14 +51,16 @@ def run_trial(
     """
     run = with_options(config, options)
     run.tuning = None
-    if not is_done(folder):
+    prunes = bool(config.tuning.get("prune"))
+    if not is_done(folder, prunes):
         folder.mkdir(parents=True, exist_ok=True)
+        train = partial(train, prune=PruneTrial(medians)) if medians else train
         error = sweep_job.run(train, run, folder, [*overrides, *(f"{name}={value}" for name, value in options.items())])
         if error is not None and fault_of(error) == "bug":
             raise error
     run_results = read_trial_results(folder)
     check_same(folder, run_results.choices, schema.to_plain(run))
-    if not is_done(folder):
+    if not is_done(folder, prunes):
         raise UserError(
             f"{folder} has failed: {run_results.error or run_results.status}. Repeat the same command to continue."
         )
@@ -57,16 +68,22 @@ def run_trial(
     return trial_of(run_results, number_of(folder), options, config.tuning.metric)
 
 
-def is_done(folder: Path) -> bool:
-    """Return whether a trial has finished, or failed because of its options and would fail again.
+def is_done(folder: Path, prunes: bool = False) -> bool:
+    """Return whether a trial has finished, was pruned, or failed because of its options and would fail again.
 
     If a trial with the shipped options fails before training, the cause is common to all trials, such as the data.
+
+    Args:
+        folder: the folder of the trial.
+        prunes: False for a tuning that prunes no trial, so that a trial that was pruned earlier trains to its end.
     """
     try:
         run_results = results.read_results(folder)
     except (OSError, UserError):
         return False
     began = run_results.steps > 0 or number_of(folder) != SHIPPED_TRIAL
+    if prunes and run_results.pruned is not None:
+        return True
     return run_results.status == "finished" or (
         run_results.status == "failed" and run_results.fault == "options" and began
     )
@@ -91,6 +108,8 @@ def trial_of(run_results: Results, number: int, options: Mapping[str, Any], metr
     """Return the record of a trial from the results of its run."""
     if run_results.status == "failed":
         return Trial(number, dict(options), "failed", None, run_results.error, None)
+    if run_results.pruned is not None:
+        return Trial(number, dict(options), "pruned", None, run_results.error, run_results.seconds.get("total"))
     score = run_results.validation.get(metric)
     if score is None:
         known = ", ".join(name for name, value in run_results.validation.items() if value is not None)

@@ -253,3 +253,16 @@ def test_help_shows_options_and_examples(evaluate: Callable[..., Ended], run: Pa
     ended = evaluate(f"checkpoint={run}", "--help")
     assert (ended.status, ended.err) == (0, "")
     assert "data.image_size=16" in ended.out
+
+
+def test_the_ks_are_those_of_the_training_unless_others_are_given(
+    evaluate: Callable[..., Ended], tmp_path: Path
+) -> None:
+    quick_run(tmp_path / "run", "metrics.k=[1,3,1000]", "metrics.floors=false")
+    for folder, given, ks in (("own", (), [1, 3]), ("given", ("k=[2,6]",), [2, 6])):
+        ended = evaluate("checkpoint=run", *QUICK, *given, f"folder={folder}")
+        assert (ended.status, ended.err) == (0, "")
+        left = json.loads((tmp_path / folder / "evaluation.json").read_text(encoding="utf-8"))
+        names = [name for name in left["protocols"]["retrieval"]["figures"] if name.startswith("recall@")]
+        assert [name for name in names if not name.endswith("macro")] == [f"recall@{k}" for k in ks]
+        assert ("Recall@1000" in left["left_out"]) == (folder == "own")

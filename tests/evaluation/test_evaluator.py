@@ -255,3 +255,17 @@ def test_absent_protocols_are_skipped_with_the_reason(monkeypatch: pytest.Monkey
     monkeypatch.setattr(type(images), "one_shot", property(absent))
     found = evaluate(untrained(images), images, pairs=0, episodes=0)
     assert found.left_out["one_shot_official"] == "The runs are nowhere."
+
+
+def test_the_ks_of_the_training_are_the_default_and_those_that_are_too_large_are_named() -> None:
+    network = untrained(DIGITS)
+    found = evaluate(network, DIGITS, trained_k=(1, 5, 1000), pairs=0, episodes=0)
+    figures = found.protocols["retrieval"].figures
+    assert [name for name in figures if name.startswith("recall") and "macro" not in name] == ["recall@1", "recall@5"]
+    assert found.left_out["Recall@1000"] == "Each query has 713 images to find."
+    assert (
+        "recall@2"
+        in evaluate(network, DIGITS, k=(1, 2), trained_k=(1, 5), pairs=0, episodes=0).protocols["retrieval"].figures
+    )
+    with pytest.raises(UserError, match="Recall@1000 needs at least 1000 images to find, but each query has 713"):
+        evaluate(network, DIGITS, k=(1, 1000), pairs=0, episodes=0)

@@ -294,3 +294,34 @@ def test_labels_that_cannot_be_evaluated_are_refused():
     check_labels(torch.arange(9) // 2)
     with pytest.raises(ValueError, match="needs a class with at least 2 images, but all 9 have one"):
         check_labels(torch.arange(9))
+
+
+def test_large_ks_equal_a_full_ranking():
+    z_ND, labels_N = clustered(40, 60, 3.0)
+    ks = (1, 10, 100, 1000, 2399)
+    found = retrieve(z_ND, labels_N, ks)
+    similarity_NN = (z_ND.double() @ z_ND.double().T).fill_diagonal_(-torch.inf)
+    order_NM = similarity_NN.argsort(1, descending=True)[:, :-1]
+    first_N = (labels_N[order_NM] == labels_N[:, None]).int().argmax(1) + 1
+    assert first_N.max() > 100
+    expected_K = [float((first_N <= k).float().mean()) for k in ks]
+    assert [float(found.figures()[f"recall@{k}"]) for k in ks] == pytest.approx(expected_K, abs=1e-3)
+    assert expected_K[2] < expected_K[3] == expected_K[4] == 1
+
+
+def test_distances_of_many_neighbors_are_computed_in_tiles(monkeypatch):
+    """At K = 1,000 all differences of 10,000 images at once would take 5 GB."""
+    z_ND = embeddings(50)
+    at_once = nearest(z_ND, z_ND, 20, torch.arange(50))
+    monkeypatch.setattr(ranking, "TILE_ENTRIES", {"cpu": 60})
+    shapes = []
+    norm = torch.linalg.vector_norm
+
+    def counted(x, *arguments, **options):
+        shapes.append(x.shape)
+        return norm(x, *arguments, **options)
+
+    monkeypatch.setattr(torch.linalg, "vector_norm", counted)
+    in_tiles = nearest(z_ND, z_ND, 20, torch.arange(50))
+    assert all(map(torch.equal, in_tiles, at_once))
+    assert max(shape[0] for shape in shapes if len(shape) == 3) == 1

@@ -128,3 +128,13 @@ def test_several_processes_give_the_figures_of_one(of_rank):
     with_roles.update(z_ND, labels_N, torch.arange(100))
     assert 0.1 < alone["recall@1"] < 0.9
     assert figures == [(alone, plain(with_roles.compute()))] * len(processes)
+
+
+def test_ks_are_an_option_and_one_above_the_images_is_undefined():
+    z_ND, labels_N = clustered(10, 5, 2.0)
+    metric = RetrievalMetrics(k=(1, 10, 49, 1000))
+    metric.update(z_ND, labels_N)
+    figures = plain(metric.compute())
+    assert list(figures)[:5] == ["recall@1", "recall@10", "recall@49", "recall@1000", "r_precision"]
+    assert figures["recall@1"] <= figures["recall@10"] <= figures["recall@49"] == 1
+    assert math.isnan(figures["recall@1000"])

@@ -10,6 +10,7 @@ from siamese_lab.study.analysis import analyze
 from siamese_lab.study.conclusions import caveats
 from siamese_lab.study.page import describe_comparison
 from siamese_lab.study.protocol import protocol
+from siamese_lab.study.tables import tabulate
 from siamese_lab.sweep.resume_state import check_same
 
 
@@ -185,3 +186,22 @@ def test_runs_with_another_class_differ(tmp_path):
     place.write_text(place.read_text(encoding="utf-8").replace("torch.optim.AdamW", "torch.optim.Adam"))
     (differing,) = protocol(runs.read_study(tmp_path)).differing
     assert (differing.option, set(differing.folders)) == ("optimizer.name", {"adamw", "adam"})
+
+
+def test_runs_with_different_ks_are_reported_with_a_caveat(tmp_path):
+    """The tables of a K take the runs that measured it."""
+    same, other = run(seed=0), run(seed=1)
+    other.test = {"recall@1": 0.7, "recall@10": 0.9, "recall@1000": None, "map@r": 0.4}
+    assert "different K's" not in reserved(written(tmp_path / "same", same, run(seed=1)))
+    folder = written(tmp_path / "mixed", same, other)
+    assert "different K's of Recall@K (metrics.k)" in reserved(folder)
+    analysis = analyze(runs.read_study(folder), [0.5])
+    assert {name: int(values.notna().sum().sum()) for name, values in analysis.values.items() if "recall" in name} == {
+        "recall@1": 2,
+        "recall@10": 1,
+        "recall@2": 1,
+        "recall@4": 1,
+        "recall@8": 1,
+    }
+    tables = tabulate(analysis)
+    assert {"recall_at_1", "recall_at_2", "recall_at_10"} <= {each.name for each in tables.every()}

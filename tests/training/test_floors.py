@@ -290,3 +290,24 @@ def test_damaged_figures_of_the_untrained_network_are_measured_again(stored_digi
     place.write_text("{")
     assert quick_run(tmp_path / "second", *stored_digits).floors == first.floors
     assert place.read_text() == whole
+
+
+def test_the_floors_have_the_ks_of_the_run() -> None:
+    config = compose("metrics.k=[1,3,500]")
+    images = data.build(**config.data)
+    module = build_module(config, images)
+    of_floors = floors.build_metrics(module, images, Path("cache"))
+    assert {metric.k for metric in of_floors.values()} == {(1, 3, 500)}
+    assert module.validation_retrieval.k == module.test_retrieval.k == (1, 3, 500)
+
+
+@pytest.mark.slow
+def test_stored_figures_of_other_ks_are_not_taken(stored_digits, tmp_path: Path) -> None:
+    first = quick_run(tmp_path / "first", *stored_digits)
+    second = quick_run(tmp_path / "second", *stored_digits, "metrics.k=[1,3,1000]")
+    assert list(second.floors["untrained"])[:4] == ["recall@1", "recall@3", "recall@1000", "r_precision"]
+    assert second.floors["untrained"]["recall@1000"] is None is second.test["recall@1000"]
+    assert second.floors["untrained"].keys() == second.test.keys() == second.validation.keys()
+    assert second.floors["untrained"]["recall@1"] == first.floors["untrained"]["recall@1"]
+    assert len(list((tmp_path / "cache/untrained").iterdir())) == 2
+    assert "Recall@3" in printed(second)

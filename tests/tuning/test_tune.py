@@ -245,3 +245,57 @@ def test_records_that_are_damaged_or_of_another_version_are_refused(tmp_path: Pa
         (tmp_path / "tuned.json").write_text(content)
         with pytest.raises(ValueError, match=message):
             tuned.read_tuned(tmp_path)
+
+
+def test_parallel_trials_have_equal_budgets_and_the_same_results_when_repeated(command, tmp_path: Path) -> None:
+    parallel = (*TUNE, "sampler=random", "tuning.parallel=2")
+    ended = command(*parallel)
+    assert ended.status == 0, ended.err
+    folder = tmp_path / "outputs/tune/digits/random"
+    there = tuned.read_tuned(folder)
+    assert [trial.number for trial in there.every_trial] == [0, 1, 2]
+    assert len({trial.options["optimizer.lr"] for trial in there.every_trial}) == 3
+    assert [trial.score for trial in there.every_trial] == [
+        results.read_results(folder / f"trial={number}").validation["map@r"] for number in range(3)
+    ]
+    assert not list(folder.rglob("*.ckpt"))
+    before = without_times(folder)
+    shutil.rmtree(folder / "trial=1")
+    (folder / "tuned.json").unlink()
+    assert command(*parallel).status == 0
+    assert without_times(folder) == before
+
+
+def test_hopeless_trials_are_pruned_count_as_trials_and_are_never_the_best(command, tmp_path: Path) -> None:
+    pruning = (*TUNE, "sampler=random", "tuning.trials=12", "tuning.prune=true", "trainer.val_check_interval=1")
+    hopeless = "tuning.space.optimizer.adamw.lr={low: 1e-9, high: 1e-2, log: true}"
+    ended = command(*pruning, hopeless)
+    assert ended.status == 0, ended.err
+    there = tuned.read_tuned(tmp_path / "outputs/tune/digits/random")
+    pruned = [trial for trial in there.every_trial if trial.status == "pruned"]
+    assert 0 < len(pruned) < 7 and len(there.every_trial) == there.trials == 12
+    for trial in pruned:
+        run = results.read_results(tmp_path / f"outputs/tune/digits/random/trial={trial.number}")
+        assert (run.status, run.steps, trial.score) == ("shortened", run.pruned["step"], None)
+        assert run.steps < 4 and run.pruned["best"] < run.pruned["median"] and run.test == {}
+        assert max(point.validation["recall@1"] for point in run.history) == run.pruned["best"]
+        assert trial.number >= 5
+    assert there.score == max(trial.score for trial in there.every_trial if trial.score is not None)
+    assert "pruned after" in ended.out and f"{len(pruned)} of 12" in ended.out
+    before = without_times(tmp_path / "outputs/tune/digits/random")
+    assert command(*pruning, hopeless).status == 0
+    assert without_times(tmp_path / "outputs/tune/digits/random") == before
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("tuning.parallel=0", "tuning.parallel must be a whole number of at least 1, but is 0."),
+        ("tuning.parallel=many", "tuning.parallel must be a whole number, like 1, but is 'many'."),
+        ("tuning.prune=3", "tuning.prune must be true or false, like False, but is 3."),
+    ],
+)
+def test_wrong_options_of_a_tuning_are_refused(option: str, message: str, command, tmp_path: Path) -> None:
+    ended = command(*TUNE, "sampler=random", option)
+    assert (ended.status, message in ended.err) == (2, True), ended.err
+    assert not list(tmp_path.rglob("trial=*"))

@@ -19,6 +19,7 @@ from siamese_lab.runs.checkpoints import LAST
 from siamese_lab.runs.classes import ClassParts
 from siamese_lab.training.callbacks.checkpoints import BestCheckpoint, LastCheckpoint, StoredConfig
 from siamese_lab.training.callbacks.collapse import CollapseWatch
+from siamese_lab.training.callbacks.compiled_training import CompiledTraining
 from siamese_lab.training.callbacks.embedding_projector import EmbeddingProjector
 from siamese_lab.training.callbacks.floors import Floors
 from siamese_lab.training.callbacks.hardest_triplets import HardestTriplets
@@ -26,6 +27,7 @@ from siamese_lab.training.callbacks.history import History
 from siamese_lab.training.callbacks.hparams import HParamsSummary
 from siamese_lab.training.callbacks.non_finite import StopOnNonFinite
 from siamese_lab.training.callbacks.progress import Progress
+from siamese_lab.training.callbacks.prune_trial import PruneTrial
 from siamese_lab.training.callbacks.signals import StopOnSignal
 from siamese_lab.training.callbacks.telemetry import Telemetry
 from siamese_lab.training.callbacks.tensorboard import DistanceHistograms, PurgeLaterEvents
@@ -61,6 +63,7 @@ def build_callbacks(
     shared: Shared | None = None,
     classes: ClassParts | None = None,
     resumed: Resumed | None = None,
+    prune: PruneTrial | None = None,
 ) -> RunCallbacks:
     """Build the callbacks of one run: the lab's own, and those of the option group `callbacks`.
 
@@ -72,6 +75,7 @@ def build_callbacks(
         shared: memory through which the parent process, if there is one, asks for a stop.
         classes: the classes of each part, which checkpoints store.
         resumed: what the run continues; None starts a new run.
+        prune: ends the run early if it is a hopeless trial of a tuning; None ends no run.
     """
     config_values = schema.to_plain(config)
     clock = TrainingClock()
@@ -87,6 +91,7 @@ def build_callbacks(
         Progress(console),
         StoredConfig(overrides, config_values, classes, [] if resumed is None else resumed.changes),
         *([] if config.ema is None else [WeightAverage(config.ema)]),
+        *([CompiledTraining()] if config.trainer.get("compile") else []),
         history,
         metrics,
         PurgeLaterEvents(keeps_evaluation=resumed is not None and resumed.had_finished),
@@ -97,6 +102,7 @@ def build_callbacks(
         floors,
         collapse,
         telemetry,
+        *([] if prune is None else [prune]),
         *(targets.build("callbacks", each) for each in (config.callbacks or {}).values()),
         best,
         last,
@@ -108,6 +114,7 @@ def build_callbacks(
 __all__ = [
     "BestCheckpoint",
     "CollapseWatch",
+    "CompiledTraining",
     "DistanceHistograms",
     "EmbeddingProjector",
     "Floors",
@@ -117,6 +124,7 @@ __all__ = [
     "LastCheckpoint",
     "LatestMetrics",
     "Progress",
+    "PruneTrial",
     "PurgeLaterEvents",
     "RunCallbacks",
     "StopOnNonFinite",

@@ -72,7 +72,7 @@ class Floors(Callback):
             for key, metric in build_metrics(pl_module, trainer.datamodule, self.cache).items()  # type: ignore[attr-defined]
         }
         if trainer.world_size == 1 and not pl_module.test_retrieval.extra and tests_all_images(trainer):
-            self._stored = StoredUntrained.of(self.cache, trainer.datamodule)  # type: ignore[attr-defined]
+            self._stored = StoredUntrained.of(self.cache, trainer.datamodule, pl_module.test_retrieval.k)  # type: ignore[attr-defined]
 
     def on_test_batch_end(
         self,
@@ -139,17 +139,18 @@ class StoredUntrained:
     Args:
         folder: the folder of the stored figures.
         images: the tensors that say what is tested: images, classes and pairs.
+        ks: the K's of Recall@K.
     """
 
-    def __init__(self, folder: Path, images: Sequence[Tensor]) -> None:
-        self.folder, self.images = folder, images
+    def __init__(self, folder: Path, images: Sequence[Tensor], ks: Sequence[int]) -> None:
+        self.folder, self.images, self.ks = folder, images, tuple(ks)
         self.place: Path | None = None
         """The file, once the first embeddings are known."""
         self.figures: dict[str, float] | None = None
         """The stored figures; None if there are none."""
 
     @classmethod
-    def of(cls, cache: Path, datamodule: DataModule) -> "StoredUntrained | None":
+    def of(cls, cache: Path, datamodule: DataModule, ks: Sequence[int]) -> "StoredUntrained | None":
         """Return the place of a data set, or None if its test is small or its images are not in memory."""
         tables, pairs = datamodule.test_tables(), datamodule.official_pairs
         images: list[Tensor] = [] if pairs is None else [*pairs.choose, *pairs.decide]
@@ -159,11 +160,11 @@ class StoredUntrained:
             images += [table.images_NCHW, table.labels_N]
         if datamodule.query_gallery is not None:
             images += datamodule.query_gallery.test.tensors()
-        return cls(cache / "untrained", images) if len(tables["images"]) >= LEAST_STORED else None
+        return cls(cache / "untrained", images, ks) if len(tables["images"]) >= LEAST_STORED else None
 
     def find(self, z_BD: Tensor) -> None:
         """Find the stored figures of the network that embeds the first test images as `z_BD`."""
-        self.place = self.folder / f"{hash_of([z_BD.float(), *self.images], 'untrained')}.json"
+        self.place = self.folder / f"{hash_of([z_BD.float(), *self.images], f'untrained {self.ks}')}.json"
         self.figures = read_figures(self.place)
 
     def keep(self, figures: Mapping[str, float]) -> None:
@@ -192,13 +193,14 @@ def build_metrics(module: SiameseModule, datamodule: DataModule, cache: Path) ->
     """Return the metrics of each floor and table of the test, with the options of the trained network's metrics."""
     tables = datamodule.test_tables()
     values = datamodule.channels * datamodule.image_size**2
-    extra, pairs, roles = module.test_retrieval.extra, module.verification, module.test_retrieval.roles
+    pairs, tested = module.verification, module.test_retrieval
+    options: dict[str, Any] = {"k": tested.k, "extra": tested.extra, "roles": tested.roles}
     metrics: dict[tuple[str, TestPart], Metric] = {}
     if all(is_cheap(len(table), values) for table in tables.values()):
-        metrics[PIXELS, "images"] = PixelRetrieval(cache, extra=extra, roles=roles)
+        metrics[PIXELS, "images"] = PixelRetrieval(cache, **options)
         if pairs is not None:
             metrics[PIXELS, "pairs"] = PixelVerification(cache, pairs.name, pairs.choose, pairs.decide)
-    metrics[UNTRAINED, "images"] = RetrievalMetrics(extra=extra, roles=roles)
+    metrics[UNTRAINED, "images"] = RetrievalMetrics(**options)
     if pairs is not None:
         metrics[UNTRAINED, "pairs"] = VerificationMetrics(pairs.name, pairs.choose, pairs.decide)
     if "gallery" in tables:
