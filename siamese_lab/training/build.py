@@ -68,8 +68,8 @@ def build_module(config: DictConfig, datamodule: data.DataModule) -> SiameseModu
         targets.Deferred("schedule", config.schedule),
         build_verification(datamodule),
         config.metrics.extra,
-        *(datamodule.query_gallery or ()),
-        ks=config.metrics.k,
+        *(datamodule.query_gallery or (None, None)),
+        config.metrics.k,
     )
 
 
