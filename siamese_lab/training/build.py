@@ -60,6 +60,7 @@ def build_module(config: DictConfig, datamodule: data.DataModule) -> SiameseModu
     )
     check_norms(network, sampler, loss)
     check_accepted(config, sampler, loss)
+    validation_roles, test_roles = datamodule.query_gallery or (None, None)
     return SiameseModule(
         network,
         sampler,
@@ -68,7 +69,8 @@ def build_module(config: DictConfig, datamodule: data.DataModule) -> SiameseModu
         targets.Deferred("schedule", config.schedule),
         build_verification(datamodule),
         config.metrics.extra,
-        *(datamodule.query_gallery or (None, None)),
+        validation_roles,
+        test_roles,
         config.metrics.k,
     )
 

@@ -56,9 +56,8 @@ def run_trial(
         folder.mkdir(parents=True, exist_ok=True)
         trainable: Callable[..., object] = train
         pruning = partial(trainable, prune=PruneTrial(medians)) if medians else train
-        error = sweep_job.run(
-            pruning, run, folder, [*overrides, *(f"{name}={value}" for name, value in options.items())]
-        )
+        of_trial = [*overrides, *(f"{name}={value}" for name, value in options.items())]
+        error = sweep_job.run(pruning, run, folder, of_trial)
         if error is not None and fault_of(error) == "bug":
             raise error
     run_results = read_trial_results(folder)
