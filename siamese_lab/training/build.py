@@ -60,6 +60,7 @@ def build_module(config: DictConfig, datamodule: data.DataModule) -> SiameseModu
     )
     check_norms(network, sampler, loss)
     check_accepted(config, sampler, loss)
+    validation_roles, test_roles = datamodule.query_gallery or (None, None)
     return SiameseModule(
         network,
         sampler,
@@ -68,8 +69,9 @@ def build_module(config: DictConfig, datamodule: data.DataModule) -> SiameseModu
         targets.Deferred("schedule", config.schedule),
         build_verification(datamodule),
         config.metrics.extra,
-        *(datamodule.query_gallery or ()),
-        ks=config.metrics.k,
+        validation_roles,
+        test_roles,
+        config.metrics.k,
     )
 
 

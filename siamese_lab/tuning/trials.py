@@ -1,7 +1,7 @@
 """Run or resume one trial in its own folder, or read its results if it is done."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -54,8 +54,10 @@ def run_trial(
     prunes = bool(config.tuning.get("prune"))
     if not is_done(folder, prunes):
         folder.mkdir(parents=True, exist_ok=True)
-        train = partial(train, prune=PruneTrial(medians)) if medians else train
-        error = sweep_job.run(train, run, folder, [*overrides, *(f"{name}={value}" for name, value in options.items())])
+        trainable: Callable[..., object] = train
+        pruning = partial(trainable, prune=PruneTrial(medians)) if medians else train
+        of_trial = [*overrides, *(f"{name}={value}" for name, value in options.items())]
+        error = sweep_job.run(pruning, run, folder, of_trial)
         if error is not None and fault_of(error) == "bug":
             raise error
     run_results = read_trial_results(folder)
