@@ -30,6 +30,8 @@ DOWNLOADED = (
     "data=omniglot",
     "experiment=lfw_view2",
 )
+BENCHMARKS = ("experiment=benchmark", "experiment=benchmark_study")
+"""Experiments on photographs, from weights that are downloaded."""
 OVERRIDES = [
     pytest.param(override, marks=[pytest.mark.slow] if override in DOWNLOADED else [])
     for override in sorted(f"{path.parent.name}={path.stem}" for path in FOLDER.glob("*/*.yaml"))
@@ -81,10 +83,11 @@ def options_that_locate_images(override: str, folder: Path, request: pytest.Fixt
         root, cache = request.getfixturevalue("real_root"), request.getfixturevalue("real_cache")
         fold = ["data.fold=0"] if override == "experiment=lfw_view2" else []
         return [f"paths.data={root}", f"paths.cache={cache}", *fold]
-    name = override.removeprefix("data=")
+    name = "cub200" if override in BENCHMARKS else override.removeprefix("data=")
     if name in PUBLISHED:
         WRITERS[name](folder).publish(request.getfixturevalue("monkeypatch"))
-        return [f"paths.data={folder}", f"paths.cache={folder / 'cache'}"]
+        chosen = ["data=cub200", "network.pretrained=false"] if override in BENCHMARKS else []
+        return [*chosen, f"paths.data={folder}", f"paths.cache={folder / 'cache'}"]
     if override == "data=image_folder":
         for number in range(24 * 4):
             place = folder / "images" / f"class{number // 4}" / f"{number}.png"
