@@ -71,8 +71,10 @@ TRAIN: Mapping[str, str] = {
     "data.augment.contrast": "largest change of contrast, as a share",
     "data.augment.erasing": "probability of erasing a rectangle",
     "data.image_size": "height and width in pixels",
-    "data.root": "folder with a copy; image_folder: holds a folder of images for each class; table: holds all images",
+    "data.root": "folder with a copy; image_folder: holds a folder of images for each class; table: holds all images; "
+    "features: of the source set",
     "data.file": "table that lists the images, .csv or .parquet",
+    "data.from": "features: a run, which embeds its data set once with its backbone, or a file of features",
     "data.path_column": "column with the path of an image",
     "data.label_column": "column with the class of an image",
     "data.split_column": "column with train, validation, test, query or gallery; null divides the classes",

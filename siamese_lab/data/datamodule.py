@@ -94,6 +94,8 @@ class DataModule(lightning.LightningDataModule, ABC):
     """Options that decide which class is in which part of a set with content that can change."""
     cross_validation: CrossValidation | None = None
     """The fold that is tested, if the set reports the mean over folds."""
+    holds_pixels: bool = True
+    """False if the tables hold frozen features (float32, F×1×1), which are not drawn."""
     channels: int
     image_size: int
 

@@ -46,6 +46,16 @@ def model_section(network: TrainedNetwork, file: str, difference: float) -> str:
     datamodule, dimensions = network.datamodule, network.network.embedding_dim
     channels, size = datamodule.channels, datamodule.image_size
     colors = {1: "grayscale", 3: "red, green, blue"}.get(channels, f"{channels} channels")
+    if not datamodule.holds_pixels:
+        return (
+            f"`{escape_code(file)}` computes embeddings of frozen features, not of images. Features of images of one "
+            "class get embeddings that are near one another.\n\n"
+            f"* Input `{INPUT}`: float32, N × {channels} × 1 × 1, any N: the {channels} features of each image, see "
+            "Limitations.\n"
+            f"* Output `{OUTPUT}`: float32, N × {dimensions}. Each embedding has unit norm, so Euclidean distances are "
+            "in 0…2.\n"
+            f"* On random inputs, the output differs from the original network by at most {difference:.1g}."
+        )
     return (
         f"`{escape_code(file)}` computes embeddings of images. Images of one class get embeddings that are near one "
         "another.\n\n"

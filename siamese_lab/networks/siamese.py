@@ -22,6 +22,8 @@ class Backbone(nn.Module):
 
     features: int
     """Number of features of an image."""
+    accepts_features: bool = False
+    """True if the backbone looks for no patterns among pixels, so that it also takes frozen features (F × 1 × 1)."""
 
     def load_initial_weights(self) -> None:
         """Load pretrained weights, if there are any. An evaluation, which loads a checkpoint, does not call it."""
