@@ -33,7 +33,18 @@ LABEL_LOSSES = ("arcface", "circle", "multi_similarity", "proxy_anchor", "softma
 """Losses that use labels and no triplets, so that they need sampler=none."""
 TRIPLET_LOSSES = tuple(loss for loss in LOSSES if loss not in LABEL_LOSSES)
 NETWORKS = ("conv4", "koch", "mlp", "resnet10", "resnet18", "resnet50")
-DATA = ("digits", "fashion_mnist", "glyphs", "image_folder", "lfw", "lfw_closed", "mnist", "omniglot", "table")
+DATA = (
+    "digits",
+    "fashion_mnist",
+    "features",
+    "glyphs",
+    "image_folder",
+    "lfw",
+    "lfw_closed",
+    "mnist",
+    "omniglot",
+    "table",
+)
 RETRIEVAL_FIGURES = [
     "recall@1",
     "recall@2",

@@ -193,5 +193,5 @@ def build_local_datamodule(choices: Mapping[str, Any], folder: Path | None = Non
         options["root"] = None if here is None else str(here)
     datamodule = data_sets.build(**options, seed=choices["seed"])
     if unnamed is not None:
-        datamodule.unread = not_read(unnamed[1], "data")
+        datamodule.unread = not_read(unnamed[1], "data", "features" if unnamed[0] == "data.from" else None)
     return datamodule

@@ -35,7 +35,9 @@ def model_card(network: TrainedNetwork, file: str, difference: float, threshold:
         "Deciding whether two images have the same class": [threshold_section(threshold)],
         "Limitations": list(limitations_section(network)),
     }
-    names = f"{choices['network']['name']} trained on {network.datamodule.title} with {choices['sampler']['name']}"
+    datamodule = network.datamodule
+    data = datamodule.title if datamodule.holds_pixels else f"{datamodule.title}, {datamodule.protocol}"
+    names = f"{choices['network']['name']} trained on {data} with {choices['sampler']['name']}"
     head = f"# {escape_markdown(names)}"
     parts = [f"## {title}\n\n" + "\n\n".join(texts) for title, texts in sections.items()]
     return escape_controls("\n\n".join([head, *parts])) + "\n"
@@ -74,7 +76,7 @@ def training_section(network: TrainedNetwork) -> Iterator[str]:
     trained = network.trained
     choices = trained.choices
     rows = [
-        ("data", describe_options(choices["data"], leave_out=DATA_FOLDERS)),
+        ("data", describe_options(choices["data"], leave_out=(*DATA_FOLDERS, "from", "about"))),
         ("strategy", describe_options(choices["sampler"])),
         ("loss", describe_options(choices["loss"])),
         ("network", describe_options(choices["network"])),

@@ -51,9 +51,15 @@ def unnamed_folder(choices: Mapping[str, Any], given: Collection[str] = ()) -> t
     return None if "paths.data" in given or DATA_VARIABLE in os.environ else ("paths.data", str(root))
 
 
-def not_read(folder: str, option: str) -> str:
-    """Return the message that the folder of a training is not read, with the option that reads it."""
-    what = "features" if option == "data.from" else "images"
+def not_read(folder: str, option: str, what: str | None = None) -> str:
+    """Return the message that the folder of a training is not read, with the option that reads it.
+
+    Args:
+        folder: the folder or file.
+        option: the option.
+        what: "images" or "features"; None follows the option.
+    """
+    what = what or ("features" if option == "data.from" else "images")
     place = {"data.file": "FILE", "data.from": "RUN_OR_FILE"}.get(option, "FOLDER")
     return (
         f"The training read its {what} from {shortened(folder)}. {untrusted_path(option, folder)}. If the {what} are "

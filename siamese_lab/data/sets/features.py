@@ -163,7 +163,7 @@ class Features(DataModule):
         """Raise UserError, because only the backbone turns an image into features."""
         raise UserError(
             f"This network takes features of {self.about.network}, not images. Train a network on images "
-            f"(data={self.about.data['name']} network=…), or give it features."
+            f"(data={self.about.data['name']} network=…), or pass features as a tensor ({self.channels}, 1, 1)."
         )
 
     def describe(self) -> DataSetInfo:
