@@ -150,7 +150,7 @@ TRAIN: Mapping[str, str] = {
     "schedule.warmup_fraction": "fraction of the steps over which the learning rate rises",
     "schedule.milestones": "fractions of the steps at which the learning rate falls",
     "schedule.factor": "factor of each drop",
-    "trainer.max_steps": "number of training steps; the recipe of a data set sets it",
+    "trainer.max_steps": "number of training steps; the recipe of a data set sets it; 0 stores the initial network",
     "trainer.max_epochs": "number of epochs; sets max_steps",
     "trainer.accelerator": "auto, cpu, gpu, …",
     "trainer.devices": "processes on this machine that share each batch",

@@ -116,12 +116,10 @@ def features_of_run(features: Features, data_folder: str | None, console: Consol
         check_finite(embedded["train"].stored_SF)
     except WrongValueError as error:
         raise UserError(f"{trained.checkpoint} gives no usable features: {error}.") from error
-    return StoredFeatures(
-        about,
-        embedded,
-        *((official.name, official.choose, official.decide) if official is not None else (None, None, None)),
-        {} if roles is None else roles._asdict(),
-    )
+    stored = StoredFeatures(about, embedded, roles={} if roles is None else roles._asdict())
+    if official is None:
+        return stored
+    return stored._replace(pairs_name=official.name, choose=official.choose, decide=official.decide)
 
 
 def source_of(trained: Trained, features: Features, data_folder: str | None) -> DataModule:
@@ -195,7 +193,9 @@ def embed_tables(
     shared: dict[int, list[str]] = {}
     for part, table in tables.items():
         shared.setdefault(id(table.stored_SCHW if isinstance(table, ImageTable) else table), []).append(part)
-    sources, row_of_part, count = [], {}, 0
+    sources: list[BaseTable] = []
+    row_of_part: dict[str, Tensor] = {}
+    count = 0
     for parts in shared.values():
         source, rows = without_repeats([tables[part] for part in parts])
         row_of_part |= {part: count + row_N for part, row_N in zip(parts, rows, strict=True)}

@@ -11,6 +11,7 @@ from siamese_lab.errors import UserError
 from siamese_lab.metrics import retrieval
 from siamese_lab.metrics.pairs import ImagePairs
 from siamese_lab.metrics.verification import VerificationMetrics
+from siamese_lab.networks.siamese import registry as backbones
 from siamese_lab.training.module import SiameseModule
 
 
@@ -77,8 +78,7 @@ def check_input(config: DictConfig, datamodule: data.DataModule) -> None:
     """Raise UserError if the network or its views need pixels, but the data has frozen features."""
     if datamodule.holds_pixels:
         return
-    backbone = networks.registry.classes.get(config.network.name)
-    if backbone is not None and not backbone.accepts_features:
+    if config.network.name in networks.available() and not backbones.classes[config.network.name].accepts_features:
         raise UserError(
             f"network={config.network.name} looks for patterns among pixels, but data={config.data.name} has features. "
             "Set network=mlp; with network.depth=0 the network is one linear layer."

@@ -177,13 +177,11 @@ def stored_features(arrays: Mapping[str, NDArray[Any]]) -> StoredFeatures:
         for part in (*PARTS, *MORE_PARTS)
         if f"{part}.rows" in arrays
     }
-    return StoredFeatures(
-        described,
-        tables,
-        pairs_name,
-        *(pairs_of(use, arrays, tables) if pairs_name is not None else None for use in ("choose", "decide")),
-        {part: roles_of(part, arrays, tables[part]) for part in PARTS if f"{part}.query" in arrays},
-    )
+    roles = {part: roles_of(part, arrays, tables[part]) for part in PARTS if f"{part}.query" in arrays}
+    if pairs_name is None:
+        return StoredFeatures(described, tables, roles=roles)
+    choose, decide = (pairs_of(use, arrays, tables) for use in ("choose", "decide"))
+    return StoredFeatures(described, tables, pairs_name, choose, decide, roles)
 
 
 def check_finite(features_SF: Tensor) -> None:
