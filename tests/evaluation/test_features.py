@@ -235,7 +235,7 @@ def test_a_run_says_that_it_saw_features(head_run: Path, digits_run: Path) -> No
     results = read_results(head_run)
     assert data_set(results).label == "Digits, frozen features of conv4"
     assert set(results.floors) == {"features", "untrained"}
-    assert {"features", "backbone"} <= set(results.images) and results.images["source from"] == "scikit-learn"
+    assert {"features", "backbone"} <= set(results.images) and results.images["from"] == "scikit-learn"
     assert any("frozen conv4" in note for note in data_set(results).notes)
     assert not list(head_run.rglob("thumbnails.png")) and list(head_run.rglob("embeddings.tsv"))
     config = (head_run / "projector_config.pbtxt").read_text()

@@ -197,11 +197,11 @@ class Features(DataModule):
         """Return the file, checksums of the features and of the backbone's weights, and the source of the images."""
         about = self.about
         return {
+            **about.source,
             "file": str(self.place()),
             "features": self.stored.checksum()[:SHOWN_DIGITS],
             "backbone": described(about),
             "form": about.images,
-            **{f"source {name}": where for name, where in about.source.items()},
         }
 
     def absent(self) -> list[str]:
