@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import keyword
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +22,21 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {nearest[0]!r}?" if nearest else ""
 
 
+def option_name(parameter: str) -> str:
+    """Return the option that a parameter of a constructor takes: `from_` takes `from`, which Python reserves.
+
+    >>> option_name("from_"), option_name("image_size")
+    ('from', 'image_size')
+    """
+    word = parameter.removesuffix("_")
+    return word if keyword.iskeyword(word) else parameter
+
+
+def parameter_name(option: str) -> str:
+    """Return the parameter that takes an option: the inverse of `option_name`."""
+    return f"{option}_" if keyword.iskeyword(option) else option
+
+
 def options_of(cls: type) -> list[str]:
     """Return the options of a constructor, including the options that it passes to its base class by `**`."""
     options: list[str] = []
@@ -28,7 +44,7 @@ def options_of(cls: type) -> list[str]:
         if "__init__" not in vars(ancestor):
             continue
         parameters = list(inspect.signature(vars(ancestor)["__init__"]).parameters.values())[1:]
-        options += [each.name for each in parameters if each.kind is not each.VAR_KEYWORD]
+        options += [option_name(each.name) for each in parameters if each.kind is not each.VAR_KEYWORD]
         if not any(each.kind is each.VAR_KEYWORD for each in parameters):
             break
     return options
@@ -128,7 +144,7 @@ class Registry(Generic[Part]):
             )
         cls = self.classes[name]
         check_options(f"The {self.kind} {name!r}", [*also, *options_of(cls)], options)
-        return cls(**options)
+        return cls(**{parameter_name(option): value for option, value in options.items()})
 
     def _build_of_library(self, library: str, name: str | None, options: dict[str, Any]) -> Part:
         if library not in self.libraries:

@@ -54,6 +54,10 @@ def job(config: DictConfig) -> None:
     console = new_console()
     folder = Path(hydra.runtime.output_dir)
     config = with_tuned_options(config, hydra)
+    if config.data.name == "features":
+        from siamese_lab.evaluation.features import prepare_features
+
+        prepare_features(config, console)
     if config.tuning is not None:
         tune_strategy(config, folder, hydra.overrides.task, console)
         return

@@ -39,6 +39,7 @@ DATA = (
     *PUBLISHED,
     "digits",
     "fashion_mnist",
+    "features",
     "glyphs",
     "image_folder",
     "lfw",

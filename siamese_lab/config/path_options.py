@@ -13,6 +13,7 @@ PATHS = (
     "checkpoint",
     "data.cache",
     "data.file",
+    "data.from",
     "data.root",
     "folder",
     "hydra.run.dir",

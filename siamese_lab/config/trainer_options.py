@@ -96,7 +96,7 @@ KINDS: Mapping[str, tuple[type, ...]] = {
 }
 """The plain types of the Trainer's arguments, known without importing Lightning, which takes seconds."""
 AT_LEAST = {
-    "max_steps": 1,
+    "max_steps": 0,
     "max_epochs": 1,
     "accumulate_grad_batches": 1,
     "val_check_interval": 1,

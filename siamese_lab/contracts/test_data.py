@@ -67,7 +67,7 @@ def test_its_tables_fit_its_form_and_can_be_trained_on_and_evaluated(name: str, 
         assert labels_N.dtype == torch.int64 and len(labels_N) == len(table)
         assert 0 <= int(labels_N.min()) <= int(labels_N.max()) < len(table.class_names)
         ((_, images_BCHW),) = table.fetch([(0, torch.tensor([0, len(table) - 1]))])
-        assert images_BCHW.dtype == torch.uint8
+        assert images_BCHW.dtype == (torch.uint8 if images.holds_pixels else torch.float32)
         assert images_BCHW.shape[1:] == (images.channels, images.image_size, images.image_size)
     for table in images.splits[1:]:
         retrieval.check_labels(table.labels_N)
@@ -80,6 +80,8 @@ def test_its_tables_fit_its_form_and_can_be_trained_on_and_evaluated(name: str, 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "1"])
 def test_any_image_is_converted_to_its_form(name: str, mode: str, cache: Path) -> None:
     images = build(name, cache)
+    if not images.holds_pixels:
+        pytest.skip("it holds features, and only their backbone converts images")
     converted = images.converted(Image.new(mode, (57, 91))).image
     assert converted.size == (images.image_size, images.image_size)
     assert converted.mode == {1: "L", 3: "RGB"}[images.channels]

@@ -24,7 +24,7 @@ from siamese_lab.config.help_layout import HelpParser, example_lines, paragraph,
 from siamese_lab.config.help_texts import TRAIN
 from siamese_lab.config.overrides import in_grammar
 from siamese_lab.config.schema import Paths, check_keys, config_folder, register_schema
-from siamese_lab.errors import interrupted_at_once
+from siamese_lab.errors import UserError, interrupted_at_once
 from siamese_lab.runs.console import new_console
 from siamese_lab.runs.display import print_plainly, print_titled
 
@@ -116,23 +116,30 @@ def reason_to_leave_out(name: str, options: Sequence[str]) -> str | None:
     with user_errors_as_messages(tracebacks=wants_tracebacks()):
         config = compose(name, [option for option in options if option.startswith("paths.")])
         if needs_own_images(config):
-            named = "data.file=FILE" if name == "table" else "data.root=FOLDER"
-            return f"it reads your own images: python -m siamese_lab.data {name} {named}"
+            named = {"table": "data.file=FILE", "features": "data.from=RUN_OR_FILE"}.get(name, "data.root=FOLDER")
+            own = "features" if name == "features" else "images"
+            return f"it reads your own {own}: python -m siamese_lab.data {name} {named}"
         if data.build(**config.data, seed=config.seed).left_out_of_all():
             return f"there is no copy of it: python -m siamese_lab.data {name}"
     return None
 
 
 def needs_own_images(config: DictConfig) -> bool:
-    """Return whether a data set has neither a folder (its own or `paths.data`) nor a table."""
+    """Return whether a data set has neither a folder (its own or `paths.data`) nor a table, or no features."""
     raw = OmegaConf.to_container(config.data)
     assert isinstance(raw, dict)
+    if "from" in raw:
+        return raw["from"] is None
     return "root" in raw and raw["root"] is None and raw.get("file") is None
 
 
 def run(console: Console, name: str, options: Sequence[str], only_verify: bool, with_sheets: bool) -> int:
     """Verify or prepare one data set, and return the exit status."""
     config = compose(name, options)
+    if not only_verify and name == "features":
+        from siamese_lab.evaluation.features import prepare_features  # loads Lightning
+
+        prepare_features(config, console)
     datamodule = data.build(**config.data, seed=config.seed)
     if only_verify:
         return verify(console, name, datamodule)
@@ -186,6 +193,8 @@ def show(console: Console, datamodule: "data.DataModule", folder: Path) -> None:
     """Draw the preview sheets, and print their paths."""
     from siamese_lab.data.preview import write_sheets  # loads matplotlib
 
+    if not datamodule.holds_pixels:
+        raise UserError("Features have no pixels to draw. Leave --show out, or name the source set.")
     datamodule.setup("fit")
     for sheet in write_sheets(datamodule, folder):
         console.print(f"{'sheet':<10}{sheet}", markup=False, highlight=False, soft_wrap=True)

@@ -110,6 +110,8 @@ class DataModule(lightning.LightningDataModule, ABC):
     """The fold that is tested, if the set reports the mean over folds."""
     resizes_photographs: bool = False
     """True for a set that resizes photographs, and therefore has the option `stored_size`."""
+    holds_pixels: bool = True
+    """False if the tables hold frozen features (float32, F×1×1), which are not drawn."""
     channels: int
     image_size: int
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from siamese_lab.data.tables.base import BaseTable
 from siamese_lab.data.tables.image_table import ImageTable
 
 
@@ -27,7 +28,7 @@ class OfficialPairs(NamedTuple):
 
     name: str
     """Prefix of the figures in results, in lower case: `view_1` is shown as "View 1"."""
-    table: ImageTable
+    table: BaseTable
     """The images of all pairs. Each image appears once."""
     choose: RowPairs
     """The pairs that choose the threshold, as rows of `table`."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from siamese_lab.data.datamodule import registry
 from siamese_lab.errors import UserError
+from siamese_lab.registry import option_name
 from siamese_lab.runs.constructor_types import check_arguments
 from siamese_lab.runs.plain_values import WrongValueError, check_name, of_type
 
@@ -38,5 +39,5 @@ def defaults_of(cls: type) -> dict[str, Any]:
     for ancestor in reversed(inspect.getmro(cls)):
         if "__init__" in vars(ancestor) and ancestor is not object:
             parameters = inspect.signature(vars(ancestor)["__init__"]).parameters.values()
-            defaults |= {each.name: each.default for each in parameters if each.default is not each.empty}
+            defaults |= {option_name(each.name): each.default for each in parameters if each.default is not each.empty}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}

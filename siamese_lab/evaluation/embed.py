@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from lightning import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.sequential_batches import SequentialBatches
@@ -47,7 +47,7 @@ def embed(
 
 
 @contextmanager
-def evaluating(network: SiameseNetwork, fabric: Fabric) -> Iterator[None]:
+def evaluating(network: nn.Module, fabric: Fabric) -> Iterator[None]:
     """Run the block without gradients, in the precision of `fabric` and with the network in evaluation mode."""
     before = network.training
     network.eval()

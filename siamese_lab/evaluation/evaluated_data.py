@@ -83,13 +83,20 @@ def check_fit(trained: Trained, datamodule: data.DataModule) -> None:
     )
     advice = f"Add {' '.join(options)}." if fits else "Train a network for images of that form."
     raise UserError(
-        f"This network takes images of {describe_form(wanted)} ({wanted.title}), but {datamodule.title} has images of "
-        f"{describe_form(datamodule)}. {advice}"
+        f"This network takes {described_input(wanted)} ({wanted.title}), but {datamodule.title} has "
+        f"{described_input(datamodule)}. {advice}"
     )
 
 
+def described_input(datamodule: data.DataModule) -> str:
+    """Return the form of the images or the features with their noun."""
+    return f"images of {describe_form(datamodule)}" if datamodule.holds_pixels else describe_form(datamodule)
+
+
 def describe_form(datamodule: data.DataModule) -> str:
-    """Return the image size and the channels as a phrase for messages."""
+    """Return the image size and the channels, or the number of features, as a phrase for messages."""
+    if not datamodule.holds_pixels:
+        return f"{datamodule.channels:,} features"
     kind = {1: "grayscale", 3: "color"}.get(datamodule.channels, f"{datamodule.channels} channels")
     return f"{datamodule.image_size}×{datamodule.image_size} pixels in {kind}"
 

@@ -18,6 +18,7 @@ from siamese_lab.data.trained_options import trained_options
 from siamese_lab.errors import UserError
 from siamese_lab.evaluation import Trained, evaluate, load, plots, projection, record
 from siamese_lab.evaluation.evaluated_data import check_fit, count_seen, keep_trained_parts
+from siamese_lab.evaluation.features import prepare_features
 from siamese_lab.evaluation.table import print_figures
 from siamese_lab.runs import checkpoints, environment, results
 from siamese_lab.runs.console import new_console
@@ -46,6 +47,7 @@ def run(config: DictConfig) -> None:
     fabric = build_fabric(config.accelerator, config.precision)
     trained = load(Path(config.checkpoint))
     ks = trained_ks(trained)
+    prepare_features(config, console)
     options = schema.to_plain(config)["data"]
     datamodule = data.build(**options, seed=trained.choices["seed"])
     check_fit(trained, datamodule)

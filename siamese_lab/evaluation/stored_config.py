@@ -7,13 +7,15 @@ sizes within `siamese_lab.runs.option_bounds`. Its folders are only read; none o
 from collections.abc import Mapping
 from typing import Any
 
+from siamese_lab.data import TRAINED_CLASSES
 from siamese_lab.data import registry as data_registry
 from siamese_lab.networks.siamese import SiameseNetwork
 from siamese_lab.networks.siamese import registry as network_registry
+from siamese_lab.registry import options_of
 from siamese_lab.runs.constructor_types import check_arguments
 from siamese_lab.runs.option_bounds import check_bound
 from siamese_lab.runs.options import flatten
-from siamese_lab.runs.plain_values import check_name, of_type, wrong
+from siamese_lab.runs.plain_values import check_name, check_plain, of_type, wrong
 
 NAMED = ("data", "sampler", "loss", "network", "optimizer", "schedule")
 """Groups of a configuration that name a part. Names occur in the names of files, so they hold no separator."""
@@ -40,6 +42,27 @@ def check_part_name(name: Any, place: str) -> None:
     """Raise WrongValueError unless a value can be the name of a part, and so a part of a file's name."""
     if any(separator in check_name(name, place) for separator in SEPARATORS) or name.startswith("."):
         raise wrong(place, name, "a name without a path")
+
+
+def with_found_options(choices: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored configuration with the options that its data set found out and put into the checkpoint.
+
+    Args:
+        choices: the stored configuration.
+        content: the loaded checkpoint.
+
+    Raises:
+        WrongValueError: if an option has another type than the data set takes.
+    """
+    cls = data_registry.classes.get(choices["data"]["name"])
+    state = None if cls is None else content.get(cls.__qualname__)
+    found = state.get(TRAINED_CLASSES) if isinstance(state, Mapping) else None
+    if cls is None or not isinstance(found, Mapping):
+        return dict(choices)
+    added = {name: value for name, value in found.items() if name not in choices["data"] and name in options_of(cls)}
+    check_plain(added, "data")
+    check_arguments("data", [cls], added)
+    return {**choices, "data": {**choices["data"], **added}}
 
 
 def without_written_folders(choices: Mapping[str, Any]) -> dict[str, Any]:

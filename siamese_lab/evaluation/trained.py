@@ -9,7 +9,12 @@ import torch
 from siamese_lab import data, networks
 from siamese_lab.data.io.messages import announce
 from siamese_lab.errors import UserError
-from siamese_lab.evaluation.stored_config import check_choices, stored_cache, without_written_folders
+from siamese_lab.evaluation.stored_config import (
+    check_choices,
+    stored_cache,
+    with_found_options,
+    without_written_folders,
+)
 from siamese_lab.runs import checkpoints, results
 from siamese_lab.runs.checkpoints import stored_choices
 from siamese_lab.runs.classes import ClassParts
@@ -55,7 +60,10 @@ def load(path: Path) -> Trained:
             f"The training kept decoded images in {shortened(cache)}. A checkpoint does not decide where files are "
             "written, so the user's cache is used, or the folder in paths.cache."
         )
-    choices = without_written_folders(stored)
+    try:
+        choices = with_found_options(without_written_folders(stored), content)
+    except WrongValueError as error:
+        raise UserError(f"{checkpoint} is damaged: {error}. Use another checkpoint of the run.") from error
     try:
         weights = weights_of_network(content)
         step = of_type(content["global_step"], int, "global_step")

@@ -162,7 +162,7 @@ def array_to_image(array: NDArray[np.uint8]) -> Image.Image:
 
 
 def check_tensor(image_CHW: Tensor, datamodule: DataModule) -> Tensor:
-    """Return a tensor as float32 0…1, if it has the form of the network's input.
+    """Return a tensor as float32, in 0…1 unless it holds features, if it has the form of the network's input.
 
     Raises:
         UserError: if its shape, type or range differs.
@@ -174,6 +174,10 @@ def check_tensor(image_CHW: Tensor, datamodule: DataModule) -> Tensor:
             f"{datamodule.title}, but this tensor is {tuple(image_CHW.shape)}. Pass a file path, a Pillow image or an "
             "array instead: these are converted."
         )
+    if not datamodule.holds_pixels:
+        if not image_CHW.is_floating_point() or not bool(image_CHW.isfinite().all()):
+            raise UserError("A tensor of features must hold finite floating-point numbers.")
+        return image_CHW.float()
     if image_CHW.dtype == torch.uint8:
         return to_float(image_CHW)
     if not image_CHW.is_floating_point() or not bool(((image_CHW >= 0) & (image_CHW <= 1)).all()):

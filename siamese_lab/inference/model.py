@@ -177,13 +177,15 @@ def build_local_datamodule(choices: Mapping[str, Any], folder: Path | None = Non
 
     Args:
         choices: configuration of the training.
-        folder: folder of the data sets, or the folder of images or the table of a training with `image_folder` or
-            `table`. The default for data sets is SIAMESE_LAB_DATA. Without a folder, the images are not read, see
-            `DataModule.unread`.
+        folder: folder of the data sets, or the folder of images, the table or the features of a training with
+            `image_folder`, `table` or `features`. The default for data sets is SIAMESE_LAB_DATA. Without a folder, the
+            images are not read, see `DataModule.unread`.
     """
     options = dict(choices["data"])
     unnamed = unnamed_folder(choices) if folder is None else None
-    if "file" in options:
+    if "from" in options:
+        options |= {"from": None if folder is None else str(folder)}
+    elif "file" in options:
         options |= {"file": None if folder is None else str(folder), "root": None}
     elif "root" in options:
         of_data_sets = options["root"] == choices["paths"]["data"]
@@ -191,5 +193,5 @@ def build_local_datamodule(choices: Mapping[str, Any], folder: Path | None = Non
         options["root"] = None if here is None else str(here)
     datamodule = data_sets.build(**options, seed=choices["seed"])
     if unnamed is not None:
-        datamodule.unread = not_read(unnamed[1], "data")
+        datamodule.unread = not_read(unnamed[1], "data", "features" if unnamed[0] == "data.from" else None)
     return datamodule

@@ -35,7 +35,9 @@ def model_card(network: TrainedNetwork, file: str, difference: float, threshold:
         "Deciding whether two images have the same class": [threshold_section(threshold)],
         "Limitations": list(limitations_section(network)),
     }
-    names = f"{choices['network']['name']} trained on {network.datamodule.title} with {choices['sampler']['name']}"
+    datamodule = network.datamodule
+    data = datamodule.title if datamodule.holds_pixels else f"{datamodule.title}, {datamodule.protocol}"
+    names = f"{choices['network']['name']} trained on {data} with {choices['sampler']['name']}"
     head = f"# {escape_markdown(names)}"
     parts = [f"## {title}\n\n" + "\n\n".join(texts) for title, texts in sections.items()]
     return escape_controls("\n\n".join([head, *parts])) + "\n"
@@ -48,6 +50,16 @@ def model_section(network: TrainedNetwork, file: str, difference: float) -> str:
     stored = datamodule.stored_size
     cut = "" if stored is None else f" The shorter side is resized to {stored} pixels, and its middle is kept."
     colors = {1: "grayscale", 3: "red, green, blue"}.get(channels, f"{channels} channels")
+    if not datamodule.holds_pixels:
+        return (
+            f"`{escape_code(file)}` computes embeddings of frozen features, not of images. Features of images of one "
+            "class get embeddings that are near one another.\n\n"
+            f"* Input `{INPUT}`: float32, N × {channels} × 1 × 1, any N: the {channels} features of each image, see "
+            "Limitations.\n"
+            f"* Output `{OUTPUT}`: float32, N × {dimensions}. Each embedding has unit norm, so Euclidean distances are "
+            "in 0…2.\n"
+            f"* On random inputs, the output differs from the original network by at most {difference:.1g}."
+        )
     return (
         f"`{escape_code(file)}` computes embeddings of images. Images of one class get embeddings that are near one "
         "another.\n\n"
@@ -66,7 +78,7 @@ def training_section(network: TrainedNetwork) -> Iterator[str]:
     trained = network.trained
     choices = trained.choices
     rows = [
-        ("data", describe_options(choices["data"], leave_out=DATA_FOLDERS)),
+        ("data", describe_options(choices["data"], leave_out=(*DATA_FOLDERS, "from", "about"))),
         ("strategy", describe_options(choices["sampler"])),
         ("loss", describe_options(choices["loss"])),
         ("network", describe_options(choices["network"])),

@@ -16,15 +16,19 @@ class MLP(Backbone):
         channels: number of channels of the input images.
         image_size: height and width of the input images.
         width: number of units of every layer.
-        depth: number of layers, at least 1.
+        depth: number of layers; 0 leaves the values of an image as they are, so that the whole network is linear.
     """
+
+    accepts_features = True
 
     def __init__(self, channels: int = 1, image_size: int = 28, width: int = 512, depth: int = 2) -> None:
         super().__init__()
-        if depth < 1 or width < 1:
-            raise UserError(f"An MLP needs a depth and a width of at least 1, but they are {depth} and {width}.")
-        self.features = width
+        if depth < 0 or width < 1:
+            raise UserError(
+                f"An MLP needs a depth of at least 0 and a width of at least 1, but they are {depth} and {width}."
+            )
         widths = [channels * image_size**2, *[width] * depth]
+        self.features = widths[-1]
         self.layers = nn.Sequential(nn.Flatten(), *(_layer(*ends) for ends in pairwise(widths)))
 
     def forward(self, images_BCHW: Tensor) -> Tensor:

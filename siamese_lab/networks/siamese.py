@@ -22,6 +22,8 @@ class Backbone(nn.Module):
 
     features: int
     """Number of features of an image."""
+    accepts_features: bool = False
+    """True if the backbone looks for no patterns among pixels, so that it also takes frozen features (F × 1 × 1)."""
 
     is_frozen = False
     """True while no weight of the backbone is trained."""

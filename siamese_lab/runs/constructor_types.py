@@ -7,6 +7,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from siamese_lab.registry import option_name
 from siamese_lab.runs.plain_values import wrong
 
 
@@ -16,7 +17,8 @@ def check_arguments(group: str, classes: Sequence[type], options: Mapping[str, A
     for cls in classes:
         for ancestor in reversed(inspect.getmro(cls)):
             if "__init__" in vars(ancestor) and ancestor is not object:
-                kinds |= get_type_hints(vars(ancestor)["__init__"])
+                hints = get_type_hints(vars(ancestor)["__init__"])
+                kinds |= {option_name(name): kind for name, kind in hints.items()}
     for option, value in options.items():
         if option in kinds and not is_allowed(value, kinds[option]):
             named = getattr(kinds[option], "__name__", str(kinds[option]))

@@ -19,7 +19,7 @@ from siamese_lab.runs.stored_paths import resume_command
 if TYPE_CHECKING:  # the report prints without loading torch
     from siamese_lab.data import DataModule
 
-FLOOR_NAMES = {"pixels": "raw pixels", "untrained": "untrained"}
+FLOOR_NAMES = {"pixels": "raw pixels", "features": "raw features", "untrained": "untrained"}
 METRICS_OF_TABLE = 7
 """Number of metrics that fit into a table of 80 columns."""
 COUNTS_OF_PAIRS = ("positives", "negatives", "threshold")
@@ -138,7 +138,7 @@ def print_retrieval(console: Console, results: Results) -> None:
         tables.append(table)
     title = f"{data_name(results)}, {results.sampler}: weights of step {results.tested_step:,}, on test images"
     print_titled(console, title, *tables)
-    if "untrained" in results.floors and "pixels" not in results.floors:
+    if list(results.floors) == ["untrained"]:
         print_plainly(console, "Raw pixels were not compared: the test images are too large or too many.")
 
 

@@ -71,8 +71,8 @@ class Results:
     floors: dict[str, dict[str, float | None]] = field(default_factory=dict)
     """Test metrics of raw pixels (`pixels`) and of the initial network (`untrained`), with the names of `test`.
 
-    Empty without a test, with `metrics.floors=false`, and if the run had no floors. `pixels` is missing for sets
-    that are too large.
+    `features` takes the place of `pixels` if the images are frozen features. Empty without a test, with
+    `metrics.floors=false`, and if the run had no floors. `pixels` is missing for sets that are too large.
     """
     per_class: dict[str, dict[str, float]] | None = None
     """Number of `queries`, `recall@1` and `map@r` of each test class, by its name; None for very many classes."""

@@ -15,6 +15,7 @@ DATA_VARIABLE = "SIAMESE_LAB_DATA"
 """Environment variable with the folder of the data sets."""
 PATH_OPTIONS = (
     "data.file",
+    "data.from",
     "data.root",
     "paths.data",
     "tuned",
@@ -36,11 +37,12 @@ def unnamed_folder(choices: Mapping[str, Any], given: Collection[str] = ()) -> t
 
     Returns:
         The option and its value in the training. None if the training read no folder, or if the user names one by the
-        option or by SIAMESE_LAB_DATA. A table that lists images counts as a folder.
+        option or by SIAMESE_LAB_DATA. A table that lists images and a file of features count as folders.
     """
-    file = choices["data"].get("file")
-    if file is not None and "data.file" not in given:
-        return "data.file", str(file)
+    for option in ("file", "from"):
+        path = choices["data"].get(option)
+        if path is not None and f"data.{option}" not in given:
+            return f"data.{option}", str(path)
     root, data_folder = choices["data"].get("root"), choices["paths"].get("data")
     if root is None or "data.root" in given:
         return None
@@ -49,11 +51,19 @@ def unnamed_folder(choices: Mapping[str, Any], given: Collection[str] = ()) -> t
     return None if "paths.data" in given or DATA_VARIABLE in os.environ else ("paths.data", str(root))
 
 
-def not_read(folder: str, option: str) -> str:
-    """Return the message that the folder of a training is not read, with the option that reads it."""
+def not_read(folder: str, option: str, what: str | None = None) -> str:
+    """Return the message that the folder of a training is not read, with the option that reads it.
+
+    Args:
+        folder: the folder or file.
+        option: the option.
+        what: "images" or "features"; None follows the option.
+    """
+    what = what or ("features" if option == "data.from" else "images")
+    place = {"data.file": "FILE", "data.from": "RUN_OR_FILE"}.get(option, "FOLDER")
     return (
-        f"The training read its images from {shortened(folder)}. {untrusted_path(option, folder)}. If the images are "
-        f"elsewhere, add {option}={'FILE' if option == 'data.file' else 'FOLDER'}."
+        f"The training read its {what} from {shortened(folder)}. {untrusted_path(option, folder)}. If the {what} are "
+        f"elsewhere, add {option}={place}."
     )
 
 

@@ -13,7 +13,7 @@ from siamese_lab.study.analysis import HEADLINE, Analysis, number_of_pairs
 from siamese_lab.study.bounds import MAX_PAIRS
 from siamese_lab.study.conclusions import commits
 from siamese_lab.study.pairs import BOUND, Pair
-from siamese_lab.study.references import PIXELS, UNTRAINED
+from siamese_lab.study.references import FEATURES, PIXELS, UNTRAINED
 from siamese_lab.study.status import COUNTED, CellStatus
 from siamese_lab.study.tables import cells
 
@@ -22,17 +22,18 @@ LISTED = 4
 """Number of strategies up to which the answer lists every significant difference; of more, those of the best one."""
 REASONS = {
     "collapsed": ("collapsed", "collapsed"),
-    "below floor": ("is not above raw pixels", "are not above raw pixels"),
+    "below floor": ("is not above {raw}", "are not above {raw}"),
 }
-"""Reasons why one cell, or several, do not count."""
+"""Reasons why one cell, or several, do not count. `raw` is the floor without a network: raw pixels or raw features."""
 RULES = (
     "The answer names two strategies of a data set if their test Recall@1 differs significantly: p ≤ 0.05 with Holm's "
     "correction for all pairs of strategies on all data sets. The brackets hold the 95% interval of the difference.",
     f"Two strategies are equivalent if they differ significantly by less than {100 * BOUND:g} points (two one-sided "
     "tests). All other pairs are not settled; the answer gives the difference that the test would have detected with a "
     "probability of 80%.",
-    "A strategy does not count on a data set if at least half of its runs collapsed, or if it is not above raw pixels. "
-    "If the best strategy does not beat raw pixels and the untrained network, none counts.",
+    "A strategy does not count on a data set if at least half of its runs collapsed, or if it is not above raw pixels "
+    "(on frozen features: the raw features). If the best strategy does not beat them and the untrained network, none "
+    "counts.",
     "A strategy has not converged if twice the steps move it by more than half a point, or turn the sign of a "
     "difference. Its differences hold at the study's number of steps only. The answer says so, and by how many points "
     "twice the steps move it, in the mean over the seeds that ran with both numbers of steps.",
@@ -85,7 +86,7 @@ def of_data_set(analysis: Analysis, data: str) -> list[str]:
         where = "There, at" if settled else f"{name}, at"
         sentences.append(f"{where} the study's number of steps only, {why}: {_in_words(limited, analysis, data)}.")
         sentences.append(_moved({name: analysis.statuses[data, name] for name in cut}))
-    rest = [*_unsettled(compared), *_left_out(out)]
+    rest = [*_unsettled(compared), *_left_out(out, raw_floor(analysis, data))]
     return [*sentences, f"There, {'; '.join(rest)}."] if rest else sentences
 
 
@@ -106,14 +107,14 @@ def _moved(cut: Mapping[str, CellStatus]) -> str:
     return f"With twice the steps ({seeds}), {join(moves)}."
 
 
-def _left_out(out: Mapping[str, str]) -> list[str]:
-    """Return in words which strategies do not count, and why."""
+def _left_out(out: Mapping[str, str], raw: str) -> list[str]:
+    """Return in words which strategies do not count, and why. `raw` is the name of the floor without a network."""
     parts = []
     for status, (one, several) in REASONS.items():
         names = sort_strategies(name for name, why in out.items() if why == status)
         if names:
             counts = "does not count, because it" if len(names) == 1 else "do not count, because they"
-            parts.append(f"{join(names)} {counts} {one if len(names) == 1 else several}")
+            parts.append(f"{join(names)} {counts} {(one if len(names) == 1 else several).format(raw=raw)}")
     return parts
 
 
@@ -132,15 +133,21 @@ def missed_floor(analysis: Analysis, data: str) -> str:
         return ""
     floors = {
         name: float(np.nanmean(references.loc[(data, name)]))
-        for name in (PIXELS, UNTRAINED)
+        for name in (PIXELS, FEATURES, UNTRAINED)
         if (data, name) in references.index
     }
     best = max(means, key=lambda name: means[name])
     if not floors or means[best] > max(floors.values()):
         return ""
     floor = max(floors, key=lambda name: floors[name])
-    named = f"{PIXELS if floor == PIXELS else 'the untrained network'} ({cells.percent(floors[floor])}%)"
+    named = f"{'the untrained network' if floor == UNTRAINED else floor} ({cells.percent(floors[floor])}%)"
     return f"the best strategy, {best} ({cells.percent(means[best])}%), does not beat {named}"
+
+
+def raw_floor(analysis: Analysis, data: str) -> str:
+    """Return the name of the floor without a network on a data set."""
+    references = analysis.references.get(HEADLINE)
+    return FEATURES if references is not None and (data, FEATURES) in references.index else PIXELS
 
 
 def _means(analysis: Analysis, data: str) -> dict[str, float]:

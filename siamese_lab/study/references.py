@@ -1,4 +1,4 @@
-"""Collect the references of a study: the network trained as a classifier, raw pixels, and the untrained network."""
+"""Collect the references of a study: a trained classifier, raw pixels or features, and the untrained network."""
 
 import math
 from collections.abc import Iterator
@@ -7,10 +7,12 @@ import pandas as pd
 
 from siamese_lab.study.runs import Run, Study
 
-CLASSIFIER, PIXELS, UNTRAINED = "classifier", "raw pixels", "untrained"
-FLOORS = {"pixels": PIXELS, "untrained": UNTRAINED}
+CLASSIFIER, PIXELS, FEATURES, UNTRAINED = "classifier", "raw pixels", "raw features", "untrained"
+FLOORS = {"pixels": PIXELS, "features": FEATURES, "untrained": UNTRAINED}
 """Display names of the floors of `results.json`."""
-REFERENCES = (CLASSIFIER, PIXELS, UNTRAINED)
+RAW = ("pixels", "features")
+"""Floors without a network: the images themselves, or the frozen features of `data=features`."""
+REFERENCES = (CLASSIFIER, PIXELS, FEATURES, UNTRAINED)
 
 
 def reference_values(study: Study, metric: str) -> pd.DataFrame:
@@ -41,6 +43,6 @@ def _is_number(value: float | None) -> bool:
 
 
 def floor_of(run: Run, metric: str) -> float | None:
-    """Return the floor of a run: the better of raw pixels and the untrained network; None if it has none."""
+    """Return the floor of a run: the better of raw pixels (or features) and the untrained network; None without any."""
     found = [value for floor in run.results.floors.values() if (value := floor.get(metric)) is not None]
     return max(found) if found else None

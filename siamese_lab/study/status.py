@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from siamese_lab.runs.results import Results
 from siamese_lab.study.pairs import BOUND
+from siamese_lab.study.references import RAW
 from siamese_lab.study.runs import Study
 
 MOST_MOVED = 0.005
@@ -35,7 +36,7 @@ class CellStatus(NamedTuple):
     turned: tuple[str, ...]
     """Strategies to which the difference turns its sign when the steps are doubled."""
     above_floor: float | None
-    """Mean metric minus that of raw pixels; None if the runs have no such floor."""
+    """Mean metric minus that of raw pixels or raw features; None if the runs have no such floor."""
     collapsed: float | None
     """Share of collapsed runs; None if no run says whether it has collapsed."""
 
@@ -145,7 +146,8 @@ def _above_floor(runs: Sequence[Results], metric: str) -> float | None:
         value - floor
         for run in runs
         if (value := run.test.get(metric)) is not None
-        and (floor := run.floors.get("pixels", {}).get(metric)) is not None
+        for name in RAW
+        if (floor := run.floors.get(name, {}).get(metric)) is not None
     ]
     return fmean(gaps) if gaps else None
 

@@ -11,6 +11,7 @@ from siamese_lab.errors import UserError
 from siamese_lab.metrics import retrieval
 from siamese_lab.metrics.pairs import ImagePairs
 from siamese_lab.metrics.verification import VerificationMetrics
+from siamese_lab.networks.siamese import registry as backbones
 from siamese_lab.training.module import SiameseModule
 
 
@@ -45,6 +46,7 @@ def available_locally(*names: str) -> tuple[str, ...]:
 
 def build_module(config: DictConfig, datamodule: data.DataModule) -> SiameseModule:
     """Build the network with its sampler, loss, optimizer and metrics. Initial weights depend only on the seed."""
+    check_input(config, datamodule)
     lightning.seed_everything(config.seed, verbose=False)
     network = networks.build(
         **config.network, channels=datamodule.channels, image_size=datamodule.image_size, seed=config.seed
@@ -73,6 +75,19 @@ def build_module(config: DictConfig, datamodule: data.DataModule) -> SiameseModu
         test_roles,
         config.metrics.k,
     )
+
+
+def check_input(config: DictConfig, datamodule: data.DataModule) -> None:
+    """Raise UserError if the network or its views need pixels, but the data has frozen features."""
+    if datamodule.holds_pixels:
+        return
+    if config.network.name in networks.available() and not backbones.classes[config.network.name].accepts_features:
+        raise UserError(
+            f"network={config.network.name} looks for patterns among pixels, but data={config.data.name} has features. "
+            "Set network=mlp; with network.depth=0 the network is one linear layer."
+        )
+    if config.network.get("tta"):
+        raise UserError(f"network.tta changes pixels, but data={config.data.name} has features. Set network.tta=[].")
 
 
 def build_verification(datamodule: data.DataModule) -> VerificationMetrics | None:

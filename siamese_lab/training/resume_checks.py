@@ -18,6 +18,7 @@ from siamese_lab.runs.plain_values import WrongValueError, whole_number
 MAY_CHANGE = (
     "callbacks",
     "data.eval_batch_size",
+    "data.from",  # `check_unseen` compares the features
     "data.in_memory",
     "data.validation_images",
     "data.memory_limit",

@@ -58,8 +58,8 @@ def step(
 
 def warmed_up(optimizer: Optimizer, steps: int, warmup_fraction: float, after: Callable[[int, int], float]) -> LambdaLR:
     """Increase the learning rate linearly, then multiply the full rate by `after(steps done, warm-up steps)`."""
-    if steps < 1:
-        raise UserError(f"schedule.steps must be at least 1, but is {steps}. By default it follows trainer.max_steps.")
+    if steps < 0:
+        raise UserError(f"schedule.steps must be at least 0, but is {steps}. By default it follows trainer.max_steps.")
     if not 0 <= warmup_fraction < 1:
         raise UserError(
             f"schedule.warmup_fraction must be a fraction of the steps, at least 0 and below 1, but is "

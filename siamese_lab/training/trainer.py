@@ -51,7 +51,7 @@ def build_trainer(
         decided["precision"] = best_precision(config.accelerator)
     if config.val_check_interval == "auto":
         decided["val_check_interval"] = max(1, config.max_steps // validations)
-    if decided["val_check_interval"] > config.max_steps:
+    if decided["val_check_interval"] > max(1, config.max_steps):  # without a step, only the end is validated
         raise UserError(
             f"trainer.val_check_interval={config.val_check_interval} is more than trainer.max_steps="
             f"{config.max_steps}, so no weights would be validated. Set a smaller interval, or auto."

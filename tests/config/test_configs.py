@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from conftest import compose, compose_once
+from features_files import write_random
 from PIL import Image
 from shipped import BY_GROUP, LABEL_LOSSES, PUBLISHED
 from synthetic_sets import WRITERS
@@ -94,6 +95,8 @@ def options_that_locate_images(override: str, folder: Path, request: pytest.Fixt
             place.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (70, 70), (number, 0, 0)).save(place)
         return [f"data.root={folder / 'images'}", f"paths.cache={folder / 'cache'}"]
+    if override == "data=features":
+        return [f"data.from={write_random(folder / 'features.npz')}"]
     if override == "data=table":
         rows = ["path,label"]
         for number in range(24 * 4):

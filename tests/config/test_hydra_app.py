@@ -42,7 +42,7 @@ MISTAKES = {
     "data.repeats=false data.images_per_class=500": "P×K batches need 500 images per class, but 6 of 6 classes",
     "data.image_size=8": "Conv-4 halves its images four times and so needs at least 16×16 pixels",
     "trainer.accelerator=tpu": "trainer.accelerator=tpu is not available",
-    "trainer.max_steps=0": "trainer.max_steps must be at least 1, but is 0",
+    "trainer.max_steps=-1": "trainer.max_steps must be at least 0, but is -1",
     "trainer.val_check_interval=301": "trainer.val_check_interval=301 is more than trainer.max_steps=300",
     "loss.margin=-1": "The triplet loss needs a margin above 0, but it is -1",
     "loss.distance=cosine": "distance must be one of plain, squared, but is 'cosine'",

@@ -11,7 +11,7 @@ MISTAKES = {
     "type": ["data=digits", "loss.margin=wide"],
     "unknown option": ["data=digits", "+foo=1"],
     "combination": ["data=digits", "network.normalize=false"],
-    "steps": ["data=digits", "trainer.max_steps=0"],
+    "steps": ["data=digits", "trainer.max_steps=-1"],
 }
 
 

@@ -119,7 +119,7 @@ def test_a_limit_of_the_gradient_limits_the_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("trainer.max_steps=0", "max_steps must be at least 1, but is 0"),
+        ("trainer.max_steps=-1", "max_steps must be at least 0, but is -1"),
         ("trainer.max_epochs=-1", "max_epochs must be at least 1, but is -1"),
         ("trainer.accumulate_grad_batches=0", "accumulate_grad_batches must be at least 1"),
         ("trainer.accumulate_grad_batches=null", "accumulate_grad_batches must be a whole number, but is null"),

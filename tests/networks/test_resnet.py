@@ -127,7 +127,7 @@ def test_weights_that_cannot_be_downloaded_are_a_clear_error(unreachable_network
         ("resnet18", {"stem": "small", "pretrained": True}, r"so stem='small' does not fit them\. Set network\.stem="),
         ("resnet10", {"stride": 3}, r"stride must be 1 or 2, but is 3\."),
         ("resnet10", {"image_size": 15}, r"needs at least 16×16 pixels, but they are 15×15\."),
-        ("mlp", {"depth": 0}, r"a depth and a width of at least 1, but they are 0 and 512\."),
+        ("mlp", {"depth": -1}, r"a depth of at least 0 and a width of at least 1, but they are -1 and 512\."),
     ],
 )
 def test_invalid_options_are_refused(name, options, message):

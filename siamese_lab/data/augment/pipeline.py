@@ -27,8 +27,8 @@ PHOTO_STREAM = 0x70686F746F
 
 
 def to_float(images_BCHW: Tensor) -> Tensor:
-    """Convert uint8 in 0…255 to float32 in 0…1."""
-    return images_BCHW.float().mul_(1 / 255)
+    """Convert uint8 in 0…255 to float32 in 0…1. Frozen features, which are float32, stay as they are."""
+    return images_BCHW if images_BCHW.is_floating_point() else images_BCHW.float().mul_(1 / 255)
 
 
 class _DrawnAmounts(NamedTuple):

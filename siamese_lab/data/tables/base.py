@@ -31,6 +31,8 @@ class BaseTable(Protocol):
     def fetch(self, indices: Iterable[tuple[Tag, Tensor]]) -> Iterator[tuple[Tag, Tensor]]:
         """Yield the images (uint8, B×C×H×W) for each tensor of indices (B), together with the tag of that tensor.
 
+        A table of frozen features yields float32, B×F×1×1.
+
         A table may read indices ahead of the images that it yields.
         """
 

@@ -5,8 +5,10 @@ The pictures of a study are in `siamese_lab.study.figures`.
 
 from pathlib import Path
 
+from matplotlib.figure import Figure
 from rich.console import Console
 
+from siamese_lab.data.tables.feature_table import FeatureTable
 from siamese_lab.evaluation.evaluation import Evaluation
 from siamese_lab.evaluation.plots.embedding_map import draw_embedding_map
 from siamese_lab.evaluation.plots.hardest_errors import draw_hardest_errors
@@ -39,14 +41,16 @@ def write_plots(
         console: console that shows progress.
 
     Returns:
-        Paths of `nearest_neighbours.png`, `hardest_errors.png`, `roc.png` if there are verification results, and
-        `embedding_map.png`.
+        Paths of `nearest_neighbours.png` and `hardest_errors.png` unless the images are frozen features, `roc.png` if
+        there are verification results, and `embedding_map.png`.
     """
     stages = Stages(console)
-    figures = {
-        "nearest_neighbours": draw_nearest_neighbors(evaluation, seed, stages),
-        "hardest_errors": draw_hardest_errors(evaluation, stages),
-    }
+    figures: dict[str, Figure] = {}
+    if not isinstance(evaluation.table, FeatureTable):
+        figures = {
+            "nearest_neighbours": draw_nearest_neighbors(evaluation, seed, stages),
+            "hardest_errors": draw_hardest_errors(evaluation, stages),
+        }
     if evaluation.curves:
         figures["roc"] = draw_roc_curves(evaluation)
     if map_by is not None:

@@ -12,7 +12,7 @@ from siamese_lab.runs.display_names import sort_strategies, unique
 from siamese_lab.study.comparison import BASELINE, estimates
 from siamese_lab.study.figures.panels import limit_shares, panels
 from siamese_lab.study.figures.style import MUTED, looks
-from siamese_lab.study.references import CLASSIFIER, PIXELS, UNTRAINED
+from siamese_lab.study.references import CLASSIFIER, FEATURES, PIXELS, UNTRAINED
 from siamese_lab.study.statistics import Estimate
 
 
@@ -26,6 +26,7 @@ class Line(NamedTuple):
 LINES = {
     CLASSIFIER: Line("#7b3294", "dashed"),
     PIXELS: Line("#b2182b", (0, (5, 1))),
+    FEATURES: Line("#1b7837", (0, (5, 1))),
     UNTRAINED: Line("#8c6d31", (0, (1, 1.2))),
 }
 REACH = 1.0

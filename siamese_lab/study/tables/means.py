@@ -4,7 +4,7 @@ import pandas as pd
 
 from siamese_lab.runs.display_names import file_name, metric_name, sort_strategies, unique
 from siamese_lab.study.comparison import estimates
-from siamese_lab.study.references import CLASSIFIER, PIXELS, REFERENCES, UNTRAINED
+from siamese_lab.study.references import CLASSIFIER, FEATURES, PIXELS, REFERENCES, UNTRAINED
 from siamese_lab.study.statistics import Estimate, estimate
 from siamese_lab.study.tables import cells
 from siamese_lab.study.tables.table import ReportTable
@@ -12,6 +12,7 @@ from siamese_lab.study.tables.table import ReportTable
 EXPLAINED = {
     CLASSIFIER: "Classifier: the same network trained without triplets, by a normalized softmax over training classes.",
     PIXELS: "Raw pixels: the images themselves as embeddings.",
+    FEATURES: "Raw features: the frozen features themselves as embeddings.",
     UNTRAINED: "Untrained: the network with its initial weights.",
 }
 

@@ -8,9 +8,9 @@ from siamese_lab.study.tables.table import ReportTable
 
 NOTE = (
     "A cell has collapsed if at least half of its runs have; it is below its floor if its mean test Recall@1 is not "
-    "above that of raw pixels; it is cut off if twice the steps move it by more than "
-    f"{100 * MOST_MOVED:g} points, or turn the sign of a difference that exceeds them. Without runs of twice the "
-    f"steps, convergence is not checked. {cells.MISSING}: not recorded."
+    "above that of raw pixels (on frozen features: of the raw features); it is cut off if twice the steps move it by "
+    f"more than {100 * MOST_MOVED:g} points, or turn the sign of a difference that exceeds them. Without runs of "
+    f"twice the steps, convergence is not checked. {cells.MISSING}: not recorded."
 )
 
 

@@ -89,6 +89,8 @@ def write_projector_files(
 ) -> None:
     """Write embeddings, classes and thumbnails into a subfolder, and the config that names these files.
 
+    Frozen features, which are float32, have no thumbnails.
+
     The classes are two columns. The projector colors points by `class` if there are at most 50 classes, and by the
     numbers of the column `class number` if there are more.
     """
@@ -97,17 +99,17 @@ def write_projector_files(
     write_lines(subfolder / "embeddings.tsv", ("\t".join(f"{each:.5f}" for each in z_D) for z_D in z_ND.tolist()))
     rows = (f"{' '.join(class_names[label].split())}\t{label}" for label in labels_N.tolist())
     write_lines(subfolder / "classes.tsv", ("class\tclass number", *rows))
-    thumbnails_NCHW = thumbnails(images_NCHW)
-    with whole_file(subfolder / "thumbnails.png") as draft:
-        thumbnail_sheet(thumbnails_NCHW).save(draft, compress_level=1)
-
     config = ProjectorConfig()
     embedding = config.embeddings.add()
     embedding.tensor_name = "validation images"
     embedding.tensor_path = f"{FOLDER}/embeddings.tsv"
     embedding.metadata_path = f"{FOLDER}/classes.tsv"
-    embedding.sprite.image_path = f"{FOLDER}/thumbnails.png"
-    embedding.sprite.single_image_dim.extend([thumbnails_NCHW.shape[3], thumbnails_NCHW.shape[2]])
+    if not images_NCHW.is_floating_point():
+        thumbnails_NCHW = thumbnails(images_NCHW)
+        with whole_file(subfolder / "thumbnails.png") as draft:
+            thumbnail_sheet(thumbnails_NCHW).save(draft, compress_level=1)
+        embedding.sprite.image_path = f"{FOLDER}/thumbnails.png"
+        embedding.sprite.single_image_dim.extend([thumbnails_NCHW.shape[3], thumbnails_NCHW.shape[2]])
     write_text(folder / "projector_config.pbtxt", str(config))
 
 

@@ -31,7 +31,8 @@ from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.networks import SiameseNetwork
 from siamese_lab.training.module import SiameseModule, among_test
 
-PIXELS, UNTRAINED = "pixels", "untrained"
+PIXELS, FEATURES, UNTRAINED = "pixels", "features", "untrained"
+"""Names of the floors. FEATURES takes the place of PIXELS if the images are frozen features."""
 LEAST_STORED = 1000
 """Smallest number of test images for which the figures of the untrained network are stored; fewer take a moment."""
 
@@ -120,6 +121,8 @@ class Floors(Callback):
             self.figures[floor] = self.figures.get(floor, {}) | figures
         if stored is not None and UNTRAINED in self.figures:
             stored.keep(self.figures[UNTRAINED])
+        if not trainer.datamodule.holds_pixels:  # type: ignore[attr-defined]
+            self.figures = {FEATURES if name == PIXELS else name: each for name, each in self.figures.items()}
         self._untrained, self._metrics, self._stored = None, {}, None
 
 

@@ -44,7 +44,7 @@ class HardestTriplets(Callback):
     ) -> None:
         """Collect the hardest triplets of this step, if the step is logged."""
         assert isinstance(pl_module, SiameseModule)
-        if not selects_triplets(outputs["step"]):
+        if not selects_triplets(outputs["step"]) or not trainer.datamodule.holds_pixels:  # type: ignore[attr-defined]
             return
         if pl_module.is_logged(trainer.global_step) and picture_loggers(trainer):
             images_BCHW = gather(pl_module, batch.images_BCHW)  # a collective call: every process takes part
