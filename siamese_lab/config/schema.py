@@ -41,8 +41,11 @@ class Metrics:
     """Names of registered metrics to compute in addition to retrieval."""
     floors: bool = True
     """If True, the test also measures raw pixels and the untrained network."""
-    k: list[int] | None = None
-    """K's of Recall@K, ascending from 1; null is 1, 2, 4, 8, and 1, 5, 10 with queries and a gallery."""
+    k: Any = None
+    """List of the K's of Recall@K, ascending from 1; null is 1, 2, 4, 8, and 1, 5, 10 with queries and a gallery.
+
+    `metric_options.check_ks` checks it, with a clearer message than the type would give.
+    """
 
 
 class ReportCheckpoint(Enum):
@@ -188,7 +191,7 @@ def check_keys(config: DictConfig, schema: type = TrainConfig) -> None:
         check_trainer(config.trainer)
     if "metrics" in config:
         ks = config.metrics.get("k")
-        check_ks(None if ks is None else list(ks))
+        check_ks(OmegaConf.to_container(ks) if OmegaConf.is_config(ks) else ks)
     check_seed_and_threads(config)
 
 

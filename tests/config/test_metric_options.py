@@ -22,7 +22,7 @@ def test_everything_else_is_refused(ks: object) -> None:
         check_ks(ks)
 
 
-@pytest.mark.parametrize("value", ["[2,4]", "[1,1]", "[]", "[1,8,4]"])
+@pytest.mark.parametrize("value", ["[2,4]", "[1,1]", "[]", "[1,8,4]", "5", "[1,a]", "{a: 1}", "true"])
 def test_a_wrong_option_is_refused_before_anything_is_built(value: str) -> None:
     with pytest.raises(UserError, match=r"metrics\.k must be"):
         compose(f"metrics.k={value}")
