@@ -383,8 +383,10 @@ class DataModule(lightning.LightningDataModule, ABC):
         """Load the data, and check before training that P×K batches can be drawn and every part can be evaluated."""
         if not len(self.splits.train):
             raise UserError(
-                f"{self.describe().title} has no training images, so nothing can be trained. Add images with split "
-                "train (a table) or in train/ (a folder), or evaluate a trained network with siamese_lab.evaluate."
+                f"{self.describe().title}: there are no training images in classes of at least "
+                f"data.min_images_per_class={self.min_images_per_class} images, so nothing can be trained. Add images "
+                "with split train (a table) or in train/ (a folder), or evaluate a trained network with "
+                "siamese_lab.evaluate."
             )
         _ = self.batches  # raises if the data cannot satisfy the options
         if self.augment is not None:

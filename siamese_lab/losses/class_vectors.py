@@ -3,6 +3,8 @@
 Shapes: B images, D embedding dimensions, C training classes.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,9 +25,9 @@ def initial_vectors(loss: str, classes: int | None, dimensions: int | None, seed
 
 
 def check_vector_lr(loss: str, vector_lr: float | None) -> None:
-    """Raise UserError unless the learning rate of the vectors is None or at least 0."""
-    if vector_lr is not None and not vector_lr >= 0:
-        raise UserError(f"The {loss} loss needs a vector_lr of 0 or more, or null, but it is {vector_lr}.")
+    """Raise UserError unless the learning rate of the vectors is None or a finite number of at least 0."""
+    if vector_lr is not None and not 0 <= vector_lr < math.inf:
+        raise UserError(f"The {loss} loss needs a finite vector_lr of 0 or more, or null, but it is {vector_lr}.")
 
 
 def similarities(z_BD: Tensor, vector_CD: Tensor) -> Tensor:

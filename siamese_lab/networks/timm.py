@@ -3,7 +3,9 @@
 Shapes: B images of C × H × W; L places of the last maps with F features each.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +25,8 @@ COLORS = (1, 3)
 SMALLEST = 1e-6
 HEAD = "siamese_lab_head"
 """Name of a layer after the model that no rule of timm matches."""
+STATISTICS = ("running_mean", "running_var")
+"""Ends of the names of the statistics of batch norm."""
 RESIZED = ("pos_embed", "rel_pos", "relative_position")
 """Parts of the names of weights that timm adapts to the image size."""
 
@@ -88,7 +92,7 @@ class TimmBackbone(Backbone):
         self.features = getattr(self.model, "head_hidden_size", None) or self.model.num_features
         check_patches(self.model, model_name, image_size)
         if gradient_checkpointing:
-            self.model.set_grad_checkpointing(True)
+            use_checkpointing(self.model, model_name)
         if freeze_batch_norm:
             self.model = import_timm().layers.freeze_batch_norm_2d(self.model)
         self.is_frozen = freeze is True or freeze > 0
@@ -246,12 +250,20 @@ def described(model_name: str) -> Any:
         UserError: if the model is unknown.
     """
     timm = import_timm()
-    if not timm.is_model(model_name):
+    if not isinstance(model_name, str) or not timm.is_model(model_name):
         raise UserError(
-            f"timm {timm.__version__} has no model {model_name!r}.{did_you_mean(model_name, timm.list_models())} "
+            f"timm {timm.__version__} has no model {model_name!r}.{did_you_mean(str(model_name), timm.list_models())} "
             f"`python -c \"import timm; print(*timm.list_models('*resnet*'))\"` lists models."
         )
-    return timm.get_pretrained_cfg(model_name)
+    try:
+        return timm.get_pretrained_cfg(model_name)
+    except RuntimeError as error:
+        name, _, tag = model_name.partition(".")
+        tags = timm.list_pretrained(f"{name}.*")
+        raise UserError(
+            f"timm {timm.__version__} has no weights {tag!r} of {name}. Set network.model_name to {name}"
+            f"{' or one of ' if tags else ''}{', '.join(tags)}."
+        ) from error
 
 
 def created(model_name: str, **options: Any) -> Any:
@@ -265,6 +277,16 @@ def created(model_name: str, **options: Any) -> Any:
     except (AssertionError, TypeError, ValueError) as error:
         given = ", ".join(f"{name}={each}" for name, each in options.items())
         raise UserError(f"timm cannot build {model_name} with {given}: {error}.") from error
+
+
+def use_checkpointing(model: Any, model_name: str) -> None:
+    """Switch gradient checkpointing on. Raise UserError if the model cannot compute activations again."""
+    try:
+        model.set_grad_checkpointing(True)
+    except (AssertionError, AttributeError, NotImplementedError) as error:
+        raise UserError(
+            f"{model_name} has no gradient checkpointing. Set network.gradient_checkpointing=false."
+        ) from error
 
 
 def check_patches(model: Any, model_name: str, image_size: int) -> None:
@@ -291,31 +313,68 @@ def pretrained_model(model_name: str, weights: str | None, options: dict[str, An
             ) from error
     if not Path(weights).is_file():
         raise ResourceError(f"network.weights={weights} does not exist or is no file.")
+    state = stored_weights(weights)
     wrong = f"The weights in {weights} cannot be loaded into {model_name}"
     advice = "Set network.model_name to the model that they belong to."
     try:
-        model = timm.create_model(model_name, pretrained=True, pretrained_cfg_overlay={"file": weights}, **options)
-        unknown = not_from(timm.models.load_state_dict(weights), model)
-    except Exception as error:  # whatever reading a wrong file raises
+        with only_errors("timm"):  # its warning lists each weight of another model
+            model = timm.create_model(model_name, pretrained=True, pretrained_cfg_overlay={"file": weights}, **options)
+        unknown = not_from(state, model)
+    except Exception as error:  # whatever weights of another model raise
         raise UserError(f"{wrong}: {str(error)[:300]}. {advice}") from error
     if unknown:
         raise UserError(f"{wrong}: the file lacks {len(unknown)} of its weight tensors, such as {unknown[0]}. {advice}")
     return model
 
 
-def not_from(state: Mapping[str, Tensor], model: nn.Module) -> list[str]:
-    """Return the names of the weights of a model that are not in a file.
+def stored_weights(file: str) -> dict[str, Tensor]:
+    """Return the tensors of a file by name.
 
-    timm leaves missing weights at their random values. It may rename weights and resize position embeddings, so
-    tensors are compared by value, without those embeddings.
+    Raises:
+        UserError: if the file holds no weights.
     """
-    of_shape: dict[torch.Size, list[Tensor]] = {}
+    try:
+        content = import_timm().models.load_state_dict(file)
+        state = {name: each for name, each in content.items() if isinstance(each, Tensor)}
+        reason = "" if state else "it holds no tensors"
+    except Exception as error:  # whatever reading a wrong file raises
+        state, reason = {}, " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    if reason:
+        raise UserError(
+            f"network.weights={file} holds no weights that can be read ({reason}). Use a .safetensors file, or to "
+            "a file that torch.save(model.state_dict(), FILE) wrote."
+        )
+    return state
+
+
+@contextmanager
+def only_errors(name: str) -> Iterator[None]:
+    """Silence warnings of a logger of the standard library within the block."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def not_from(state: Mapping[str, Tensor], model: nn.Module) -> list[str]:
+    """Return the names of the weights, and of the statistics of batch norm, of a model that are not in a file.
+
+    timm leaves missing weights at their initial values. It may rename, reshape and resize weights, so tensors are
+    compared by value, without position embeddings.
+    """
+    of_size: dict[int, list[Tensor]] = {}
     for each in state.values():
-        of_shape.setdefault(each.shape, []).append(each)
+        of_size.setdefault(each.numel(), []).append(each)
+    statistics = [(name, each) for name, each in model.named_buffers() if name.endswith(STATISTICS)]
     return [
         name
-        for name, weight in model.named_parameters()
-        if weight.ndim >= 2
+        for name, weight in (*model.named_parameters(), *statistics)
+        if weight.ndim
         and not any(part in name for part in RESIZED)
-        and not any(torch.equal(weight, each.to(weight.dtype)) for each in of_shape.get(weight.shape, []))
+        and not any(
+            torch.equal(weight.flatten(), each.to(weight.dtype).flatten()) for each in of_size.get(weight.numel(), [])
+        )
     ]

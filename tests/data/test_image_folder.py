@@ -14,6 +14,7 @@ from siamese_lab import data
 from siamese_lab.data.convert.photo import PhotoConverter
 from siamese_lab.data.tables.files_table import FilesTable
 from siamese_lab.data.tables.image_table import ImageTable
+from siamese_lab.errors import UserError
 
 
 def picture(number, size=(12, 12), mode="RGB"):
@@ -327,6 +328,16 @@ def only(tmp_path, **sizes):
 def test_folders_that_cannot_be_trained_on_are_refused(tmp_path, sizes, message):
     with pytest.raises(ValueError, match=message):
         build(only(tmp_path, **sizes)).setup("fit")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("train", "gallery"), ("Train", "Query", "Gallery"), ("train", "val", "test"), ("train", "test")],
+    ids=" ".join,
+)
+def test_folders_of_parts_without_queries_or_a_gallery_are_no_classes(tmp_path, names):
+    with pytest.raises(UserError, match=rf"own holds {sorted(names)[0]}/.*parts instead of classes.*query/CLASS/"):
+        build(only(tmp_path, **dict.fromkeys(names, 4))).setup("fit")
 
 
 def test_images_outside_of_class_folders_are_skipped_and_alone_refused(tmp_path, capsys):

@@ -311,6 +311,7 @@ def test_ids_that_are_none_of_the_batch_are_refused(name):
         ("proxy_anchor", {"margin": -0.1}, r"margin from 0 to 2, but it is -0\.1"),
         ("proxy_anchor", {"alpha": math.nan}, "alpha from .* but it is nan"),
         ("proxy_anchor", {"vector_lr": -1.0}, r"vector_lr of 0 or more, or null, but it is -1\.0"),
+        ("arcface", {"vector_lr": float("inf")}, r"finite vector_lr of 0 or more, or null, but it is inf"),
         ("proxy_anchor", {"classes": None}, "one vector per class: give classes and dimensions"),
         ("arcface", {"margin": 28.6}, r"margin from 0 to 1\.5708, but it is 28\.6"),
         ("arcface", {"scale": 1e30}, r"scale from .* but it is 1e\+30"),

@@ -178,11 +178,47 @@ def test_bad_input_says_what_to_do(stored: Path, tmp_path: Path, monkeypatch: py
     with pytest.raises(UserError, match=r"cannot be loaded into test_vit"):
         build("test_vit", weights=str(stored))
     (tmp_path / "text.pth").write_text("no weights")
-    with pytest.raises(UserError, match=r"text.pth cannot be loaded"):
+    with pytest.raises(UserError, match=r"text\.pth holds no weights that can be read \(.+\)\. Use a"):
         build(weights=str(tmp_path / "text.pth"))
     monkeypatch.setattr(timm, "create_model", lambda *_, **__: 1 / 0)
     with pytest.raises(ResourceError, match=r"network.weights=FILE"):
         backbones.pretrained_model(SMALL, None, {})
+
+
+@pytest.mark.parametrize("end", ["bias", "running_mean", "running_var"])
+def test_a_file_without_a_part_of_batch_norm_is_refused(stored: Path, end: str) -> None:
+    trained = {name: each if each.ndim != 1 else torch.rand_like(each) for name, each in load_file(stored).items()}
+    save_file(trained, stored)
+    build(weights=str(stored))
+    save_file({name: each for name, each in trained.items() if not name.endswith(end)}, stored)
+    with pytest.raises(UserError, match=rf"lacks \d+ of its weight tensors, such as \S+{end}"):
+        build(weights=str(stored))
+
+
+@pytest.mark.parametrize("content", [{}, [1, 2], {"state_dict": {"weight": "text"}}], ids=str)
+def test_a_file_without_tensors_is_named(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "nothing.pth")
+    with pytest.raises(UserError, match=r"network\.weights=.*nothing\.pth holds no weights that can be read"):
+        build(weights=str(tmp_path / "nothing.pth"))
+
+
+def test_weights_of_another_model_give_one_sentence(stored: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(UserError, match=r"lacks \d+ of its weight tensors, such as .*network\.model_name"):
+        build("test_vit", weights=str(stored))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("name", "match"), [(f"{SMALL}.none", f"no weights 'none' of {SMALL}.*or one of"), (None, "None")]
+)
+def test_names_that_are_no_model_are_refused(name: Any, match: str) -> None:
+    with pytest.raises(UserError, match=match):
+        build(name)
+
+
+def test_a_model_without_gradient_checkpointing_refuses_the_option() -> None:
+    with pytest.raises(UserError, match=r"vgg11 has no gradient checkpointing.*network\.gradient_checkpointing=false"):
+        build("vgg11", gradient_checkpointing=True)
 
 
 def test_without_timm_it_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,7 +195,7 @@ def test_folders_that_leave_the_training_classes_open_are_refused(tmp_path: Path
     add("query/a", "query/b", "gallery/a", "gallery/b")
     module = folder(tmp_path / "root", tmp_path)
     assert [len(part) for part in module.splits] == [0, 0, 8]
-    with pytest.raises(UserError, match=r"no training images, so nothing can be trained.* in train/"):
+    with pytest.raises(UserError, match=r"no training images in classes.*so nothing can be trained.* in train/"):
         module.setup("fit")
     add("train/a", "train/c", "train/d", "train/e", "train/f")
     with pytest.raises(UserError, match=r"label 'a' is in train \(train/a/0\.png\) and in test \(gallery/a/0\.png\)"):

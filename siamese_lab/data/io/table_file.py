@@ -15,8 +15,10 @@ MAX_BYTES = 1_000_000_000
 MAX_ROWS = 20_000_000
 MAX_UNPACKED = 8_000_000_000
 """Largest size of the content of a Parquet file in memory, in bytes."""
-MISSING = frozenset({"", "nan", "null", "none", "<na>"})
+MISSING = frozenset({"", "nan", "null", "none", "<na>", "n/a", "#n/a"})
 """Texts that stand for a missing value, in lower case."""
+LONGEST_HEADER = 1_000_000
+"""Number of characters of the first line in which the delimiter is searched."""
 SHOWN = 20
 """Number of columns that a message names."""
 
@@ -90,26 +92,26 @@ def check_file(path: Path) -> None:
 
 
 def is_missing(text: str) -> bool:
-    """Return whether a text stands for a missing value: empty, nan, null, none or <NA>."""
+    """Return whether a text stands for a missing value: empty, nan, null, none, <NA>, N/A or #N/A."""
     return text.lower() in MISSING
 
 
 def _read_csv(path: Path, wanted: Columns, encoding: str) -> TableFile:
-    with path.open("rb") as raw:
-        first = raw.readline(1 << 20)
     try:
         codec = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
-        header_line = first.decode(codec, errors="replace")
+        "path".encode(codec)
     except LookupError as error:
         raise UserError(
             f"data.encoding={encoding} is no encoding. Examples: utf-8, latin-1, cp1252, utf-16."
         ) from error
-    delimiter = max(DELIMITERS, key=header_line.count)
     numbers: list[int] = []
     try:
+        with path.open(encoding=codec, newline="", errors="replace") as file:
+            header_line = next((line for line in iter(lambda: file.readline(LONGEST_HEADER), "") if line.strip()), "")
+        delimiter = max(DELIMITERS, key=header_line.count)
         with path.open(encoding=codec, newline="") as file:
             reader = csv.reader(file, delimiter=delimiter, strict=True)
-            header = [name.strip() for name in next(reader, [])]
+            header = [name.strip() for name in next((values for values in reader if any(map(str.strip, values))), [])]
             names = _found(path, header, wanted)
             at = {name: header.index(name) for name in names}
             columns: dict[str, list[str]] = {name: [] for name in names}
@@ -166,12 +168,34 @@ def _found(path: Path, header: Sequence[str], wanted: Columns) -> list[str]:
         shown = ", ".join(header[:SHOWN]) + (", …" if len(header) > SHOWN else "")
         raise UserError(
             f"{path} has no column {' and no column '.join(missing)}. Its columns are {shown}. Set "
-            f"{' and '.join(wanted.required[name] for name in missing)} to the column that holds it."
+            f"{' and '.join(wanted.required[name] for name in missing)} to the "
+            f"{'columns that hold them' if len(missing) > 1 else 'column that holds it'}."
         )
+    check_spelling(path, header, wanted)
     names = [name for name in (*wanted.required, *wanted.optional) if name in header]
     if twice := [name for name in names if header.count(name) > 1]:
         raise UserError(f"{path} has {header.count(twice[0])} columns called {twice[0]}. Rename all but one of them.")
     return names
+
+
+def check_spelling(path: Path, header: Sequence[str], wanted: Columns) -> None:
+    """Raise UserError if an optional column is absent, but another column has the same letters and digits.
+
+    Such a column would be ignored, so the images would silently be divided or compared in another way.
+    """
+    simplified = {_letters(name): name for name in header}
+    for name, option in wanted.optional.items():
+        other = simplified.get(_letters(name))
+        if name in header or other is None:
+            continue
+        raise UserError(
+            f"{path} has no column {name}, but a column {other}. Rename it to {name}, or set {option} to the name that "
+            "it has. If it is another thing, set the option to null."
+        )
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.casefold()))
 
 
 def _read_parquet(path: Path, wanted: Columns) -> TableFile:
@@ -182,6 +206,7 @@ def _read_parquet(path: Path, wanted: Columns) -> TableFile:
         with parquet.ParquetFile(path) as file:
             names = _found(path, file.schema_arrow.names, wanted)
             _check_size(path, file.metadata)
+            check_types(path, file.schema_arrow, names)
             columns = {name: [_text(value) for value in file.read(columns=[name])[name].to_pylist()] for name in names}
     except (OSError, pyarrow.ArrowException) as error:
         reason = " ".join(str(error).split())[:200]
@@ -200,6 +225,20 @@ def _pyarrow_parquet(path: Path) -> Any:
             "'siamese_lab[parquet]'`, or save the table as .csv."
         ) from error
     return pyarrow.parquet
+
+
+def check_types(path: Path, schema: Any, names: Sequence[str]) -> None:
+    """Raise UserError if a column of a Parquet file holds lists, structures or bytes: their text would be no name."""
+    from pyarrow import types
+
+    tests = (types.is_nested, types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
+    for name in names:
+        kind = schema.field(name).type
+        if any(test(kind) for test in tests):
+            raise UserError(
+                f"{path}, column {name}, holds values of the type {kind}, but text or numbers are expected. Save this "
+                "column as text."
+            )
 
 
 def _check_size(path: Path, metadata: Any) -> None:

@@ -153,6 +153,7 @@ class ImageFolder(DataModule):
     def _divided(self) -> DividedImages | None:
         """The parts, if the folder has folders for them; None if its folders are the classes."""
         if not has_roles(self.files.names):
+            check_class_folders(self.files.path, self.files.names)
             return None
         tops = [name.split("/", 1)[0] for name in self.files.names]
         check_part_folders(self.files.path, [name.split("/", 1)[0] for name in self._every_file.names if "/" in name])
@@ -213,6 +214,17 @@ def has_roles(names: Sequence[str]) -> bool:
     """
     of_roles = [name.split("/") for name in names if name.startswith((f"{QUERY}/", f"{GALLERY}/"))]
     return {QUERY, GALLERY} == {each[0] for each in of_roles} and all(len(each) > 2 for each in of_roles)
+
+
+def check_class_folders(root: Path, names: Sequence[str]) -> None:
+    """Raise UserError if all folders have names of parts, because classes are then searched one level too high."""
+    tops = sorted({name.split("/", 1)[0] for name in names})
+    if {each.casefold() for each in tops} <= {*PART_FOLDERS, "training", "val", "valid", "test"}:
+        raise UserError(
+            f"{root} holds {', '.join(f'{each}/' for each in tops)}: names of parts instead of classes. Parts need "
+            f"images in both {QUERY}/CLASS/ and {GALLERY}/CLASS/, in lower case, and no image directly in these "
+            "folders. Otherwise set data.root to a folder that holds one folder of images per class."
+        )
 
 
 def check_part_folders(root: Path, tops: Sequence[str]) -> None:

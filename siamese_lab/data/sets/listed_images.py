@@ -116,7 +116,9 @@ class Division:
         if not (part_N == TEST).any():
             if not (part_N == VALIDATION).any():
                 raise UserError(
-                    f"{images.source} has no image with split test or validation, so nothing can be tested."
+                    f"{images.source} has no image with split test or validation, so nothing can be tested. Give some "
+                    "classes the split test. A table can also lack the column, or ignore it with data.split_column="
+                    "null: then fractions of the classes are tested."
                 )
             announce(f"{images.source.name} has no test images: its validation images are tested.")
             part_N = torch.where(part_N == VALIDATION, TEST, part_N)
@@ -159,11 +161,11 @@ def describe_protocol(described: DataSetInfo, closed: bool, roles: QueryGalleryP
     named, notes = [], []
     if closed:
         named.append("closed")
-        notes.append(f"{described.title}, closed: new images of the classes of training are tested.")
+        notes.append("Closed: new images of the classes of training are tested.")
     if roles is not None:
         named.append("query and gallery")
         groups = "" if roles.test.group_N is None else ", without images of the query's own class and group"
-        notes.append(f"{described.title}, query and gallery: queries search a gallery of test images{groups}.")
+        notes.append(f"Query and gallery: queries search a gallery of test images{groups}.")
     return described._replace(protocol=", ".join(named) or None, notes=(*described.notes, *notes))
 
 
@@ -222,19 +224,24 @@ def check_queries(images: ListedImages, roles: QueryGallery, row_M: Tensor) -> Q
     labels_M = images.labels.labels_N[row_M]
     for what, there_M in (("query", roles.query_N), ("gallery", roles.gallery_N)):
         if not there_M.any():
-            raise UserError(f"None of the {len(row_M):,} test images of {images.source} is a {what} image.")
+            raise UserError(
+                f"None of the {len(row_M):,} test images of {images.source} is a {what} image. Give some of them this "
+                "role, or remove all roles: then each test image searches all others."
+            )
     if neither := int((~roles.query_N & ~roles.gallery_N).sum()):
         announce(f"{neither:,} test images of {images.source.name} are neither queries nor searched.")
     unmatched, queries = roles.unmatched(labels_M), int(roles.query_N.sum())
     if not len(unmatched):
         return roles
     first = int(unmatched[0])
+    grouped = "" if roles.group_N is None else " after images of their own class and group are excluded"
     line = (
-        f"{len(unmatched):,} of {queries:,} queries of {images.source.name} have no match in the gallery after images "
-        f"of their own group are excluded, such as {images.place(int(row_M[first]))}"
+        f"{len(unmatched):,} of {queries:,} queries of {images.source.name} have no match in the gallery{grouped}, "
+        f"such as {images.place(int(row_M[first]))}"
     )
     if len(unmatched) == queries:
-        raise UserError(f"{line}. So nothing can be found: add gallery images of their labels.")
+        of_others = "" if roles.group_N is None else " in other groups"
+        raise UserError(f"{line}. So nothing can be found: add gallery images of their labels{of_others}.")
     announce(f"{line}. They are left out.")
     return roles
 

@@ -6,6 +6,7 @@ Every message about a value names the file, the row and the column.
 import os
 import posixpath
 import stat
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +40,10 @@ DEFAULT_COLUMNS = {"split_column": "split", "query_column": "is_query", "gallery
 """Defaults of the options of optional columns."""
 DEFAULT_GROUP, DEFAULT_BOX = "sequence", ("x_1", "y_1", "x_2", "y_2")
 DEFAULT_CATEGORY = "category"
+LONGEST_SHOWN = 200
+"""Number of characters of a value that a message shows."""
+LARGEST_SIDE = 1_000_000
+"""Pixels. No image that is read is larger."""
 BOX_SIDES = ("left", "upper", "right", "lower")
 
 
@@ -108,7 +113,7 @@ def read_rows(table: TableFile, columns: ColumnNames, root: Path) -> TableRows:
     labels = read_labels(table, columns.label)
     files = read_paths(table, columns.path, root)
     boxes = read_boxes(table, columns.box)
-    check_distinct(table, columns.path, files, boxes)
+    check_distinct(table, columns.path, files, boxes, root)
     part_N = read_parts(table, columns.split)
     roles = read_roles(table, columns)
     crops = (
@@ -164,9 +169,14 @@ def refuse(table: TableFile, column: str, rows: Sequence[int], problem: str, cur
     """
     if not rows:
         return
-    first = problem.format(value=escape_name(table.columns[column][rows[0]]))
+    first = problem.format(value=shortened(table.columns[column][rows[0]]))
     more = f" The same is true of {len(rows) - 1:,} further {table.unit}s." if len(rows) > 1 else ""
     raise UserError(f"{table.place(rows[0], column)}: {first}.{more} {cure}")
+
+
+def shortened(text: str) -> str:
+    """Return a value for a message: escaped, and only the beginning of a long one."""
+    return escape_name(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…")
 
 
 def read_paths(table: TableFile, column: str, root: Path) -> list[FoundFile]:
@@ -180,17 +190,21 @@ def read_paths(table: TableFile, column: str, root: Path) -> list[FoundFile]:
         table, column, [row for row, text in enumerate(texts) if is_missing(text)], "the path is missing ({value!r})"
     )
     names = [relative_name(text, root) for text in texts]
+    within = str(root).replace("{", "{{").replace("}", "}}")  # `refuse` formats the sentence
     outside = [row for row, name in enumerate(names) if not lies_below(name)]
     refuse(
         table,
         column,
         outside,
-        f"{{value}} is not inside of {root}, and no other folder is read",
+        f"{{value}} is not inside of {within}, and no other folder is read",
         "Set data.root=FOLDER to a folder that contains all images.",
     )
     files = [found_file(root, name) for name in names]
     absent = [row for row, file in enumerate(files) if file is None]
-    refuse(table, column, absent, f"there is no file {{value}} in {root}", "Correct the path, or set data.root=FOLDER.")
+    cure = "Correct the path, or set data.root=FOLDER."
+    if absent and os.sep == "/" and "\\" in texts[absent[0]]:
+        cure = "Write / in place of \\ in paths."
+    refuse(table, column, absent, f"there is no file {{value}} in {within}", cure)
     return [file for file in files if file is not None]
 
 
@@ -239,11 +253,14 @@ def box_of(table: TableFile, row: int, columns: Sequence[str]) -> Box | None:
         return None
     for name, text in zip(columns, texts, strict=True):
         try:
-            whole = float(text).is_integer()
+            whole = float(text).is_integer() and abs(float(text)) <= LARGEST_SIDE
         except (ValueError, OverflowError):
             whole = False
         refuse(
-            table, name, [] if whole else [row], "the end of a box must be a whole number of pixels, but is {value!r}"
+            table,
+            name,
+            [] if whole else [row],
+            f"the end of a box must be a whole number of pixels up to {LARGEST_SIDE:,}, but is {{value!r}}",
         )
     box = Box(*(int(float(text)) for text in texts))
     if not (0 <= box.left < box.right and 0 <= box.upper < box.lower):
@@ -254,17 +271,27 @@ def box_of(table: TableFile, row: int, columns: Sequence[str]) -> Box | None:
     return box
 
 
+def images_behind(files: Sequence[FoundFile], root: Path) -> list[str]:
+    """Return the path of each file, behind links. Only files of the same size and time can be one file."""
+    alike = Counter((file.size, file.mtime_ns) for file in files)
+    return [
+        os.path.realpath(find_file(root / file.name)) if alike[file.size, file.mtime_ns] > 1 else file.name
+        for file in files
+    ]
+
+
 def check_distinct(
-    table: TableFile, column: str, files: Sequence[FoundFile], boxes: Sequence[Box | None] | None
+    table: TableFile, column: str, files: Sequence[FoundFile], boxes: Sequence[Box | None] | None, root: Path
 ) -> None:
-    """Raise UserError if two rows name the same image with the same box."""
+    """Raise UserError if two rows name the same image with the same box, directly or by a link."""
     first: dict[tuple[str, Box | None], int] = {}
-    for row, file in enumerate(files):
-        earlier = first.setdefault((file.name, None if boxes is None else boxes[row]), row)
+    for row, image in enumerate(images_behind(files, root)):
+        earlier = first.setdefault((image, None if boxes is None else boxes[row]), row)
         if earlier != row:
+            alias = f" as {files[earlier].name}" if files[earlier].name != files[row].name else ""
             raise UserError(
-                f"{table.place(row, column)}: {file.name} is listed a second time, after {table.unit} "
-                f"{table.numbers[earlier]:,}. An image that comes twice finds itself. Delete one of them."
+                f"{table.place(row, column)}: {files[row].name} is listed a second time, after {table.unit} "
+                f"{table.numbers[earlier]:,}{alias}. An image that comes twice finds itself. Delete one of them."
             )
 
 
