@@ -85,9 +85,11 @@ def of_data_set(analysis: Analysis, data: str) -> list[str]:
         why = f"because {join(cut)} {'has' if len(cut) == 1 else 'have'} not converged"
         where = "There, at" if settled else f"{name}, at"
         sentences.append(f"{where} the study's number of steps only, {why}: {_in_words(limited, analysis, data)}.")
+    if rest := [*_unsettled(compared), *_left_out(out, raw_floor(analysis, data))]:
+        sentences.append(f"There, {'; '.join(rest)}.")
+    if len(settled) < len(compared):  # at the end, because "There" means the study's number of steps
         sentences.append(_moved({name: analysis.statuses[data, name] for name in cut}))
-    rest = [*_unsettled(compared), *_left_out(out, raw_floor(analysis, data))]
-    return [*sentences, f"There, {'; '.join(rest)}."] if rest else sentences
+    return sentences
 
 
 def _in_words(pairs: Sequence[Pair], analysis: Analysis, data: str) -> str:

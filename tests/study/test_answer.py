@@ -83,6 +83,15 @@ def test_cells_that_twice_the_steps_move_have_a_sentence_of_their_own(tmp_path):
     assert second == "With twice the steps (5 seeds), random gains 2.0 points and hard gains 2.0 points."
 
 
+def test_equivalent_strategies_are_named_before_what_twice_the_steps_move(tmp_path):
+    gains = {"random": 0.0, "distance_weighted": 0.0001, "semi_hard": 0.1}
+    clear(tmp_path / "standard", gains=gains)
+    clear(tmp_path / "double", steps=2000, gains=gains, moved=0.02)
+    _, second, third = answered(tmp_path)
+    assert second == "There, distance_weighted and random are equivalent within ±0.5 points."
+    assert third.startswith("With twice the steps (5 seeds), random gains 2.0 points")
+
+
 def test_differences_of_converged_cells_come_first(tmp_path):
     clear(tmp_path / "standard")
     clear(tmp_path / "double", steps=2000, gains={"hard": -0.05}, moved=-0.02)
