@@ -35,7 +35,8 @@ def pair_distances(z_MD: Tensor, pairs: ImagePairs) -> Tensor:
         pairs: of their rows.
 
     Raises:
-        UserError: for embeddings that are not finite, and pairs of rows that there are not.
+        UserError: for embeddings that are not finite.
+        ValueError: for fewer embeddings than the pairs need.
     """
     needed = 1 + max((int(row_N.max()) for row_N in pairs[:2] if len(row_N)), default=-1)
     if z_MD.ndim != 2 or len(z_MD) < needed:

@@ -188,7 +188,8 @@ class SiameseModule(lightning.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Compute retrieval metrics of all test images and verification metrics of the official pairs.
 
-        They are logged and passed to the callbacks.
+        They are logged and passed to the callbacks. Pairs are left out if an option of the trainer leaves out images of
+        them: a pair needs both images, and processes would see other rows.
         """
         (z_ND, labels_N), metric = self.test_retrieval.gathered(), self.test_retrieval
         gallery = self.gallery_images.gathered() if "gallery" in self.test_parts else None
@@ -197,7 +198,8 @@ class SiameseModule(lightning.LightningModule):
         if gallery is not None:
             values |= among_test(metric.figures(z_ND, labels_N))
         if self.verification is not None:
-            values |= self.verification.compute()
+            if tests_all_pairs(self.trainer):
+                values |= self.verification.compute()
             self.verification.reset()
         names = self.trainer.datamodule.splits.test.class_names  # type: ignore[attr-defined]
         per_class = by_class(found, labels_N, names) if len(names) <= MOST_CLASSES else NO_CLASSES
@@ -262,6 +264,14 @@ class SiameseModule(lightning.LightningModule):
         else:
             checkpoint.pop("callbacks", None)
             checkpoint.pop(type(self.trainer.datamodule).__qualname__, None)  # type: ignore[attr-defined]
+
+
+def tests_all_pairs(trainer: lightning.Trainer) -> bool:
+    """Return whether the test embeds all images of the official pairs; True without official pairs."""
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]
+    parts, loaders = list(datamodule.test_tables()), datamodule.test_dataloader()
+    tested = zip(parts, trainer.num_test_batches, loaders, strict=True)
+    return all(batches == len(loader) for part, batches, loader in tested if part == "pairs")
 
 
 MOST_CLASSES = 20_000

@@ -20,6 +20,7 @@ from siamese_lab.data import DataModule
 from siamese_lab.errors import UserError
 from siamese_lab.training.batch_norm import SynchronizeBatchNorm
 from siamese_lab.training.checkpoint_io import WholeCheckpointIO
+from siamese_lab.training.module import tests_all_pairs
 from siamese_lab.training.placement import Placement
 from siamese_lab.training.validation_plan import MOST
 
@@ -120,7 +121,10 @@ def reason_of_shortening(trainer: lightning.Trainer, config: DictConfig, datamod
     for part, loaders in whole.items():
         done = getattr(trainer, f"num_{part}_batches")
         if config.get(f"limit_{part}_batches") is not None and done and sum(done) < sum(map(len, loaders)):
-            return f"trainer.limit_{part}_batches={config[f'limit_{part}_batches']} evaluated a part of the images."
+            reason = f"trainer.limit_{part}_batches={config[f'limit_{part}_batches']} evaluated a part of the images."
+            if part == "test" and not tests_all_pairs(trainer):
+                reason += " The official pairs were not evaluated, because images of them are missing."
+            return reason
     return None
 
 

@@ -92,6 +92,16 @@ def test_the_summary_names_the_limitations_of_the_pairs(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("limited", ["limit_test_batches=1", "limit_test_batches=0.5", "fast_dev_run=1"])
+def test_a_part_of_the_images_leaves_out_the_pairs(tmp_path: Path, limited: str) -> None:
+    left = quick_run(tmp_path, f"trainer.{limited}", "data.eval_batch_size=100", "trainer.max_steps=2")
+    assert left.status == "shortened" and "recall@1" in left.test
+    assert not [name for name in left.test if name.startswith("digits/")]
+    assert ("official pairs were not evaluated" in left.error) == limited.startswith("limit")
+    display.print_outcome(Console(file=io.StringIO()), left, tmp_path)
+
+
+@pytest.mark.slow
 def test_two_processes_decide_like_one(tmp_path: Path) -> None:
     """The number of images is odd, and each process holds some images of the pairs."""
     found = []

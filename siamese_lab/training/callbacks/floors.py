@@ -29,7 +29,7 @@ from siamese_lab.metrics.raw_pixels import (
 )
 from siamese_lab.metrics.verification import VerificationMetrics
 from siamese_lab.networks import SiameseNetwork
-from siamese_lab.training.module import SiameseModule, among_test
+from siamese_lab.training.module import SiameseModule, among_test, tests_all_pairs
 
 PIXELS, FEATURES, UNTRAINED = "pixels", "features", "untrained"
 """Names of the floors. FEATURES takes the place of PIXELS if the images are frozen features."""
@@ -114,6 +114,8 @@ class Floors(Callback):
                 self.figures[floor] = stored.figures
                 continue
             if part == "gallery":  # searched by the images
+                continue
+            if part == "pairs" and not tests_all_pairs(trainer):
                 continue
             gallery = self._metrics.get((floor, "gallery"))
             found = metric.compute() if part == "pairs" or gallery is None else in_gallery(metric, gallery)
