@@ -6,6 +6,10 @@ busy core, and bfloat16, the gradients of Conv-4's last convolution took 62 to 1
 the kernel and of the features need nothing from each other, so that each takes one thread, which waits for nothing.
 
 With another number of threads, PyTorch's own gradients are used.
+
+oneDNN's bfloat16 gradient of a kernel with a stride reads memory that nobody has written if the maps have one pixel
+(found with torch 2.14.1 on a CPU with AMX): values of freed tensors get into the gradient, up to NaN. Such layers, as
+in a ResNet on images of 16 pixels, are computed in float32.
 """
 
 import os
@@ -58,6 +62,17 @@ def convolve(
 
     The gradients cannot be differentiated again where they are computed side by side.
     """
+    if reads_unset_memory(images_BCHW, stride):
+        with torch.autocast("cpu", enabled=False):
+            return F.conv2d(
+                images_BCHW.float(),
+                kernel_OCkk.float(),
+                None if bias_O is None else bias_O.float(),
+                stride,
+                padding,
+                dilation,
+                groups,
+            )
     if not is_shared(images_BCHW, kernel_OCkk):
         return F.conv2d(images_BCHW, kernel_OCkk, bias_O, stride, padding, dilation, groups)
     if torch.is_autocast_enabled("cpu"):
@@ -66,6 +81,17 @@ def convolve(
         bias_O = None if bias_O is None else bias_O.to(dtype)
     maps: Tensor = Convolution.apply(images_BCHW, kernel_OCkk, bias_O, stride, padding, dilation, groups)
     return maps
+
+
+def reads_unset_memory(images_BCHW: Tensor, stride: tuple[int, ...]) -> bool:
+    """Return whether oneDNN's gradient of the kernel would read memory that nobody has written."""
+    return (
+        torch.is_grad_enabled()
+        and images_BCHW.device.type == "cpu"
+        and torch.is_autocast_enabled("cpu")
+        and max(stride) > 1
+        and min(images_BCHW.shape[-2:]) == 1
+    )
 
 
 def is_shared(images_BCHW: Tensor, kernel_OCkk: Tensor) -> bool:

@@ -1,6 +1,8 @@
 """Gradients of convolutions that are computed side by side equal those of `nn.Conv2d`."""
 
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
@@ -168,3 +170,37 @@ def test_a_traced_network_equals_the_network() -> None:
     x = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(1))
     traced = torch.jit.trace(network, x)
     torch.testing.assert_close(traced(x), network(x))
+
+
+FREED = """
+import sys
+
+from siamese_lab.config.process import keep_large_blocks
+
+keep_large_blocks()  # freed memory keeps its values
+
+import torch
+from siamese_lab.networks.side_by_side import SideBySideConv2d
+
+torch.set_num_threads(int(sys.argv[1]))
+layer = SideBySideConv2d(64, 64, 3, stride=2, padding=1, bias=False)
+images_BCHW = torch.randn(16, 64, 1, 1)
+for _ in range(3):
+    layer.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        maps_BOHW = layer(images_BCHW)
+    gradient_BOHW = torch.ones_like(maps_BOHW)
+    freed = [torch.full((1 << size,), torch.nan) for size in range(4, 21) for _ in range(3)]
+    del freed
+    maps_BOHW.backward(gradient_BOHW)
+    wanted_C = images_BCHW.sum((0, 2, 3))
+    torch.testing.assert_close(layer.weight.grad[:, :, 1, 1], wanted_C.expand(64, 64), rtol=2e-2, atol=2e-2)
+    assert layer.weight.grad.isfinite().all()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_gradient_under_autocast_takes_no_values_from_freed_tensors(threads: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", FREED, threads], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
