@@ -153,7 +153,7 @@ def test_random_numbers_of_a_loss_depend_on_seed_and_step_only():
         ),
         ("ContrastiveLoss", {"distance_options": {"p": 1}}, "distance_options needs loss.distance_name"),
         ("CircleLoss", {"distance_name": "LpDistance"}, "CircleLoss refuses its options .*CosineSimilarity"),
-        ("ContrastiveLoss", {"vector_lr": -1}, "needs a vector_lr of 0 or more"),
+        ("ContrastiveLoss", {"vector_lr": -1}, "needs a finite vector_lr of 0 or more"),
     ],
 )
 def test_what_the_package_does_not_have_is_refused(name, options, message):

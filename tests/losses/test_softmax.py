@@ -132,7 +132,7 @@ def test_initial_vectors_are_unit_vectors_of_the_seed():
         ({"temperature": 0.0}, r"softmax loss needs a temperature above 0, but it is 0\.0"),
         ({"temperature": math.inf}, "needs a finite temperature above 0, but it is inf"),
         ({"temperature": 1e-30}, "temperature of at least 1e-06, but it is 1e-30"),
-        ({"vector_lr": -0.1}, r"needs a vector_lr of 0 or more, or null, but it is -0\.1"),
+        ({"vector_lr": -0.1}, r"needs a finite vector_lr of 0 or more, or null, but it is -0\.1"),
         ({"classes": None}, "one vector per class: give classes and dimensions"),
         ({"dimensions": None}, "one vector per class: give classes and dimensions"),
     ],
