@@ -17,6 +17,7 @@ from siamese_lab.data.augment.pipeline import Augmentation, to_float
 
 MOVES = {"rotation": 20.0, "scale": 0.2, "shear": 10.0, "translation": 0.2, "mirror": True}
 EVERYTHING = MOVES | {"brightness": 0.3, "contrast": 0.3, "erasing": 0.5}
+COLOR_AND_CROP = {"saturation": 0.4, "hue": 0.1, "crop_scale": [0.2, 1.0]}
 
 
 def images(count=4, channels=1, side=8, seed=0):
@@ -236,20 +237,21 @@ def test_the_seed_decides_and_the_global_random_numbers_do_not():
 
 
 @pytest.mark.parametrize("used", [0, 1, 3, 4, 6])
-def test_a_stored_state_continues_with_the_same_effects(used, monkeypatch):
+@pytest.mark.parametrize(("options", "channels"), [(EVERYTHING, 1), (EVERYTHING | COLOR_AND_CROP, 3)])
+def test_a_stored_state_continues_with_the_same_effects(options, channels, used, monkeypatch):
     """Four batches are drawn at once; the state is stored before the first, between them, after the last, and later."""
     monkeypatch.setattr("siamese_lab.data.augment.pipeline.AT_ONCE", 16)
-    expected, stored = Augmentation(**EVERYTHING), Augmentation(**EVERYTHING)
+    expected, stored, batch = Augmentation(**options), Augmentation(**options), images(4, channels)
     for _ in range(used):
-        assert torch.equal(stored(images()), expected(images()))
+        assert torch.equal(stored(batch), expected(batch))
     state = stored.state_dict()
-    stored(images())  # later draws must not change the stored state
-    resumed = Augmentation(**EVERYTHING, seed=9 if used else 0)
-    resumed(images())
+    stored(batch)  # later draws must not change the stored state
+    resumed = Augmentation(**options, seed=9 if used else 0)
+    resumed(batch)
     resumed.load_state_dict(state)
-    following = [expected(images()) for _ in range(6)]
+    following = [expected(batch) for _ in range(6)]
     assert not torch.equal(following[0], following[1])
-    assert all(torch.equal(resumed(images()), each) for each in following)
+    assert all(torch.equal(resumed(batch), each) for each in following)
 
 
 def test_the_number_of_batches_drawn_at_once_changes_no_effect(monkeypatch):

@@ -152,7 +152,14 @@ def test_processes_evaluate_every_image_once():
 
 
 class Gathering(Recorder):
-    """Writes the batches of each process to a file."""
+    """Writes the batches of each process to a file.
+
+    It trains nothing: a forked process cannot compute gradients if a test with tensors of a GPU, real or fake, ran before.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
 
     def on_train_end(self):
         torch.save((self.seen, self.evaluated), f"{self.trainer.default_root_dir}/{self.global_rank}.pt")

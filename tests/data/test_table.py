@@ -499,8 +499,8 @@ def test_texts_of_spreadsheets_for_a_missing_value_are_no_label(images, tmp_path
 @pytest.mark.parametrize("values", [[b"a"], [["a", "b"]], [{"bytes": "a"}]], ids=["bytes", "list", "structure"])
 @pytest.mark.parametrize("column", ["path", "label"])
 def test_a_parquet_column_of_another_type_than_text_is_refused(images, tmp_path, values, column):
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra parquet is not installed")
     file = images / "types.parquet"
     parquet.write_table(pyarrow.table({"path": ["00.png"], "label": ["a"]} | {column: values}), file)
     refused(file, tmp_path, rf"types\.parquet, column {column}.*the type (binary|list|struct).*as text")

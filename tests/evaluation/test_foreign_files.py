@@ -671,7 +671,8 @@ def test_embeddings_of_2_gb_in_2_mb_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("rows", "fact"), [(3_000_000, "3,000,000 rows"), (400_000, "names have more than")])
 def test_a_parquet_file_that_repeats_a_name_is_refused(rows: int, fact: str, tmp_path: Path) -> None:
-    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    reason = "the extra parquet is not installed"
+    arrow, parquet = (pytest.importorskip(name, reason=reason) for name in ("pyarrow", "pyarrow.parquet"))
     (tmp_path / "given").mkdir()
     place = tmp_path / "given/evil.parquet"
     names = arrow.DictionaryArray.from_arrays(arrow.array(np.zeros(rows, np.int32)), arrow.array(["A" * 1000]))

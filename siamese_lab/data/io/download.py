@@ -96,6 +96,17 @@ def resumes(remote: Remote) -> bool:
     return remote.largest >= RESUMED
 
 
+def describe_wrong_checksum(path: Path, digest: str) -> str | None:
+    """Return in words how the checksum of a file differs from `md5:…` or `sha256:…`; None if it is the expected one.
+
+    Raises:
+        OSError: if the file cannot be read.
+    """
+    algorithm, expected = digest.split(":")
+    found = pooch.file_hash(str(path), alg=algorithm)
+    return None if found == expected else f"{algorithm} {found} where {expected} was expected"
+
+
 @contextmanager
 def _removed_if_it_cannot_grow(draft: Path) -> Iterator[None]:
     """Remove the draft if the disk refuses it. A full disk needs its space."""
@@ -138,10 +149,9 @@ def _fetch(url: str, remote: Remote, draft: Path) -> None:
             transfer.join(GRACE)
             if transfer.is_alive():  # it may still write into this file
                 draft.unlink(missing_ok=True)
-    algorithm, expected = remote.digest.split(":")
-    came = pooch.file_hash(str(draft), alg=algorithm)
-    if transfer.received > remote.largest or came != expected:
-        reason = _describe_wrong_file(draft, remote, transfer.received, came)
+    wrong = describe_wrong_checksum(draft, remote.digest)
+    if transfer.received > remote.largest or wrong is not None:
+        reason = _describe_wrong_file(draft, remote, transfer.received, wrong)
         draft.unlink()
         raise MirrorError(reason, for_good=not transfer.went_on)
 
@@ -192,7 +202,7 @@ class _Transfer(threading.Thread):
         self.largest = largest
         self.resumes = resumes
         self.went_on = False
-        """Whether the first bytes of the draft came from an earlier transfer."""
+        """True if the first bytes of the draft came from an earlier transfer."""
         self.received = 0
         """Bytes of the file until now. More than `largest` if the transfer was ended because the answer is too long."""
         self.abandoned = threading.Event()
@@ -277,13 +287,12 @@ def append_to_draft(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)), "ab")
 
 
-def _describe_wrong_file(draft: Path, remote: Remote, received: int, came: str) -> str:
+def _describe_wrong_file(draft: Path, remote: Remote, received: int, wrong: str | None) -> str:
     if _is_web_page(draft):
         return "sent a web page instead of the file, as a proxy or a login page of the network does"
     if received > remote.largest:
         return f"sent another file, which has more than {remote.largest:,} bytes"
-    algorithm, expected = remote.digest.split(":")
-    return f"sent another file ({algorithm} {came} where {expected} was expected)"
+    return f"sent another file ({wrong})"
 
 
 def _is_web_page(path: Path) -> bool:

@@ -5,9 +5,7 @@ Both folders have torchvision's layout, `ROOT/omniglot-py/images_background.zip`
 
 from pathlib import Path
 
-import pooch
-
-from siamese_lab.data.io.download import Remote, download
+from siamese_lab.data.io.download import Remote, describe_wrong_checksum, download
 from siamese_lab.data.io.messages import announce, readable
 from siamese_lab.errors import ResourceError
 
@@ -67,15 +65,9 @@ class Sources:
         """
         if path != self.downloads / remote.name:
             return []
-        algorithm, expected = remote.digest.split(":")
         with readable(path):
-            found = pooch.file_hash(str(path), alg=algorithm)
-        if found == expected:
-            return []
-        return [
-            f"{path} has changed since it was downloaded ({algorithm} {found} where {expected} was expected). "
-            "Delete it."
-        ]
+            wrong = describe_wrong_checksum(path, remote.digest)
+        return [] if wrong is None else [f"{path} has changed since it was downloaded ({wrong}). Delete it."]
 
     def absent(self, name: str) -> str:
         """Return a sentence that says that a file is missing and where it was searched."""

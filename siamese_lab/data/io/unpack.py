@@ -6,10 +6,9 @@ Only images and lists are written. The names of the members are checked by `arch
 import shutil
 from pathlib import Path
 
-import pooch
-
 from siamese_lab.data.io.archives import Bounds, check_size, read_members
 from siamese_lab.data.io.cache_folder import one_at_a_time
+from siamese_lab.data.io.download import describe_wrong_checksum
 from siamese_lab.data.io.folder_walk import IMAGE_SUFFIXES, is_system_name
 from siamese_lab.data.io.messages import announce, readable, writing_to
 from siamese_lab.errors import ResourceError
@@ -61,15 +60,11 @@ def check_digest(archive: Path, digest: str | None) -> list[str]:
     if digest is None:
         return []
     check_size(archive, BOUNDS)
-    algorithm, expected = digest.split(":")
     with readable(archive):
-        found = pooch.file_hash(str(archive), alg=algorithm)
-    if found == expected:
+        wrong = describe_wrong_checksum(archive, digest)
+    if wrong is None:
         return []
-    return [
-        f"{archive} is not the published archive ({algorithm} {found} where {expected} was expected). Replace it, or "
-        "unpack it yourself if you trust it."
-    ]
+    return [f"{archive} is not the published archive ({wrong}). Replace it, or unpack it yourself if you trust it."]
 
 
 def _write_members(archive: Path, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""In-Shop Clothes Retrieval of DeepFashion: 52,712 photographs of 7,982 items of clothing (Liu et al. 2016, CVPR).
+"""DeepFashion's In-Shop Clothes Retrieval: 52,712 photographs of 7,982 items of clothing (Liu et al. 2016, CVPR).
 
 `list_eval_partition.txt` lists 3,997 items for training. The photographs of 3,985 others are queries or the gallery.
 """
