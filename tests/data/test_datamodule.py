@@ -154,7 +154,8 @@ def test_processes_evaluate_every_image_once():
 class Gathering(Recorder):
     """Writes the batches of each process to a file.
 
-    It trains nothing: a forked process cannot compute gradients if a test with tensors of a GPU, real or fake, ran before.
+    It trains nothing: a forked process cannot compute gradients if a test with tensors of a GPU, even fake ones, ran
+    before it.
     """
 
     def __init__(self):
