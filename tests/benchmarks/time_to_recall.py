@@ -9,7 +9,8 @@ loop. The lab trains with its data module, sampler, schedule and trainer, in bfl
 There are two comparisons. With the same network, both sides train the Conv-4 of the literature with 128 dimensions.
 With its own network, each side trains what it would choose: the usual recipe that Conv-4, and the lab its own Conv-4
 with 256 dimensions that are normalized over the batch. In each comparison each side tries every learning rate with
-every schedule, and its fastest trial counts. Further seeds repeat the fastest trial of each side.
+every schedule, and its fastest trial counts. Further seeds repeat the fastest trial of each side. The usual recipe is
+the same in both comparisons, so it is trained once for both.
 
 Every 25 steps the clock stops while Recall@1 is measured on all 13,180 evaluation images, in float32 for both sides.
 Time before the first step is not counted. A trial is stopped after the time of the fastest trial of its side so far,
@@ -22,7 +23,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,6 +98,13 @@ class Outcome(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.seconds:.0f} s" if self.reached else f"over {self.seconds:.0f} s (only {self.recall:.1%})"
+
+
+class Repeated(NamedTuple):
+    """The best trial of a side, and its outcome with each seed."""
+
+    trial: Trial
+    outcomes: list[Outcome]
 
 
 class RecallMonitor:
@@ -326,6 +334,11 @@ class Contest:
         assert best is not None
         return best
 
+    def repeat(self, side: str, network: str, trials: Sequence[Trial], seeds: int, limit: float) -> Repeated:
+        """Tune a side with seed 0, and train its best trial with the further seeds."""
+        trial, first = self.tune(side, network, trials, limit)
+        return Repeated(trial, [first, *(self.train(side, network, trial, seed, limit) for seed in range(1, seeds))])
+
 
 def is_better(outcome: Outcome, than: Outcome) -> bool:
     """Return whether an outcome took less time than another one, or has a higher Recall@1 if none reached the level."""
@@ -365,15 +378,12 @@ def main() -> None:
     shown.caption = f"{len(trials)} trials of each side for each network: learning rate and schedule."
     with unpacked_background(Path(composed(trials[0], 0).paths.data)) as root:
         contest = Contest(root, level, every, measured=500 if arguments.quick else None)
+        usual = contest.repeat(USUAL, NETWORKS[0], trials, arguments.seeds, limit)
         for network in (arguments.network,) if arguments.network else NETWORKS:
-            best = {side: contest.tune(side, network, trials, limit) for side in (USUAL, LAB)}
-            for seed in range(arguments.seeds):
-                outcomes = {
-                    side: outcome if seed == 0 else contest.train(side, network, trial, seed, limit)
-                    for side, (trial, outcome) in best.items()
-                }
-                cells = (cell for side in (USUAL, LAB) for cell in (str(outcomes[side]), str(best[side][0])))
-                shown.add_row(network, str(seed), *cells, ratio(outcomes[USUAL], outcomes[LAB]))
+            lab = contest.repeat(LAB, network, trials, arguments.seeds, limit)
+            for seed, outcomes in enumerate(zip(usual.outcomes, lab.outcomes, strict=True)):
+                cells = zip(map(str, outcomes), (str(usual.trial), str(lab.trial)), strict=True)
+                shown.add_row(network, str(seed), *chain.from_iterable(cells), ratio(*outcomes))
     Console(width=130).print(shown)
 
 
