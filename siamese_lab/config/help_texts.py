@@ -145,7 +145,7 @@ TRAIN: Mapping[str, str] = {
     "network.stem": "imagenet, small (for small images), or auto",
     "network.pretrained": "start from the weights of torchvision or timm, which are downloaded",
     "network.model_name": "a model of timm: one of timm.list_models()",
-    "network.weights": "file with weights of the model to start from",
+    "network.weights": "file with weights of the model to start from, also if pretrained is true",
     "network.pooling": "default (the model's own), avg, max, or gem (generalized mean) over all places",
     "network.freeze": "train only the layers after the backbone: true, or for a number of steps at the start",
     "network.freeze_batch_norm": "keep statistics, scale and shift of batch norm",

@@ -44,7 +44,7 @@ class TimmBackbone(Backbone):
         model_name: one of `timm.list_models()`.
         pretrained: start from timm's weights, which are downloaded once.
         weights: file with weights of this model (.safetensors, or a state dict in .pth or .bin) to start from, without
-            a download.
+            a download. It takes precedence over `pretrained`.
         pooling: "default" is the model's own; "avg" and "max" are over all places; "gem" is the generalized mean
             with a learnt exponent (Radenović et al. 2018, arXiv:1711.02512, eq. 3).
         freeze: True trains only the layers after the backbone. A number N freezes the backbone for the first N steps
@@ -341,8 +341,8 @@ def stored_weights(file: str) -> dict[str, Tensor]:
         state, reason = {}, " ".join(f"{type(error).__name__}: {error}".split())[:200]
     if reason:
         raise UserError(
-            f"network.weights={file} holds no weights that can be read ({reason}). Use a .safetensors file, or to "
-            "a file that torch.save(model.state_dict(), FILE) wrote."
+            f"network.weights={file} holds no weights that can be read ({reason}). Use a .safetensors file, or a "
+            "file that torch.save(model.state_dict(), FILE) wrote."
         )
     return state
 

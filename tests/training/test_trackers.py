@@ -472,3 +472,11 @@ def test_an_unknown_mode_of_wandb_is_refused(tmp_path: Path, wandb: Any, monkeyp
     monkeypatch.setenv("WANDB_MODE", "never")
     with pytest.raises(UserError, match=r"WANDB_MODE.*'never'"):
         build_loggers(compose("logger=wandb").logger, tmp_path)
+
+
+def test_a_password_in_the_address_of_mlflow_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    address = "https://me:secret@runs.example.org"
+    config = compose("logger=mlflow", f"logger.mlflow.tracking_uri='{address}'").logger
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_PASSWORD") as refused:
+        build_loggers(config, tmp_path)
+    assert "secret" not in str(refused.value)

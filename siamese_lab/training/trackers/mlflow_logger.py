@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import requests
@@ -14,6 +15,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
+from siamese_lab.errors import UserError
 from siamese_lab.runs import results as stored
 from siamese_lab.runs.display import short
 from siamese_lab.runs.options import flatten
@@ -52,13 +54,20 @@ class MlflowLogger(RemoteLogger):
         store: folder of the local database and its artifacts.
 
     Raises:
-        UserError: if mlflow is not installed.
+        UserError: if `tracking_uri` holds a password, which the configuration of the run would store.
+        ResourceError: if mlflow is not installed.
     """
 
     option = "mlflow"
     package = "mlflow"
 
     def __init__(self, save_dir: Path, experiment: str | None, tracking_uri: str | None, store: str) -> None:
+        if tracking_uri is not None and urlsplit(tracking_uri).password:
+            raise UserError(
+                "logger.mlflow.tracking_uri holds a password, which the files of a run would store. Leave it out of "
+                "the option: set the environment variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for "
+                "a server, or MLFLOW_TRACKING_URI for a database. Delete the folder of this run."
+            )
         super().__init__(save_dir)
         self.experiment_name = experiment or "siamese_lab"
         self.store = Path(store).absolute()
@@ -71,7 +80,7 @@ class MlflowLogger(RemoteLogger):
         if self.tracking_uri is not None:
             check_answers(self.tracking_uri)
             client, experiment = self._open(self.tracking_uri, None)
-            where = self.tracking_uri
+            where = without_password(self.tracking_uri)
         else:
             self.store.mkdir(parents=True, exist_ok=True)
             database = self.store / "mlflow.db"
@@ -174,6 +183,16 @@ def mlflow_name(name: str) -> str:
     'validation/recall_at_1'
     """
     return re.sub(r"[^\w./ -]", "_", name.replace("@", "_at_"))
+
+
+def without_password(uri: str) -> str:
+    """Return an address without the password that it may hold, for the screen.
+
+    >>> without_password("postgresql://me:secret@host:5432/runs")
+    'postgresql://me@host:5432/runs'
+    """
+    parts = urlsplit(uri)
+    return uri if parts.password is None else uri.replace(f":{parts.password}@", "@", 1)
 
 
 def check_answers(uri: str) -> None:
