@@ -120,7 +120,7 @@ class Command(Generic[Options]):
         if len(words) != len(positional):
             raise UserError(
                 f"{self.module} expects {' '.join(self.words) or 'only options NAME=VALUE'}, but got "
-                f"{' '.join(words) or 'no file'}. Write a file name that contains = as ./NAME. {SEE}"
+                f"{' '.join(words) or 'no file'}. {self._advice(words, given)} {SEE}"
             )
         values = {each.field: parse_value(word, each) for each, word in zip(positional, words, strict=True)}
         known = {each.name: each for each in named}
@@ -134,6 +134,15 @@ class Command(Generic[Options]):
             if each.default is MISSING and each.field not in values:
                 raise UserError(f"The option {each.name}=… is required ({each.text}). {SEE}")
         return self.schema(**values)
+
+    def _advice(self, words: Sequence[str], given: Sequence[str]) -> str:
+        """Return how to correct a wrong number of positional arguments."""
+        if len(words) < len(self.words):
+            return "Write a file name that contains = as ./NAME."
+        _, named = self._options()
+        set_already = {word.partition("=")[0] for word in given if is_option(word)}
+        needed = [each.name for each in named if each.default is MISSING and each.name not in set_already]
+        return f"Did you mean {needed[0]}={words[-1]}?" if needed else "Options are written NAME=VALUE."
 
     def _options(self) -> tuple[list[Option], list[Option]]:
         """Return the positional arguments and the named options."""

@@ -39,7 +39,9 @@ def test_arguments_and_options_come_in_any_order_and_the_last_one_counts() -> No
 
 WRONG = {
     "": "siamese_lab.example expects A.jpg, but got no file. Write a file name that contains = as ./NAME. See --help.",
-    "a b": "expects A.jpg, but got a b",
+    "a b": "expects A.jpg, but got a b. Did you mean checkpoint=b?",
+    "a b checkpoint=c": "Did you mean in=b?",
+    "a b checkpoint=c in=d": "Options are written NAME=VALUE.",
     "a checkpoint=c": "The option in=… is required (where to look). See --help.",
     "a in=c": "The option checkpoint=… is required (a checkpoint).",
     "a in=c chekpoint=c": "There is no option 'chekpoint'. Did you mean 'checkpoint'? Options: checkpoint, in, k",
