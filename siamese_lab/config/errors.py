@@ -203,6 +203,8 @@ def check_types(config: DictConfig, shipped: Mapping[str, Any]) -> None:
     """
     for option, value in flatten(container_of(config), branches=True).items():
         expected, value = expectation(shipped.get(option)), followed(config, value)
+        if value is None and option.startswith("trainer."):
+            continue  # `trainer_options.check_trainer` knows which of them may be null
         if expected is not None and value != "auto" and not isinstance(value, expected.types):
             raise UserError(f"{option} must be {expected.words}, like {shipped[option]}, but is {value!r}. See --help.")
 

@@ -148,7 +148,7 @@ def train_here(
     started, started_processor = time.perf_counter(), time.process_time()
     loggers = build_loggers(config.logger, folder)  # first, because a package may be missing
     datamodule = build_datamodule(config)
-    set_steps_of_epochs(config, len(datamodule.batches))
+    set_steps_of_epochs(config, len(datamodule.batches), overrides)
     if config.resume is None:
         check_starts_anew(folder)
     resumed = None if config.resume is None else check_resumed(config, datamodule, folder)

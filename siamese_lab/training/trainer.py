@@ -1,5 +1,6 @@
 """Build the Lightning trainer of a run, and replace each option `auto` by a definite value."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from siamese_lab.config import targets
+from siamese_lab.config.overrides import option_of
 from siamese_lab.config.trainer_options import OWN, PROFILERS, check_values_of_trainer
 from siamese_lab.data import DataModule
 from siamese_lab.errors import UserError
@@ -74,19 +76,27 @@ def build_trainer(
     return trainer
 
 
-def set_steps_of_epochs(config: DictConfig, batches: int) -> None:
+def set_steps_of_epochs(config: DictConfig, batches: int, overrides: Sequence[str] = ()) -> None:
     """Set the number of steps, of training and of the schedule, from `trainer.max_epochs`, if it is given.
 
     Args:
         config: the whole configuration, which is changed.
         batches: number of batches of an epoch.
+        overrides: the command line.
 
     Raises:
-        UserError: if the number of epochs is less than 1.
+        UserError: if the number of epochs is less than 1, or the command line sets `trainer.max_steps` after it.
     """
     epochs = config.trainer.get("max_epochs")
     if epochs is None:
         return
+    named = [option_of(each) for each in overrides]
+    counted = [name for name in named if name in ("trainer.max_steps", "trainer.max_epochs")]
+    if counted and counted[-1] == "trainer.max_steps":
+        raise UserError(
+            f"trainer.max_epochs={epochs} decides the number of steps, so trainer.max_steps={config.trainer.max_steps} "
+            "would have no effect. Set trainer.max_epochs=null, too, to count steps."
+        )
     check_values_of_trainer(config.trainer)
     limit = config.trainer.get("limit_train_batches")
     if limit is not None:

@@ -124,6 +124,16 @@ def test_a_run_of_epochs_ends_after_them_and_calls_the_users_callbacks(tmp_path:
     assert any(key.startswith("Timer") for key in stored)
 
 
+def test_steps_that_epochs_would_replace_are_refused() -> None:
+    overrides = ["trainer.max_epochs=2", "trainer.max_steps=30"]
+    with pytest.raises(UserError, match=r"max_epochs=2 decides.*max_steps=30 would have no effect.*max_epochs=null"):
+        set_steps_of_epochs(compose(*overrides), 18, overrides)
+    set_steps_of_epochs(compose(*overrides), 18, overrides[::-1])
+    counted = compose("experiment=benchmark", "data=cub200", "trainer.max_epochs=null", "trainer.max_steps=30")
+    set_steps_of_epochs(counted, 18, ["trainer.max_epochs=null", "trainer.max_steps=30"])
+    assert counted.trainer.max_steps == 30
+
+
 def test_a_run_needs_at_least_one_epoch() -> None:
     with pytest.raises(UserError, match=r"trainer\.max_epochs.*at least 1.*0"):
         set_steps_of_epochs(compose("trainer.max_epochs=0"), 18)
