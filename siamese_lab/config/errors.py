@@ -202,11 +202,29 @@ def check_types(config: DictConfig, shipped: Mapping[str, Any]) -> None:
         shipped: the result of `shipped_options` for this command line.
     """
     for option, value in flatten(container_of(config), branches=True).items():
-        expected, value = expectation(shipped.get(option)), followed(config, value)
-        if value is None and option.startswith("trainer."):
-            continue  # `trainer_options.check_trainer` knows which of them may be null
-        if expected is not None and value != "auto" and not isinstance(value, expected.types):
-            raise UserError(f"{option} must be {expected.words}, like {shipped[option]}, but is {value!r}. See --help.")
+        expected, value = expectation_of(option, shipped.get(option)), followed(config, value)
+        if expected is None or value == "auto" or isinstance(value, expected.types):
+            continue
+        if not is_accepted_elsewhere(option, value):
+            shown = "null" if value is None else repr(value)
+            raise UserError(f"{option} must be {expected.words}, like {shipped[option]}, but is {shown}. See --help.")
+
+
+def is_accepted_elsewhere(option: str, value: Any) -> bool:
+    """Return whether a value has the type, such as null or 0.0, that another config ships for the option.
+
+    An experiment may ship 256 for an option that is null otherwise, or 0 for one that is 0.0.
+    """
+    group, _, name = option.partition(".")
+    places = [(file, name) for file in (config_folder() / group).glob("*.yaml")]
+    places += [(config_folder() / f"every_{group}.yaml", name), (config_folder() / "train.yaml", option)]
+    for file, path in places:
+        shipped = flatten(container_of(OmegaConf.load(file)), branches=True) if file.is_file() else {}
+        if path in shipped:
+            kind = expectation(shipped[path])
+            if (value is None and shipped[path] is None) or (kind is not None and isinstance(value, kind.types)):
+                return True
+    return False
 
 
 class Expectation(NamedTuple):
@@ -216,14 +234,27 @@ class Expectation(NamedTuple):
     words: str
 
 
+WHOLE = Expectation((int,), "a whole number")
+NUMBER = Expectation((int, float), "a number")
+FREEZE = Expectation((bool, int), "true, false or a whole number")
+
+
+def expectation_of(option: str, shipped: Any) -> Expectation | None:
+    """Return the types of an option: those of its shipped value, and further ones of options that accept more."""
+    if option == "network.freeze":
+        return FREEZE
+    expected = expectation(shipped)
+    return NUMBER if option.startswith("data.augment.") and expected == WHOLE else expected
+
+
 def expectation(value: Any) -> Expectation | None:
     """Return the types that may replace a shipped value; None if its type sets no limit."""
     if isinstance(value, bool):
         return Expectation((bool,), "true or false")
     if isinstance(value, int):
-        return Expectation((int,), "a whole number")
+        return WHOLE
     if isinstance(value, float):
-        return Expectation((int, float), "a number")
+        return NUMBER
     if isinstance(value, list):
         return Expectation((list,), "a list")
     return None
