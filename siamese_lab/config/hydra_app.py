@@ -31,6 +31,7 @@ from siamese_lab.config.errors import (
 )
 from siamese_lab.config.help_page import asks_for_help, print_help
 from siamese_lab.config.process import end_with_parent, return_free_memory, wait_for_another_parent
+from siamese_lab.config.renamed import with_new_option_names
 from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.config.run_folder import removed_if_unused
 from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, register_schema
@@ -107,7 +108,7 @@ def run(
     start = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(checked_job)
     try:
         with user_errors_as_messages(command, tracebacks):
-            sys.argv[1:] = for_hydra(complete(sys.argv[1:]), command)
+            sys.argv[1:] = for_hydra(complete(with_new_option_names(sys.argv[1:])), command)
             check_groups(sys.argv[1:])
             if asks_for_help(sys.argv[1:]):
                 print_help(command, sys.argv[1:])
