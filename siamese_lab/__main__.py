@@ -1,9 +1,16 @@
 """List the commands, or start one of them: `python -m siamese_lab [COMMAND [ARGUMENT …]]`."""
 
 import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036 (pip refuses it, but a checkout starts with any Python)
+    sys.exit(f"Error: siamese_lab needs Python 3.10 or later, but {sys.executable} is {sys.version.split()[0]}.")
+
+import platform
 from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import NamedTuple
 
 from siamese_lab.config.process import keep_large_blocks, let_waiting_threads_sleep
@@ -34,7 +41,30 @@ COMMANDS: Mapping[str, Command] = {
 
 SHELL_COMPLETION = {"--shell-completion", "-sc"}
 COMPLETED = ("train", "evaluate")
-"""Commands of Hydra, which complete their options in a shell."""
+"""Commands of Hydra, which complete their options in a shell. The others complete names of files, as any program."""
+REQUIRED: Mapping[str, str] = {
+    "torch": "torch torchvision",
+    "torchvision": "torch torchvision",
+    "lightning": "lightning",
+    "hydra": "hydra-core",
+    "omegaconf": "omegaconf",
+    "torchmetrics": "torchmetrics",
+    "tensorboard": "tensorboard",
+    "sklearn": "scikit-learn",
+    "scipy": "scipy",
+    "numpy": "numpy",
+    "PIL": "pillow",
+    "platformdirs": "platformdirs",
+    "rich": "rich",
+    "pooch": "pooch",
+    "requests": "requests",
+    "filelock": "filelock",
+    "matplotlib": "matplotlib",
+    "pandas": "pandas",
+    "tabulate": "tabulate",
+    "jinja2": "jinja2",
+}
+"""What pip installs for each module of a package that the lab requires."""
 
 
 def main() -> None:
@@ -47,7 +77,7 @@ def main() -> None:
     if name in ("--help", "-h"):
         print("\n".join(help_lines()))
     elif name == "--version":
-        print(f"siamese_lab {import_module('siamese_lab').__version__}")
+        print("\n".join(version_lines()))
     elif name in COMMANDS:
         sys.exit(start(name, arguments))
     else:
@@ -63,11 +93,14 @@ def start(name: str, arguments: list[str] | None = None) -> int:
     if arguments is not None:
         sys.argv[1:] = arguments
     make_output_last()
+    if "--version" in sys.argv[1:]:
+        print("\n".join(version_lines()))
+        return 0
     let_waiting_threads_sleep()
     keep_large_blocks()
     try:
         if SHELL_COMPLETION & {*sys.argv[1:]} and name in COMPLETED:
-            import_module("siamese_lab.config.help_page").complete(name)
+            import_module("siamese_lab.config.completion").complete(name, COMPLETED)
         else:
             with interrupted_at_once():
                 module = import_module(COMMANDS[name].module)
@@ -75,7 +108,56 @@ def start(name: str, arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED_STATUS
+    except (ImportError, OSError) as error:
+        message = unusable_package(error)
+        if message is None:
+            raise
+        print(f"Error: {message}", file=sys.stderr)
+        return USER_ERROR_STATUS
     return 0
+
+
+def version_lines() -> Iterator[str]:
+    """Yield the versions of the lab, of its commit in a checkout, of Python and of PyTorch, which is not imported."""
+    from siamese_lab.runs.environment import commit
+
+    checkout = commit()
+    yield version_of("siamese_lab") + ("" if checkout is None else f", commit {checkout}")
+    yield f"Python {platform.python_version()}"
+    yield version_of("torch")
+
+
+def version_of(package: str) -> str:
+    """Return a package with its version, or that it is not installed."""
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"{package} is not installed"
+
+
+def unusable_package(error: ImportError | OSError) -> str | None:
+    """Return the message about a required package that is missing or broken; None for any other error."""
+    name = str(getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and name in {*REQUIRED, "siamese_lab"}:
+        try:
+            version("siamese_lab")
+        except PackageNotFoundError:
+            folder = Path(__file__).parents[1]
+            return f"siamese_lab is not installed for {sys.executable}. Install it: python -m pip install -e {folder}"
+        return (
+            f"siamese_lab needs {name}, which is not installed for {sys.executable}. "
+            f"Install it: python -m pip install {REQUIRED[name]}"
+        )
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_name == "<module>" and trace.tb_frame.f_globals.get("__name__") == "torch":
+            return (
+                f"torch is installed for {sys.executable}, but it cannot be imported: {error}. "
+                "Install it again: python -m pip install --force-reinstall torch torchvision"
+            )
+        trace = trace.tb_next
+    return None
 
 
 train, evaluate, report, embed, verify, search, export, data = (partial(start, name) for name in COMMANDS)
@@ -95,7 +177,7 @@ def help_lines() -> Iterator[str]:
     yield ""
     yield "Flags:"
     yield ""
-    yield "  --version  print the version"
+    yield "  --version  print the versions of the lab, Python and torch; every command has it"
     yield "  --help     print this text"
     yield ""
     yield "siamese-lab COMMAND, siamese-lab-COMMAND and python -m siamese_lab.COMMAND are"

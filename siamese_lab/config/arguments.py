@@ -85,7 +85,8 @@ def _is_value_of(argument: str, flag: str) -> bool:
 def train_overrides(overrides: Sequence[str]) -> list[str]:
     """Translate overrides of training that Hydra would refuse.
 
-    An earlier name of an option becomes the name of today, with a warning: see `config.renamed`. A group may be null, a path needs no quotes, and an option of Lightning's Trainer needs no +.
+    An earlier name of an option becomes the name of today, with a warning: see `config.renamed`. A group may be null, a
+    path needs no quotes, and an option of Lightning's Trainer needs no +.
     `siamese_lab.config.trainer_options` finds unknown ones after the configuration is composed.
 
     >>> train_overrides(["logger=null", "trainer.fast_dev_run=true", "trainer.max_steps=3"])

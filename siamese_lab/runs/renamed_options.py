@@ -1,7 +1,7 @@
 """Options that have another name than in an earlier version: one table for the command line and for stored files.
 
-The command line accepts an earlier name until the next minor version, with a warning: see `config.renamed`. Stored files
-of an earlier version always get the names of today: see `migrations`.
+The command line accepts an earlier name until the next minor version, with a warning: see `config.renamed`. Stored
+files of an earlier version always get the names of today: see `migrations`.
 """
 
 from collections.abc import Callable, Mapping
