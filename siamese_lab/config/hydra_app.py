@@ -21,6 +21,7 @@ from siamese_lab.config.arguments import for_hydra
 from siamese_lab.config.errors import (
     FULL_ERROR,
     check_groups,
+    check_option_names,
     check_types,
     explain,
     is_user_error,
@@ -110,6 +111,8 @@ def run(
         with user_errors_as_messages(command, tracebacks):
             sys.argv[1:] = for_hydra(complete(with_new_option_names(sys.argv[1:])), command)
             check_groups(sys.argv[1:])
+            if command == "train":
+                check_option_names(sys.argv[1:])
             if asks_for_help(sys.argv[1:]):
                 print_help(command, sys.argv[1:])
                 return
