@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import NamedTuple
 
 from siamese_lab.config.process import keep_large_blocks, let_waiting_threads_sleep
 from siamese_lab.errors import INTERRUPTED_STATUS, USER_ERROR_STATUS, interrupted_at_once
+from siamese_lab.errors.packages import unusable_package
 from siamese_lab.registry import did_you_mean
 from siamese_lab.runs.output import make_output_last
 
@@ -42,29 +42,6 @@ COMMANDS: Mapping[str, Command] = {
 SHELL_COMPLETION = {"--shell-completion", "-sc"}
 COMPLETED = ("train", "evaluate")
 """Commands of Hydra, which complete their options in a shell. The others complete names of files, as any program."""
-REQUIRED: Mapping[str, str] = {
-    "torch": "torch torchvision",
-    "torchvision": "torch torchvision",
-    "lightning": "lightning",
-    "hydra": "hydra-core",
-    "omegaconf": "omegaconf",
-    "torchmetrics": "torchmetrics",
-    "tensorboard": "tensorboard",
-    "sklearn": "scikit-learn",
-    "scipy": "scipy",
-    "numpy": "numpy",
-    "PIL": "pillow",
-    "platformdirs": "platformdirs",
-    "rich": "rich",
-    "pooch": "pooch",
-    "requests": "requests",
-    "filelock": "filelock",
-    "matplotlib": "matplotlib",
-    "pandas": "pandas",
-    "tabulate": "tabulate",
-    "jinja2": "jinja2",
-}
-"""What pip installs for each module of a package that the lab requires."""
 
 
 def main() -> None:
@@ -135,31 +112,6 @@ def version_of(package: str) -> str:
         return f"{package} is not installed"
 
 
-def unusable_package(error: ImportError | OSError) -> str | None:
-    """Return the message about a required package that is missing or broken; None for any other error."""
-    name = str(getattr(error, "name", None) or "").partition(".")[0]
-    if isinstance(error, ModuleNotFoundError) and name in {*REQUIRED, "siamese_lab"}:
-        try:
-            version("siamese_lab")
-        except PackageNotFoundError:
-            folder = Path(__file__).parents[1]
-            return f"siamese_lab is not installed for {sys.executable}. Install it: python -m pip install -e {folder}"
-        return (
-            f"siamese_lab needs {name}, which is not installed for {sys.executable}. "
-            f"Install it: python -m pip install {REQUIRED[name]}"
-        )
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if code.co_name == "<module>" and trace.tb_frame.f_globals.get("__name__") == "torch":
-            return (
-                f"torch is installed for {sys.executable}, but it cannot be imported: {error}. "
-                "Install it again: python -m pip install --force-reinstall torch torchvision"
-            )
-        trace = trace.tb_next
-    return None
-
-
 train, evaluate, report, embed, verify, search, export, data = (partial(start, name) for name in COMMANDS)
 """The commands siamese-lab-train, …, which an installed package starts here."""
 
@@ -177,7 +129,7 @@ def help_lines() -> Iterator[str]:
     yield ""
     yield "Flags:"
     yield ""
-    yield "  --version  print the versions of the lab, Python and torch; every command has it"
+    yield "  --version  print versions; every command has this flag"
     yield "  --help     print this text"
     yield ""
     yield "siamese-lab COMMAND, siamese-lab-COMMAND and python -m siamese_lab.COMMAND are"

@@ -37,6 +37,7 @@ from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.config.run_folder import removed_if_unused
 from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, register_schema
 from siamese_lab.errors import USER_ERROR_STATUS, ResourceError
+from siamese_lab.errors.packages import unusable_package
 from siamese_lab.runs.disk import FULL, REFUSED
 from siamese_lab.runs.lost import lost_process
 from siamese_lab.runs.output import make_output_last
@@ -103,6 +104,10 @@ def run(
         OmegaConf.to_container(config, resolve=True)  # here, a failing interpolation still counts as a user's error
         try:
             job(config)
+        except (ImportError, OSError) as error:
+            if (message := unusable_package(error)) is None:
+                raise
+            raise ResourceError(message) from error
         except OmegaConfBaseException as error:
             raise RuntimeError(f"The code read an option that does not exist, which is a bug: {error}") from error
 
