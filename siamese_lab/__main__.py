@@ -1,13 +1,20 @@
 """List the commands, or start one of them: `python -m siamese_lab [COMMAND [ARGUMENT …]]`."""
 
 import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036 (pip refuses it, but a checkout starts with any Python)
+    sys.exit(f"Error: siamese_lab needs Python 3.10 or later, but {sys.executable} is {sys.version.split()[0]}.")
+
+import platform
 from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 from siamese_lab.config.process import keep_large_blocks, let_waiting_threads_sleep
 from siamese_lab.errors import INTERRUPTED_STATUS, USER_ERROR_STATUS, interrupted_at_once
+from siamese_lab.errors.packages import unusable_package
 from siamese_lab.registry import did_you_mean
 from siamese_lab.runs.output import make_output_last
 
@@ -34,7 +41,7 @@ COMMANDS: Mapping[str, Command] = {
 
 SHELL_COMPLETION = {"--shell-completion", "-sc"}
 COMPLETED = ("train", "evaluate")
-"""Commands of Hydra, which complete their options in a shell."""
+"""Commands of Hydra, which complete their options in a shell. The others complete names of files, as any program."""
 
 
 def main() -> None:
@@ -47,7 +54,7 @@ def main() -> None:
     if name in ("--help", "-h"):
         print("\n".join(help_lines()))
     elif name == "--version":
-        print(f"siamese_lab {import_module('siamese_lab').__version__}")
+        print("\n".join(version_lines()))
     elif name in COMMANDS:
         sys.exit(start(name, arguments))
     else:
@@ -63,11 +70,14 @@ def start(name: str, arguments: list[str] | None = None) -> int:
     if arguments is not None:
         sys.argv[1:] = arguments
     make_output_last()
+    if "--version" in sys.argv[1:]:
+        print("\n".join(version_lines()))
+        return 0
     let_waiting_threads_sleep()
     keep_large_blocks()
     try:
         if SHELL_COMPLETION & {*sys.argv[1:]} and name in COMPLETED:
-            import_module("siamese_lab.config.help_page").complete(name)
+            import_module("siamese_lab.config.completion").complete(name, COMPLETED)
         else:
             with interrupted_at_once():
                 module = import_module(COMMANDS[name].module)
@@ -75,7 +85,31 @@ def start(name: str, arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED_STATUS
+    except (ImportError, OSError) as error:
+        message = unusable_package(error)
+        if message is None:
+            raise
+        print(f"Error: {message}", file=sys.stderr)
+        return USER_ERROR_STATUS
     return 0
+
+
+def version_lines() -> Iterator[str]:
+    """Yield the versions of the lab, of its commit in a checkout, of Python and of PyTorch, which is not imported."""
+    from siamese_lab.runs.environment import commit
+
+    checkout = commit()
+    yield version_of("siamese_lab") + ("" if checkout is None else f", commit {checkout}")
+    yield f"Python {platform.python_version()}"
+    yield version_of("torch")
+
+
+def version_of(package: str) -> str:
+    """Return a package with its version, or that it is not installed."""
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"{package} is not installed"
 
 
 train, evaluate, report, embed, verify, search, export, data = (partial(start, name) for name in COMMANDS)
@@ -95,7 +129,7 @@ def help_lines() -> Iterator[str]:
     yield ""
     yield "Flags:"
     yield ""
-    yield "  --version  print the version"
+    yield "  --version  print versions; every command has this flag"
     yield "  --help     print this text"
     yield ""
     yield "siamese-lab COMMAND, siamese-lab-COMMAND and python -m siamese_lab.COMMAND are"

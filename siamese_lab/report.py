@@ -16,8 +16,10 @@ from pathlib import Path
 
 from siamese_lab.config.errors import user_errors_as_messages, wants_tracebacks
 from siamese_lab.config.help_layout import HelpParser, example_lines, two_columns
+from siamese_lab.errors import UserError
+from siamese_lab.runs import packed, results
 from siamese_lab.runs.console import new_console
-from siamese_lab.study import LEVELS
+from siamese_lab.study import LEVELS, NOTHING
 
 DESCRIPTION = """\
 Report the results of all runs in a folder. The command reads every results.json
@@ -71,6 +73,7 @@ def main() -> None:
     """Run the command. The exit status is 2 if there is nothing to report."""
     arguments = parser().parse_args()
     with user_errors_as_messages(tracebacks=wants_tracebacks()):
+        check_reportable(arguments.folder)
         # loads pandas and matplotlib, which --help does not need
         from siamese_lab.study.report import pack_results, report, report_hypotheses
 
@@ -81,6 +84,14 @@ def main() -> None:
             report_hypotheses(arguments.folder, new_console(), arguments.commit, arguments.hypotheses)
             return
         report(arguments.folder, new_console(), arguments.levels, arguments.commit)
+
+
+def check_reportable(folder: Path) -> None:
+    """Raise UserError if a folder does not exist or holds no results. pandas and matplotlib are not imported yet."""
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}. Studies are in outputs/NAME, other sweeps in outputs/sweeps.")
+    if not any(next(folder.rglob(name), None) for name in (results.FILE_NAME, packed.FILE_NAME)):
+        raise UserError(f"{folder} holds no {NOTHING}")
 
 
 def parser() -> HelpParser:

@@ -7,6 +7,7 @@ from typing import get_args, get_type_hints
 from omegaconf import OmegaConf
 
 from siamese_lab.config.path_options import with_readable_paths
+from siamese_lab.config.renamed import with_new_option_names
 from siamese_lab.config.schema import TrainConfig, config_folder
 from siamese_lab.errors import UserError
 from siamese_lab.registry import did_you_mean
@@ -84,14 +85,15 @@ def _is_value_of(argument: str, flag: str) -> bool:
 def train_overrides(overrides: Sequence[str]) -> list[str]:
     """Translate overrides of training that Hydra would refuse.
 
-    A group may be null, a path needs no quotes, and an option of Lightning's Trainer needs no +.
+    An earlier name of an option becomes the name of today, with a warning: see `config.renamed`. A group may be null, a
+    path needs no quotes, and an option of Lightning's Trainer needs no +.
     `siamese_lab.config.trainer_options` finds unknown ones after the configuration is composed.
 
     >>> train_overrides(["logger=null", "trainer.fast_dev_run=true", "trainer.max_steps=3"])
     ['logger=[]', '++trainer.fast_dev_run=true', 'trainer.max_steps=3']
     """
     shipped = OmegaConf.load(config_folder() / "trainer/default.yaml")
-    readable = with_readable_paths(overrides)
+    readable = with_readable_paths(with_new_option_names(overrides))
     return [_added_to_trainer(_without_null(each), [str(key) for key in shipped]) for each in readable]
 
 

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from siamese_lab.config.arguments import optional_groups
+from siamese_lab.config.help_texts import OPTIONS
+from siamese_lab.config.installed import folders
 from siamese_lab.config.overrides import option_of, quoted
-from siamese_lab.config.schema import config_folder
+from siamese_lab.config.schema import TrainConfig, config_folder
 from siamese_lab.errors import BUG_STATUS, INTERRUPTED_STATUS, USER_ERROR_STATUS, UserError
 from siamese_lab.registry import did_you_mean
 from siamese_lab.runs.console import new_console
@@ -98,7 +101,7 @@ def explain(error: BaseException, command: str = "train") -> str:
         install = 'pip install "siamese_lab[launchers]"'
         return f"Hydra has no launcher {match[1]!r} here. Install the launchers: {install}."
     if match := re.search(r"Could not override '([^']+)'", message):
-        return unknown_option(match.group(1), command)
+        return unknown_option(match.group(1), known_options(command))
     if isinstance(error, OverrideParseException):
         return unreadable_override(error.override)
     if match := re.search(r"Ambiguous value for argument '([^\n]*)'\n", message):
@@ -133,9 +136,8 @@ def unknown_name(group: str, name: str, known: Sequence[str]) -> str:
     return f"There is no {group} {name!r}.{did_you_mean(name, known)} Available: {', '.join(known)}."
 
 
-def unknown_option(option: str, command: str) -> str:
-    """Return the message for an unknown option, such as data.classes_per_bach=4."""
-    known = known_options(command)
+def unknown_option(option: str, known: Sequence[str]) -> str:
+    """Return the message for an option that is not among the known ones, such as data.classes_per_bach=4."""
     siblings = [each for each in known if each.rpartition(".")[0] == option.rpartition(".")[0]]
     listed = f" Options there: {', '.join(siblings)}." if siblings else ""
     suggestion = did_you_mean(option, siblings) or did_you_mean(option, known)
@@ -150,6 +152,29 @@ def known_options(command: str) -> list[str]:
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = hydra.compose(command, overrides=chosen)
     return list(flatten(container_of(config), branches=True))
+
+
+def check_option_names(arguments: Sequence[str]) -> None:
+    """Raise UserError for an option of training that no shipped part has and that the chosen parts do not have either.
+
+    Hydra finds the same, but composes the configuration twice before, and once more is needed for the message. Parts of
+    the user's own are left to Hydra.
+    """
+    if config_dirs(arguments) or any(re.match(r"-(-config|c[pn])", each) for each in arguments) or folders():
+        return
+    listed, groups = OPTIONS["train"], {path.name for path in config_folder().iterdir() if path.is_dir()}
+    for argument in arguments:
+        if not re.match(r"[A-Za-z_][\w.]*=", argument) or (option := option_of(argument)).startswith("hydra."):
+            continue
+        beginnings = [option[:end] for end in (*(each.start() for each in re.finditer(r"\.", option)), len(option))]
+        is_branch = any(name.startswith(f"{option}.") for name in listed)
+        if option in groups or is_branch or any(name in listed for name in beginnings):
+            continue
+        first = [field.name for field in fields(TrainConfig)]
+        if option.partition(".")[0] not in first:  # no configuration has it, so none is composed
+            raise UserError(unknown_option(option, list(dict.fromkeys([*first, *listed]))))
+        if option not in (known := known_options("train")):
+            raise UserError(unknown_option(option, known))
 
 
 def check_groups(arguments: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
-"""Answer `--help` (what each group and option does, its default, three examples) and `--shell-completion` of a command.
+"""Answer `--help` of a command: what each group and option does, its default, three examples.
 
-Neither imports PyTorch, which takes seconds.
+PyTorch is not imported, because it takes seconds.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,12 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from siamese_lab.config.arguments import split_flags
-from siamese_lab.config.data_options import store_data_options
 from siamese_lab.config.errors import search_path_overrides
 from siamese_lab.config.help_layout import example_lines, paragraph, two_columns
 from siamese_lab.config.help_texts import DESCRIPTIONS, EXAMPLES, FLAGS, GROUPS, GROUPS_OF_EVALUATE, OPTIONS
 from siamese_lab.config.overrides import in_grammar
-from siamese_lab.config.schema import config_folder, register_schema
+from siamese_lab.config.schema import config_folder
 
 IDENTITY = ("_target_", "_partial_", "name")
 """Keys that say which part a group holds, so its name shows them already."""
@@ -30,17 +29,6 @@ IDENTITY = ("_target_", "_partial_", "name")
 def asks_for_help(arguments: Sequence[str]) -> bool:
     """Return whether a command line has the flag --help."""
     return not {"--help", "-h"}.isdisjoint(split_flags(arguments)[0])
-
-
-def complete(command: str) -> None:
-    """Let Hydra answer a command line with the flag --shell-completion: install completion, or complete a word."""
-
-    def nothing(config: Any) -> None:
-        """Run no job: Hydra only completes."""
-
-    register_schema()
-    store_data_options(None)
-    hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(nothing)()
 
 
 def print_help(command: str, arguments: Sequence[str]) -> None:

@@ -225,7 +225,8 @@ FLAGS: Mapping[str, str] = {
     "-m": "run a sweep: one run for each combination of values (a=1,2 b=3,4)",
     "--cfg job": "print the composed configuration instead of running",
     "--config-dir FOLDER": "add a folder of your own configs",
-    "--shell-completion install=bash": "print the code that completes options with the Tab key",
+    "--shell-completion install=SHELL": "print the code that completes options with the Tab key in bash, zsh or fish",
+    "--version": "print the versions of the lab, Python and torch",
     "--hydra-help": "list the other flags, which are Hydra's",
 }
 

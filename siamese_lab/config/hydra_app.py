@@ -21,6 +21,7 @@ from siamese_lab.config.arguments import for_hydra
 from siamese_lab.config.errors import (
     FULL_ERROR,
     check_groups,
+    check_option_names,
     check_types,
     explain,
     is_user_error,
@@ -31,10 +32,12 @@ from siamese_lab.config.errors import (
 )
 from siamese_lab.config.help_page import asks_for_help, print_help
 from siamese_lab.config.process import end_with_parent, return_free_memory, wait_for_another_parent
+from siamese_lab.config.renamed import with_new_option_names
 from siamese_lab.config.resume import with_resumed_overrides
 from siamese_lab.config.run_folder import removed_if_unused
 from siamese_lab.config.schema import TrainConfig, check_keys, config_folder, register_schema
 from siamese_lab.errors import USER_ERROR_STATUS, ResourceError
+from siamese_lab.errors.packages import unusable_package
 from siamese_lab.runs.disk import FULL, REFUSED
 from siamese_lab.runs.lost import lost_process
 from siamese_lab.runs.output import make_output_last
@@ -101,14 +104,20 @@ def run(
         OmegaConf.to_container(config, resolve=True)  # here, a failing interpolation still counts as a user's error
         try:
             job(config)
+        except (ImportError, OSError) as error:
+            if (message := unusable_package(error)) is None:
+                raise
+            raise ResourceError(message) from error
         except OmegaConfBaseException as error:
             raise RuntimeError(f"The code read an option that does not exist, which is a bug: {error}") from error
 
     start = hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=command)(checked_job)
     try:
         with user_errors_as_messages(command, tracebacks):
-            sys.argv[1:] = for_hydra(complete(sys.argv[1:]), command)
+            sys.argv[1:] = for_hydra(complete(with_new_option_names(sys.argv[1:])), command)
             check_groups(sys.argv[1:])
+            if command == "train":
+                check_option_names(sys.argv[1:])
             if asks_for_help(sys.argv[1:]):
                 print_help(command, sys.argv[1:])
                 return

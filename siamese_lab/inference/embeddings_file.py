@@ -29,6 +29,8 @@ NPZ, PARQUET = ".npz", ".parquet"
 SEPARATOR = "; "
 ABOUT = "siamese_lab"
 """Key of `about` in the metadata of a .parquet file."""
+FORMAT = 1
+"""Version of `about`, also in exported networks. Files without a number are of version 1."""
 MAX_IMAGES, MAX_NAMES = 2_000_000, 256 << 20
 """Largest number of images, and of characters of their names, in a .parquet file, which stores repeated values once."""
 MAX_NUMBERS = 1 << 28
@@ -61,6 +63,7 @@ def about_network(network: TrainedNetwork) -> dict[str, Any]:
     if datamodule.stored_size is not None:
         images["resized"] = datamodule.stored_size  # the shorter side, before the middle is kept
     return {
+        "format": FORMAT,
         "checkpoint": escape_name(trained.checkpoint.absolute()),
         "step": trained.step,
         "weights": fingerprint(network.network),
@@ -120,8 +123,13 @@ def _reason(error: Exception) -> str:
 
 def check_stored(stored: StoredEmbeddings) -> None:
     """Raise WrongValueError unless the file holds a finite vector for each name, and a description of the network."""
+    if (number := of_type(stored.about, dict[str, Any], "about").get("format", FORMAT)) != FORMAT:
+        raise WrongValueError(
+            f"its description has format {shortened(str(number))}, which another version of siamese_lab wrote; this "
+            f"one reads {FORMAT}"
+        )
     for key in ("folder", "weights", "checkpoint"):
-        text = of_type(of_type(stored.about, dict[str, Any], "about").get(key), str, f"about.{key}")
+        text = of_type(stored.about.get(key), str, f"about.{key}")
         if escape_line(text) != text:
             raise wrong(f"about.{key}", text, "printable characters")
     z_ND = stored.z_ND

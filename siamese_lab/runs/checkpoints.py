@@ -13,6 +13,7 @@ from siamese_lab.errors import UserError
 from siamese_lab.runs import results
 from siamese_lab.runs.classes import ClassParts
 from siamese_lab.runs.files import is_draft
+from siamese_lab.runs.migrations import CONFIGURATION, UnknownVersionError, migrate
 from siamese_lab.runs.options import recorded
 from siamese_lab.runs.plain_values import WrongValueError, check_plain, check_regular, of_type, shortened
 
@@ -21,8 +22,14 @@ LAST = f"{FOLDER}/last{SUFFIX}"
 """The checkpoint of the last weights, which a run resumes from, relative to the folder of the run."""
 CONFIG_KEY = "StoredChoices"
 """Key of the configuration among the callbacks of a checkpoint."""
+VERSION_KEY = "version"
+"""Key of the version of siamese_lab that wrote the configuration."""
 CONFIG_FORMAT = 2
-"""Version of the stored configuration. Increase it when an older one can no longer be understood."""
+"""Version of the stored configuration. Increase it when its meaning changes, and add a step to
+`migrations.CONFIGURATION`.
+"""
+UNNUMBERED_FORMAT = 1
+"""Version of a stored configuration without a number."""
 
 
 def find_checkpoint(place: Path) -> Path:
@@ -122,9 +129,17 @@ def stored_overrides(checkpoint: Mapping[str, Any]) -> list[str]:
     """Return the command line stored in a loaded checkpoint.
 
     Raises:
-        UserError: if siamese_lab or this version of it did not write the checkpoint.
+        UserError: if siamese_lab did not write the checkpoint, or if an earlier version did: its options have other
+            names and defaults, and its training cannot be continued step by step.
     """
-    overrides = _stored(checkpoint)["overrides"]
+    stored = _stored(checkpoint)
+    if (number := format_of(stored)) != CONFIG_FORMAT:
+        raise UserError(
+            f"The training of a checkpoint of an earlier version of siamese_lab (format {number}) cannot be continued, "
+            "because its batches and random numbers were others. evaluate, embed, verify, search and export still use "
+            "the checkpoint. Start a new run without resume= to train."
+        )
+    overrides = stored["overrides"]
     try:
         check_plain(overrides)
         return [str(override) for override in of_type(overrides, list[str], "the stored command line")]
@@ -170,10 +185,16 @@ def _stored(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
     state = callbacks.get(CONFIG_KEY) if isinstance(callbacks, Mapping) else None
     if not isinstance(state, Mapping) or "overrides" not in state:
         raise UserError("The checkpoint was not written by a run of siamese_lab, because it stores no configuration.")
-    if state.get("format", CONFIG_FORMAT) != CONFIG_FORMAT:
+    try:
+        return migrate(state, format_of(state), CONFIG_FORMAT, CONFIGURATION)
+    except UnknownVersionError as error:
+        wrote = f" {shortened(str(state[VERSION_KEY]))}" if VERSION_KEY in state else ", the version that wrote it"
         raise UserError(
-            f"The checkpoint was written by another version of siamese_lab: its configuration has format "
-            f"{shortened(str(state['format']))}, but this version reads {CONFIG_FORMAT}. Use it with the version that "
-            "wrote it."
-        )
-    return state
+            f"The checkpoint was written by another version of siamese_lab: its configuration has format {error}. "
+            f"Use it with siamese_lab{wrote}."
+        ) from error
+
+
+def format_of(state: Mapping[str, Any]) -> Any:
+    """Return the version of a stored configuration."""
+    return state.get("format", UNNUMBERED_FORMAT)

@@ -1,6 +1,6 @@
 """results.json: the configuration, environment, duration and metrics of a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +9,7 @@ from siamese_lab.errors import Fault, UserError, fault_of
 from siamese_lab.runs import reserve
 from siamese_lab.runs.disk import FULL
 from siamese_lab.runs.files import as_json, write_text
+from siamese_lab.runs.migrations import RESULTS, UnknownVersionError, migrate
 from siamese_lab.runs.option_bounds import check_bound
 from siamese_lab.runs.options import recorded
 from siamese_lab.runs.plain_values import (
@@ -23,6 +24,7 @@ from siamese_lab.runs.ranges import check_not_negative, check_shares
 from siamese_lab.runs.studied_options import check_studied
 
 SCHEMA_VERSION = 2
+"""Increase it when the meaning of a field changes, and add a step to `migrations.RESULTS`."""
 FILE_NAME = "results.json"
 Status = Literal["running", "finished", "shortened", "interrupted", "failed"]
 """A run is "shortened" if an option of the trainer, such as max_time, ended it early; `error` names the option."""
@@ -166,19 +168,29 @@ def results_from(read: Callable[[], Any], place: str, cure: str) -> Results:
     """
     try:
         content = read()
-        if isinstance(content, dict) and content.get("schema_version") != SCHEMA_VERSION:
-            raise UserError(
-                f"{place} has schema version {shortened(str(content.get('schema_version')))}, "
-                f"but this version of siamese_lab reads {SCHEMA_VERSION}."
-            )
+        if isinstance(content, dict):
+            content = migrate(content, content.get("schema_version"), SCHEMA_VERSION, RESULTS)
+            content["schema_version"] = SCHEMA_VERSION
         run = build_record(Results, content)
         run.choices = recorded(run.choices)
         check_results(run)
+    except UnknownVersionError as error:
+        raise UserError(f"{place} has schema version {error}. {another_version(content)}") from error
     except OtherFieldsError as error:
-        raise UserError(f"{place} was written by another version of siamese_lab: {error}.") from error
+        raise UserError(
+            f"{place} was written by another version of siamese_lab: {error}. {another_version(content)}"
+        ) from error
     except WrongValueError as error:
         raise UserError(f"{place} is damaged, or siamese_lab did not write it: {error}. {cure}") from error
     return run
+
+
+def another_version(content: Mapping[str, Any]) -> str:
+    """Return what to do about a record that this version cannot read; it names the version that wrote the record."""
+    versions = content.get("versions")
+    wrote = versions.get("siamese_lab") if isinstance(versions, Mapping) else None
+    named = f"siamese_lab {shortened(str(wrote))}" if wrote else "the version of siamese_lab"
+    return f"Read it with {named} that wrote it, or run that job again in another folder."
 
 
 def check_results(run: Results) -> None:

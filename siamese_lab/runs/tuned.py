@@ -6,10 +6,12 @@ from typing import Any, Literal
 
 from siamese_lab.errors import UserError
 from siamese_lab.runs.files import write_json
+from siamese_lab.runs.migrations import TUNED, UnknownVersionError, migrate
 from siamese_lab.runs.options import recorded
 from siamese_lab.runs.plain_values import OtherFieldsError, WrongValueError, build_record, of_type, read_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Increase it when the meaning of a field changes, and add a step to `migrations.TUNED`."""
 FILE_NAME = "tuned.json"
 
 
@@ -66,8 +68,10 @@ def read_tuned(folder: Path) -> Tuned:
     path = folder / FILE_NAME
     try:
         content = read_json(path)
-        if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
+        if not isinstance(content, dict):
             raise UserError(f"{path} was written by another version of siamese_lab. Tune again in another folder.")
+        content = migrate(content, content.get("schema_version"), SCHEMA_VERSION, TUNED)
+        content["schema_version"] = SCHEMA_VERSION
         tuned = build_record(Tuned, content)
         if not isinstance(tuned.choices.get("trainer"), dict) or "max_steps" not in tuned.choices["trainer"]:
             raise WrongValueError("choices.trainer.max_steps is missing")
@@ -76,6 +80,11 @@ def read_tuned(folder: Path) -> Tuned:
         raise
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}. Delete it and tune again.") from error
+    except UnknownVersionError as error:
+        raise UserError(
+            f"{path} was written by another version of siamese_lab. Tune again in another folder. (It has schema "
+            f"version {error}.)"
+        ) from error
     except OtherFieldsError as error:
         raise UserError(f"{path} was written by another version of siamese_lab: {error}.") from error
     except WrongValueError as error:

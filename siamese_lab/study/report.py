@@ -15,7 +15,7 @@ from siamese_lab.runs.display import counted, in_blocks, print_plainly, print_ti
 from siamese_lab.runs.files import write_json
 from siamese_lab.runs.links import check_inside
 from siamese_lab.runs.plain_values import shortened
-from siamese_lab.study import LEVELS, bounds, figures, folds, page, runs
+from siamese_lab.study import LEVELS, NOTHING, bounds, figures, folds, page, runs
 from siamese_lab.study.analysis import Analysis, analyze
 from siamese_lab.study.answer import answer
 from siamese_lab.study.conclusions import caveats
@@ -134,9 +134,7 @@ def nothing_in(folder: Path, study: Study) -> str:
     if study.excluded:
         first = study.excluded[0]
         return f"{folder} holds no run that can be used. {first.folder}: {first.reason}"
-    return (
-        f"{folder} holds no results.json of a run. Start runs first: python -m siamese_lab.train -m experiment=study."
-    )
+    return f"{folder} holds no {NOTHING}"
 
 
 def report_study(study: Study, folder: Path, console: Console, levels: Sequence[float]) -> None:

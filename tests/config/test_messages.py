@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from siamese_lab.config.errors import explain
+from siamese_lab.config.errors import check_option_names, explain
 from siamese_lab.config.overrides import quoted, unquoted
 from siamese_lab.config.path_options import PATHS, with_readable_paths
 from siamese_lab.errors import UserError
@@ -109,3 +109,38 @@ def test_a_mistake_on_the_command_line_is_one_message(
     assert MISTAKES[arguments] in " ".join(ended.err.split()), ended.err
     assert "Traceback" not in ended.err and "LexerNo" not in ended.err
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+# --- wrong options, before Hydra starts
+
+
+@pytest.mark.parametrize(
+    ("option", "suggestion"), [("optimzer.lr", "optimizer.lr"), ("sed", "seed"), ("lernrate", None)]
+)
+def test_an_option_of_no_part_is_found_without_composing(
+    option: str, suggestion: str | None, command: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compose_nothing(*_: object, **__: object) -> None:
+        raise AssertionError("it composes")
+
+    monkeypatch.setattr("hydra.compose", compose_nothing)
+    monkeypatch.setattr("hydra._internal.hydra.Hydra.compose_config", compose_nothing)
+    ended = command(f"{option}=1")
+    assert ended.status == 2
+    assert ended.err.startswith(f"Error: There is no option {option!r}.")
+    assert suggestion is None or f"Did you mean {suggestion!r}?" in ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sampler=memory", "sampler.size=64"],
+        ["logger=csv", "logger.csv.version=x"],
+        ["callbacks=early_stopping", "callbacks.early_stopping.patience=5"],
+        ["tuning=default", "tuning.space.optimizer.adamw.lr.low=0.01"],
+        ["+anything=1", "hydra.job.name=x", "recipe/study=glyphs", "data.augment.rotation=3"],
+    ],
+)
+def test_an_option_that_a_part_has_is_left_to_hydra(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["siamese_lab.train", *arguments])
+    check_option_names(arguments)

@@ -49,7 +49,7 @@ def test_evaluations_and_trials_of_a_tuning_are_no_runs(tmp_path):
         ("[]", "is damaged"),
         ("null", "is damaged"),
         ('{"accuracy": 0.9}', "has schema version None"),
-        ('{"schema_version": 1}', "has schema version 1"),
+        ('{"schema_version": 1}', "written by another version"),
         ('{"schema_version": 2, "data": "mnist"}', "written by another version"),
     ],
 )

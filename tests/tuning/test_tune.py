@@ -239,7 +239,7 @@ def test_records_that_are_damaged_or_of_another_version_are_refused(tmp_path: Pa
     for content, message in {
         "{": "is damaged",
         '{"schema_version": 9}': "was written by another version of siamese_lab. Tune again in another folder.",
-        '{"schema_version": 1, "every_trial": []}': "was written by another version of siamese_lab: ",
+        '{"schema_version": 2, "every_trial": []}': "was written by another version of siamese_lab: ",
         "[]": "was written by another version of siamese_lab",
     }.items():
         (tmp_path / "tuned.json").write_text(content)

@@ -1,6 +1,7 @@
 """The checkpoints of a run: the best weights, the last weights, and the configuration that both store."""
 
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from torch import Tensor
 
-from siamese_lab.runs.checkpoints import CONFIG_FORMAT, CONFIG_KEY
+from siamese_lab.runs.checkpoints import CONFIG_FORMAT, CONFIG_KEY, VERSION_KEY
 from siamese_lab.runs.classes import ClassParts
 from siamese_lab.runs.plain_values import wrong
 
@@ -122,6 +123,7 @@ class StoredConfig(Callback):
         """Return the stored configuration, which Lightning writes into the checkpoint."""
         return {
             "format": CONFIG_FORMAT,
+            VERSION_KEY: metadata.version("siamese_lab"),
             "overrides": self.overrides,
             "choices": self.config_values,
             "classes": self.classes,
