@@ -19,8 +19,9 @@ Call = Callable[..., Ended]
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     (tmp_path / "pictures/more").mkdir(parents=True)
-    for number in range(7):
-        pixels = np.random.default_rng(number).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    for number in range(7):  # coarse patterns, because shrunk noise is gray, and then rounding decides the order
+        coarse = np.random.default_rng(number).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+        pixels = coarse.repeat(10, axis=0).repeat(10, axis=1)
         Image.fromarray(pixels).save(tmp_path / "pictures" / ("more" if number > 4 else ".") / f"image_{number}.png")
     return tmp_path / "pictures"
 
