@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,10 +42,8 @@ from siamese_lab.training.callbacks import (
     StopOnNonFinite,
     TrainingClock,
 )
-from siamese_lab.training.callbacks.tensorboard import closing_event_files
 from siamese_lab.training.module import SiameseModule
 from siamese_lab.training.threads import threads_restored, use_one_thread_if_small
-from siamese_lab.training.trackers import build_loggers
 from siamese_lab.training.trainer import build_trainer
 from siamese_lab.training.validation_plan import plan_validations
 
@@ -130,8 +130,8 @@ def fit(
         accelerator: "auto" is the best available device.
         precision: "auto" is bfloat16 autocast if the device computes in it, else float32.
         progress: show progress on standard error if the training takes longer than two seconds.
-        folder: folder for the trained weights (`network.pt`, a state dict), the metrics (`metrics.json`) and curves for
-            TensorBoard; None writes nothing.
+        folder: folder for the trained weights (`network.pt`, a state dict) and for the metrics with the history
+            (`metrics.json`); None writes nothing.
 
     Raises:
         UserError: if an argument has another type, shape or range, or parts do not go together.
@@ -139,12 +139,12 @@ def fit(
         KeyboardInterrupt: after Ctrl-C.
 
     >>> import siamese_lab as sl
-    >>> network = sl.networks.build("mlp", channels=1, image_size=8, seed=0)
+    >>> network = sl.networks.build("mlp", channels=1, image_size=16, seed=0)
     >>> sampler, loss = sl.samplers.build("semi_hard"), sl.losses.build("triplet", margin=0.2)
     >>> fitted = sl.fit(sl.data.build("digits", classes_per_batch=6), network, sampler, loss, steps=20)
     >>> fitted.test["recall@1"] > 0.9
     True
-    >>> fitted.embed(torch.zeros(3, 1, 8, 8, dtype=torch.uint8)).shape
+    >>> fitted.embed(torch.zeros(3, 1, 16, 16, dtype=torch.uint8)).shape
     torch.Size([3, 128])
     """
     check_parts(network, sampler, loss, steps, lr, seed)
@@ -154,7 +154,10 @@ def fit(
     with threads_restored(), isolate_rng():
         torch.manual_seed(datamodule.seed)
         module = build_module(config, datamodule, network, sampler, loss)
-        return train(config, datamodule, module, progress, None if folder is None else Path(folder))
+        fitted = train(config, datamodule, module, progress)
+    if folder is not None:
+        write(fitted, Path(folder))
+    return fitted
 
 
 def check_parts(network: Any, sampler: Any, loss: Any, steps: Any, lr: Any, seed: Any) -> None:
@@ -206,10 +209,16 @@ def restarted(datamodule: DataModule, seed: int) -> DataModule:
 
 def build_config(seed: int, steps: int, lr: float, accelerator: str, precision: str) -> DictConfig:
     """Return the configuration of the command, which builds the optimizer, the schedule and the trainer."""
-    config = schema.compose("recipe=none")
+    config = copy.deepcopy(defaults())
     config.seed, config.optimizer.lr = seed, lr
     config.trainer.max_steps, config.trainer.accelerator, config.trainer.precision = steps, accelerator, precision
     return config
+
+
+@cache
+def defaults() -> DictConfig:
+    """Return the configuration of the command without options. Composing it takes half a second."""
+    return schema.compose("recipe=none")
 
 
 def build_module(
@@ -276,9 +285,7 @@ def check_loss(network: networks.SiameseNetwork, sampler: samplers.Sampler, loss
         )
 
 
-def train(
-    config: DictConfig, datamodule: DataModule, module: SiameseModule, progress: bool, folder: Path | None
-) -> Fitted:
+def train(config: DictConfig, datamodule: DataModule, module: SiameseModule, progress: bool) -> Fitted:
     """Train, validate and test; see `fit`."""
     console = new_console(stderr=True)
     clock = TrainingClock()
@@ -287,16 +294,8 @@ def train(
     trainer = build_trainer(
         config.trainer,
         validations=plan_validations(config, datamodule).number,
-        callbacks=[
-            StopOnNonFinite(),
-            clock,
-            *shown,
-            history,
-            metrics,
-            collapse,
-        ],
-        logger=False if folder is None else build_loggers(config.logger, folder),
-        default_root_dir=folder,
+        callbacks=[StopOnNonFinite(), clock, *shown, history, metrics, collapse],
+        logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -307,26 +306,28 @@ def train(
     network, at_once = module.network, datamodule.classes_per_batch * datamodule.images_per_class
     if trainer.strategy.root_device.type == "cpu":
         use_one_thread_if_small(network, at_once, datamodule.channels, datamodule.image_size)
-    with disk_errors(folder or Path(), "folder"), closing_event_files(trainer), ctrl_c_raises():
+    with ctrl_c_raises():
         trainer.fit(module, datamodule=datamodule)
         if not history.points or history.points[-1].step != trainer.global_step or network.tta:
             trainer.validate(module, datamodule=datamodule, verbose=False)
         trainer.test(module, datamodule=datamodule, verbose=False)
-        figures = {stage: dict(values) for stage, values in metrics.values.items()}
-        reasons = collapse.verdict(module, metrics.latest["test"].spread)
-        fitted = Fitted(
-            network.cpu().eval(), figures["validation"], figures["test"], history.points, reasons, datamodule
-        )
-        if folder is not None:
-            write(fitted, folder)
-    return fitted
+    datamodule.trainer = None
+    validation, test = (dict(metrics.values[stage]) for stage in ("validation", "test"))
+    reasons = collapse.verdict(module, metrics.latest["test"].spread)
+    return Fitted(network.cpu().eval(), validation, test, history.points, reasons, datamodule)
 
 
 def write(fitted: Fitted, folder: Path) -> None:
-    """Write the weights and the metrics."""
-    torch.save(fitted.network.state_dict(), folder / WEIGHTS)
-    points = [{"step": point.step, **point.train, **point.validation} for point in fitted.history]
-    write_json(folder / METRICS, {"validation": fitted.validation, "test": fitted.test, "history": points})
+    """Write the weights and the metrics.
+
+    Raises:
+        ResourceError: if the folder cannot be written to, or the disk is full.
+    """
+    history = [asdict(point) for point in fitted.history]
+    with disk_errors(folder, "folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(fitted.network.state_dict(), folder / WEIGHTS)
+        write_json(folder / METRICS, {"validation": fitted.validation, "test": fitted.test, "history": history})
 
 
 @contextmanager
