@@ -41,10 +41,10 @@ FEWER_STEPS = {
     },
     "05_results_analysis": {"trainer.max_steps=60": "trainer.max_steps=10"},
     "06_your_images_and_backbone": {
-        "CLASSES = 60": "CLASSES = 20",
+        "CLASSES = 60": "CLASSES = 30",
         "SIZE = 64": "SIZE = 32",
         "STEPS = 150": "STEPS = 4",
-        "TUNED_STEPS = 60": "TUNED_STEPS = 2",
+        "TUNED_STEPS = 20": "TUNED_STEPS = 2",
         "episodes=200": "episodes=20",
     },
     "07_plain_python": {"steps=300": "steps=4", "steps=60": "steps=4", "(0, 200)": "(0, 4)"},

@@ -143,7 +143,7 @@ def checked_images(name: str, images: Any) -> Tensor:
     )
 
 
-def items_of(name: str, dataset: Dataset[Any]) -> tuple[Tensor, list[Any]]:
+def items_of(name: str, dataset: Any) -> tuple[Tensor, list[Any]]:
     """Read all (image, label) items of a data set of PyTorch; Pillow images become tensors.
 
     Raises:

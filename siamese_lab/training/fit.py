@@ -302,7 +302,8 @@ def train(config: DictConfig, datamodule: DataModule, module: SiameseModule, pro
         num_sanity_val_steps=0,
         check_val_every_n_epoch=None,
     )
-    module = trainer.precision_plugin.convert_module(module)
+    converted = trainer.precision_plugin.convert_module(module)
+    assert converted is module  # the optimizer is built from it, and `network` belongs to it
     network, at_once = module.network, datamodule.classes_per_batch * datamodule.images_per_class
     if trainer.strategy.root_device.type == "cpu":
         use_one_thread_if_small(network, at_once, datamodule.channels, datamodule.image_size)
