@@ -129,7 +129,7 @@ def fit(
             built with. The weights are those of `network`. None is the seed of the data set, or 0 for a pair.
         accelerator: "auto" is the best available device.
         precision: "auto" is bfloat16 autocast if the device computes in it, else float32.
-        progress: show progress on standard error if the training takes longer than two seconds.
+        progress: show progress if the training takes longer than two seconds, and warn of a collapse, on standard error.
         folder: folder for the trained weights (`network.pt`, a state dict) and for the metrics with the history
             (`metrics.json`); None writes nothing.
 
@@ -287,14 +287,13 @@ def check_loss(network: networks.SiameseNetwork, sampler: samplers.Sampler, loss
 
 def train(config: DictConfig, datamodule: DataModule, module: SiameseModule, progress: bool) -> Fitted:
     """Train, validate and test; see `fit`."""
-    console = new_console(stderr=True)
+    console = new_console(stderr=True, quiet=not progress)
     clock = TrainingClock()
     history, metrics, collapse = History(clock), LatestMetrics(), CollapseWatch(console)
-    shown = [LateProgress(console)] if progress else []
     trainer = build_trainer(
         config.trainer,
         validations=plan_validations(config, datamodule).number,
-        callbacks=[StopOnNonFinite(), clock, *shown, history, metrics, collapse],
+        callbacks=[StopOnNonFinite(), clock, LateProgress(console), history, metrics, collapse],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
