@@ -129,7 +129,7 @@ def fit(
             built with. The weights are those of `network`. None is the seed of the data set, or 0 for a pair.
         accelerator: "auto" is the best available device.
         precision: "auto" is bfloat16 autocast if the device computes in it, else float32.
-        progress: show progress if the training takes longer than two seconds, and warn of a collapse, on standard error.
+        progress: show progress on standard error if the training takes over two seconds, and warn of a collapse.
         folder: folder for the trained weights (`network.pt`, a state dict) and for the metrics with the history
             (`metrics.json`); None writes nothing.
 
