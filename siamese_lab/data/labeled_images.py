@@ -33,8 +33,8 @@ class LabeledImages(DataModule):
     data set of PyTorch. The items of a data set are read once, so a random transform gives each image one form.
 
     Args:
-        train: the images to train on.
-        test: the images to test; None holds out a fifth of the classes of `train`.
+        images: the images to train on, with their labels.
+        test: the images to test; None holds out a fifth of the classes of `images`.
         validation: the images to validate on; None holds out a fifth of the remaining classes.
         classes_per_batch: P; None is 16, or the number of training classes if there are fewer.
         **common: further options of `DataModule`, such as `images_per_class` and `augment`.
@@ -49,19 +49,20 @@ class LabeledImages(DataModule):
 
     def __init__(
         self,
-        train: Labeled,
+        images: Labeled,
         test: Labeled | None = None,
         validation: Labeled | None = None,
         classes_per_batch: int | None = None,
         **common: Any,
     ) -> None:
-        given = {"train": train, "validation": validation, "test": test}
-        self._tables = {name: table_of(name, part) for name, part in given.items() if part is not None}
-        forms = {name: tuple(table.stored_SCHW.shape[1:]) for name, table in self._tables.items()}
+        given = {"images": images, "validation": validation, "test": test}
+        tables = {name: table_of(name, part) for name, part in given.items() if part is not None or name == "images"}
+        forms = {name: tuple(table.stored_SCHW.shape[1:]) for name, table in tables.items()}
         if len(set(forms.values())) > 1:
             listed = ", ".join(f"{name} has {form}" for name, form in forms.items())
             raise UserError(f"All parts must have images of one shape (C, H, W), but {listed}.")
-        self.channels, self.image_size, _ = forms["train"]
+        self.channels, self.image_size, _ = forms["images"]
+        self._tables = {"train": tables.pop("images"), **tables}
         self._hold_out("test", "validation")
         if classes_per_batch is None:
             classes_per_batch = min(CLASSES, len(self._tables["train"].class_names))
@@ -72,7 +73,7 @@ class LabeledImages(DataModule):
         return Splits(**self._tables)
 
     def _hold_out(self, *parts: str) -> None:
-        """Move classes from `train` into each part that was not passed, and announce it."""
+        """Move classes from the training images into each part that was not passed, and announce it."""
         before, held = len(self._tables["train"].class_names), []
         for part in parts:
             if part in self._tables:
@@ -81,7 +82,7 @@ class LabeledImages(DataModule):
             size_C = train.labels_N.bincount()
             if int(len(size_C) * HELD_OUT) < LEAST_CLASSES:
                 raise UserError(
-                    f"{part} was not passed, and a fifth of the {len(size_C)} classes of `train` is less than "
+                    f"{part} was not passed, and a fifth of the {len(size_C)} classes of `images` is less than "
                     f"{LEAST_CLASSES}. Pass {part}={FORM}."
                 )
             split = hold_out_classes(size_C, HELD_OUT)

@@ -71,7 +71,7 @@ class Fitted(NamedTuple):
     """The images, as they were divided: `data.splits`."""
 
     def __repr__(self) -> str:
-        """Return the classes of the parts and the test Recall@1."""
+        """Return the names of the network and of the data set, and the test Recall@1."""
         network, data_set = type(self.network.backbone).__name__, type(self.data).__name__
         return f"<{network} trained on {data_set}: test Recall@1 {self.test['recall@1']:.1%}>"
 
@@ -154,7 +154,7 @@ def fit(
     with threads_restored(), isolate_rng():
         torch.manual_seed(datamodule.seed)
         module = build_module(config, datamodule, network, sampler, loss)
-        fitted = train(config, datamodule, module, progress)
+        fitted = train_and_test(config, datamodule, module, progress)
     if folder is not None:
         write(fitted, Path(folder))
     return fitted
@@ -195,6 +195,7 @@ def build_data(images: Any, test: Any, validation: Any, seed: int | None) -> Dat
 
 def restarted(datamodule: DataModule, seed: int) -> DataModule:
     """Return a copy of a data set with fresh streams of batches and augmentation. The original stays as it is."""
+    _ = datamodule.splits  # loaded before the copy, so that all copies share the tables
     copied = copy.copy(datamodule)
     copied.trainer, copied.seed = None, seed
     drawn = ("batches", "splits", "_loaded") if datamodule.label_noise and seed != datamodule.seed else ("batches",)
@@ -237,11 +238,8 @@ def build_module(
     check_loss(network, sampler, loss, len(datamodule.splits.train.class_names))
     for each in sampler.modules():
         if isinstance(each, samplers.Sampler):
-            each.noise, each.images_per_class, each.finite_only = (
-                Noise(datamodule.seed),
-                datamodule.images_per_class,
-                False,
-            )
+            each.noise = Noise(datamodule.seed)
+            each.images_per_class, each.finite_only = datamodule.images_per_class, False
     return SiameseModule(
         network.train(),  # Lightning trains in the mode that it finds
         sampler,
@@ -285,7 +283,7 @@ def check_loss(network: networks.SiameseNetwork, sampler: samplers.Sampler, loss
         )
 
 
-def train(config: DictConfig, datamodule: DataModule, module: SiameseModule, progress: bool) -> Fitted:
+def train_and_test(config: DictConfig, datamodule: DataModule, module: SiameseModule, progress: bool) -> Fitted:
     """Train, validate and test; see `fit`."""
     console = new_console(stderr=True, quiet=not progress)
     clock = TrainingClock()

@@ -133,7 +133,7 @@ def test_a_wrong_part_is_named(part: Any, message: str) -> None:
 def test_a_wrong_test_part_is_named_as_such() -> None:
     with pytest.raises(UserError, match=r"^test must be square uint8"):
         sl.LabeledImages((IMAGES_NCHW, LABELS_N), test=(IMAGES_NCHW.float(), LABELS_N))
-    with pytest.raises(UserError, match=re.escape("train has (3, 8, 8), test has (1, 8, 8)")):
+    with pytest.raises(UserError, match=re.escape("images has (3, 8, 8), test has (1, 8, 8)")):
         sl.LabeledImages((IMAGES_NCHW, LABELS_N), test=(IMAGES_NCHW[:, :1], LABELS_N))
 
 
