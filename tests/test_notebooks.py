@@ -5,6 +5,7 @@ Each begins with the cells that open it in Colab and install the lab there.
 
 import ast
 import re
+from importlib.metadata import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -240,6 +241,7 @@ def test_the_first_code_cell_installs_the_lab_only_where_it_is_missing(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: is_installed or None)
     exec(TransformerManager().transform_cell(colab.INSTALL), {"get_ipython": lambda: shell})
     assert installed == ([] if is_installed else [("pip", 'install --quiet "siamese_lab[timm,onnx]"')])
+    assert {"timm", "onnx"} <= set(metadata("siamese_lab").get_all("Provides-Extra") or ())
 
 
 def test_the_cells_for_colab_move_the_numbers_of_stored_outputs_on() -> None:
