@@ -48,6 +48,7 @@ FEWER_STEPS = {
         "STEPS = 150": "STEPS = 1",
         "TUNED_STEPS = 20": "TUNED_STEPS = 1",
         "episodes=200": "episodes=20",
+        '"onnx", file': '"torch", file',  # faster; tests/inference exports to ONNX
     },
     "07_plain_python": {"width=32": "width=4", "steps=300": "steps=1", "steps=60": "steps=1", "(0, 200)": "(0, 1)"},
 }
