@@ -1,24 +1,36 @@
-"""The notebooks run with real data and without, and are stored with the outputs of a run without real data."""
+"""The notebooks run with real data and without, and are stored with the outputs of a run without real data.
+
+Each begins with the cells that open it in Colab and install the lab there.
+"""
 
 import ast
 import re
+from importlib.metadata import metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 
+from notebooks import colab
 from notebooks.execute import environment, execute, main
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
+STUDY = "05_results_analysis"
+"""The notebook of the shipped study. It reads no images."""
+OF_DRAWN_DATA = [name for name in NAMES if name != STUDY]
 PICTURES = {
     "01_data_exploration": 3,
     "02_random_sampling_experiment": 3,
     "03_hard_mining_experiment": 6,
     "04_semi_hard_vs_distance_weighted": 8,
     "05_results_analysis": 7,
+    "06_your_images_and_backbone": 2,
+    "07_plain_python": 0,
 }
 """Number of stored pictures of each notebook."""
 FEWER_STEPS = {
@@ -29,6 +41,16 @@ FEWER_STEPS = {
         "trainer.max_steps=100": "trainer.max_steps=10",
     },
     "05_results_analysis": {"trainer.max_steps=60": "trainer.max_steps=10"},
+    "06_your_images_and_backbone": {
+        "CLASSES = 60": "CLASSES = 30",
+        "SIZE = 64": "SIZE = 32",
+        '("random", "hard", "semi_hard", "distance_weighted")': '("random",)',
+        "STEPS = 150": "STEPS = 1",
+        "TUNED_STEPS = 20": "TUNED_STEPS = 1",
+        "episodes=200": "episodes=20",
+        '"onnx", file': '"torch", file',  # faster; tests/inference exports to ONNX
+    },
+    "07_plain_python": {"width=32": "width=4", "steps=300": "steps=1", "steps=60": "steps=1", "(0, 200)": "(0, 1)"},
 }
 """Changes of source code for each notebook. The stored outputs, which are checked as well, are those of all steps.
 
@@ -37,6 +59,10 @@ On Omniglot, the second and third notebook make all of their steps, as their sto
 MEGABYTES = 3
 """Maximum size of all notebooks together."""
 PATH_OF_A_MACHINE = re.compile(r"(?<![\w.<])/(?:home|root|tmp|var|usr|opt|mnt|work|Users|private)/|\b[A-Z]:\\\\?Users")
+
+
+def path_of(name: str) -> Path:
+    return ROOT / "notebooks" / f"{name}.ipynb"
 
 
 def code_cells(path: Path) -> list[Any]:
@@ -60,7 +86,7 @@ def pictures(cells: list[Any]) -> int:
 
 def shows(source: str) -> bool:
     """Return True if a cell calls a function that prints or draws."""
-    code = source.replace("%matplotlib inline", "")
+    code = re.sub(r"^( *)%.*", r"\1pass", source, flags=re.MULTILINE)
     called = [node.func for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
     names = [each.id if isinstance(each, ast.Name) else getattr(each, "attr", "") for each in called]
     return any(name in ("print", "display", "subplots") or name.startswith("draw_") for name in names)
@@ -85,10 +111,6 @@ def executed(names: list[str], folder: Path, variables: dict[str, str]) -> dict[
     execute(together, work, variables)
     assert not any(work.iterdir()), "a notebook left files in its folder"
     return cells
-
-
-def path_of(name: str) -> Path:
-    return ROOT / "notebooks" / f"{name}.ipynb"
 
 
 def check(name: str, cells: list[Any], all_steps: bool = True) -> None:
@@ -135,7 +157,7 @@ def drawn_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("drawn")
 
 
-def test_there_are_five() -> None:
+def test_there_are_seven() -> None:
     assert list(PICTURES) == NAMES
 
 
@@ -173,7 +195,7 @@ def test_notebooks_name_no_machine(path: Path) -> None:
             assert not any(PATH_OF_A_MACHINE.search(text) for text in texts), texts
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS[:4], ids=NAMES[:4])
+@pytest.mark.parametrize("path", [path_of(name) for name in OF_DRAWN_DATA], ids=OF_DRAWN_DATA)
 def test_stored_outputs_are_those_of_a_run_without_real_data(path: Path) -> None:
     check(path.stem, code_cells(path))
     text = printed(code_cells(path))
@@ -198,6 +220,44 @@ def test_all_notebooks_together_are_small() -> None:
     assert sum(path.stat().st_size for path in NOTEBOOKS) < MEGABYTES * 1e6
 
 
+# --- Colab
+
+
+def test_every_notebook_begins_with_the_same_cells_for_colab() -> None:
+    """`python notebooks/colab.py` writes them. The address of the repository is in that file only."""
+    for path in NOTEBOOKS:
+        badge, install = nbformat.read(path, as_version=4).cells[:2]
+        assert (badge.cell_type, badge.source) == ("markdown", colab.badge(path.stem))
+        assert (install.cell_type, install.source, install.outputs) == ("code", colab.INSTALL, [])
+        assert path.read_text(encoding="utf-8").count(colab.REPOSITORY) == 1
+    for page in (ROOT / "notebooks").glob("*.md"):
+        assert colab.REPOSITORY not in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_the_first_code_cell_installs_the_lab_only_where_it_is_missing(
+    is_installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed: list[tuple[str, str]] = []
+    shell = SimpleNamespace(run_line_magic=lambda *call: installed.append(call))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: is_installed or None)
+    exec(TransformerManager().transform_cell(colab.INSTALL), {"get_ipython": lambda: shell})
+    assert installed == ([] if is_installed else [("pip", 'install --quiet "siamese_lab[timm,onnx]"')])
+    assert {"timm", "onnx"} <= set(metadata("siamese_lab").get_all("Provides-Extra") or ())
+
+
+def test_the_cells_for_colab_move_the_numbers_of_stored_outputs_on() -> None:
+    result = nbformat.v4.new_output("execute_result", {"text/plain": "4"}, execution_count=1)
+    cell = nbformat.v4.new_code_cell("2 + 2", execution_count=1, outputs=[result])
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    for _ in range(2):
+        colab.write_cells(notebook, "01_short")
+    nbformat.validate(notebook)
+    assert len(notebook.cells) == 3
+    assert [each.execution_count for each in notebook.cells[1:]] == [1, 2]
+    assert notebook.cells[2].outputs[0].execution_count == 2
+
+
 @pytest.mark.slow
 def test_the_command_stores_outputs_of_the_chosen_notebooks_and_hides_real_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -215,18 +275,18 @@ def test_the_command_stores_outputs_of_the_chosen_notebooks_and_hides_real_data(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("names", [NAMES[:3], NAMES[3:]], ids=["01 to 03", "04 and 05"])
+@pytest.mark.parametrize("names", [NAMES[:3], NAMES[3:5], NAMES[5:]], ids=["01 to 03", "04 and 05", "06 and 07"])
 def test_they_run_without_data(names: list[str], tmp_path: Path, drawn_cache: Path) -> None:
     for name, cells in executed(names, tmp_path, environment(cache=str(drawn_cache))).items():
         check(name, cells, all_steps=False)
         assert "Omniglot" not in printed(cells)
-        if name in NAMES[:4]:
+        if name != STUDY:
             assert kinds(cells) == kinds(code_cells(path_of(name))), "python notebooks/execute.py"
 
 
 @pytest.mark.slow
 def test_they_run_with_the_real_data(omniglot_root: Path, real_cache: Path, tmp_path: Path) -> None:
-    """The last notebook reads no data."""
+    """The other notebooks read no data that can be real."""
     variables = environment(cache=str(real_cache.parent), real_data=str(omniglot_root))
     for name, cells in executed(NAMES[:4], tmp_path, variables).items():
         check(name, cells)
@@ -235,13 +295,13 @@ def test_they_run_with_the_real_data(omniglot_root: Path, real_cache: Path, tmp_
 
 
 @pytest.mark.slow
-def test_the_last_one_reads_the_shipped_study(tmp_path: Path, drawn_cache: Path) -> None:
+def test_the_fifth_reads_the_shipped_study(tmp_path: Path, drawn_cache: Path) -> None:
     shipped = ROOT / "outputs" / "study"
     if not (shipped / "runs.jsonl.gz").is_file():
         pytest.skip("outputs/study holds no study")
     (tmp_path / "outputs").mkdir()
     (tmp_path / "outputs" / "study").symlink_to(shipped)
-    cells = executed(NAMES[-1:], tmp_path, environment(cache=str(drawn_cache)))[NAMES[-1]]
-    check(NAMES[-1], cells)
+    cells = executed([STUDY], tmp_path, environment(cache=str(drawn_cache)))[STUDY]
+    check(STUDY, cells)
     assert "There is no study" not in printed(cells)
-    assert kinds(cells) == kinds(code_cells(NOTEBOOKS[-1])), "python notebooks/execute.py"
+    assert kinds(cells) == kinds(code_cells(path_of(STUDY))), "python notebooks/execute.py"

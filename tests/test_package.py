@@ -21,6 +21,9 @@ WITH_EXAMPLES = [
     if ">>> " in path.read_text(encoding="utf-8")
 ]
 
+TRAINING = {"siamese_lab.training.fit"}
+"""Modules with an example that trains."""
+
 
 def test_every_public_name_exists() -> None:
     for name in sl.__all__:
@@ -61,7 +64,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("module", WITH_EXAMPLES)
+@pytest.mark.parametrize(
+    "module", [pytest.param(each, marks=[pytest.mark.slow] * (each in TRAINING)) for each in WITH_EXAMPLES]
+)
 def test_examples_are_correct(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     tried = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
@@ -71,3 +76,4 @@ def test_examples_are_correct(module: str, folder: Path, monkeypatch: pytest.Mon
 
 def test_examples_exist() -> None:
     assert "siamese_lab.inference.model" in WITH_EXAMPLES
+    assert set(WITH_EXAMPLES) >= TRAINING
