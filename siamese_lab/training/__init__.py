@@ -1,4 +1,4 @@
-"""One training run: the Lightning module, the trainer, schedules, callbacks, and the processes that train.
+"""One training run: the Lightning module, the trainer, schedules, callbacks, the processes that train, and `fit`.
 
 Selection strategies, losses, networks and data sets live in packages of their own.
 """
