@@ -100,6 +100,7 @@ def build(folder: Path, temporary: Path) -> int:
     shutil.rmtree(folder, ignore_errors=True)
     app = Sphinx(source, None, folder, temporary / "doctrees", "html", settings, warningiserror=True)
     app.connect("autodoc-process-docstring", convert_docstring, priority=400)
+    app.connect("html-page-context", clean_source_page)
     app.add_post_transform(NameLinks)
     app.build()
     return app.statuscode
@@ -136,12 +137,15 @@ def copy_page(page: str, source: Path, extra: Path, end: str = "") -> None:
     def link(found: re.Match[str]) -> str:
         image, text, target, heading = found.groups()
         file = (ROOT / page).parent / target
+        if not file.is_file():
+            raise SystemExit(f"Error: {page} links to {target}, which is not a file.")
         if target.endswith(".md"):
             return f"[{text}]({staged(target)}{heading or ''})"
         to = (source if image else extra) / file.resolve().relative_to(ROOT)
         to.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, to)
-        return found[0] if image else f'<a href="{escape(target)}">{text}</a>'
+        shown = "" if file.suffix == ".html" else " download"
+        return found[0] if image else f'<a href="{escape(target)}"{shown}>{text}</a>'
 
     pieces = CODE.split((ROOT / page).read_text(encoding="utf-8"))
     text = "".join(piece if at % 2 else LINK.sub(link, piece) for at, piece in enumerate(pieces))
@@ -172,19 +176,17 @@ def reference(package: ModuleType) -> str:
     exported = getattr(package, "__all__", [])
     lines = [*heading(package.__name__, "="), *automodule(package.__name__)]
     if children := [each.name for each in inner if each.ispkg]:
-        lines += [
-            ".. toctree::",
-            "   :maxdepth: 1",
-            "   :caption: Packages",
-            "",
-            *(f"   {each}" for each in children),
-            "",
-        ]
+        lines += [".. toctree::", "   :maxdepth: 1", "", *(f"   {short(each)} <{each}>" for each in children), ""]
     for module in modules:
         lines += [*heading(module, "-"), *automodule(module, exported)]
-        if module.rpartition(".")[2] in exported:  # a function that has the name of its module
+        if short(module) in exported:  # a function that has the name of its module
             lines[-1:] = ["   :no-index:", ""]
     return "\n".join(lines)
+
+
+def short(name: str) -> str:
+    """Return the last part of a dotted name."""
+    return name.rpartition(".")[2]
 
 
 def heading(text: str, line: str) -> list[str]:
@@ -214,6 +216,14 @@ def convert_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any,
         lines.insert(0, "")
 
 
+def clean_source_page(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document) -> None:
+    """Remove links to modules of others, and back to the reference, which exported names would break."""
+    if page.startswith("_modules/"):
+        back = r'<a class="viewcode-back".*?</a>'
+        foreign = r'<li><a href="(?!siamese_lab).*?</li>'
+        context["body"] = re.sub(f"{back}|{foreign}", "", context["body"])
+
+
 class NameLinks(SphinxPostTransform):
     """Links names to the objects that they mean. Sphinx itself would compare each name with every object."""
 
@@ -240,7 +250,7 @@ def unique_names(objects: dict[str, ObjectEntry]) -> dict[str, str]:
     paths: dict[str, list[str]] = {}
     for path, entry in objects.items():
         if entry.objtype in ("class", "exception", "function"):
-            paths.setdefault(path.rpartition(".")[2], []).append(path)
+            paths.setdefault(short(path), []).append(path)
     return {name: found[0] for name, found in paths.items() if len(found) == 1}
 
 
@@ -249,7 +259,7 @@ def meaning(node: pending_xref, objects: dict[str, ObjectEntry], unique: dict[st
     target = node["reftarget"]
     module, inside = node.get("py:module") or "", node.get("py:class") or ""
     paths = (f"{module}.{inside}.{target}", f"{module}.{target}", target, f"siamese_lab.{target}")
-    name = target.rpartition(".")[2]
+    name = short(target)
     is_distinct = name[:1].isupper() or "_" in name  # `seed` or `batch` is rather a word than the name of a function
     return next((path for path in paths if path in objects), unique.get(name, "") if is_distinct else "")
 
