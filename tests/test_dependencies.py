@@ -90,7 +90,7 @@ def stated_licenses() -> dict[str, str]:
     stated: dict[str, str] = {}
     for row in filter(None, map(ROW.match, section.splitlines())):
         packages, licenses = row[2].split(", "), row[3].split(", ")
-        if packages != ["package"]:
+        if packages not in (["package"], ["---"]):
             assert len(licenses) in (1, len(packages)), row[0]
             stated |= dict(zip(packages, licenses * (len(packages) if len(licenses) == 1 else 1), strict=True))
     return stated
