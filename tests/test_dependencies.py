@@ -77,6 +77,14 @@ def test_the_lock_says_how_it_is_made_and_names_no_index() -> None:
     assert "--index" not in text
 
 
+def test_the_build_of_torch_that_breaks_torchvision_is_excluded_and_no_other() -> None:
+    (torch,) = (each for each in REQUIRED if each.name == "torch")
+    allowed = {
+        version: torch.specifier.contains(version) for version in ("2.5.1", "2.6.0", "2.13.0", "2.13.0+cpu", "2.14.1")
+    }
+    assert allowed == {"2.5.1": False, "2.6.0": True, "2.13.0": True, "2.13.0+cpu": False, "2.14.1": True}
+
+
 # --- licenses
 
 ROW = re.compile(r"^\| (?:\*(\w+):\* )?([\w\-, ]+) \| ([\w\-./, ]+) \| .* \|$")
