@@ -8,11 +8,12 @@ Shapes: B embeddings of D dimensions, … any leading shape.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from siamese_lab.devices.precision import float32_products
 from siamese_lab.errors import UserError
 
 TILE_ENTRIES = {"cpu": 2**19, "cuda": 2**26}
@@ -38,15 +39,8 @@ def full_float32(device: torch.device) -> Iterator[None]:
         with torch.autocast(device.type, enabled=False):
             yield
         return
-    backend: Any = torch.backends.mkldnn if device.type == "cpu" else torch.backends.cuda
-    matmul = backend.matmul
-    before = matmul.fp32_precision
-    with torch.autocast(device.type, enabled=False):
-        matmul.fp32_precision = "ieee"
-        try:
-            yield
-        finally:
-            matmul.fp32_precision = before
+    with torch.autocast(device.type, enabled=False), float32_products(device):
+        yield
 
 
 def safe_sqrt(x: Tensor) -> Tensor:

@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-import tomllib
+from project import ROOT, read_toml
 
-ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(?:python|yaml|toml)\n# (\S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -23,7 +22,7 @@ def write(files: dict[str, str], folder: Path) -> None:
 
 def entry_points(toml: str) -> dict[str, dict[str, str]]:
     """Return the entry points of a pyproject.toml, or of a part of one."""
-    content = tomllib.loads(toml)
+    content = read_toml(toml)
     return content["project"]["entry-points"]
 
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from siamese_lab import distances
+from siamese_lab.devices.precision import HAS_FP32_PRECISION
 
 KINDS = ("plain", "squared")
 
@@ -112,6 +113,7 @@ def tf32_by_fp32_precision():
     matmul.fp32_precision = before
 
 
+@pytest.mark.skipif(not HAS_FP32_PRECISION, reason="fp32_precision exists since PyTorch 2.9")
 def test_tf32_enabled_by_fp32_precision_does_not_fail(tf32_by_fp32_precision):
     """PyTorch refuses to read `allow_tf32` after `fp32_precision` is set."""
     z_BD = unit_vectors(4, 8)

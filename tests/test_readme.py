@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-import tomllib
 import torch
 import yaml
 from conftest import FEW_STEPS, Ended, quick_run
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from PIL import Image
+from project import pyproject
 from shipped import BY_GROUP
 
 from siamese_lab import data, losses, networks, report, samplers
@@ -201,7 +201,7 @@ def test_report_commands_parse(line: Command) -> None:
 
 @pytest.mark.parametrize("line", commands_of("pip"), ids=str)
 def test_installed_extras_exist(line: Command) -> None:
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    extras = pyproject()["project"]["optional-dependencies"]
     assert line.arguments[:2] == ("install", "-e")
     asked = re.fullmatch(r"\.(?:\[(\w+)\])?", line.arguments[2])
     assert asked and (asked[1] is None or asked[1] in extras)
@@ -209,7 +209,7 @@ def test_installed_extras_exist(line: Command) -> None:
 
 @pytest.mark.parametrize("line", commands_of("pytest"), ids=str)
 def test_pytest_commands_name_existing_tests(line: Command) -> None:
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
+    settings = pyproject()["tool"]["pytest"]["ini_options"]
     markers = {marker.split(":")[0] for marker in settings["markers"]}
     for flag, word in zip(("", *line.arguments), line.arguments, strict=False):
         if flag == "-m":

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from siamese_lab.data.augment.pipeline import to_float
 from siamese_lab.data.sequential_batches import SequentialBatches
 from siamese_lab.data.tables.base import BaseTable
+from siamese_lab.devices.precision import float32_convolutions
 from siamese_lab.errors import UserError
 from siamese_lab.networks import SiameseNetwork
 
@@ -52,19 +53,7 @@ def evaluating(network: nn.Module, fabric: Fabric) -> Iterator[None]:
     before = network.training
     network.eval()
     try:
-        with torch.no_grad(), fabric.autocast(), no_tf32():
+        with torch.no_grad(), fabric.autocast(), float32_convolutions():
             yield
     finally:
         network.train(before)
-
-
-@contextmanager
-def no_tf32() -> Iterator[None]:
-    """Run the block with full float32 convolutions. By default a GPU rounds their inputs to 10 bits (TF32)."""
-    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    before = convolutions.fp32_precision
-    convolutions.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        convolutions.fp32_precision = before

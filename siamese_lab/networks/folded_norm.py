@@ -68,7 +68,6 @@ def can_fold(conv: nn.Conv2d, norm: nn.BatchNorm2d, images_BCHW: Tensor) -> bool
         and images_BCHW.device.type == "cpu"
         and not images_BCHW.requires_grad
         and not torch.compiler.is_compiling()
-        and not torch.compiler.is_exporting()
     )
 
 

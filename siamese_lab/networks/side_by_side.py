@@ -103,7 +103,6 @@ def is_shared(images_BCHW: Tensor, kernel_OCkk: Tensor) -> bool:
         and images_BCHW.device.type == "cpu"
         and torch.get_num_threads() == THREADS
         and not torch.compiler.is_compiling()
-        and not torch.compiler.is_exporting()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined]  # public, but torch.jit lists no names
     )
 

@@ -147,7 +147,7 @@ class TimmBackbone(Backbone):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Return features (B, `features`)."""
-        if not (self.is_frozen and torch.is_grad_enabled()) or torch.compiler.is_exporting():
+        if not (self.is_frozen and torch.is_grad_enabled()):
             return self.features_of(images_BCHW)
         with torch.no_grad():
             features = self.features_of(images_BCHW)

@@ -173,4 +173,9 @@ def best_precision(accelerator: str) -> str:
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
     if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
         return "32-true"
-    return "bf16-mixed" if torch.cpu.get_capabilities().get("avx512_bf16", False) else "32-true"
+    return "bf16-mixed" if has_bfloat16_instructions() else "32-true"
+
+
+def has_bfloat16_instructions() -> bool:
+    """Return whether the CPU multiplies bfloat16. Older versions of PyTorch cannot say so, which counts as no."""
+    return hasattr(torch.cpu, "get_capabilities") and bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

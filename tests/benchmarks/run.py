@@ -103,7 +103,7 @@ def header(command: str, threads: int) -> str:
             f"- command: `{command}`",
             f"- processor: {processor()}, {cores} cores, OMP_NUM_THREADS={threads}",
             f"- commit: {commit() or 'unknown'}",
-            f"- date: {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d}",
+            f"- date: {datetime.datetime.now(tz=datetime.timezone.utc):%Y-%m-%d}",
         )
     )
 

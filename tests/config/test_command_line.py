@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tomllib
 from conftest import FEW_STEPS, QUICK, Ended, compose, quick_run
+from project import pyproject
 
 from siamese_lab import __main__ as lab
 from siamese_lab.config.arguments import split_flags, train_overrides
@@ -29,7 +29,7 @@ def run(*arguments: str, at: Path, timeout: float = 300) -> subprocess.Completed
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    version = pyproject()["project"]["version"]
     monkeypatch.setattr(sys, "argv", ["siamese-lab", "--version"])
     lab.main()
     assert capsys.readouterr().out.startswith(f"siamese_lab {version}")
@@ -44,7 +44,7 @@ def test_an_unknown_command_is_one_message(capsys: pytest.CaptureFixture[str], m
 
 
 def test_every_command_is_an_entry_point() -> None:
-    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    scripts = pyproject()["project"]["scripts"]
     assert scripts.pop("siamese-lab") == "siamese_lab.__main__:main"
     assert scripts == {f"siamese-lab-{name}": f"siamese_lab.__main__:{name}" for name in lab.COMMANDS}
     for target in scripts.values():

@@ -67,6 +67,7 @@ class WandbLogger(RemoteLogger):
         for variable in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
             os.environ.setdefault(variable, str(self.cache))
         os.environ.setdefault("WANDB_SILENT", "true")
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # W&B would send its own errors to its makers
         import wandb
 
         if self.mode == "online":
