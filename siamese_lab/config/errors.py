@@ -244,7 +244,9 @@ def is_accepted_elsewhere(option: str, value: Any) -> bool:
     places = [(file, name) for file in (config_folder() / group).glob("*.yaml")]
     places += [(config_folder() / f"every_{group}.yaml", name), (config_folder() / "train.yaml", option)]
     for file, path in places:
-        shipped = flatten(container_of(OmegaConf.load(file)), branches=True) if file.is_file() else {}
+        content = OmegaConf.load(file) if file.is_file() else OmegaConf.create()
+        assert isinstance(content, DictConfig)
+        shipped = flatten(container_of(content), branches=True)
         if path in shipped:
             kind = expectation(shipped[path])
             if (value is None and shipped[path] is None) or (kind is not None and isinstance(value, kind.types)):
