@@ -228,8 +228,8 @@ def check_types(config: DictConfig, shipped: Mapping[str, Any]) -> None:
     """
     for option, value in flatten(container_of(config), branches=True).items():
         expected, value = expectation_of(option, shipped.get(option)), followed(config, value)
-        if expected is None or value == "auto" or isinstance(value, expected.types):
-            continue
+        if expected is None or expected.accepts(value) or (value == "auto" and option.startswith("trainer.")):
+            continue  # `trainer_options` checks auto
         if not is_accepted_elsewhere(option, value):
             shown = "null" if value is None else repr(value)
             raise UserError(f"{option} must be {expected.words}, like {shipped[option]}, but is {shown}. See --help.")
@@ -247,7 +247,7 @@ def is_accepted_elsewhere(option: str, value: Any) -> bool:
         shipped = flatten(container_of(OmegaConf.load(file)), branches=True) if file.is_file() else {}
         if path in shipped:
             kind = expectation(shipped[path])
-            if (value is None and shipped[path] is None) or (kind is not None and isinstance(value, kind.types)):
+            if (value in (None, "auto") and value == shipped[path]) or (kind is not None and kind.accepts(value)):
                 return True
     return False
 
@@ -257,6 +257,10 @@ class Expectation(NamedTuple):
 
     types: tuple[type, ...]
     words: str
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether a value has one of the types. In Python, true is an int, but as an option it is no number."""
+        return isinstance(value, self.types) and (bool in self.types or not isinstance(value, bool))
 
 
 WHOLE = Expectation((int,), "a whole number")

@@ -25,7 +25,7 @@ def _with_new_name(override: str) -> str:
     if override in REMOVED_CHOICES:
         raise UserError(f"There is no {override} any more. {REMOVED_CHOICES[override]}")
     renamed = OF_NAME.get(option_of(override))
-    if renamed is None:
+    if renamed is None or not ("=" in override or override.startswith("~")):  # a value of a flag: --config-dir name
         return override
     new = translated(renamed, override)
     if not is_accepted(renamed.since, metadata.version("siamese_lab")):

@@ -45,6 +45,7 @@ def test_an_override_is_translated_with_a_warning(
 
 def test_names_of_today_are_left_alone_without_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     given = ["data.name=x", "network.tta=[mirrored]", "study_name=name", "logger.csv.name=x", "-m"]
+    given += ["--config-dir", "name", "--config-name=tested", "-cd", "tested"]  # folders and files with such a name
     assert with_new_option_names(given) == given
     assert capsys.readouterr().err == ""
 
