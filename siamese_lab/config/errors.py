@@ -1,6 +1,5 @@
 """Show errors of users as one message, and explain Hydra's errors about the command line."""
 
-import argparse
 import os
 import re
 import sys
@@ -8,7 +7,6 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import hydra
@@ -19,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from siamese_lab.config.arguments import optional_groups
 from siamese_lab.config.help_texts import OPTIONS
-from siamese_lab.config.installed import folders
+from siamese_lab.config.installed import config_dirs, folders
 from siamese_lab.config.overrides import option_of, quoted
 from siamese_lab.config.schema import TrainConfig, config_folder
 from siamese_lab.errors import BUG_STATUS, INTERRUPTED_STATUS, USER_ERROR_STATUS, UserError
@@ -292,14 +290,6 @@ def expectation(value: Any) -> Expectation | None:
 def search_path_overrides(arguments: Sequence[str]) -> list[str]:
     """Translate --config-dir on the command line into a search path for `hydra.compose`."""
     return [f"hydra.searchpath=[{quoted(f'file://{own.absolute()}')}]" for own in config_dirs(arguments)]
-
-
-def config_dirs(arguments: Sequence[str]) -> list[Path]:
-    """Return the folders given by --config-dir."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config-dir", "-cd", type=Path, action="append", default=[])
-    folders: list[Path] = parser.parse_known_args(arguments)[0].config_dir
-    return folders
 
 
 def followed(config: DictConfig, value: Any) -> Any:
