@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
-from numbers import Integral, Real
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from omegaconf import DictConfig
@@ -190,7 +191,7 @@ def check_numbers(steps: Any, lr: Any, seed: Any) -> None:
     """Raise UserError if a number has another type or range. Numbers of NumPy are accepted, true and false are not."""
     if not is_whole(steps) or steps < 0:
         raise UserError(f"steps must be a whole number of at least 0, but is {steps!r}.")
-    if isinstance(lr, bool) or not isinstance(lr, Real) or not 0 < lr < float("inf"):
+    if isinstance(lr, bool) or not isinstance(lr, (int, float, np.number)) or not 0 < lr < float("inf"):
         raise UserError(f"lr must be a finite number above 0, but is {lr!r}.")
     if seed is not None and not (is_whole(seed) and 0 <= seed <= LARGEST_SEED):
         raise UserError(f"seed must be None or a whole number from 0 to {LARGEST_SEED:,}, but is {seed!r}.")
