@@ -29,7 +29,7 @@ def for_hydra(arguments: Sequence[str], command: str = "train") -> list[str]:
     flags, overrides = split_flags(arguments)
     check_flags(flags)
     check_names(overrides)
-    return [*flags, *(train_overrides(overrides) if command == "train" else with_readable_paths(overrides))]
+    return [*flags, *(train_overrides(overrides, flags) if command == "train" else with_readable_paths(overrides))]
 
 
 def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -82,7 +82,7 @@ def _is_value_of(argument: str, flag: str) -> bool:
     return flag in SHORT_FLAGS_WITH_VALUE or abbreviates
 
 
-def train_overrides(overrides: Sequence[str]) -> list[str]:
+def train_overrides(overrides: Sequence[str], flags: Sequence[str] = ()) -> list[str]:
     """Translate overrides of training that Hydra would refuse.
 
     An earlier name of an option becomes the name of today, with a warning: see `config.renamed`. A group may be null, a
@@ -93,7 +93,7 @@ def train_overrides(overrides: Sequence[str]) -> list[str]:
     ['logger=[]', '++trainer.fast_dev_run=true', 'trainer.max_steps=3']
     """
     shipped = OmegaConf.load(config_folder() / "trainer/default.yaml")
-    readable = with_readable_paths(with_new_option_names(overrides))
+    readable = with_readable_paths(with_new_option_names(overrides, flags))
     return [_added_to_trainer(_without_null(each), [str(key) for key in shipped]) for each in readable]
 
 

@@ -1,6 +1,5 @@
 """Show errors of users as one message, and explain Hydra's errors about the command line."""
 
-import argparse
 import os
 import re
 import sys
@@ -8,7 +7,6 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import hydra
@@ -19,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from siamese_lab.config.arguments import optional_groups
 from siamese_lab.config.help_texts import OPTIONS
-from siamese_lab.config.installed import folders
+from siamese_lab.config.installed import config_dirs, folders
 from siamese_lab.config.overrides import option_of, quoted
 from siamese_lab.config.schema import TrainConfig, config_folder
 from siamese_lab.errors import BUG_STATUS, INTERRUPTED_STATUS, USER_ERROR_STATUS, UserError
@@ -228,8 +226,8 @@ def check_types(config: DictConfig, shipped: Mapping[str, Any]) -> None:
     """
     for option, value in flatten(container_of(config), branches=True).items():
         expected, value = expectation_of(option, shipped.get(option)), followed(config, value)
-        if expected is None or value == "auto" or isinstance(value, expected.types):
-            continue
+        if expected is None or expected.accepts(value) or (value == "auto" and option.startswith("trainer.")):
+            continue  # `trainer_options` checks auto
         if not is_accepted_elsewhere(option, value):
             shown = "null" if value is None else repr(value)
             raise UserError(f"{option} must be {expected.words}, like {shipped[option]}, but is {shown}. See --help.")
@@ -249,7 +247,7 @@ def is_accepted_elsewhere(option: str, value: Any) -> bool:
         shipped = flatten(container_of(content), branches=True)
         if path in shipped:
             kind = expectation(shipped[path])
-            if (value is None and shipped[path] is None) or (kind is not None and isinstance(value, kind.types)):
+            if (value in (None, "auto") and value == shipped[path]) or (kind is not None and kind.accepts(value)):
                 return True
     return False
 
@@ -259,6 +257,10 @@ class Expectation(NamedTuple):
 
     types: tuple[type, ...]
     words: str
+
+    def accepts(self, value: Any) -> bool:
+        """Return whether a value has one of the types. In Python, true is an int, but as an option it is no number."""
+        return isinstance(value, self.types) and (bool in self.types or not isinstance(value, bool))
 
 
 WHOLE = Expectation((int,), "a whole number")
@@ -290,14 +292,6 @@ def expectation(value: Any) -> Expectation | None:
 def search_path_overrides(arguments: Sequence[str]) -> list[str]:
     """Translate --config-dir on the command line into a search path for `hydra.compose`."""
     return [f"hydra.searchpath=[{quoted(f'file://{own.absolute()}')}]" for own in config_dirs(arguments)]
-
-
-def config_dirs(arguments: Sequence[str]) -> list[Path]:
-    """Return the folders given by --config-dir."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config-dir", "-cd", type=Path, action="append", default=[])
-    folders: list[Path] = parser.parse_known_args(arguments)[0].config_dir
-    return folders
 
 
 def followed(config: DictConfig, value: Any) -> Any:

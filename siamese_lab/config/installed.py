@@ -5,6 +5,8 @@ A package names its folder of configs under the entry point group `siamese_lab.c
 `sampler/farthest.yaml`. `--help` lists these configs as well.
 """
 
+import argparse
+from collections.abc import Sequence
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,3 +56,11 @@ def folders() -> list[Path]:
             )
         found |= dict.fromkeys(Path(place).absolute() for place in spec.submodule_search_locations)
     return list(found)
+
+
+def config_dirs(arguments: Sequence[str]) -> list[Path]:
+    """Return the folders given by --config-dir."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", type=Path, action="append", default=[])
+    given: list[Path] = parser.parse_known_args(arguments)[0].config_dir
+    return given

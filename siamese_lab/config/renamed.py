@@ -1,9 +1,11 @@
 """Accept earlier names of options on the command line for one minor version, with a warning that names the new one."""
 
+import re
 import sys
 from collections.abc import Sequence
 from importlib import metadata
 
+from siamese_lab.config.installed import config_dirs, folders
 from siamese_lab.config.overrides import option_of
 from siamese_lab.errors import UserError
 from siamese_lab.runs.renamed_options import REMOVED_CHOICES, RENAMED, Renamed
@@ -11,21 +13,27 @@ from siamese_lab.runs.renamed_options import REMOVED_CHOICES, RENAMED, Renamed
 OF_NAME = {each.old: each for each in RENAMED}
 
 
-def with_new_option_names(overrides: Sequence[str]) -> list[str]:
+def with_new_option_names(overrides: Sequence[str], flags: Sequence[str] = ()) -> list[str]:
     """Return the overrides with the names of today, and say on standard error which names are out of date.
+
+    Args:
+        overrides: overrides; flags among them stay as they are.
+        flags: flags of the command line that are not among the overrides.
 
     Raises:
         UserError: for a name that is no longer accepted, or a value that has no translation. The message has the new
             name.
     """
-    return [_with_new_name(override) for override in overrides]
+    return [_with_new_name(override, [*flags, *overrides]) for override in overrides]
 
 
-def _with_new_name(override: str) -> str:
+def _with_new_name(override: str, arguments: Sequence[str]) -> str:
     if override in REMOVED_CHOICES:
         raise UserError(f"There is no {override} any more. {REMOVED_CHOICES[override]}")
     renamed = OF_NAME.get(option_of(override))
-    if renamed is None:
+    if renamed is None or not ("=" in override or override.startswith("~")):  # a value of a flag: --config-dir name
+        return override
+    if is_option_of_own_config(renamed.old, arguments):
         return override
     new = translated(renamed, override)
     if not is_accepted(renamed.since, metadata.version("siamese_lab")):
@@ -36,6 +44,13 @@ def _with_new_name(override: str) -> str:
         file=sys.stderr,
     )
     return new
+
+
+def is_option_of_own_config(option: str, arguments: Sequence[str]) -> bool:
+    """Return whether a config of the group has the option, in a folder of the user or of an installed package."""
+    group, _, name = option.rpartition(".")
+    own = [path for folder in [*folders(), *config_dirs(arguments)] for path in (folder / group).glob("*.yaml")]
+    return bool(group) and any(re.search(rf"^{name}:", path.read_text("utf-8"), re.MULTILINE) for path in own)
 
 
 def translated(renamed: Renamed, override: str) -> str:

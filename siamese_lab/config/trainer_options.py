@@ -135,7 +135,8 @@ def check_types_of_trainer(config: DictConfig) -> None:
     for name, value in config.items():
         option = str(name)
         kinds = {**KINDS, **OWN}.get(option, (bool, int, float, str))
-        if isinstance(value, (bool, int, float, str)) and value != "auto" and not isinstance(value, kinds):
+        accepted = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))  # true is an int
+        if isinstance(value, (bool, int, float, str)) and value != "auto" and not accepted:
             words = " or ".join(WORDS[kind] for kind in WORDS if kind in kinds)
             raise UserError(f"trainer.{option} must be {words}, but is {value!r}.")
 

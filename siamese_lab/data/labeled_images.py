@@ -3,13 +3,16 @@
 Shapes: N images of C × H × W.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from siamese_lab.data.datamodule import DataModule, Splits
 from siamese_lab.data.io.messages import announce
@@ -23,6 +26,8 @@ HELD_OUT = 0.2
 """Share of the training classes that is held out for a part that is not passed."""
 CLASSES = 16
 """Largest number of classes in a batch, unless a caller chooses another one."""
+MODES = {"1": "L", **dict.fromkeys(("P", "PA", "CMYK", "YCbCr", "HSV", "LAB"), "RGB")}
+"""Modes of Pillow with values that are no gray or color channels in 0…255, and the modes that they are converted to."""
 FORM = "(images_NCHW, labels_N) or a torch.utils.data.Dataset of (image, label) items"
 
 
@@ -107,14 +112,40 @@ def table_of(name: str, part: Any) -> ImageTable:
     if not isinstance(part, (tuple, list)) or len(part) != 2:
         got = f"a {type(part).__name__}" + (f" of {len(part)}" if isinstance(part, (tuple, list)) else "")
         raise UserError(f"{name} must be {FORM}, but is {got}.")
-    images_NCHW, labels = checked_images(name, part[0]), np.asarray(part[1])
-    if labels.shape != images_NCHW.shape[:1] or labels.dtype.kind not in "iuU":
-        raise UserError(
-            f"The labels of {name} must be {len(images_NCHW)} integers or texts, one for each image, but are "
-            f"{labels.dtype} of shape {labels.shape}."
-        )
-    class_names, labels_N = np.unique(labels, return_inverse=True)
+    images_NCHW = checked_images(name, part[0])
+    class_names, labels_N = np.unique(checked_labels(name, part[1], len(images_NCHW)), return_inverse=True)
     return ImageTable(images_NCHW, torch.from_numpy(labels_N.astype(np.int64)), tuple(map(str, class_names)))
+
+
+def checked_labels(name: str, labels: Any, number: int) -> NDArray[Any]:
+    """Return labels as an array of integers or of texts.
+
+    Args:
+        name: name of the argument, for messages.
+        labels: a tensor, an array or a sequence, integers or texts.
+        number: number of images.
+
+    Raises:
+        UserError: if the labels have another type or number, or are not of one type: NumPy would make a class "nan" of
+            a missing label among texts.
+
+    >>> checked_labels("test", ["cat", float("nan")], 2)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    siamese_lab.errors.UserError: The labels of test must be 2 integers or texts, ... no texts, such as nan.
+    """
+    expected = f"The labels of {name} must be {number} integers or texts, one for each image, but"
+    try:
+        labels_N = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
+    except (TypeError, ValueError) as error:  # lists of several lengths, and types that NumPy does not have
+        raise UserError(f"{expected} NumPy cannot convert them: {str(error).splitlines()[0]}.") from error
+    if labels_N.shape != (number,) or labels_N.dtype.kind not in "iuUO":
+        raise UserError(f"{expected} are {labels_N.dtype} of shape {labels_N.shape}.")
+    if labels_N.dtype.kind in "UO":
+        others = [each for each in labels if not isinstance(each, str)]
+        if others:
+            raise UserError(f"{expected} {len(others)} of them are no texts, such as {others[0]!r}.")
+        labels_N = labels_N.astype(np.str_)  # pandas holds texts as objects
+    return labels_N
 
 
 def checked_images(name: str, images: Any) -> Tensor:
@@ -137,7 +168,11 @@ def checked_images(name: str, images: Any) -> Tensor:
         )
     shape = tuple(images.shape)
     if len(shape) == 4 and 0 not in shape and shape[2] == shape[3] and images.dtype in (torch.uint8, np.uint8):
-        return torch.as_tensor(images).cpu().contiguous()
+        with warnings.catch_warnings():  # the pixels are only read
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            if isinstance(images, np.ndarray):  # such as a view that is mirrored or has its channels reversed
+                images = torch.from_numpy(np.ascontiguousarray(images))
+        return images.cpu().contiguous()
     raise UserError(
         f"{name} must be square uint8 images (N, C, H, W), but are {images.dtype} {shape}. Multiply floats in 0…1 by "
         "255 and convert them; images[:, None] adds channels; permute(0, 3, 1, 2) moves them from the end."
@@ -150,16 +185,16 @@ def items_of(name: str, dataset: Any) -> tuple[Tensor, list[Any]]:
     Raises:
         UserError: if an item has another form, or the images differ in shape.
     """
-    if not hasattr(dataset, "__len__"):
-        raise UserError(f"{name} must be {FORM} with a length, but {type(dataset).__name__} has none.")
+    if not hasattr(dataset, "__len__") or isinstance(dataset, IterableDataset):
+        raise UserError(f"{name} must be {FORM} with a length and an index, but {type(dataset).__name__} has none.")
     images: list[Tensor] = []
     labels: list[Any] = []
     for row in range(len(dataset)):
         item = dataset[row]
         if not isinstance(item, Sequence) or len(item) < 2:
             raise UserError(f"{name} must have (image, label) items, but item {row} is a {type(item).__name__}.")
-        images.append(one_image(item[0]))
-        labels.append(item[1].item() if isinstance(item[1], Tensor) else item[1])
+        images.append(one_image(name, row, item[0]))
+        labels.append(item[1].item() if isinstance(item[1], Tensor) and item[1].numel() == 1 else item[1])
         if images[-1].shape != images[0].shape or images[-1].dtype != images[0].dtype:
             first, other = ((each.dtype, tuple(each.shape)) for each in (images[0], images[-1]))
             raise UserError(f"The images of {name} must have one shape, but image 0 is {first} and {row} is {other}.")
@@ -168,9 +203,19 @@ def items_of(name: str, dataset: Any) -> tuple[Tensor, list[Any]]:
     return torch.stack(images), labels
 
 
-def one_image(image: Any) -> Tensor:
-    """Return one image (C, H, W); a Pillow image is converted."""
+def one_image(name: str, row: int, image: Any) -> Tensor:
+    """Return one image (C, H, W); a Pillow image is converted, one with a palette to its colors.
+
+    Raises:
+        UserError: if the item is no image.
+    """
     if isinstance(image, Tensor):
         return image
-    pixels = torch.from_numpy(np.array(image))
-    return pixels[None] if pixels.ndim == 2 else pixels.movedim(-1, 0)
+    if isinstance(image, Image.Image):
+        image = image.convert(MODES.get(image.mode, image.mode))
+    pixels = np.array(image)
+    if pixels.dtype.kind not in "buif" or pixels.ndim not in (2, 3):
+        raise UserError(
+            f"{name} must have (image, label) items, but the image of item {row} is a {type(image).__name__}."
+        )
+    return torch.from_numpy(pixels if pixels.ndim == 3 else pixels[..., None]).movedim(-1, 0)

@@ -46,8 +46,9 @@ def migrate(content: Mapping[str, Any], version: Any, current: int, steps: Mappi
     """
     if type(version) is not int or not min(steps, default=current) <= version <= current:
         earlier = f" and migrates {', '.join(map(str, sorted(steps)))}" if steps else ""
+        kind = "" if type(version) is int else f" of type {type(version).__name__}"
         raise UnknownVersionError(
-            f"{shortened(str(version))}, but this version of siamese_lab reads {current}{earlier}"
+            f"{shortened(str(version))}{kind}, but this version of siamese_lab reads {current}{earlier}"
         )
     migrated = dict(content)
     for number in range(version, current):

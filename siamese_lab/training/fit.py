@@ -11,11 +11,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
+from numbers import Integral
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 from omegaconf import DictConfig
@@ -85,6 +87,12 @@ class Fitted(NamedTuple):
             UserError: if the images have another type or shape.
         """
         images_NCHW = checked_images("images_NCHW", images_NCHW)
+        expected = (self.data.channels, self.data.image_size, self.data.image_size)
+        if images_NCHW.shape[1:] != expected:
+            raise UserError(
+                f"images_NCHW must have the shape {expected} (C, H, W) of the training, but have "
+                f"{tuple(images_NCHW.shape[1:])}. Resize them as the images of the training."
+            )
         with torch.no_grad():
             chunks = [self.network(to_float(images_BCHW)) for images_BCHW in images_NCHW.split(BATCH)]
         return self.network.unit_vectors(torch.cat(chunks))
@@ -147,11 +155,16 @@ def fit(
     >>> fitted.embed(torch.zeros(3, 1, 16, 16, dtype=torch.uint8)).shape
     torch.Size([3, 128])
     """
-    check_parts(network, sampler, loss, steps, lr, seed)
-    datamodule = build_data(images, test, validation, seed)
-    config = build_config(datamodule.seed, steps, lr, accelerator, precision)
+    check_parts(network, sampler, loss)
+    check_numbers(steps, lr, seed)
+    check_device_and_folder(accelerator, precision, folder)
+    datamodule = build_data(images, test, validation, None if seed is None else int(seed))
+    config = build_config(datamodule.seed, int(steps), float(lr), accelerator, precision)
+    if folder is not None:  # a folder that cannot be written is found before the training
+        with disk_errors(Path(folder), "folder"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
     hydra_app.silence_lightning()
-    with threads_restored(), isolate_rng():
+    with threads_restored(), isolate_rng(), torch.inference_mode(False):
         torch.manual_seed(datamodule.seed)
         module = build_module(config, datamodule, network, sampler, loss)
         fitted = train_and_test(config, datamodule, module, progress)
@@ -160,8 +173,8 @@ def fit(
     return fitted
 
 
-def check_parts(network: Any, sampler: Any, loss: Any, steps: Any, lr: Any, seed: Any) -> None:
-    """Raise UserError if an argument of `fit` has another type or range."""
+def check_parts(network: Any, sampler: Any, loss: Any) -> None:
+    """Raise UserError if a part has another type."""
     kinds = {
         "network": (network, (networks.SiameseNetwork, networks.Backbone), "siamese_lab.networks.build(NAME, …)"),
         "sampler": (sampler, (samplers.Sampler,), "siamese_lab.samplers.build(NAME)"),
@@ -172,12 +185,31 @@ def check_parts(network: Any, sampler: Any, loss: Any, steps: Any, lr: Any, seed
             expected = " or ".join(each.__name__ for each in classes)
             got = repr(part) if isinstance(part, (str, type)) else f"a {type(part).__name__}"
             raise UserError(f"{name} must be a {expected}, such as {example}, but is {got}.")
-    if not isinstance(steps, int) or steps < 0:
+
+
+def check_numbers(steps: Any, lr: Any, seed: Any) -> None:
+    """Raise UserError if a number has another type or range. Numbers of NumPy are accepted, true and false are not."""
+    if not is_whole(steps) or steps < 0:
         raise UserError(f"steps must be a whole number of at least 0, but is {steps!r}.")
-    if not isinstance(lr, (int, float)) or not 0 < lr < float("inf"):
+    if isinstance(lr, bool) or not isinstance(lr, (int, float, np.number)) or not 0 < lr < float("inf"):
         raise UserError(f"lr must be a finite number above 0, but is {lr!r}.")
-    if seed is not None and not (isinstance(seed, int) and 0 <= seed <= LARGEST_SEED):
+    if seed is not None and not (is_whole(seed) and 0 <= seed <= LARGEST_SEED):
         raise UserError(f"seed must be None or a whole number from 0 to {LARGEST_SEED:,}, but is {seed!r}.")
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether a value is an integer of Python or NumPy; bool does not count."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_device_and_folder(accelerator: Any, precision: Any, folder: Any) -> None:
+    """Raise UserError if an argument that is a text or a path has another type."""
+    if not isinstance(accelerator, str):
+        raise UserError(f'accelerator must be a text, such as "auto" or "cpu", but is {accelerator!r}.')
+    if not isinstance(precision, str) and not is_whole(precision):
+        raise UserError(f'precision must be a text, such as "auto" or "32-true", but is {precision!r}.')
+    if folder is not None and not isinstance(folder, (str, PathLike)):
+        raise UserError(f"folder must be None or a path, but is {folder!r}.")
 
 
 def build_data(images: Any, test: Any, validation: Any, seed: int | None) -> DataModule:
@@ -234,6 +266,7 @@ def build_module(
     if isinstance(network, networks.Backbone):
         with torch.random.fork_rng(devices=[]):  # the other random numbers are those of a network that is passed
             network = networks.SiameseNetwork(network)
+    network = network.cpu()  # Lightning moves it to the device; the input of the check is on the CPU
     check_input(network, datamodule)
     check_loss(network, sampler, loss, len(datamodule.splits.train.class_names))
     for each in sampler.modules():
@@ -316,14 +349,13 @@ def train_and_test(config: DictConfig, datamodule: DataModule, module: SiameseMo
 
 
 def write(fitted: Fitted, folder: Path) -> None:
-    """Write the weights and the metrics.
+    """Write the weights and the metrics into a folder that exists.
 
     Raises:
         ResourceError: if the folder cannot be written to, or the disk is full.
     """
     history = [asdict(point) for point in fitted.history]
     with disk_errors(folder, "folder"):
-        folder.mkdir(parents=True, exist_ok=True)
         torch.save(fitted.network.state_dict(), folder / WEIGHTS)
         write_json(folder / METRICS, {"validation": fitted.validation, "test": fitted.test, "history": history})
 

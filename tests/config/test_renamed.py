@@ -1,11 +1,13 @@
 """Earlier names of options are accepted for one minor version, with a warning that names the new one."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from conftest import Ended
 
 from siamese_lab.config import renamed
+from siamese_lab.config.arguments import for_hydra
 from siamese_lab.config.help_texts import OPTIONS
 from siamese_lab.config.renamed import OF_NAME, is_accepted, translated, with_new_option_names
 from siamese_lab.errors import UserError
@@ -45,8 +47,20 @@ def test_an_override_is_translated_with_a_warning(
 
 def test_names_of_today_are_left_alone_without_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
     given = ["data.name=x", "network.tta=[mirrored]", "study_name=name", "logger.csv.name=x", "-m"]
+    given += ["--config-dir", "name", "--config-name=tested", "-cd", "tested"]  # folders and files with such a name
     assert with_new_option_names(given) == given
     assert capsys.readouterr().err == ""
+
+
+def test_an_option_of_an_own_config_keeps_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "sampler").mkdir()
+    (tmp_path / "sampler/mine.yaml").write_text("name: mine\nnegatives: 3\n", encoding="utf-8")
+    given = ["sampler=mine", "sampler.negatives=5", "network.views=[]"]
+    expected = [*given[:2], "network.tta=[]"]
+    flags = ["--config-dir", str(tmp_path)]
+    assert with_new_option_names([*given, *flags]) == [*expected, *flags]
+    assert for_hydra([*given, *flags]) == [*flags, *expected]
+    assert "negatives" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", ["0.1", "x", "1", "[10]"])

@@ -123,6 +123,8 @@ def test_a_limit_of_the_gradient_limits_the_weights(tmp_path: Path) -> None:
         ("trainer.max_epochs=-1", "max_epochs must be at least 1, but is -1"),
         ("trainer.accumulate_grad_batches=0", "accumulate_grad_batches must be at least 1"),
         ("trainer.accumulate_grad_batches=null", "accumulate_grad_batches must be a whole number, but is null"),
+        ("trainer.max_steps=true", "max_steps must be a whole number, but is True"),
+        ("trainer.max_epochs=true", "max_epochs must be a whole number, but is True"),
         ("trainer.max_steps=null", "max_steps must be a whole number, but is null"),
         ("trainer.val_check_interval=null", "val_check_interval must be a whole number, but is null"),
         ("trainer.val_check_interval=0", "val_check_interval must be at least 1, but is 0"),

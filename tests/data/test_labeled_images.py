@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import siamese_lab as sl
@@ -38,6 +39,13 @@ class Stream(IterableDataset):
 
     def __iter__(self) -> Iterator[Any]:
         return iter(())
+
+
+class StreamWithLength(Stream):
+    """A data set of PyTorch with a length, but without an index."""
+
+    def __len__(self) -> int:
+        return 3
 
 
 FORMS = {
@@ -71,6 +79,31 @@ def test_labels_may_be_texts_or_have_gaps() -> None:
 def test_gray_pictures_get_one_channel() -> None:
     table = table_of("images", Items([(Image.new("L", (8, 8), 9), 0), (Image.new("L", (8, 8), 7), 1)]))
     assert table.images_NCHW.shape == (2, 1, 8, 8)
+
+
+def test_pictures_with_a_palette_get_their_colors() -> None:
+    red, blue = (Image.new("RGB", (8, 8), color).quantize(2) for color in ((200, 0, 0), (0, 0, 100)))
+    assert (red.mode, np.unique(red).tolist()) == ("P", [0]), "the index of the color in the palette"
+    table = table_of("images", Items([(red, 0), (blue, 1)]))
+    assert table.images_NCHW[:, :, 0, 0].tolist() == [[200, 0, 0], [0, 0, 100]]
+    black_and_white = table_of("images", Items([(Image.new("1", (8, 8), white), white) for white in (0, 1)]))
+    assert black_and_white.images_NCHW[:, :, 0, 0].tolist() == [[0], [255]]
+
+
+def test_texts_of_pandas_are_labels() -> None:
+    texts = pd.Series(["dog", "cat"] * 2)
+    for labels in (texts, texts.to_numpy(dtype=object), texts.astype("category")):
+        table = table_of("images", (IMAGES_NCHW[:4], labels))
+        assert (table.class_names, table.labels_N.tolist()) == (("cat", "dog"), [1, 0, 1, 0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_views_and_arrays_that_are_only_read_are_images() -> None:
+    pixels = IMAGES_NCHW.numpy()[:, ::-1]  # from BGR to RGB
+    assert torch.equal(table_of("images", (pixels, LABELS_N)).images_NCHW, IMAGES_NCHW.flip(1))
+    pixels = IMAGES_NCHW.numpy().copy()
+    pixels.flags.writeable = False
+    assert torch.equal(table_of("images", (pixels, LABELS_N)).images_NCHW, IMAGES_NCHW)
 
 
 def of_classes(*labels: int) -> tuple[Tensor, Tensor]:
@@ -114,13 +147,22 @@ WRONG: list[tuple[Any, str]] = [
     ((IMAGES_NCHW, LABELS_N[:5]), r"labels of images must be 60 integers .* but are int64 of shape \(5,\)"),
     ((IMAGES_NCHW, LABELS_N.float()), r"but are float32 of shape \(60,\)"),
     ((IMAGES_NCHW, LABELS_N[:, None]), r"shape \(60, 1\)"),
+    ((IMAGES_NCHW, LABELS_N.bfloat16()), r"60 integers or texts.* NumPy cannot convert them"),
+    ((IMAGES_NCHW, [[0], [1, 2]] * 30), r"60 integers or texts.* NumPy cannot convert them"),
+    ((IMAGES_NCHW, ["cat"] * 59 + [float("nan")]), r"60 integers or texts.* 1 of them are no texts, such as nan"),
+    ((IMAGES_NCHW, ["cat"] * 58 + [3, 4]), r"2 of them are no texts, such as 3"),
+    ((IMAGES_NCHW, np.array(["cat"] * 59 + [None], dtype=object)), r"1 of them are no texts, such as None"),
+    (Items([(IMAGES_NCHW[0], nn.functional.one_hot(LABELS_N[0], 5))] * 2), r"2 integers .* int64 of shape \(2, 5\)"),
+    (Items([("cat.png", 0)]), r"the image of item 0 is a str"),
+    (Items([(None, 0)]), r"the image of item 0 is a NoneType"),
     (Items([]), r"images has 0 items"),
     (Items([(IMAGES_NCHW[0], 0), IMAGES_NCHW[1]]), r"\(image, label\) items, but item 1 is a Tensor"),
     (
         Items([(IMAGES_NCHW[0], 0), (IMAGES_NCHW[1, :1], 1)]),
         r"one shape, but image 0 is \(torch\.uint8, \(3, 8, 8\)\) and 1 is \(torch\.uint8, \(1, 8, 8\)\)",
     ),
-    (Stream(), r"with a length, but Stream has none"),
+    (Stream(), r"with a length and an index, but Stream has none"),
+    (StreamWithLength(), r"with a length and an index, but StreamWithLength has none"),
 ]
 
 

@@ -164,6 +164,12 @@ def test_results_of_another_version_are_refused_with_what_wrote_them(version: ob
         results.read_results(old / "run")
 
 
+def test_a_number_of_another_type_is_named_with_its_type(old: Path) -> None:
+    write_changed(old / "run/results.json", lambda content: content.update(schema_version="2"))
+    with pytest.raises(UserError, match=r"schema version 2 of type str, but .* reads 2"):
+        results.read_results(old / "run")
+
+
 def test_tuned_options_of_a_later_version_are_refused(old: Path) -> None:
     write_changed(old / tuned.FILE_NAME, lambda content: content.update(schema_version=3))
     with pytest.raises(UserError, match=r"another version.*Tune again.*3, but.*reads 2 and migrates 1"):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from conftest import FEW_STEPS, compose, last_weights
@@ -300,6 +301,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"loss": nn.TripletMarginLoss()}, r"loss must be a Loss, .* but is a TripletMarginLoss"),
     ({"steps": 1.5}, r"steps must be a whole number of at least 0, but is 1\.5"),
     ({"steps": -1}, r"but is -1"),
+    ({"steps": True}, r"steps must be a whole number of at least 0, but is True"),
+    ({"lr": True}, r"lr must be a finite number above 0, but is True"),
+    ({"seed": True}, r"seed must be None or a whole number .* but is True"),
+    ({"accelerator": torch.device("cpu")}, r"accelerator must be a text"),
+    ({"precision": None}, r"precision must be a text"),
+    ({"folder": 5}, r"folder must be None or a path, but is 5"),
     ({"lr": 0}, r"lr must be a finite number above 0, but is 0"),
     ({"lr": "fast"}, r"but is 'fast'"),
     ({"seed": -1}, r"seed must be None or a whole number from 0 to [\d,]+, but is -1"),
@@ -330,3 +337,29 @@ def test_a_data_set_has_its_own_parts() -> None:
     images = sl.LabeledImages((IMAGES_NCHW, LABELS_N))
     with pytest.raises(UserError, match=r"validation is for pairs .* but LabeledImages has its own"):
         fitted(images, validation=(IMAGES_NCHW, LABELS_N))
+
+
+@pytest.mark.slow
+def test_a_folder_that_cannot_be_written_is_found_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    trained: list[Any] = []
+    monkeypatch.setattr(fit_module, "train_and_test", lambda *parts: trained.append(parts))
+    with pytest.raises(UserError, match="file cannot be written"):
+        fitted(folder=tmp_path / "file")
+    assert not trained
+
+
+@pytest.mark.slow
+def test_numbers_of_numpy_and_inference_mode_change_nothing(result: sl.Fitted) -> None:
+    with torch.inference_mode():
+        same = fitted(steps=np.int64(STEPS), lr=np.float64(3e-3), seed=np.int64(0))
+    assert are_equal(weights(same.network), weights(result.network))
+
+
+@pytest.mark.slow
+def test_images_of_another_shape_are_not_embedded(result: sl.Fitted) -> None:
+    for shape in ((2, 1, 16, 16), (2, 3, 8, 8)):
+        with pytest.raises(UserError, match=r"shape \(1, 8, 8\) \(C, H, W\) of the training, but have"):
+            result.embed(torch.zeros(shape, dtype=torch.uint8))

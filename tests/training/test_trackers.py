@@ -474,9 +474,17 @@ def test_an_unknown_mode_of_wandb_is_refused(tmp_path: Path, wandb: Any, monkeyp
         build_loggers(compose("logger=wandb").logger, tmp_path)
 
 
-def test_a_password_in_the_address_of_mlflow_is_refused_and_not_repeated(tmp_path: Path) -> None:
-    address = "https://me:secret@runs.example.org"
+@pytest.mark.parametrize(
+    "address", ["https://me:secret@runs.example.org", "postgresql://host/runs?user=me&password=secret"]
+)
+def test_a_password_in_the_address_of_mlflow_is_refused_and_not_repeated(address: str, tmp_path: Path) -> None:
     config = compose("logger=mlflow", f"logger.mlflow.tracking_uri='{address}'").logger
     with pytest.raises(UserError, match="MLFLOW_TRACKING_PASSWORD") as refused:
         build_loggers(config, tmp_path)
     assert "secret" not in str(refused.value)
+
+
+def test_an_address_of_mlflow_that_cannot_be_parsed_is_named(tmp_path: Path) -> None:
+    config = compose("logger=mlflow", "logger.mlflow.tracking_uri='http://[::1'").logger
+    with pytest.raises(UserError, match=r"tracking_uri must be an address, but is 'http://\[::1'"):
+        build_loggers(config, tmp_path)

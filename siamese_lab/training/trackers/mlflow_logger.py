@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import requests
@@ -27,6 +27,8 @@ from siamese_lab.training.trackers.remote import RemoteLogger, Tracked
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+SECRETS = ("password", "passwd", "pwd", "sslpassword")
+"""Parameters of the address of a database that hold a password."""
 STATUS = {"finished": "FINISHED", "shortened": "FINISHED", "interrupted": "KILLED"}
 """Status of MLflow by the status of a run. All other runs failed."""
 ENVIRONMENT = {
@@ -62,7 +64,7 @@ class MlflowLogger(RemoteLogger):
     package = "mlflow"
 
     def __init__(self, save_dir: Path, experiment: str | None, tracking_uri: str | None, store: str) -> None:
-        if tracking_uri is not None and urlsplit(tracking_uri).password:
+        if tracking_uri is not None and without_password(tracking_uri) != tracking_uri:
             raise UserError(
                 "logger.mlflow.tracking_uri holds a password, which the files of a run would store. Leave it out of "
                 "the option: set the environment variables MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for "
@@ -190,9 +192,20 @@ def without_password(uri: str) -> str:
 
     >>> without_password("postgresql://me:secret@host:5432/runs")
     'postgresql://me@host:5432/runs'
+    >>> without_password("postgresql://host/runs?user=me&password=secret")
+    'postgresql://host/runs?user=me'
+
+    Raises:
+        UserError: if the text is no address.
     """
-    parts = urlsplit(uri)
-    return uri if parts.password is None else uri.replace(f":{parts.password}@", "@", 1)
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise UserError(f"logger.mlflow.tracking_uri must be an address, but is {uri!r}: {error}.") from error
+    for name, _ in parse_qsl(parts.query):
+        if name in SECRETS:
+            uri = re.sub(rf"[?&]{name}=[^&#]*", "", uri)
+    return uri if not parts.password else uri.replace(f":{parts.password}@", "@", 1)
 
 
 def check_answers(uri: str) -> None:
