@@ -9,18 +9,21 @@ import nbformat
 from nbformat import NotebookNode
 
 FOLDER = Path(__file__).resolve().parent
-REPOSITORY = "OWNER/siamese_lab"
-"""Owner and name of the repository on GitHub. OWNER is a placeholder until the repository is public."""
+REPOSITORY = "_OWNER_/siamese_lab"
+"""Owner and name of the repository on GitHub. _OWNER_, which no account can be called, stands for the owner until the
+repository is public.
+"""
 BRANCH = "main"
 BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 BADGE_ID, INSTALL_ID = "colab-badge", "colab-install"
-INSTALL = """\
+INSTALL = f"""\
 # On Colab, install the lab and its extras. Where the lab is installed, this cell does nothing.
 from importlib.util import find_spec
 
 if find_spec("siamese_lab") is None:
-    %pip install --quiet "siamese_lab[timm,onnx]"\
+    %pip install --quiet "siamese_lab[timm,onnx] @ git+https://github.com/{REPOSITORY}@{BRANCH}"\
 """
+"""The cell names the repository, because anybody could publish a package with the name of the lab."""
 
 
 def badge(name: str) -> str:

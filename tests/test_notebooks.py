@@ -229,7 +229,7 @@ def test_every_notebook_begins_with_the_same_cells_for_colab() -> None:
         badge, install = nbformat.read(path, as_version=4).cells[:2]
         assert (badge.cell_type, badge.source) == ("markdown", colab.badge(path.stem))
         assert (install.cell_type, install.source, install.outputs) == ("code", colab.INSTALL, [])
-        assert path.read_text(encoding="utf-8").count(colab.REPOSITORY) == 1
+        assert path.read_text(encoding="utf-8").count(colab.REPOSITORY) == 2, "the badge and the cell"
     for page in (ROOT / "notebooks").glob("*.md"):
         assert colab.REPOSITORY not in page.read_text(encoding="utf-8")
 
@@ -242,7 +242,8 @@ def test_the_first_code_cell_installs_the_lab_only_where_it_is_missing(
     shell = SimpleNamespace(run_line_magic=lambda *call: installed.append(call))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: is_installed or None)
     exec(TransformerManager().transform_cell(colab.INSTALL), {"get_ipython": lambda: shell})
-    assert installed == ([] if is_installed else [("pip", 'install --quiet "siamese_lab[timm,onnx]"')])
+    source = f"siamese_lab[timm,onnx] @ git+https://github.com/{colab.REPOSITORY}@{colab.BRANCH}"
+    assert installed == ([] if is_installed else [("pip", f'install --quiet "{source}"')])
     assert {"timm", "onnx"} <= set(metadata("siamese_lab").get_all("Provides-Extra") or ())
 
 
