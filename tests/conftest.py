@@ -43,6 +43,9 @@ FEW_STEPS = ("trainer.accelerator=cpu", "trainer.max_steps=6", "trainer.log_ever
 QUICK = ("data=digits", *FEW_STEPS)
 """The digits load quickly. A later `data=NAME` replaces them."""
 
+ON_REQUEST = frozenset({"benchmark", "nightly"})
+"""Marks of tests that run only if -m names the mark."""
+
 
 class Ended(NamedTuple):
     status: int
@@ -73,7 +76,7 @@ def compose_pair(sampler: str, loss: str, *overrides: str) -> DictConfig:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark tests with real data as slow. Leave out timed comparisons, unless -m names them.
+    """Mark tests with real data as slow. Leave out the marks of `ON_REQUEST`, unless -m names them.
 
     Each session decodes the real data sets once, which takes a minute. A busy machine would fail timed comparisons.
     """
@@ -81,12 +84,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         fixtures = getattr(item, "fixturenames", ())
         if "real_root" in fixtures or (item.path.parent.name == "contracts" and "cache" in fixtures):
             item.add_marker(pytest.mark.slow)
-    if "benchmark" in config.option.markexpr:
-        return
-    timed = [item for item in items if item.get_closest_marker("benchmark")]
-    if timed:
-        config.hook.pytest_deselected(items=timed)
-        items[:] = [item for item in items if item not in timed]
+    asked = {mark for mark in ON_REQUEST if mark in config.option.markexpr}
+    left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in ON_REQUEST - asked)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        kept = {*items} - {*left_out}
+        items[:] = [item for item in items if item in kept]
 
 
 def pytest_collection_finish() -> None:

@@ -105,7 +105,8 @@ def test_no_file_leaves_the_folder_or_names_the_machine_that_built_it(
     for name, content in files.items():
         path = PurePosixPath(name)
         assert not path.is_absolute() and ".." not in path.parts
-        assert path.suffix not in (".pyc", ".ckpt")
+        assert path.suffix != ".pyc"
+        assert path.suffix != ".ckpt" or "old_versions" in path.parts, "only the small checkpoint of an old version"
         assert os.fsencode(ROOT) not in content, name
 
 

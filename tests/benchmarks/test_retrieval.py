@@ -28,12 +28,14 @@ def test_many_images_of_a_class_take_less(structure):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_the_memory_is_that_of_tiles():
     """The full matrix of similarities of 13,180 images would take 695 MB."""
     assert extra_memory(Case(659, 20, 0.6), ours) < 50
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_classes_of_thousands_take_little_more():
     """The full matrix of similarities of these 1,500 queries would take 351 MB."""
     assert extra_memory(Case(10, 6000, 0.4, queries=1500), ours) < 150

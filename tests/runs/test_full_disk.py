@@ -62,7 +62,7 @@ def test_the_message_names_the_checkpoint_that_is_left(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not full_disks.can_mount(), reason="needs Linux, and the right to mount a disk in memory")
-@pytest.mark.parametrize(("command", "size"), [("train", 2000), ("export", 100)])
+@pytest.mark.parametrize(("command", "size"), [("train", 2000), pytest.param("export", 100, marks=pytest.mark.nightly)])
 def test_a_command_on_a_disk_that_fills_up(command: str, size: int, tmp_path: Path) -> None:
     if command == "export":
         assert train_here(*full_disks.SMALL_RUN, f"hydra.run.dir={tmp_path}/run", at=tmp_path).status == 0

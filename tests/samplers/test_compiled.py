@@ -59,6 +59,7 @@ def test_a_compiled_step_equals_the_plain_step(name):
         torch.testing.assert_close(learnt, of_plain)
 
 
+@pytest.mark.nightly
 def test_inductor_code_gives_the_same_triplets():
     plain, compiled = (
         step(samplers.build("distance_weighted", images_per_class=4), losses.build("triplet")) for _ in "ab"

@@ -68,6 +68,7 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen) -> None
         time.sleep(0.02)
 
 
+@pytest.mark.nightly
 def test_a_killed_sweep_gives_the_undisturbed_results(
     command: Callable[..., Ended], call: Callable[..., Ended], tmp_path: Path
 ) -> None:
@@ -107,7 +108,7 @@ def complete(kind: str, folder: Path, command: Callable[..., Ended]) -> None:
     assert ended.status == 0, ended.err
 
 
-@pytest.mark.parametrize("kind", ["single", "two_processes"])
+@pytest.mark.parametrize("kind", ["single", pytest.param("two_processes", marks=pytest.mark.nightly)])
 def test_a_killed_run_gives_the_undisturbed_results(kind: str, command: Callable[..., Ended], tmp_path: Path) -> None:
     """For more kills, run `python tests/sweep/kills.py --kills 100`."""
     expected, disturbed = kills.new_folder(tmp_path / "undisturbed"), kills.new_folder(tmp_path / "disturbed")
