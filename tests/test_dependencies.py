@@ -89,7 +89,7 @@ def test_the_build_of_torch_that_breaks_torchvision_is_excluded_and_no_other() -
 
 ROW = re.compile(r"^\| (?:\*(\w+):\* )?([\w\-, ]+) \| ([\w\-./, ]+) \| .* \|$")
 WORDS = {"Apache": "apache", "BSD": "bsd", "MIT": "mit", "MPL": "mozilla", "PSF": "python software foundation"}
-"""What a classifier or the field License says, by the first part of the name in the table."""
+"""Texts of a classifier or of the field License, by the first part of the name in the table."""
 
 
 def stated_licenses() -> dict[str, str]:

@@ -192,7 +192,7 @@ EXTRAS: dict[str, tuple[tuple[str, ...], Callable[[], object], str]] = {
     "umap": (("umap",), lambda: check_method("umap"), r"map=umap needs .*pip install umap-learn.*map=tsne"),
     "wandb": (("wandb",), lambda: check_extra("wandb", "wandb"), r"logger=wandb needs .*siamese_lab\[wandb\]"),
 }
-"""For each extra: modules that are blocked, a call that needs them, and the message."""
+"""Modules that are blocked, a call that needs them, and the message, by extra."""
 
 
 def test_every_extra_of_the_lab_has_a_sentence() -> None:

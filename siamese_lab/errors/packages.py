@@ -27,7 +27,7 @@ REQUIRED: Mapping[str, str] = {
     "tabulate": "tabulate",
     "jinja2": "jinja2",
 }
-"""What pip installs for each module of a package that the lab requires."""
+"""Names that pip installs, by the module that the lab imports."""
 
 
 def unusable_package(error: ImportError | OSError) -> str | None:

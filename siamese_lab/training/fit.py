@@ -64,7 +64,7 @@ class Fitted(NamedTuple):
     validation: Mapping[str, float]
     """Metrics of the validation images at the end, by name, such as `recall@1`; NaN if undefined."""
     test: Mapping[str, float]
-    """The same of the test images."""
+    """Metrics of the test images at the end, by name; NaN if undefined."""
     history: list[Point]
     """One point for each validation during training, with means of the logged values since the one before."""
     collapse_reasons: list[str]
