@@ -70,7 +70,7 @@ def start(name: str, arguments: list[str] | None = None) -> int:
     if arguments is not None:
         sys.argv[1:] = arguments
     make_output_last()
-    if "--version" in sys.argv[1:]:
+    if any(len(flag) > 2 and "--version".startswith(flag) for flag in sys.argv[1:]):  # flags may be abbreviated
         print("\n".join(version_lines()))
         return 0
     let_waiting_threads_sleep()

@@ -117,7 +117,7 @@ def build(cls: type, group: str, options: Mapping[str, Any], given: Mapping[str,
 
 
 def required_of(cls: type) -> list[str]:
-    """Return the parameters without a default, of the constructor and of those that it passes its arguments on to."""
+    """Return the parameters without a default, of the constructor and of those of its base classes."""
     required = []
     for ancestor in inspect.getmro(cls):
         if "__init__" not in vars(ancestor):

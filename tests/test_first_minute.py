@@ -59,7 +59,7 @@ def test_every_command_is_listed_with_one_line() -> None:
 
 
 @pytest.mark.parametrize("name", lab.COMMANDS)
-@pytest.mark.parametrize("arguments", [["--version"], ["seed=1", "--version", "data=nothing"]])
+@pytest.mark.parametrize("arguments", [["--version"], ["--vers"], ["seed=1", "--version", "data=nothing"]])
 def test_every_command_prints_versions(
     name: str, arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

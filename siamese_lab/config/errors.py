@@ -19,6 +19,7 @@ from siamese_lab.config.arguments import optional_groups
 from siamese_lab.config.help_texts import OPTIONS
 from siamese_lab.config.installed import config_dirs, folders
 from siamese_lab.config.overrides import option_of, quoted
+from siamese_lab.config.renamed import OF_NAME, is_option_of_own_config
 from siamese_lab.config.schema import TrainConfig, config_folder
 from siamese_lab.errors import BUG_STATUS, INTERRUPTED_STATUS, USER_ERROR_STATUS, UserError
 from siamese_lab.registry import did_you_mean
@@ -136,6 +137,9 @@ def unknown_name(group: str, name: str, known: Sequence[str]) -> str:
 
 def unknown_option(option: str, known: Sequence[str]) -> str:
     """Return the message for an option that is not among the known ones, such as data.classes_per_bach=4."""
+    if option in OF_NAME:
+        renamed = OF_NAME[option]
+        return f"There is no option {option!r}: it is called {renamed.new} since version {renamed.since}."
     siblings = [each for each in known if each.rpartition(".")[0] == option.rpartition(".")[0]]
     listed = f" Options there: {', '.join(siblings)}." if siblings else ""
     suggestion = did_you_mean(option, siblings) or did_you_mean(option, known)
@@ -176,7 +180,7 @@ def check_option_names(arguments: Sequence[str]) -> None:
 
 
 def check_groups(arguments: Sequence[str]) -> None:
-    """Raise UserError if a group is set to something else than a name, which Hydra rejects with errors of its own."""
+    """Raise UserError if a group is set to something else than a name, which Hydra rejects with its own errors."""
     parser = OverridesParser.create()
     for argument in choices_of_groups(arguments):
         try:
@@ -208,23 +212,34 @@ def choices_of_groups(overrides: Iterable[str]) -> list[str]:
     return [override for override in overrides if option_of(override) in groups]
 
 
+def is_own(choice: str) -> bool:
+    """Return whether a choice is an experiment that does not ship, such as experiment=mine."""
+    group, _, name = choice.partition("=")
+    return group.lstrip("+") == "experiment" and not (config_folder() / "experiment" / f"{name}.yaml").is_file()
+
+
 def shipped_options(overrides: Iterable[str], command: str = "train") -> dict[str, Any]:
     """Return the options by dotted names, with the values that ship for the groups that a command line chooses.
 
+    An experiment of the user's own is left out, because its values do not ship: they need checks as well.
     Call it inside a Hydra job: it composes the configuration again, without the options of the command line.
     """
-    default = hydra.compose(command, overrides=choices_of_groups(overrides))
+    default = hydra.compose(command, overrides=[each for each in choices_of_groups(overrides) if not is_own(each)])
     return {name: followed(default, value) for name, value in flatten(container_of(default), branches=True).items()}
 
 
 def check_types(config: DictConfig, shipped: Mapping[str, Any]) -> None:
     """Raise UserError if an option has another type than its shipped value, such as a word instead of a number.
 
+    A file of the user's own may also have an option by its earlier name, which is refused with the name of today.
+
     Args:
         config: the configuration that was composed from the command line.
         shipped: the result of `shipped_options` for this command line.
     """
     for option, value in flatten(container_of(config), branches=True).items():
+        if option in OF_NAME and option not in shipped and not is_option_of_own_config(option, sys.argv[1:]):
+            raise UserError(unknown_option(option, [*shipped]))
         expected, value = expectation_of(option, shipped.get(option)), followed(config, value)
         if expected is None or expected.accepts(value) or (value == "auto" and option.startswith("trainer.")):
             continue  # `trainer_options` checks auto

@@ -192,7 +192,7 @@ TRAIN: Mapping[str, str] = {
     "recipe.steps": "training steps that a budget multiplies",
     "tuning.trials": "number of trials of each strategy",
     "tuning.parallel": "trials of a strategy that run at the same time; another number gives other trials",
-    "tuning.prune": "end a trial whose validation Recall@1 is below the median of the finished trials",
+    "tuning.prune": "end a trial if its validation Recall@1 is below the median of the finished trials",
     "tuning.metric": "validation metric that decides",
     "tuning.space": "ranges of the options that are varied",
 }

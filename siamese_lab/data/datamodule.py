@@ -278,7 +278,7 @@ class DataModule(lightning.LightningDataModule, ABC):
     def query_gallery(self) -> QueryGalleryParts | None:
         """Return the queries and the gallery among the images of validation and test; None if all images are both.
 
-        A data set whose images have such roles overrides this property. It has no `gallery` of further images.
+        A data set with such roles overrides this property. It has no `gallery` of further images.
         """
         return None
 

@@ -28,7 +28,7 @@ def with_evaluated_data(arguments: Sequence[str]) -> list[str]:
     """Move the data options of the command line into the configuration, and return the remaining command line.
 
     `data=NAME` names a data set. Its options are composed as for training. Without `data=NAME`, or if the network was
-    trained on that data set, the options of the training are used. Folders are those that the user names.
+    trained on that data set, the options of the training are used. The user names the folders.
 
     Args:
         arguments: the command line, with checkpoint=PATH.

@@ -1,4 +1,4 @@
-"""Convolutions whose two gradients are computed side by side, each by one thread, on a CPU with two threads.
+"""Convolutions that compute their two gradients side by side, each by one thread, on a CPU with two threads.
 
 oneDNN's gradient of a kernel shares its work between threads that wait for each other many times, without sleeping. If
 another process uses one of the cores, each wait lasts until the system runs the missing thread: with two threads, a

@@ -32,7 +32,7 @@ CHUNK = 1 << 20
 GZIP = 16 + zlib.MAX_WBITS
 MAX_FOLDER = 1000
 """Largest number of characters of the folder of a packed run."""
-DIVIDE = "Pack its subfolders, each into a file of its own."
+DIVIDE = "Pack each of its subfolders into its own file."
 CURE = "Restore the packed file, or pack the folders of the runs again."
 
 
@@ -245,7 +245,7 @@ def pack(folder: Path, records: list[RunRecord]) -> Packed:
 
 
 def _line(record: RunRecord) -> bytes:
-    """Return the line of a record, whose results are checked.
+    """Return the line of a record, and check its results.
 
     Raises:
         OSError, UserError: as `RunRecord.read`.

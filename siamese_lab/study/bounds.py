@@ -30,7 +30,7 @@ RUNS = Bound(6_000, "runs")
 CELLS = Bound(120, "cells (data sets × strategies)")
 """Every figure draws each cell: so many take about 40 seconds, and 2,500 take many minutes and 3 GB."""
 METRICS = Bound(100, "test metrics")
-"""Each metric has tables of its own."""
+"""Each metric has its own tables."""
 OPTIONS = Bound(1_000, "options")
 PACKAGES = Bound(100, "packages with a version")
 VALUES = Bound(15_000_000, "values in the records of its runs")

@@ -102,7 +102,7 @@ def report_hypotheses(folder: Path, console: Console, commit: str | None = None,
 
 
 def pack_results(folder: Path, console: Console) -> None:
-    """Write the results of all runs below a folder into its packed file, and keep those that were packed earlier.
+    """Write the results of all runs below a folder into its packed file, and keep the runs that were packed earlier.
 
     Raises:
         UserError: if the folder holds no results, a packed result is damaged, or the folder cannot be written to.

@@ -20,7 +20,7 @@ Role = Literal["standard", "factor", "control", "reference"]
 REFERENCE = "none"
 """Name of the sampler that selects nothing: its runs train the network as a classifier."""
 PARTS = ("loss", "network")
-"""Groups of options in which each name has options of its own."""
+"""Groups of options in which each name has its own options."""
 
 
 class Place(NamedTuple):

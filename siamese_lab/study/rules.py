@@ -70,7 +70,7 @@ class Cells:
         )
         self.seeds, self.levels = seeds, levels
         self.taken: list[tuple[Any, str]] = []
-        """Seed and folder of each run whose value was taken, in the order of the calls."""
+        """Seed and folder of each run that gave a value, in the order of the calls."""
         self._settled = 0
         self._columns: dict[str, NDArray[Any]] = {}
         self._strategies = self._column("strategy")

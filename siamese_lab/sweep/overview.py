@@ -196,7 +196,7 @@ def cell(states: Sequence[State]) -> Text:
 
 
 def failure(state: State) -> str:
-    """Return why a run failed. A full disk ends the sweep, whose last message describes it."""
+    """Return why a run failed. A full disk ends the sweep, and its last message describes it."""
     full = (state.error or "").startswith(FullDiskError.__name__)
     return "failed: the disk is full" if full else f"failed: {state.error}"
 

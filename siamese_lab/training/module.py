@@ -304,7 +304,7 @@ def parameter_groups(
         head_lr: learning rate of the parameters outside of the network's backbone, which then have two groups of their
             own after those of the backbone; None uses the learning rate of the network.
         scales: factors of the learning rate of the weights of the backbone, as returned by `layer_scales`. Each factor
-            has two groups of its own, the largest factor first, after those of the other weights of the network.
+            has two groups, the largest factor first, after those of the other weights of the network.
     """
     trainable = {name: each for name, each in network.named_parameters() if each.requires_grad}
     if head_lr is None and not scales:

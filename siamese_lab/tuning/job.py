@@ -96,7 +96,7 @@ class Runner:
         self._new: set[int] = set()
 
     def run_group(self, group: Group) -> None:
-        """Train the trials of a group, if there are several: each in a process of its own. Skip those that are done."""
+        """Train the trials of a group, if there are several, each in its own process. Skip finished trials."""
         prunes = bool(self.config.tuning.get("prune"))
         self._medians = medians(self._curves) if prunes else {}
         self._new = {number for number in group if not trials.is_done(self._folder_of(number), prunes)}
@@ -139,7 +139,7 @@ def trial_of_group(
 ) -> None:
     """Run one trial of a group in its own process. It prints nothing; its folder has its log."""
     schema.register_schema()
-    rank_zero_only.rank = 0  # type: ignore[attr-defined]  # the process trains a run of its own, and not a part of one
+    rank_zero_only.rank = 0  # type: ignore[attr-defined]  # the process trains a whole run, and not a part of one
     folder, options = jobs[member.rank]
     trials.run_trial(train, config, folder, overrides, options, medians_of_earlier)
 

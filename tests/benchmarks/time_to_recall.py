@@ -13,12 +13,15 @@ every schedule, and its fastest trial counts. Further seeds repeat the fastest t
 the same in both comparisons, so it is trained once for both.
 
 Every 25 steps the clock stops while Recall@1 is measured on all 13,180 evaluation images, in float32 for both sides.
-Up to three measurements in a row are left out if Recall@1 would not reach 0.75, rising twice as fast as before.
-Time before the first step is not counted. A trial is stopped after the time of the fastest trial of its side so far,
-after its last step, or after `--limit` seconds of training.
+Up to three measurements in a row are left out if Recall@1 would not reach 0.75, rising twice as fast as since half of
+the steps. Time before the first step is not counted. A trial is stopped after the time of the fastest trial of its side
+so far, after its last step, after `--limit` seconds of training, or if Recall@1 would not reach 0.75 until then, again
+rising twice as fast. With `--store FILE`, the outcome of each training is kept: the same command continues after an
+interruption, on the same machine.
 """
 
 import argparse
+import json
 import tempfile
 import time
 import zipfile
@@ -118,14 +121,16 @@ class RecallMonitor:
         who: the name of the training in the output.
         test: the images on which Recall@1 is measured.
         limit: seconds after which the training is over in any case.
+        steps: last step of the training.
         level: the Recall@1 to reach.
         every: steps between two measurements.
     """
 
-    def __init__(self, who: str, test: ImageTable, limit: float, level: float = LEVEL, every: int = EVERY) -> None:
+    def __init__(self, who: str, test: ImageTable, limit: float, steps: int, level: float, every: int) -> None:
         self.who = who
         self.test = test
         self.limit = limit
+        self.steps = steps
         self.level = level
         self.every = every
         self.outcome = Outcome(0.0, 0.0, False)
@@ -133,11 +138,17 @@ class RecallMonitor:
 
     def is_due(self, step: int) -> bool:
         """Return whether Recall@1 is measured after a step."""
-        if step % self.every or len(self.measured) < 2:
-            return step % self.every == 0
-        (earlier, low), (last, high) = self.measured[-2:]
-        hoped = high + 2 * (high - low) / (last - earlier) * (step - last)
-        return hoped >= self.level or step - last > MOST_SKIPPED * self.every
+        if step % self.every:
+            return False
+        return self.hoped(step) >= self.level or step - self.measured[-1][0] > MOST_SKIPPED * self.every
+
+    def hoped(self, step: float) -> float:
+        """Return the Recall@1 after a step if it rises twice as fast as since half of the measured steps."""
+        if len(self.measured) < 2:
+            return 1.0
+        last, high = self.measured[-1]
+        earlier, low = next(each for each in reversed(self.measured) if each[0] <= max(last / 2, self.measured[0][0]))
+        return high + 2 * (high - low) / (last - earlier) * (step - last)
 
     def is_over(self, network: nn.Module, step: int, seconds: float) -> bool:
         """Measure Recall@1 after a step, and return whether the training is over."""
@@ -145,7 +156,8 @@ class RecallMonitor:
         self.measured.append((step, found))
         self.outcome = Outcome(seconds, found, found >= self.level)
         print(f"{self.who}: step {step}, {seconds:.0f} s, Recall@1 {self.outcome.recall:.1%}", flush=True)
-        return self.outcome.reached or seconds >= self.limit
+        last = min(self.steps, step * self.limit / seconds)
+        return self.outcome.reached or seconds >= self.limit or self.hoped(last) < self.level
 
 
 class TrainingOver(Exception):  # noqa: N818 (nothing went wrong)
@@ -311,15 +323,32 @@ class Contest:
         level: the Recall@1 to reach.
         every: steps between two measurements.
         measured: number of evaluation images, from the first one; None takes all.
+        store: a file for the outcomes of the trainings, which are not repeated; None keeps nothing.
     """
 
-    def __init__(self, root: Path, level: float, every: int, measured: int | None = None) -> None:
-        self.root, self.level, self.every, self.measured = root, level, every, measured
+    def __init__(
+        self, root: Path, level: float, every: int, measured: int | None = None, store: Path | None = None
+    ) -> None:
+        self.root, self.level, self.every, self.measured, self.store = root, level, every, measured, store
         self.images = build_datamodule(composed(Trial(RATES[0], None), 0))
+
+    def outcome(self, side: str, network: str, trial: Trial, seed: int, limit: float) -> Outcome:
+        """Return the stored outcome of a training, or else train and store it."""
+        key = [side, network, *trial, seed, limit, self.level, self.every, self.measured, torch.get_num_threads()]
+        lines = self.store.read_text().splitlines() if self.store and self.store.is_file() else []
+        for stored, outcome in map(json.loads, lines):
+            if stored == key:
+                return Outcome(*outcome)
+        outcome = self.train(side, network, trial, seed, limit)
+        if self.store:
+            with self.store.open("a") as file:
+                file.write(json.dumps([key, outcome]) + "\n")
+        return outcome
 
     def train(self, side: str, network: str, trial: Trial, seed: int, limit: float) -> Outcome:
         """Train one side, with the `same` network for both sides or with its `own` network."""
-        watch = RecallMonitor(f"{side}, {network} network, {trial}", self.test, limit, self.level, self.every)
+        steps = trial.steps or MOST_STEPS
+        watch = RecallMonitor(f"{side}, {network} network, {trial}", self.test, limit, steps, self.level, self.every)
         config = composed(trial, seed)
         torch.manual_seed(seed)
         if side == USUAL:
@@ -341,7 +370,7 @@ class Contest:
         """Return the trial of a side that reaches the level first, or else the highest Recall@1, and its outcome."""
         best: tuple[Trial, Outcome] | None = None
         for trial in trials:
-            outcome = self.train(side, network, trial, seed=0, limit=limit)
+            outcome = self.outcome(side, network, trial, seed=0, limit=limit)
             if best is None or is_better(outcome, best[1]):
                 best = trial, outcome
             limit = min(limit, outcome.seconds) if outcome.reached else limit
@@ -351,7 +380,7 @@ class Contest:
     def repeat(self, side: str, network: str, trials: Sequence[Trial], seeds: int, limit: float) -> Repeated:
         """Tune a side with seed 0, and train its best trial with the further seeds."""
         trial, first = self.tune(side, network, trials, limit)
-        return Repeated(trial, [first, *(self.train(side, network, trial, seed, limit) for seed in range(1, seeds))])
+        return Repeated(trial, [first, *(self.outcome(side, network, trial, seed, limit) for seed in range(1, seeds))])
 
 
 def is_better(outcome: Outcome, than: Outcome) -> bool:
@@ -377,6 +406,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds; the first one is the one of the trials")
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds of training after which a trial is stopped")
     parser.add_argument("--network", choices=NETWORKS, help="make only this comparison")
+    parser.add_argument("--store", type=Path, help="a file for the outcomes, from which the same command continues")
     parser.add_argument("--quick", action="store_true", help="two trials of at most 3 seconds, 500 images")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -391,7 +421,7 @@ def main() -> None:
         shown.add_column(column)
     shown.caption = f"{len(trials)} trials of each side for each network: learning rate and schedule."
     with unpacked_background(Path(composed(trials[0], 0).paths.data)) as root:
-        contest = Contest(root, level, every, measured=500 if arguments.quick else None)
+        contest = Contest(root, level, every, 500 if arguments.quick else None, arguments.store)
         usual = contest.repeat(USUAL, NETWORKS[0], trials, arguments.seeds, limit)
         for network in (arguments.network,) if arguments.network else NETWORKS:
             lab = contest.repeat(LAB, network, trials, arguments.seeds, limit)

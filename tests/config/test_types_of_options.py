@@ -1,5 +1,7 @@
 """Values are checked against the types that ship for an option, also where an experiment ships another type."""
 
+from pathlib import Path
+
 import hydra
 import pytest
 
@@ -57,3 +59,27 @@ def test_an_option_accepts_the_types_of_its_group(overrides: tuple[str, ...]) ->
 def test_other_types_are_refused(overrides: tuple[str, ...], words: str) -> None:
     with pytest.raises(UserError, match=f"must be {words}"):
         check(*overrides)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("optimizer: {lr: true}", "optimizer.lr must be a number, like .*, but is True"),
+        ("trainer: {max_steps: 2.5}", "trainer.max_steps must be a whole number"),
+        ("data: {hold_out: 10}", "data.hold_out.*is called data.validation_fraction since version 0.1.0"),
+    ],
+)
+def test_the_values_of_a_users_experiment_are_checked(tmp_path: Path, options: str, message: str) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text(f"# @package _global_\n{options}\n")
+    with pytest.raises(UserError, match=message):
+        check("experiment=mine", f"hydra.searchpath=[file://{tmp_path}]")
+
+
+def test_a_users_experiment_with_values_of_the_right_type_passes(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text(
+        "# @package _global_\ndefaults: [{override /data: omniglot}, _self_]\noptimizer: {lr: 1}\n"
+        "data: {rotations: false, augment: {rotation: 2.5}}\n"
+    )
+    check("experiment=mine", f"hydra.searchpath=[file://{tmp_path}]")

@@ -189,7 +189,7 @@ def test_sizes_are_bounded_before_they_are_read(tmp_path, monkeypatch):
 def test_too_many_or_too_large_results_are_not_packed(tmp_path, monkeypatch):
     written(tmp_path, run(), run(seed=1))
     for name in ("MAX_LINES", "MAX_UNPACKED"):
-        with monkeypatch.context() as patched, pytest.raises(UserError, match="Pack its subfolders"):
+        with monkeypatch.context() as patched, pytest.raises(UserError, match="Pack each of its subfolders"):
             patched.setattr(packed, name, 1)
             pack(tmp_path)
     assert not (tmp_path / packed.FILE_NAME).exists()

@@ -31,7 +31,7 @@ SHOWN_DIGITS = 16
 
 @register("features")
 class Features(DataModule):
-    """Reads the features of a data set from a file, or those that were kept for a run.
+    """Reads the features of a data set from a file, or the features that were kept for a run.
 
     Args:
         from_: a run or checkpoint, which embeds the data set that it was trained on, or a file of features (.npz).

@@ -2,7 +2,7 @@
 
 A name such as `0002_c1s1_000451_03.jpg` holds the person and the camera. 751 people are for training. The other 750 are
 queries and gallery. Images of person -1 (junk) are left out. Images of person 0000 (distractors) are searched, and each
-of them is a class of its own: two of them do not show the same person.
+of them is a separate class, because two of them do not show the same person.
 """
 
 import re

@@ -171,10 +171,10 @@ class PublishedImages(DataModule):
 
     @cached_property
     def _checked(self) -> Listing:
-        """The listing, whose counts and classes are the published ones.
+        """The listing, with the published counts and classes.
 
         Raises:
-            UserError: if they are not.
+            ResourceError: if its counts or classes differ from the published ones.
         """
         if found := [*faults_of_counts(self.title, self._listing, self.counts), *faults_of_parts(self._listing)]:
             raise ResourceError(found[0])
