@@ -237,7 +237,9 @@ def check_types(config: DictConfig, shipped: Mapping[str, Any]) -> None:
         config: the configuration that was composed from the command line.
         shipped: the result of `shipped_options` for this command line.
     """
-    for option, value in flatten(container_of(config), branches=True).items():
+    options = flatten(container_of(config), branches=True).items()
+    # An option that follows another one comes later, so that the message names the option that the user has set.
+    for option, value in sorted(options, key=lambda each: isinstance(each[1], str) and each[1].startswith("${")):
         if option in OF_NAME and option not in shipped and not is_option_of_own_config(option, sys.argv[1:]):
             raise UserError(unknown_option(option, [*shipped]))
         expected, value = expectation_of(option, shipped.get(option)), followed(config, value)
