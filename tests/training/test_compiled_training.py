@@ -44,6 +44,7 @@ def test_a_compiled_run_equals_a_plain_run_up_to_rounding(compiled: Path, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_its_checkpoint_is_evaluated_exported_and_resumed_with_and_without_compilation(
     compiled: Path, tmp_path: Path
 ) -> None:

@@ -142,6 +142,7 @@ def test_the_study_uses_the_best_trials(tunings: Path, command, tmp_path: Path) 
         assert not (tmp_path / "outputs/another/digits").exists()
 
 
+@pytest.mark.nightly  # tests/sweep/test_kill.py kills a sweep
 def test_a_tuning_killed_in_a_trial_gives_the_undisturbed_results(tunings: Path, command, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     folder.mkdir()
@@ -266,6 +267,7 @@ def test_parallel_trials_have_equal_budgets_and_the_same_results_when_repeated(c
     assert without_times(folder) == before
 
 
+@pytest.mark.nightly  # test_pruning.py prunes without training
 def test_hopeless_trials_are_pruned_count_as_trials_and_are_never_the_best(command, tmp_path: Path) -> None:
     pruning = (*TUNE, "sampler=random", "tuning.trials=12", "tuning.prune=true", "trainer.val_check_interval=1")
     hopeless = "tuning.space.optimizer.adamw.lr={low: 1e-9, high: 1e-2, log: true}"
