@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.torch_version import TorchVersion
 
 from siamese_lab.errors import UserError
 from siamese_lab.networks import SiameseNetwork
@@ -24,6 +25,8 @@ from siamese_lab.networks import SiameseNetwork
 Format = Literal["onnx", "torch"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch": ".pt2"}
 INPUT, OUTPUT = "images", "embeddings"
+OLDEST_FOR_ONNX = "2.7"
+"""With PyTorch 2.6, the export of a network fails."""
 TOLERANCE = 1e-4
 CHECKED = (1, 2, 7, 32)
 """Batch sizes of the random images that the two networks are compared on."""
@@ -44,9 +47,14 @@ class Embedding(nn.Module):
 
 
 def check_able(kind: Format) -> None:
-    """Raise UserError if a package that the format needs is not installed."""
+    """Raise UserError if a package that the format needs is not installed, or PyTorch is too old to write it."""
     if kind == "onnx":
         _onnx()
+        if TorchVersion(torch.__version__) < OLDEST_FOR_ONNX:
+            raise UserError(
+                f"format=onnx needs PyTorch {OLDEST_FOR_ONNX} or later, but {torch.__version__} is installed. Install "
+                "a later one, or set format=torch."
+            )
 
 
 def export(network: SiameseNetwork, shape_CHW: tuple[int, int, int], kind: Format, path: Path, about: str) -> float:
@@ -90,7 +98,7 @@ def export(network: SiameseNetwork, shape_CHW: tuple[int, int, int], kind: Forma
 
 def write_onnx(module: nn.Module, example: Tensor, batch: Any, path: Path, about: str) -> None:
     """Write an .onnx file that contains the weights."""
-    _onnx()
+    check_able("onnx")
     program = torch.onnx.export(
         module,
         (example,),

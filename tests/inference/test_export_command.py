@@ -8,13 +8,15 @@ import pytest
 import torch
 from conftest import Ended, quick_run
 from torch import Tensor, nn
+from torch.torch_version import TorchVersion
 
 import siamese_lab as sl
 from siamese_lab import export
 from siamese_lab.data.sets.lfw import Lfw
+from siamese_lab.errors import UserError
 from siamese_lab.errors.controls import escape_controls
 from siamese_lab.inference import export as exporting
-from siamese_lab.inference.export import greatest_difference, load_onnx, load_torch
+from siamese_lab.inference.export import check_able, greatest_difference, load_onnx, load_torch
 from siamese_lab.inference.model_card import limitations_section, model_card
 from siamese_lab.inference.threshold import Threshold, stored_threshold
 
@@ -140,6 +142,17 @@ def test_mistakes_are_explained(call: Call, own_run: Path, monkeypatch: pytest.M
 def card(run: Path) -> str:
     network = sl.load(run)
     return model_card(network, "net.onnx", 1e-7, stored_threshold(network.trained))
+
+
+@pytest.mark.parametrize(("version", "accepted"), [("2.6.0+cu124", False), ("2.7.0", True), ("2.14.1", True)])
+def test_onnx_needs_a_pytorch_that_can_write_it(version: str, accepted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+    monkeypatch.setattr(torch, "__version__", TorchVersion(version))
+    if accepted:
+        check_able("onnx")
+    else:
+        with pytest.raises(UserError, match=r"PyTorch 2\.7 or later, but 2\.6\.0.*format=torch"):
+            check_able("onnx")
 
 
 def test_the_card_shows_the_results_of_the_run_without_intervals(own_run: Path) -> None:
