@@ -32,7 +32,7 @@ from siamese_lab.training.trackers.building import check_extra
 from siamese_lab.tuning.search import import_optuna
 
 ROOT = Path(__file__).parents[1]
-SOURCE = ROOT / "siamese_lab"
+SOURCE = Path(lab.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 STARTED = [SOURCE / "__init__.py", SOURCE / "__main__.py", SOURCE / "data/__main__.py", SOURCE / "data/__init__.py"]
 STARTED += [SOURCE / f"{name}.py" for name in lab.COMMANDS if name != "data"]

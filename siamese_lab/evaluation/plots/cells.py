@@ -70,7 +70,7 @@ class Sheet:
         left, right = column + GAP, column + 1 - GAP
         upper, lower = self.row_top(row), self.row_top(row) + right - left
         extent = (left, right, lower, upper)
-        self.axes.imshow(rgb(image_CHW), extent=extent, interpolation="auto", aspect="auto")
+        self.axes.imshow(rgb(image_CHW), extent=extent, interpolation="antialiased", aspect="auto")
         self.axes.set_autoscale_on(False)
         if frame is not None:
             self.axes.add_patch(
