@@ -88,7 +88,7 @@ def dense(values):
     inverse = np.linalg.pinv(design)
     value_N = values[strategy_N, seed_N]
     residual_N = value_N - design @ inverse @ value_N
-    freedom = len(seed_N) - np.linalg.matrix_rank(design)
+    freedom = len(seed_N) - (np.linalg.matrix_rank(design) if design.size else 0)
     deviation = math.sqrt(residual_N @ residual_N / freedom) if freedom else math.nan
     return inverse @ value_N, inverse @ inverse.T, deviation, freedom
 
