@@ -26,7 +26,7 @@ Format = Literal["onnx", "torch"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch": ".pt2"}
 INPUT, OUTPUT = "images", "embeddings"
 OLDEST_FOR_ONNX = "2.7"
-"""With PyTorch 2.6, the export of a network fails."""
+"""Lowest version of PyTorch that exports a network to ONNX; version 2.6 fails."""
 TOLERANCE = 1e-4
 CHECKED = (1, 2, 7, 32)
 """Batch sizes of the random images that the two networks are compared on."""
