@@ -212,7 +212,7 @@ def choices_of_groups(overrides: Iterable[str]) -> list[str]:
     return [override for override in overrides if option_of(override) in groups]
 
 
-def is_own(choice: str) -> bool:
+def is_own_experiment(choice: str) -> bool:
     """Return whether a choice is an experiment that does not ship, such as experiment=mine."""
     group, _, name = choice.partition("=")
     return group.lstrip("+") == "experiment" and not (config_folder() / "experiment" / f"{name}.yaml").is_file()
@@ -224,7 +224,9 @@ def shipped_options(overrides: Iterable[str], command: str = "train") -> dict[st
     An experiment of the user's own is left out, because its values do not ship: they need checks as well.
     Call it inside a Hydra job: it composes the configuration again, without the options of the command line.
     """
-    default = hydra.compose(command, overrides=[each for each in choices_of_groups(overrides) if not is_own(each)])
+    default = hydra.compose(
+        command, overrides=[each for each in choices_of_groups(overrides) if not is_own_experiment(each)]
+    )
     return {name: followed(default, value) for name, value in flatten(container_of(default), branches=True).items()}
 
 
