@@ -91,8 +91,8 @@ def job(options: Options) -> None:
         from siamese_lab.inference.threshold import stored_threshold
 
     console = new_console()
-    check_able(options.format)
     network = load(options.checkpoint)
+    check_able(options.format)
     run = checkpoints.run_of(network.trained.checkpoint)
     if run is not None and options.out is None:
         check_inside(run, (FOLDER,))

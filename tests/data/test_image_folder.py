@@ -5,6 +5,7 @@ import io
 import os
 
 import numpy as np
+import PIL
 import pytest
 import torch
 from conftest import quick_run
@@ -471,7 +472,12 @@ def test_the_table_of_a_folder_is_pinned(tmp_path):
         digest.update(part.images_NCHW.contiguous().numpy().tobytes())
         digest.update(part.labels_N.numpy().tobytes())
         digest.update(repr(part.class_names).encode())
-    assert digest.hexdigest() == "76fba39963fc710156002e2285bb02a9075a4ccf3ae94122f4e3d53e2dd54f25"
+    rounds_as_pillow_13 = int(PIL.__version__.split(".")[0]) >= 13  # before, some pixels are one level higher or lower
+    assert digest.hexdigest() == (
+        "76fba39963fc710156002e2285bb02a9075a4ccf3ae94122f4e3d53e2dd54f25"
+        if rounds_as_pillow_13
+        else "914aa2f763a077f069850589a0dffd908620855de3bd4caf63f4ff9fc524db3b"
+    )
 
 
 def test_a_root_whose_name_is_not_utf8_is_refused_before_training(tmp_path):
