@@ -190,6 +190,7 @@ def test_the_strategy_of_the_readme_works_in_a_separate_package(tmp_path: Path) 
     assert passed(tested) >= 10
 
 
+@pytest.mark.nightly
 def test_the_strategy_of_the_readme_works_inside_the_repository(tmp_path: Path) -> None:
     copy = tmp_path / "repository"
     for name in ("siamese_lab", "configs", "tests"):

@@ -276,7 +276,14 @@ def test_the_command_stores_outputs_of_the_chosen_notebooks_and_hides_real_data(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("names", [NAMES[:3], NAMES[3:5], NAMES[5:]], ids=["01 to 03", "04 and 05", "06 and 07"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(NAMES[:3], id="01 to 03"),
+        pytest.param(NAMES[3:5], id="04 and 05", marks=pytest.mark.nightly),
+        pytest.param(NAMES[5:], id="06 and 07"),
+    ],
+)
 def test_they_run_without_data(names: list[str], tmp_path: Path, drawn_cache: Path) -> None:
     for name, cells in executed(names, tmp_path, environment(cache=str(drawn_cache))).items():
         check(name, cells, all_steps=False)

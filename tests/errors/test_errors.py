@@ -309,6 +309,7 @@ def test_one_data_set_that_cannot_be_prepared_does_not_stop_the_others(call) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_python_without_assertions_still_validates(tmp_path: Path) -> None:
     ended = run(tmp_path, "-O", "-m", "siamese_lab.train", *QUICK, "data.classes_per_batch=99")
     check_one_message(ended, "P×K batches of 99 classes")

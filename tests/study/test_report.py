@@ -253,6 +253,7 @@ def test_figures_of_an_earlier_report_are_removed(tmp_path, reported):
     assert (tmp_path / "tables/mine.txt").read_text(encoding="utf-8") == "kept"
 
 
+@pytest.mark.nightly
 def test_strategies_of_the_user_on_five_data_sets_are_reported(tmp_path, reported):
     data = ("digits", "mnist:closed", "mnist:disjoint", "omniglot", "lfw")
     names = ("random", "hard", "semi_hard", "distance_weighted", "all", "a_strategy_with_quite_a_long_name", "x<y>&z")

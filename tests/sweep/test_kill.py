@@ -125,6 +125,7 @@ def test_a_killed_run_gives_the_undisturbed_results(kind: str, command: Callable
     assert kills.differences(expected, disturbed) == []
 
 
+@pytest.mark.nightly
 def test_a_killed_parallel_sweep_gives_the_undisturbed_results(
     command: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

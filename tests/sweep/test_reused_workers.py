@@ -22,6 +22,7 @@ GROUP = "note:\n  _target_: note_process.NoteProcess\n"
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_runs_of_any_size_share_the_workers_of_a_parallel_sweep(tmp_path: Path) -> None:
     """joblib replaces a worker that grows by 300 MB after its first run, as here with the second image size."""
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs pip install -e .[launchers]")

@@ -136,6 +136,7 @@ def test_a_file_in_place_of_the_folder_is_named(sweep, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_full_disk_ends_the_sweep_with_one_message(sweep, tmp_path: Path) -> None:
     """Files have a limited size: no checkpoint can be written, but results can."""
     limited = (
@@ -178,7 +179,7 @@ def sequential(tmp_path_factory: pytest.TempPathFactory) -> list[tuple]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.nightly)])
 def test_parallel_runs_equal_sequential_runs(launcher: str, sequential: list, sweep, tmp_path: Path) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.removesuffix('_local')}_launcher")
     ended = sweep("seed=0,1", f"launcher={launcher}", *ALIKE)
