@@ -293,6 +293,7 @@ def test_they_run_without_data(names: list[str], tmp_path: Path, drawn_cache: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_they_run_with_the_real_data(omniglot_root: Path, real_cache: Path, tmp_path: Path) -> None:
     """The other notebooks read no data that can be real."""
     variables = environment(cache=str(real_cache.parent), real_data=str(omniglot_root))
