@@ -12,9 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-import tomllib
 import torch
 from hydra.errors import HydraException
+from project import ROOT, pyproject
 
 from siamese_lab import __main__ as lab
 from siamese_lab import pml
@@ -31,9 +31,8 @@ from siamese_lab.runs import environment
 from siamese_lab.training.trackers.building import check_extra
 from siamese_lab.tuning.search import import_optuna
 
-ROOT = Path(__file__).parents[1]
 SOURCE = Path(lab.__file__).parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PROJECT = pyproject()["project"]
 STARTED = [SOURCE / "__init__.py", SOURCE / "__main__.py", SOURCE / "data/__main__.py", SOURCE / "data/__init__.py"]
 STARTED += [SOURCE / f"{name}.py" for name in lab.COMMANDS if name != "data"]
 """Files that Python compiles before it runs the first line of a command."""

@@ -4,7 +4,6 @@ import fnmatch
 import os
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -12,21 +11,16 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from project import ROOT, pyproject
 
 from siamese_lab.runs.results import Results
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-ROOT = Path(__file__).parent.parent
 HOSTED = ROOT / ".github"
 if not HOSTED.is_dir():
     pytest.skip("an sdist has no folder .github", allow_module_level=True)
 WORKFLOWS = sorted((HOSTED / "workflows").glob("*.yml"))
 FORMS = sorted(path for path in (HOSTED / "ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml")
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PROJECT = pyproject()["project"]
 DOCKERFILE = re.sub(r"\\\n", " ", (HOSTED / "Dockerfile").read_text(encoding="utf-8"))
 MADE = {"outputs/site"}
 """Paths that a step writes."""
@@ -191,7 +185,7 @@ def test_the_image_gets_what_the_wheel_is_built_from() -> None:
     copied = [
         path for paths in re.findall(r"^COPY (?!--)(.*) \S+$", DOCKERFILE, re.MULTILINE) for path in paths.split()
     ]
-    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]["targets"]
+    wheel = pyproject()["tool"]["hatch"]["build"]["targets"]
     needed = {"pyproject.toml", PROJECT["readme"], *PROJECT["license-files"], *wheel["wheel"]["packages"]}
     needed |= wheel["wheel"]["force-include"].keys()
     assert set(copied) == needed
