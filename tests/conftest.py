@@ -43,6 +43,8 @@ FEW_STEPS = ("trainer.accelerator=cpu", "trainer.max_steps=6", "trainer.log_ever
 QUICK = ("data=digits", *FEW_STEPS)
 """The digits load quickly. A later `data=NAME` replaces them."""
 
+LONGEST_ID = 1_000
+"""Length of the longest text or bytes that stand in the name of a test."""
 ON_REQUEST = frozenset({"benchmark", "nightly"})
 """Marks of tests that run only if -m names the mark."""
 
@@ -72,6 +74,11 @@ def compose_pair(sampler: str, loss: str, *overrides: str) -> DictConfig:
     config.sampler = compose(f"sampler={sampler}", *overrides).sampler
     config.loss = compose(f"loss={loss}", *overrides).loss
     return config
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long value by its length. pytest would name a value of 32 MiB by itself, in every report of the test."""
+    return f"{argname} of {len(val):,}" if isinstance(val, (bytes, str)) and len(val) > LONGEST_ID else None
 
 
 @pytest.hookimpl(tryfirst=True)
