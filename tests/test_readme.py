@@ -131,7 +131,7 @@ def test_commands_run(
 @pytest.mark.slow
 @pytest.mark.parametrize("line", [each for each in TRAIN if each.page != "README.md"], ids=str)
 def test_longer_commands_compose(line: Command) -> None:
-    """Each value of a sweep composes, with the first values of the other swept options. One seed stands for all."""
+    """Each value of a sweep composes, with the first values of the other swept options. Two seeds stand for all."""
     arguments = [word for word in line.arguments if word != "-m"]
     values = [values_of(override) for override in OverridesParser.create().parse_overrides(arguments)]
     swept_by_experiment = any(each.startswith("experiment=") and each != "experiment=facenet" for each in arguments)
