@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # commands also print versions without loading torch
     import torch
 
-PACKAGES = ("siamese_lab", "torch", "torchvision", "lightning", "hydra-core", "omegaconf", "torchmetrics", "numpy")
+PACKAGES = (
+    "siamese_lab",
+    "torch",
+    "torchvision",
+    "lightning",
+    "hydra-core",
+    "omegaconf",
+    "torchmetrics",
+    "numpy",
+    "pillow",
+)
 
 
 def versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import PIL
 import pytest
 import torch
 from conftest import QUICK, compose, last_weights, quick_run
@@ -79,6 +80,7 @@ def test_results_hold_choices_machine_and_figures(tmp_path: Path) -> None:
     assert (left.seed, left.steps, left.schema_version) == (3, 6, results.SCHEMA_VERSION)
     assert left.choices["loss"]["margin"] == 0.3
     assert left.versions["torch"] == torch.__version__.split("+")[0]
+    assert left.versions["pillow"] == PIL.__version__, "images of different versions may differ"
     assert left.hardware["precision"] in ("bf16-mixed", "32-true")
     assert left.hardware["cores"] >= 1
     assert 0 < left.seconds["mining"] < left.seconds["training"] < left.seconds["total"]

@@ -44,7 +44,7 @@ def draw_forest(pairs: Sequence[Pair], bound: float) -> Figure | None:
         axes.axvline(0, color="0.6", linewidth=0.9, zorder=1)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
-        axes.xaxis.set_major_locator(MaxNLocator(5, min_n_ticks=3))
+        axes.xaxis.set_major_locator(MaxNLocator(4, min_n_ticks=3))
         axes.margins(x=0.08)
         for pair in pairs:
             if pair.data == name:

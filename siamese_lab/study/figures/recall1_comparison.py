@@ -112,7 +112,8 @@ def _draw_references(axes: Axes, means: dict[str, float]) -> None:
         if texts:
             text = f"← {', '.join(texts)}" if side == "left" else f"{', '.join(texts)} →"
             place = 0.01 if side == "left" else 0.99
-            axes.text(place, 0.99, text, transform=axes.transAxes, ha=side, va="top", **MUTED | {"fontsize": 6.5})
+            look = MUTED | {"fontsize": 6.5, "bbox": {"facecolor": "white", "linewidth": 0, "pad": 0.5}}
+            axes.text(place, 0.99, text, transform=axes.transAxes, ha=side, va="top", **look)
 
 
 def _draw_seeds(axes: Axes, row: int, values: pd.Series) -> None:
