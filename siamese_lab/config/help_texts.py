@@ -28,6 +28,7 @@ TRAIN: Mapping[str, str] = {
     "report_checkpoint": "weights that the results report: last, or best in validation",
     "ema": "decay of a moving average of the weights, such as 0.99",
     "resume": "run to continue: its folder, or its checkpoints/last.ckpt",
+    "start_from": "run or checkpoint with the weights that the network starts with, such as of other data",
     "tuned": "folder of experiment=tune with the best options to use",
     "threads": "CPU threads; null is one per core",
     "study_name": "name of a study, which is the name of its folder",

@@ -25,6 +25,7 @@ PATHS = (
     "paths.data",
     "paths.outputs",
     "resume",
+    "start_from",
     "tuned",
 )
 """Options with paths as values, for all commands that Hydra parses."""

@@ -77,6 +77,8 @@ class TrainConfig:
     seed: int = 0
     report_checkpoint: ReportCheckpoint = ReportCheckpoint.last
     resume: str | None = None
+    start_from: str | None = None
+    """Run or checkpoint with the weights that the network starts with; null draws them by the seed."""
     study_name: str | None = None
     """Name of a study and of its folder; null trains a single run."""
     recipe: dict[str, Any] | None = None

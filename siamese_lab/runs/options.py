@@ -61,6 +61,7 @@ NEUTRAL: Mapping[str, Any] = {
     "data.label_noise": 0.0,
     "data.split": 0,
     "data.stored_size": None,
+    "start_from": None,
     "trainer.compile": False,
 }
 """Options that are compared only if they differ from these values, which runs without the option also used."""

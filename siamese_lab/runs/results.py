@@ -100,6 +100,8 @@ class Results:
     """Number of classes and images of each part, and a hash of the names; checkpoints store the names themselves."""
     label_noise: dict[str, Any] | None = None
     """`share` of wrong training labels, number of training `images` and of `changed` labels; None without noise."""
+    started_from: dict[str, Any] | None = None
+    """`checkpoint`, `step` and `sha256` of the weights that `start_from` names, and which `layers` come from them."""
     selected: dict[str, int] | None = None
     """Number of `triplets` up to the last validation, and the number `by_rule`, one for each (anchor, positive) pair.
 

@@ -20,6 +20,7 @@ PATH_OPTIONS = (
     "paths.data",
     "tuned",
     "network.weights",
+    "start_from",
     "logger.mlflow.tracking_uri",
     "logger.wandb.entity",
 )

@@ -1,6 +1,6 @@
 """Compare the weights in a checkpoint with the network that they are loaded into."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,28 +31,43 @@ def weights_of_network(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_weights(wanted: Mapping[str, Any], weights: Mapping[str, Any], checkpoint: Path) -> None:
     """Raise UserError if weights do not fit the state dict of a network, or are not finite."""
-    differing = [
-        *(f"{name} is missing" for name in wanted.keys() - weights.keys()),
-        *(f"{name} is not in this network" for name in weights.keys() - wanted.keys()),
-        *(
-            f"{name} is {shape_of(weights[name])} instead of {shape_of(wanted[name])}"
-            for name in wanted.keys() & weights.keys()
-            if shape_of(weights[name]) != shape_of(wanted[name])
-        ),
-        *(
-            f"{name} holds {weights[name].dtype} instead of {wanted[name].dtype}"
-            for name in wanted.keys() & weights.keys()
-            if is_other_kind(weights[name], wanted[name])
-        ),
-    ]
-    if differing:
-        listed = "; ".join(shortened(each, 200) for each in sorted(differing)[:SHOWN])
-        more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+    if differing := differences(wanted, weights):
         raise UserError(
-            f"The weights in {checkpoint} do not fit the network that its configuration describes: {listed}{more}. "
-            "Either the code of the network has changed since the training, or the file mixes two checkpoints. "
-            "Use the version of siamese_lab that trained it."
+            f"The weights in {checkpoint} do not fit the network that its configuration describes: "
+            f"{listed(differing)}. Either the code of the network has changed since the training, or the file mixes "
+            "two checkpoints. Use the version of siamese_lab that trained it."
         )
+    check_finite_weights(weights, checkpoint)
+
+
+def differences(wanted: Mapping[str, Any], weights: Mapping[str, Any]) -> list[str]:
+    """Return in which names, shapes and kinds of numbers weights differ from the state dict of a network, sorted."""
+    return sorted(
+        [
+            *(f"{name} is missing" for name in wanted.keys() - weights.keys()),
+            *(f"{name} is not in this network" for name in weights.keys() - wanted.keys()),
+            *(
+                f"{name} is {shape_of(weights[name])} instead of {shape_of(wanted[name])}"
+                for name in wanted.keys() & weights.keys()
+                if shape_of(weights[name]) != shape_of(wanted[name])
+            ),
+            *(
+                f"{name} holds {weights[name].dtype} instead of {wanted[name].dtype}"
+                for name in wanted.keys() & weights.keys()
+                if is_other_kind(weights[name], wanted[name])
+            ),
+        ]
+    )
+
+
+def listed(differing: Sequence[str]) -> str:
+    """Return the first differences as text for a message."""
+    more = f"; and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
+    return "; ".join(shortened(each, 200) for each in differing[:SHOWN]) + more
+
+
+def check_finite_weights(weights: Mapping[str, Any], checkpoint: Path) -> None:
+    """Raise UserError if a weight is not finite."""
     broken = [
         name
         for name, each in weights.items()

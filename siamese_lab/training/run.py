@@ -36,6 +36,7 @@ from siamese_lab.training.placement import Placement, find_placement
 from siamese_lab.training.requeue import check_starts_anew
 from siamese_lab.training.restored import TrainingStart, check_restorable, check_training_state, restoring
 from siamese_lab.training.resume_checks import Resumed, check_resumed, keep_finished_record
+from siamese_lab.training.start_from import start_from
 from siamese_lab.training.threads import threads_restored, use_one_thread_if_small
 from siamese_lab.training.trackers import Tracked, build_loggers, run_name, tracking
 from siamese_lab.training.trainer import build_profiler, build_trainer, reason_of_shortening, set_steps_of_epochs
@@ -170,7 +171,9 @@ def train_here(
     )
     check_split_between_processes(datamodule.classes_per_batch, trainer.world_size)
     content = None if config.resume is None else check_restorable(config, datamodule)
-    module = trainer.precision_plugin.convert_module(build_module(config, datamodule))  # before a checkpoint is loaded
+    built = build_module(config, datamodule)
+    other = None if config.start_from is None else start_from(built.network, Path(config.start_from), config.network)
+    module = trainer.precision_plugin.convert_module(built)  # before a checkpoint is loaded
     assert isinstance(module, SiameseModule)
     if config.threads is None and trainer.strategy.root_device.type == "cpu":
         images = datamodule.classes_per_batch * datamodule.images_per_class
@@ -189,11 +192,13 @@ def train_here(
     results.classes = classes.summary()
     results.validated = plan.recorded()
     results.label_noise = datamodule.noise_record()
+    results.started_from = None if other is None else other.recorded()
     results.telemetry = callbacks.telemetry.points
     callbacks.history.keep_in(results, folder)
     if resumed is not None:
         continue_record(results, resumed, folder, trainer)
     display.print_choices(console, results, datamodule, plan.described())
+    display.print_plainly(console, *([] if other is None else [other.described()]))
     display.print_plainly(console, *([] if resumed is None else resumed.notes))
 
     if trainer.is_global_zero:

@@ -291,6 +291,7 @@ OVERRIDES = {
     "database of others": ("logger.mlflow.tracking_uri=mlruns", "stores the path"),
     "account of others": ("logger.wandb.entity=them", "stores the path"),
     "weights of others": ("network.weights=mine.pth", "stores the path"),
+    "network of others": ("start_from=runs/mine", "stores the path"),
     "folder of a tracker": ("logger.mlflow.store=/elsewhere", None),
     "study elsewhere": ("study_name=/elsewhere", "stores the path"),
     "folder of images": ("data.root=photos", "stores the path data.root=photos. The file can come from anyone"),
