@@ -14,7 +14,7 @@ from siamese_lab.runs.packed import run_records
 from siamese_lab.study.protocol import protocol
 from siamese_lab.study.runs import read_study
 
-SHIPPED = Path(__file__).parents[2] / "outputs/study"
+FIRST_STUDY = Path(__file__).parent / "old_versions/study"
 PARTS = sorted(
     (path.parent.name, path.stem, target)
     for path in config_folder().rglob("*.yaml")
@@ -48,8 +48,8 @@ def test_a_class_of_the_user_in_place_of_a_shipped_one_is_recorded_by_its_class_
     assert config["optimizer"]["name"] == "RAdam"
 
 
-def test_the_shipped_study_is_read_without_paths_of_classes() -> None:
-    (first, *_) = run_records(SHIPPED)
+def test_an_earlier_study_is_read_without_paths_of_classes() -> None:
+    (first, *_) = run_records(FIRST_STUDY)
     assert first.line is not None and b"siamese_lab.schedules.cosine" in first.line
     choices = first.read().choices
     assert [choices[group]["name"] for group in ("optimizer", "schedule", "trainer", "logger")] == [
@@ -58,7 +58,7 @@ def test_the_shipped_study_is_read_without_paths_of_classes() -> None:
         "default",
         "tensorboard",
     ]
-    assert protocol(read_study(SHIPPED)).differing == []
+    assert protocol(read_study(FIRST_STUDY)).differing == []
 
 
 @pytest.mark.parametrize("option", [*options.WITHOUT_EFFECT, *options.OUTSIDE_A_STUDY])
