@@ -35,7 +35,7 @@ GUIDE = [
     "notebooks/README.md",
     "tests/benchmarks/README.md",
 ]
-STUDY = ["outputs/planned_study/README.md", "outputs/study/README.md", "outputs/study/PLAN.md", "outputs/README.md"]
+STUDY = ["outputs/study/README.md", "outputs/study/PLAN.md", "outputs/README.md"]
 CONTRIBUTE = ["CONTRIBUTING.md", "CHANGELOG.md"]
 PATTERNS = ("*.md", "configs/**/*.md", "siamese_lab/**/*.md", "notebooks/*.md", "tests/**/*.md")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|mailto:|#)([^)\s#]+)(#[^)\s]*)?\)")

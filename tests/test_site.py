@@ -111,7 +111,7 @@ def test_every_readme_is_a_page_of_the_sidebar(site: Site) -> None:
     linked = {(site.folder / urlsplit(target).path).resolve() for target in site.pages[start].links}
     ignored = ("outputs", ".", "build", "dist")
     readmes = [path for path in ROOT.glob("*/**/README.md") if not path.relative_to(ROOT).parts[0].startswith(ignored)]
-    shown = [ROOT / f"outputs/{each}" for each in ("README.md", "study/README.md", "planned_study/README.md")]
+    shown = [ROOT / f"outputs/{each}" for each in ("README.md", "study/README.md")]
     others = [ROOT / f"{each}.md" for each in ("CONTRIBUTING", "CHANGELOG", "outputs/study/PLAN")]
     assert len(readmes) >= 10
     for path in (*readmes, *shown, *others):
