@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -23,6 +24,7 @@ from siamese_lab.config.errors import (
     check_groups,
     check_option_names,
     check_types,
+    choices_of_groups,
     explain,
     is_user_error,
     print_error,
@@ -72,6 +74,7 @@ def run(
     register_schema()
 
     jobs, failed, main_process, started = 0, 0, os.getpid(), time.time()
+    shipped: dict[tuple[str, ...], dict[str, Any]] = {}  # composed once for all jobs of the same groups
 
     def checked_job(config: DictConfig) -> None:
         nonlocal jobs, failed
@@ -100,7 +103,10 @@ def run(
 
     def check_and_run(config: DictConfig, overrides: Sequence[str]) -> None:
         check_keys(config, schema)
-        check_types(config, shipped_options(overrides, command))
+        groups = tuple(choices_of_groups(overrides))
+        if groups not in shipped:
+            shipped[groups] = shipped_options(groups, command)
+        check_types(config, shipped[groups])
         OmegaConf.to_container(config, resolve=True)  # here, a failing interpolation still counts as a user's error
         try:
             job(config)

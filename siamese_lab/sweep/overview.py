@@ -19,6 +19,8 @@ from siamese_lab.sweep.states import State, States
 SIGNS = {"finished": ("●", "green"), "running": ("◐", "cyan"), "failed": ("✗", "red"), "left": ("·", "dim")}
 TITLE = "Recall@1 on test images, mean over seeds"
 LEGEND = "● finished  ◐ running  ✗ failed  · left"
+MOST_SIGNS = 10
+"""Largest number of seeds that have a sign each. Of more seeds, a cell counts the signs."""
 PERIOD = 1.0
 """Seconds between two updates from the files."""
 
@@ -156,7 +158,7 @@ def drawing(
 def tables(console: Console, runs: Sequence[Planned], states: Sequence[State]) -> list[Table]:
     """Return the table of data sets × strategies, in several parts if it is wider than the console.
 
-    A cell has a sign for each seed and the mean Recall@1 of the finished runs.
+    A cell has a sign for each seed, or the numbers of signs, and the mean Recall@1 of the finished runs.
     """
     samplers = list(dict.fromkeys(run.sampler for run in runs))
 
@@ -184,9 +186,13 @@ def tables(console: Console, runs: Sequence[Planned], states: Sequence[State]) -
 
 def cell(states: Sequence[State]) -> Text:
     """Return the table cell of one strategy on one data set."""
-    text = Text()
-    for state in states:
-        text.append(*SIGNS[state.what])
+    text, what = Text(), [state.what for state in states]
+    if len(states) <= MOST_SIGNS:
+        for each in what:
+            text.append(*SIGNS[each])
+    else:
+        counts = {SIGNS[each]: what.count(each) for each in SIGNS if each in what}
+        text.append(Text(" ").join(Text(f"{number} {sign}", style) for (sign, style), number in counts.items()))
     recalls = [state.recall for state in states if state.recall is not None]
     if recalls:
         text.append(f" {percent(sum(recalls) / len(recalls))}")
