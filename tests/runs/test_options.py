@@ -14,7 +14,7 @@ from siamese_lab.runs.packed import run_records
 from siamese_lab.study.protocol import protocol
 from siamese_lab.study.runs import read_study
 
-FIRST_STUDY = Path(__file__).parent / "old_versions/study"
+FIRST_STUDY = Path(__file__).parent / "first_study"
 PARTS = sorted(
     (path.parent.name, path.stem, target)
     for path in config_folder().rglob("*.yaml")

@@ -15,7 +15,7 @@ from siamese_lab.study.conclusions import caveats
 from siamese_lab.study.data_set import data_set
 from siamese_lab.study.tables import tabulate
 
-FIRST_STUDY = Path(__file__).parents[1] / "runs/old_versions/study"
+FIRST_STUDY = Path(__file__).parents[1] / "runs/first_study"
 LABELS = [
     "MNIST, closed",
     "MNIST, disjoint",
