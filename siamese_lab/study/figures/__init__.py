@@ -1,12 +1,14 @@
 """The figures of a report, one module for each kind of figure, stored as PNG and SVG; statistics live in `study`."""
 
+import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from siamese_lab.runs.files import delete_stale_files, whole_file
+from siamese_lab.runs.files import delete_stale_files, whole_file, write_text
 from siamese_lab.study.analysis import HEADLINE, Analysis
 from siamese_lab.study.classes import compare_classes
 from siamese_lab.study.figures.budget_gap import draw_budget_gap
@@ -21,6 +23,9 @@ from siamese_lab.study.figures.style import figure_style
 from siamese_lab.study.pairs import BOUND
 
 DPI = 150
+POSITIONS = re.compile(r'(?<= d=")[^"]*|(?<= [xy]=")[^"]*|(?<=translate\()[^)]*')
+"""The parts of an SVG with positions: paths, places of marks and of letters."""
+DECIMALS = re.compile(r"-?\d+\.\d{3,}")
 SAVE_OPTIONS: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.06}
 """Options of `savefig` that keep long labels from being cut."""
 COMPARISON = (
@@ -79,12 +84,27 @@ def write_figures(analysis: Analysis, folder: Path) -> dict[str, StoredFigure]:
         for name, caption, figure in _figures(analysis):
             with whole_file(folder / f"{name}.png") as draft:
                 figure.savefig(draft, dpi=DPI, **SAVE_OPTIONS)
-            svg = folder / f"{name}.svg"
-            with whole_file(svg) as draft:
-                figure.savefig(draft, metadata={"Date": None, "Creator": None}, **SAVE_OPTIONS)
-            drawn[name] = StoredFigure(name, caption, svg.read_text(encoding="utf-8"))
+            buffer = io.StringIO()
+            figure.savefig(buffer, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None}, **SAVE_OPTIONS)
+            svg = compact(buffer.getvalue())
+            write_text(folder / f"{name}.svg", svg)
+            drawn[name] = StoredFigure(name, caption, svg)
     delete_stale_files(folder, drawn, (".png", ".svg"))
     return drawn
+
+
+def compact(svg: str) -> str:
+    """Return an SVG of matplotlib on one line, with positions rounded to a hundredth of a point.
+
+    >>> compact('<path d="M 102.664773 160.5\\nL 1 2"\\n   transform="scale(0.015625)"/>')
+    '<path d="M 102.66 160.5 L 1 2" transform="scale(0.015625)"/>'
+    """
+    return POSITIONS.sub(lambda found: DECIMALS.sub(rounded, found[0]), " ".join(svg.split()))
+
+
+def rounded(number: re.Match[str]) -> str:
+    """Return a number with two decimals at most."""
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
 
 
 def _figures(analysis: Analysis) -> Iterator[tuple[str, str, Figure]]:

@@ -29,6 +29,7 @@ def draw_class_scatter(compared: Sequence[ClassComparison]) -> Figure | None:
             markersize=4,
             alpha=0.5,
             markeredgewidth=0,
+            rasterized=True,  # a set may have thousands of classes
         )
         better = sum(other > one for one, other in zip(each.random, each.others, strict=True))
         axes.text(
