@@ -39,6 +39,7 @@ def draw_class_scatter(compared: Sequence[ClassComparison]) -> Figure | None:
             transform=axes.transAxes,
             va="top",
             fontsize=7.5,
+            bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1},
         )
         axes.set_xlim(span)
         axes.set_ylim(span)
