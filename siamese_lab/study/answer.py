@@ -1,10 +1,11 @@
-"""Answer the question of a study: at most four sentences for each data set, and one sentence of limitations.
+"""Answer the question of a study: a summary, at most four sentences for each data set, and one of limitations.
 
 Cells that collapsed or are not above raw pixels are not compared. Differences of cells that are cut off have a sentence
 of their own, because they hold at the study's number of steps only. The next one says how twice the steps move them.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from siamese_lab.study.conclusions import commits
 from siamese_lab.study.pairs import BOUND, Pair
 from siamese_lab.study.references import FEATURES, PIXELS, UNTRAINED
 from siamese_lab.study.status import COUNTED, CellStatus
+from siamese_lab.study.summary import Compared, summarize
 from siamese_lab.study.tables import cells
 
 CUT_OFF = "cut off"
@@ -41,40 +43,67 @@ RULES = (
 )
 
 
-def answer(analysis: Analysis) -> list[str]:
-    """Return the answer to the question of the study, as sentences."""
+class Answer(NamedTuple):
+    """The answer to the question of a study, in sentences."""
+
+    summary: list[str]
+    """What holds over data sets; empty if fewer than two data sets have strategies that can be compared."""
+    of_data: list[str]
+    """One paragraph for each data set, or one that says why there is nothing to compare."""
+    limitations: list[str]
+    """At most one sentence."""
+
+    @property
+    def sentences(self) -> list[str]:
+        """Return all paragraphs, in the order of a report."""
+        return [*self.summary, *self.of_data, *self.limitations]
+
+
+def answer(analysis: Analysis) -> Answer:
+    """Answer the question of a study."""
     strategies = sort_strategies(run.strategy for run in analysis.study.finished)
     if len(strategies) < 2:
-        return [f"All finished runs use {strategies[0]}, so there is nothing to compare."]
-    limitations = _limitations(analysis)
-    return [*_differences(analysis), *([f"Limitations: {'; '.join(limitations)}."] if limitations else [])]
-
-
-def _differences(analysis: Analysis) -> list[str]:
+        return Answer([], [f"All finished runs use {strategies[0]}, so there is nothing to compare."], [])
+    found = _limitations(analysis)
+    limitations = [f"Limitations: {'; '.join(found)}."] if found else []
     if HEADLINE not in analysis.values:
-        return ["No run has a test Recall@1, so there is nothing to compare."]
-    pairs = analysis.pairs.get(HEADLINE, [])
-    if pairs:
-        return [sentence for data in analysis.study.data for sentence in of_data_set(analysis, data)]
+        return Answer([], ["No run has a test Recall@1, so there is nothing to compare."], limitations)
+    if HEADLINE in analysis.pairs:
+        data = [name for name in analysis.study.data if any(each.data == name for each in analysis.pairs[HEADLINE])]
+        return Answer(_summary(analysis, data), [" ".join(of_data_set(analysis, name)) for name in data], limitations)
     if number_of_pairs(analysis.values[HEADLINE]) > MAX_PAIRS:
-        return ["There are too many pairs of strategies to compare them all."]
-    return ["No two strategies share two seeds. One seed cannot separate a difference from chance."]
+        return Answer([], ["There are too many pairs of strategies to compare them all."], limitations)
+    why = "No two strategies share two seeds. One seed cannot separate a difference from chance."
+    return Answer([], [why], limitations)
+
+
+def _summary(analysis: Analysis, data: Sequence[str]) -> list[str]:
+    """Summarize the data sets that have pairs of strategies."""
+    below_floor = [name for name in data if missed_floor(analysis, name)]
+    compared = [comparable(analysis, name) for name in data if name not in below_floor]
+    return summarize([each for each in compared if each.pairs], below_floor)
+
+
+def comparable(analysis: Analysis, data: str) -> Compared:
+    """Return the pairs of strategies that count on a data set, and the strategies that have not converged."""
+    statuses = {name: each for (where, name), each in analysis.statuses.items() if where == data}
+    out = {name for name, each in statuses.items() if each.status not in (*COUNTED, CUT_OFF)}
+    pairs = [
+        each for each in analysis.pairs[HEADLINE] if each.data == data and out.isdisjoint({each.first, each.second})
+    ]
+    cut = sort_strategies(name for name, each in statuses.items() if each.status == CUT_OFF)
+    return Compared(data, pairs, cut, statuses)
 
 
 def of_data_set(analysis: Analysis, data: str) -> list[str]:
-    """Return at most four sentences about a data set; none if no two strategies can be compared on it."""
-    pairs = [each for each in analysis.pairs.get(HEADLINE, []) if each.data == data]
-    if not pairs:
-        return []
+    """Return at most four sentences about a data set that has pairs of strategies."""
     missed = missed_floor(analysis, data)
     if missed:
         return [f"{data}: {missed}, so its differences do not count."]
-    statuses = {name: each.status for (where, name), each in analysis.statuses.items() if where == data}
-    out = {name: status for name, status in statuses.items() if status not in (*COUNTED, CUT_OFF)}
-    cut = sort_strategies(name for name, status in statuses.items() if status == CUT_OFF)
-    compared = [each for each in pairs if each.first not in out and each.second not in out]
+    _, compared, cut, statuses = comparable(analysis, data)
+    numbers = unique(str(each.number) for each in analysis.pairs[HEADLINE] if each.data == data)
+    name = f"{data} ({number_of_seeds(numbers)})"
     settled = [each for each in compared if each.first not in cut and each.second not in cut]
-    name = f"{data} ({number_of_seeds(unique(str(each.number) for each in pairs))})"
     sentences = []
     if not compared:
         sentences.append(f"{name}: fewer than two strategies count.")
@@ -85,10 +114,10 @@ def of_data_set(analysis: Analysis, data: str) -> list[str]:
         why = f"because {join(cut)} {'has' if len(cut) == 1 else 'have'} not converged"
         where = "There, at" if settled else f"{name}, at"
         sentences.append(f"{where} the study's number of steps only, {why}: {_in_words(limited, analysis, data)}.")
-    if rest := [*_unsettled(compared), *_left_out(out, raw_floor(analysis, data))]:
+    if rest := [*_unsettled(compared), *_left_out(statuses, raw_floor(analysis, data))]:
         sentences.append(f"There, {'; '.join(rest)}.")
     if len(settled) < len(compared):  # at the end, because "There" means the study's number of steps
-        sentences.append(_moved({name: analysis.statuses[data, name] for name in cut}))
+        sentences.append(_moved({name: statuses[name] for name in cut}))
     return sentences
 
 
@@ -109,11 +138,11 @@ def _moved(cut: Mapping[str, CellStatus]) -> str:
     return f"With twice the steps ({seeds}), {join(moves)}."
 
 
-def _left_out(out: Mapping[str, str], raw: str) -> list[str]:
+def _left_out(statuses: Mapping[str, CellStatus], raw: str) -> list[str]:
     """Return in words which strategies do not count, and why. `raw` is the name of the floor without a network."""
     parts = []
     for status, (one, several) in REASONS.items():
-        names = sort_strategies(name for name, why in out.items() if why == status)
+        names = sort_strategies(name for name, each in statuses.items() if each.status == status)
         if names:
             counts = "does not count, because it" if len(names) == 1 else "do not count, because they"
             parts.append(f"{join(names)} {counts} {(one if len(names) == 1 else several).format(raw=raw)}")

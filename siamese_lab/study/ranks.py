@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from siamese_lab.runs.display_names import sort_strategies, unique
 from siamese_lab.study.statistics import ALPHA
 
+UNRANKED = {"LFW, closed": "LFW, View 1"}
+"""Data sets that are not ranked alongside another one, because they show the same people under another protocol."""
 PERMUTATIONS = 20_000
 """Number of random permutations if the exact test needs more than this number."""
 
@@ -32,6 +34,8 @@ class Ranks(NamedTuple):
     """Data sets that have runs of all strategies."""
     left_out: list[str]
     """Data sets that lack a strategy, or lack a seed that all strategies share."""
+    unranked: list[str]
+    """Data sets that are left out because of `UNRANKED`."""
     critical_difference: float
     p: float
     """p-value of Friedman's test: the probability of ranks that agree at least as well if all strategies are equal."""
@@ -70,7 +74,8 @@ def rank(values: pd.DataFrame, higher_is_better: bool = True) -> Ranks | None:
         higher_is_better: whether rank 1 is the highest mean.
     """
     strategies = sort_strategies(values.index.get_level_values("strategy"))
-    data = unique(values.index.get_level_values("data"))
+    every = unique(values.index.get_level_values("data"))
+    data = [name for name in every if UNRANKED.get(name) not in every]
     means = {name: mean for name in data if (mean := _means_of_common_seeds(values.loc[name], strategies)) is not None}
     if len(means) < 2 or len(strategies) < 2:
         return None
@@ -81,6 +86,7 @@ def rank(values: pd.DataFrame, higher_is_better: bool = True) -> Ranks | None:
         dict(average),
         list(means),
         [name for name in data if name not in means],
+        [name for name in every if name not in data],
         critical_difference(len(strategies), len(means)),
         friedman_p(ranks_ND),
     )

@@ -166,7 +166,7 @@ def print_headline(console: Console, analysis: Analysis, tables: Tables) -> None
 
         print_titled(console, headline.title, *in_blocks(console, len(turned.columns), with_strategies))
         console.print(headline.note, highlight=False, markup=False)
-    for sentence in answer(analysis):
+    for sentence in answer(analysis).sentences:
         console.print(sentence, highlight=False, markup=False)
     for caveat in caveats(analysis):
         console.print(f"Note: {caveat}", highlight=False, markup=False, style="yellow")

@@ -14,6 +14,12 @@ def answered(folder):
     return answer(analyze(runs.read_study(folder), [0.5]))
 
 
+def of_one(folder):
+    """Return the only paragraph about a data set."""
+    (paragraph,) = answered(folder).of_data
+    return paragraph
+
+
 def clear(folder, data=("omniglot",), gains=None, steps=1000, moved=0.0, **fields):
     """Write five seeds of strategies with clear differences."""
     for name in data:
@@ -26,7 +32,7 @@ def clear(folder, data=("omniglot",), gains=None, steps=1000, moved=0.0, **field
 
 
 def test_significant_differences_are_named_with_their_size_and_interval(tmp_path):
-    first, second, *_ = answered(clear(tmp_path, ("digits", "omniglot")))
+    first, second = answered(clear(tmp_path, ("digits", "omniglot"))).of_data
     assert first == (
         "Digits (5 seeds): semi_hard (69.8%) is above hard by 14.6 points [14.3 … 14.9] and random by 9.8 points [9.6 "
         "… 10.0]; random (60.0%) is above hard by 4.8 points [4.6 … 5.0]."
@@ -35,27 +41,26 @@ def test_significant_differences_are_named_with_their_size_and_interval(tmp_path
 
 
 def test_pairs_that_are_not_settled_come_with_what_would_have_been_detected(tmp_path):
-    *columns, last = answered(study(tmp_path, data=("digits", "lfw"), effect=0.0, noise=0.01))
-    assert columns[0] == "Digits (3 seeds): no two strategies differ significantly."
-    assert columns[1].startswith("There, 6 of 6 pairs are not settled (differences of ")
-    assert columns[1].endswith(" points would have been detected).")
-    assert last == (
+    found = answered(study(tmp_path, data=("digits", "lfw"), effect=0.0, noise=0.01))
+    assert found.of_data[0].startswith(
+        "Digits (3 seeds): no two strategies differ significantly. There, 6 of 6 pairs are not settled (differences of "
+    )
+    assert found.of_data[0].endswith(" points would have been detected).")
+    assert found.limitations == [
         "Limitations: 3 seeds can only show large differences; whether more steps would change the results was not "
         "checked on any data set; raw pixels were not measured on any data set."
-    )
+    ]
 
 
 def test_equivalent_strategies_are_named(tmp_path):
     clear(tmp_path, gains={"random": 0.0, "distance_weighted": 0.0001, "semi_hard": 0.1})
-    _, second, _ = answered(tmp_path)
-    assert second == "There, distance_weighted and random are equivalent within ±0.5 points."
+    assert of_one(tmp_path).endswith(" There, distance_weighted and random are equivalent within ±0.5 points.")
 
 
 def test_a_column_whose_best_strategy_does_not_beat_its_floor_does_not_count(tmp_path):
     floors = {"pixels": {"recall@1": 0.9}, "untrained": {"recall@1": 0.95}}
     clear(tmp_path, floors=floors)
-    (only,) = answered(tmp_path)
-    assert only == (
+    assert of_one(tmp_path) == (
         "Omniglot: the best strategy, semi_hard (69.8%), does not beat the untrained network (95.0%), so its "
         "differences do not count."
     )
@@ -63,84 +68,133 @@ def test_a_column_whose_best_strategy_does_not_beat_its_floor_does_not_count(tmp
 
 def test_collapsed_cells_and_cells_below_raw_pixels_do_not_count(tmp_path):
     clear(tmp_path, floors={"pixels": {"recall@1": 0.58}})
-    first, second, _ = answered(tmp_path)
-    assert first == "Omniglot (5 seeds): semi_hard (69.8%) is above random by 9.8 points [9.6 … 10.0]."
-    assert second == "There, hard does not count, because it is not above raw pixels."
+    assert of_one(tmp_path) == (
+        "Omniglot (5 seeds): semi_hard (69.8%) is above random by 9.8 points [9.6 … 10.0]. "
+        "There, hard does not count, because it is not above raw pixels."
+    )
     written(tmp_path, *(run(strategy="hard", seed=seed, recall=0.7, collapsed=True) for seed in range(5)))
-    assert answered(tmp_path)[1].endswith("hard does not count, because it collapsed.")
+    assert of_one(tmp_path).endswith("hard does not count, because it collapsed.")
 
 
 def test_cells_that_twice_the_steps_move_have_a_sentence_of_their_own(tmp_path):
     clear(tmp_path / "standard")
     clear(tmp_path / "double", steps=2000, gains={"random": 0.0, "hard": -0.05}, moved=0.02)
     clear(tmp_path / "double", steps=2000, gains={"semi_hard": 0.1}, moved=0.004)
-    first, second = answered(tmp_path)
-    assert first.startswith(
+    only = of_one(tmp_path)
+    assert only.startswith(
         "Omniglot (5 seeds), at the study's number of steps only, because random and hard have not converged: "
         "semi_hard (69.8%) is above hard by "
     )
-    assert " points [9.6 … 10.0]" in first
-    assert second == "With twice the steps (5 seeds), random gains 2.0 points and hard gains 2.0 points."
+    assert " points [9.6 … 10.0]" in only
+    assert only.endswith(" With twice the steps (5 seeds), random gains 2.0 points and hard gains 2.0 points.")
 
 
 def test_equivalent_strategies_are_named_before_what_twice_the_steps_move(tmp_path):
     gains = {"random": 0.0, "distance_weighted": 0.0001, "semi_hard": 0.1}
     clear(tmp_path / "standard", gains=gains)
     clear(tmp_path / "double", steps=2000, gains=gains, moved=0.02)
-    _, second, third = answered(tmp_path)
-    assert second == "There, distance_weighted and random are equivalent within ±0.5 points."
-    assert third.startswith("With twice the steps (5 seeds), random gains 2.0 points")
+    assert (
+        " There, distance_weighted and random are equivalent within ±0.5 points. With twice the steps (5 seeds), "
+        "random gains 2.0 points"
+    ) in of_one(tmp_path)
 
 
 def test_differences_of_converged_cells_come_first(tmp_path):
     clear(tmp_path / "standard")
     clear(tmp_path / "double", steps=2000, gains={"hard": -0.05}, moved=-0.02)
     clear(tmp_path / "double", steps=2000, gains={"random": 0.0, "semi_hard": 0.1}, moved=0.004)
-    first, second, third = answered(tmp_path)
-    assert first == "Omniglot (5 seeds): semi_hard (69.8%) is above random by 9.8 points [9.6 … 10.0]."
-    assert second.startswith(
+    only = of_one(tmp_path)
+    assert only.startswith(
+        "Omniglot (5 seeds): semi_hard (69.8%) is above random by 9.8 points [9.6 … 10.0]. "
         "There, at the study's number of steps only, because hard has not converged: semi_hard (69.8%) is "
     )
-    assert "random (60.0%) is above hard by" in second
-    assert third == "With twice the steps (5 seeds), hard loses 2.0 points."
+    assert "random (60.0%) is above hard by" in only
+    assert only.endswith("With twice the steps (5 seeds), hard loses 2.0 points.")
 
 
 def test_converged_cells_with_floors_leave_no_limitation(tmp_path):
     clear(tmp_path / "standard")
     clear(tmp_path / "double", steps=2000)
-    (only,) = answered(tmp_path)
-    assert only.startswith("Omniglot (5 seeds): semi_hard (69.8%) is above")
+    found = answered(tmp_path)
+    assert found.of_data[0].startswith("Omniglot (5 seeds): semi_hard (69.8%) is above")
+    assert (found.summary, found.limitations) == ([], [])
 
 
 def test_one_seed_cannot_separate_anything(tmp_path):
-    first, *_ = answered(study(tmp_path, seeds=1))
-    assert "One seed cannot separate a difference from chance." in first
+    assert "One seed cannot separate a difference from chance." in of_one(study(tmp_path, seeds=1))
 
 
 def test_one_strategy(tmp_path):
     written(tmp_path, run(strategy="hard"), run(strategy="hard", seed=1))
-    assert answered(tmp_path) == ["All finished runs use hard, so there is nothing to compare."]
+    assert answered(tmp_path).sentences == ["All finished runs use hard, so there is nothing to compare."]
 
 
 def test_of_many_strategies_only_the_differences_of_the_best_are_listed(tmp_path):
     gains = {"random": 0.0, "hard": -0.05, "semi_hard": 0.1, "distance_weighted": 0.15, "mine": 0.2}
-    first, *_ = answered(clear(tmp_path, gains=gains))
-    assert first.startswith("Omniglot (5 seeds): mine (80.0%) is above hard by ")
-    assert first.endswith("; 6 further pairs differ.")
+    only = of_one(clear(tmp_path, gains=gains))
+    assert only.startswith("Omniglot (5 seeds): mine (80.0%) is above hard by ")
+    assert only.endswith("; 6 further pairs differ.")
 
 
 def test_limitations_are_the_last_sentence(tmp_path):
     study(tmp_path, data=("omniglot",), strategies=("random", "hard"), seeds=5)
     written(tmp_path, run(seed=3, commit="b" * 40), run(strategy="hard", seed=4, status="failed", error="x"))
     written(tmp_path, run("digits", "random", steps=7), run("digits", "hard"))
-    *_, last = answered(tmp_path)
-    assert last == (
+    assert answered(tmp_path).sentences[-1] == (
         "Limitations: as few as one seed can only show large differences; whether more steps would change the results "
         "was not checked on any data set; raw pixels were not measured on any data set; 1 of 12 jobs have not "
         "finished; options other than the strategy differ; the runs used several versions of the code."
     )
 
 
+def test_the_summary_counts_on_how_many_data_sets_a_strategy_is_among_the_best(tmp_path):
+    clear(tmp_path, ("digits", "omniglot"))
+    clear(tmp_path, ("mnist",), gains={"random": 0.1, "hard": 0.0, "semi_hard": 0.102})
+    best, against = answered(tmp_path).summary
+    assert best == (
+        "semi_hard is among the best strategies on 3 of 3 data sets, random on 1, hard on none. A strategy is among "
+        "the best if no other one is significantly above it."
+    )
+    assert against == (
+        "Compared with random sampling, hard loses 4.8 (Omniglot) to 9.8 points (MNIST) on 3 data sets; semi_hard "
+        "gains 9.8 (Digits) to 9.8 points (Omniglot) on 2 data sets."
+    )
+
+
+def test_the_summary_names_both_signs_and_no_difference(tmp_path):
+    clear(tmp_path, ("digits",), gains={"random": 0.0, "hard": -0.05, "semi_hard": 0.0})
+    clear(tmp_path, ("mnist",), gains={"random": 0.0, "hard": 0.05, "semi_hard": 0.0})
+    assert answered(tmp_path).summary[1] == (
+        "Compared with random sampling, hard gains 5.2 points on MNIST and loses 4.8 points on Digits; semi_hard does "
+        "not differ significantly."
+    )
+
+
+def test_the_summary_says_what_twice_the_steps_change_and_what_is_below_its_floor(tmp_path):
+    clear(tmp_path / "standard", ("digits", "mnist", "omniglot"))
+    clear(tmp_path / "double", ("digits", "omniglot"), steps=2000, moved=0.001)
+    clear(tmp_path / "double", ("mnist",), steps=2000, gains={"random": 0.0, "hard": -0.05}, moved=0.02)
+    clear(tmp_path / "double", ("mnist",), steps=2000, gains={"semi_hard": 0.1}, moved=0.004)
+    clear(tmp_path, ("mnist:closed",), floors={"pixels": {"recall@1": 0.9}})
+    *_, converged, change, floor = answered(tmp_path).summary
+    assert converged == (
+        "Not all strategies have converged on MNIST, so the differences there hold at the study's number of steps only."
+    )
+    assert change == (
+        "With twice the steps, the lead of semi_hard over random sampling changes by −1.6 points (of 9.8) on MNIST."
+    )
+    assert floor == (
+        "MNIST, closed does not count, because no strategy beats both raw pixels and the untrained network there."
+    )
+
+
+def test_the_summary_works_without_random_sampling(tmp_path):
+    clear(tmp_path, ("digits", "omniglot"), gains={"hard": -0.05, "semi_hard": 0.1})
+    (only,) = answered(tmp_path).summary
+    assert only.startswith("semi_hard is among the best strategies on 2 of 2 data sets, hard on none.")
+
+
 @pytest.mark.parametrize("seeds", [2, 5])
-def test_the_answer_has_at_most_two_sentences_for_each_data_set_and_one_of_limitations(tmp_path, seeds):
-    assert len(answered(study(tmp_path, data=("omniglot", "lfw"), seeds=seeds))) <= 2 * 2 + 1
+def test_the_answer_has_a_summary_one_paragraph_for_each_data_set_and_one_sentence_of_limitations(tmp_path, seeds):
+    found = answered(study(tmp_path, data=("omniglot", "lfw"), seeds=seeds))
+    assert (len(found.summary), len(found.of_data), len(found.limitations)) == (2, 2, 1)

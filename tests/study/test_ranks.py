@@ -7,6 +7,7 @@ import scikit_posthocs
 import scipy.stats
 
 from siamese_lab.study.ranks import critical_difference, friedman_p, rank
+from siamese_lab.study.tables.average_ranks import average_ranks
 
 # Demšar 2006, ReportTable 6: AUC of C4.5 and three ways to tune it on fourteen data sets of the UCI repository.
 C45 = np.array(
@@ -94,6 +95,19 @@ def test_a_data_set_without_a_strategy_is_excluded_and_named():
     found = rank(values(C45[:4]).drop(index=("set 02", "hard")))
     assert found.data == ["set 00", "set 01", "set 03"]
     assert found.left_out == ["set 02"]
+
+
+def test_lfw_closed_is_not_ranked_alongside_view_1():
+    table = values(C45[:4]).rename(index={"set 00": "LFW, View 1", "set 01": "LFW, closed"}, level="data")
+    found = rank(table)
+    assert (found.data, found.left_out, found.unranked) == (
+        ["LFW, View 1", "set 02", "set 03"],
+        [],
+        ["LFW, closed"],
+    )
+    assert found.average == rank(values(C45[[0, 2, 3]])).average
+    assert "LFW, closed is not ranked alongside LFW, View 1" in average_ranks({"recall@1": found}).note
+    assert rank(table.drop(index="LFW, View 1", level="data")).unranked == []
 
 
 def test_only_common_seeds_are_counted():
