@@ -61,6 +61,7 @@ NEUTRAL: Mapping[str, Any] = {
     "data.label_noise": 0.0,
     "data.split": 0,
     "data.stored_size": None,
+    "loss.expansion": 0,
     "start_from": None,
     "trainer.compile": False,
 }

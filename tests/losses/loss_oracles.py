@@ -42,15 +42,28 @@ def margin(points, triplets, labels, margin=0.2, beta=1.2, distance="plain", bet
     return mean(terms, "mean_active")
 
 
-def n_pair(points, triplets, labels, temperature=0.1, l2_penalty=None, **_):
+def n_pair(points, triplets, labels, temperature=0.1, l2_penalty=None, expansion=0, **_):
     terms = []
     for a, p, negatives in triplets:
-        logits = [dot(points[a], points[i]) / temperature for i in (p, *negatives)]
+        compared = [dot(points[a], points[p]), *(most_similar(points, labels, a, n, expansion) for n in negatives)]
+        logits = [each / temperature for each in compared]
         highest = max(logits)
         terms.append(highest + math.log(sum(math.exp(x - highest) for x in logits)) - logits[0])
     cross_entropy, active = mean(terms, "mean")
     penalty = (l2_penalty or 0.0) * sum(dot(point, point) for point in points) / len(points)
     return cross_entropy + penalty, active
+
+
+def most_similar(points, labels, a, n, expansion):
+    """Return the largest similarity of the anchor to the negative and to points near it: embedding expansion."""
+    found = [dot(points[a], points[n])]
+    for mate in range(len(labels)) if expansion else ():
+        if labels[mate] == labels[n]:
+            for point in range(1, expansion + 1):
+                share = point / (expansion + 1)
+                mixed = [(1 - share) * x + share * y for x, y in zip(points[n], points[mate], strict=True)]
+                found.append(dot(points[a], mixed) / max(math.sqrt(dot(mixed, mixed)), 1e-3))
+    return max(found)
 
 
 def contrastive(points, triplets, labels, margin=1.0, reduction="mean", **_):

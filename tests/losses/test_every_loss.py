@@ -25,6 +25,7 @@ CASES = [
     ("margin", {"distance": "squared", "margin": 0.4}),
     ("n_pair", {}),
     ("n_pair", {"temperature": 1.0, "l2_penalty": 0.1}),
+    ("n_pair", {"temperature": 0.5, "expansion": 2}),
     ("contrastive", {}),
     ("contrastive", {"margin": 1.5, "reduction": "mean_active"}),
 ]
@@ -157,7 +158,9 @@ def test_the_order_of_images_and_of_pairs_and_a_rotation_do_not_matter(name, opt
     torch.testing.assert_close(value, expected, atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "options"), [case for case in CASES if "l2_penalty" not in case[1]], ids=str)
+@pytest.mark.parametrize(
+    ("name", "options"), [case for case in CASES if not {"l2_penalty", "expansion"} & case[1].keys()], ids=str
+)
 def test_images_outside_of_all_triplets_get_no_gradient(name, options):
     loss = built(name, options)
     x_BD, _, labels_B = batch()
@@ -214,7 +217,8 @@ def test_reported_distances_equal_those_of_the_selection(name, options, shape, r
     """Distances are plain, without gradient, and include remembered candidates; embeddings of any norm have none."""
     loss = built(name, options)
     images = shape["images"]
-    x_CD, triplets, labels_C = batch(**{**shape, "images": images + (remembered if loss.needs_unit_norm else 0)})
+    remembered = remembered if loss.needs_unit_norm and loss.accepts_memory else 0
+    x_CD, triplets, labels_C = batch(**{**shape, "images": images + remembered})
     in_batch_T = (triplets.anchor_T < images) & (triplets.positive_T < images)
     z_CD = prepared(loss, x_CD)
     selection = Selection(Triplets(*(index[in_batch_T] for index in triplets)), z_CD)

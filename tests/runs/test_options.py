@@ -83,7 +83,7 @@ def test_an_option_absent_from_earlier_runs_has_the_value_that_they_used() -> No
 @pytest.mark.parametrize("option", options.NEUTRAL)
 def test_an_option_with_its_shipped_value_is_not_compared(option: str) -> None:
     """Runs from before the option used the same value."""
-    shown = [schema.to_plain(compose(f"data={name}")) for name in ("mnist", "table")]
+    shown = [schema.to_plain(compose(*each)) for each in (["data=mnist"], ["data=table", "loss=n_pair"])]
     values = [flatten(each)[option] for each in shown if option in flatten(each)]
     assert values and set(map(str, values)) == {str(options.NEUTRAL[option])}
     assert all(option not in compared_options(each) for each in shown)
