@@ -1,0 +1,52 @@
+"""Repeated cells are compared with the cells of the study, and their spread with the noise of seeds."""
+
+import numpy as np
+import processors
+import pytest
+from synthetic import run, written
+
+from siamese_lab.study.runs import read_study
+
+STRATEGIES = ("random", "hard")
+
+
+def filled(folder, noise, shift=0.0, device="one", seeds=10):
+    """Write seeds of two strategies; the noise of a run depends on the folder."""
+    draws = np.random.default_rng(len(folder.name))
+    for strategy in STRATEGIES:
+        for seed in range(seeds):
+            recall = 0.6 + 0.01 * seed + draws.normal(0, noise) + shift
+            written(folder, run("omniglot", strategy, seed, recall=recall, hardware={"device": device}))
+    return folder
+
+
+def test_equal_cells_differ_by_nothing(tmp_path):
+    study = read_study(filled(tmp_path / "a", 0.004))
+    found = processors.compared(study, study)
+    assert found["cells"].tolist() == [10, 10, 20]
+    assert found["difference"].tolist() == ["+0.00 ± 0.00"] * 3
+    assert found["spread of cells"].tolist() == [0, 0, 0]
+
+
+def test_independent_noise_has_the_spread_of_seeds_and_a_shift_is_seen(tmp_path):
+    study = read_study(filled(tmp_path / "a", 0.004, seeds=40))
+    repeated = read_study(filled(tmp_path / "bbb", 0.004, shift=0.02, seeds=40))
+    total = processors.compared(study, repeated).iloc[-1]
+    assert float(total["difference"].split(" ")[0]) == pytest.approx(2, abs=0.2)
+    assert total["spread of cells"] == pytest.approx(np.sqrt(2) * 0.4, rel=0.25)
+    assert total["spread of seeds"] == pytest.approx(np.sqrt(2) * 0.4, rel=0.25)
+
+
+def test_the_script_names_the_processors(tmp_path, capsys):
+    filled(tmp_path / "a", 0.004, device="Xeon")
+    filled(tmp_path / "b", 0.004, device="EPYC")
+    processors.main([str(tmp_path / "a"), str(tmp_path / "b")])
+    first, header, *rows = capsys.readouterr().out.splitlines()
+    assert first == "study: Xeon; repeated: EPYC"
+    assert header.split()[:3] == ["data", "strategy", "cells"]
+    assert [each.split()[0] for each in rows] == ["Omniglot", "Omniglot", "all"]
+
+
+def test_a_wrong_call_says_how_to_call_it():
+    with pytest.raises(SystemExit, match=r"usage: python tests/study/processors\.py"):
+        processors.main([])
