@@ -80,8 +80,9 @@ def answer(analysis: Analysis) -> Answer:
 def _summary(analysis: Analysis, data: Sequence[str]) -> list[str]:
     """Summarize the data sets that have pairs of strategies."""
     below_floor = [name for name in data if missed_floor(analysis, name)]
-    compared = [comparable(analysis, name) for name in data if name not in below_floor]
-    return summarize([each for each in compared if each.pairs], below_floor)
+    compared = {name: comparable(analysis, name) for name in data}
+    counted = [each for name, each in compared.items() if name not in below_floor and each.pairs]
+    return summarize(counted, [compared[name] for name in below_floor])
 
 
 def comparable(analysis: Analysis, data: str) -> Compared:
@@ -111,7 +112,7 @@ def of_data_set(analysis: Analysis, data: str) -> list[str]:
         sentences.append(f"{name}: {_in_words(settled, analysis, data)}.")
     if len(settled) < len(compared):
         limited = [each for each in compared if each not in settled]
-        why = f"because {join(cut)} {'has' if len(cut) == 1 else 'have'} not converged"
+        why = f"because {cells.listed(cut)} {'has' if len(cut) == 1 else 'have'} not converged"
         where = "There, at" if settled else f"{name}, at"
         sentences.append(f"{where} the study's number of steps only, {why}: {_in_words(limited, analysis, data)}.")
     if rest := [*_unsettled(compared), *_left_out(statuses, raw_floor(analysis, data))]:
@@ -135,7 +136,7 @@ def _moved(cut: Mapping[str, CellStatus]) -> str:
         for name, each in cut.items()
         if each.moved is not None
     ]
-    return f"With twice the steps ({seeds}), {join(moves)}."
+    return f"With twice the steps ({seeds}), {cells.listed(moves)}."
 
 
 def _left_out(statuses: Mapping[str, CellStatus], raw: str) -> list[str]:
@@ -145,7 +146,7 @@ def _left_out(statuses: Mapping[str, CellStatus], raw: str) -> list[str]:
         names = sort_strategies(name for name, each in statuses.items() if each.status == status)
         if names:
             counts = "does not count, because it" if len(names) == 1 else "do not count, because they"
-            parts.append(f"{join(names)} {counts} {(one if len(names) == 1 else several).format(raw=raw)}")
+            parts.append(f"{cells.listed(names)} {counts} {(one if len(names) == 1 else several).format(raw=raw)}")
     return parts
 
 
@@ -200,7 +201,7 @@ def _separated(pairs: Sequence[Pair], means: dict[str, float]) -> str:
     shown = winners if len(means) <= LISTED else winners[:1]
     parts = []
     for name in shown:
-        losers = join([text for _, text in sorted(worse[name], reverse=True)])
+        losers = cells.listed([text for _, text in sorted(worse[name], reverse=True)])
         parts.append(f"{name} ({cells.percent(means[name])}%) is above {losers}")
     further = sum(len(worse[name]) for name in winners if name not in shown)
     return "; ".join([*parts, f"{further} further pairs differ"] if further else parts)
@@ -210,7 +211,7 @@ def _unsettled(pairs: Sequence[Pair]) -> list[str]:
     parts = []
     equivalent = [f"{each.first} and {each.second}" for each in pairs if each.equivalent and not each.separated]
     if equivalent:
-        parts.append(f"{join(equivalent[:3])} are equivalent within ±{100 * BOUND:g} points")
+        parts.append(f"{cells.listed(equivalent[:3])} are equivalent within ±{100 * BOUND:g} points")
     open_pairs = [each for each in pairs if not each.separated and not each.equivalent]
     if open_pairs:
         numbers = sorted(each.detectable for each in open_pairs if each.detectable is not None)
@@ -231,13 +232,13 @@ def _limitations(analysis: Analysis) -> list[str]:
         found.append(f"{'as few as ' if len(numbers) > 1 else ''}{fewest} {shows}")
     unchecked = unique(data for (data, _), each in analysis.statuses.items() if each.status == "not checked")
     if unchecked:
-        where = "any data set" if len(unchecked) == len(study.data) else join(unchecked)
+        where = "any data set" if len(unchecked) == len(study.data) else cells.listed(unchecked)
         found.append(f"whether more steps would change the results was not checked on {where}")
     floorless = [
         data for data in study.data if not any(run.results.floors for run in study.finished if run.data == data)
     ]
     if floorless:
-        where = "any data set" if len(floorless) == len(study.data) else join(floorless)
+        where = "any data set" if len(floorless) == len(study.data) else cells.listed(floorless)
         found.append(f"raw pixels were not measured on {where}")
     unfinished = len(study.runs) - len(study.finished) + len(study.missing)
     if unfinished:
@@ -247,9 +248,3 @@ def _limitations(analysis: Analysis) -> list[str]:
     if len(commits(study)) > 1:
         found.append("the runs used several versions of the code")
     return found
-
-
-def join(words: Sequence[str]) -> str:
-    """Return words as a list in a sentence."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last

@@ -9,11 +9,12 @@ from typing import NamedTuple
 from siamese_lab.runs.display_names import sort_strategies
 from siamese_lab.study.comparison import BASELINE
 from siamese_lab.study.pairs import Pair
-from siamese_lab.study.status import CellStatus
+from siamese_lab.study.statistics import ALPHA
+from siamese_lab.study.status import MOST_MOVED, CellStatus
 from siamese_lab.study.tables import cells
 
 LISTED = 4
-"""Number of strategies that a sentence lists, those of more data sets first."""
+"""Number of strategies that the summary names, those that are among the best on more data sets first."""
 
 
 class Compared(NamedTuple):
@@ -25,13 +26,20 @@ class Compared(NamedTuple):
     """Strategies that have not converged."""
     statuses: Mapping[str, CellStatus]
 
-    def beaten(self) -> set[str]:
-        """Return the strategies that another one is significantly above."""
-        return {each.second if each.mean > 0 else each.first for each in self.pairs if each.separated}
+    @property
+    def name(self) -> str:
+        """Return the name of the data set without a comma, for lists in a sentence: "LFW (View 1)"."""
+        title, _, protocol = self.data.partition(", ")
+        return f"{title} ({protocol})" if protocol else title
 
     def strategies(self) -> set[str]:
         """Return the strategies of the pairs."""
         return {name for each in self.pairs for name in (each.first, each.second)}
+
+    def best(self) -> set[str]:
+        """Return the strategies that no other one is significantly above."""
+        beaten = {each.second if each.mean > 0 else each.first for each in self.pairs if each.separated}
+        return self.strategies() - beaten
 
     def gains(self) -> dict[str, float]:
         """Return the significant differences from random sampling, by strategy."""
@@ -39,78 +47,109 @@ class Compared(NamedTuple):
         return of_second | {each.second: -each.mean for each in self.pairs if each.separated and each.first == BASELINE}
 
 
-def summarize(compared: Sequence[Compared], below_floor: Sequence[str]) -> list[str]:
+def summarize(compared: Sequence[Compared], below_floor: Sequence[Compared]) -> list[str]:
     """Summarize the comparisons on at least two data sets; return no sentence for fewer.
 
     Args:
         compared: the data sets on which strategies can be compared.
-        below_floor: the data sets that do not count, because no strategy beats their floor.
+        below_floor: the data sets that are excluded, because no strategy beats their floor.
     """
     if len(compared) < 2:
         return []
-    sentences = [_best(compared), *_against_baseline(compared), *_not_converged(compared)]
+    return [
+        *_counted(compared, below_floor),
+        _best(compared),
+        *_against_baseline(compared),
+        *_not_converged(compared),
+    ]
+
+
+def ordered(compared: Sequence[Compared]) -> list[str]:
+    """Return the strategies, those that are among the best on more data sets first."""
+    strategies = sort_strategies(name for each in compared for name in each.strategies())
+    return sorted(strategies, key=lambda name: -sum(name in each.best() for each in compared))
+
+
+def _counted(compared: Sequence[Compared], below_floor: Sequence[Compared]) -> list[str]:
+    """Return which data sets count, and what a significant difference is."""
+    every = len(compared) + len(below_floor)
+    sentences = [f"The answer counts {len(compared)} of {every} data sets."]
     if below_floor:
-        count = "does not count" if len(below_floor) == 1 else "do not count"
-        sentences.append(
-            f"{_names(below_floor)} {count}, because no strategy beats both raw pixels and the untrained network there."
-        )
-    return sentences
+        verb = "is" if len(below_floor) == 1 else "are"
+        why = "because raw pixels or the untrained network are at least as good there"
+        sentences.append(f"{_names(below_floor)} {verb} excluded, {why}.")
+    sentences.append("Differences are percentage points of test Recall@1.")
+    sentences.append(f"Significant means p ≤ {ALPHA:g} after Holm's correction.")
+    return [" ".join(sentences)]
 
 
 def _best(compared: Sequence[Compared]) -> str:
-    """Return in words on how many data sets each strategy is among the best."""
-    strategies = sort_strategies(name for each in compared for name in each.strategies())
-    number = {name: sum(name in each.strategies() - each.beaten() for each in compared) for name in strategies}
-    first, *others = sorted(strategies, key=lambda name: -number[name])[:LISTED]
-    counts = [f"{first} is among the best strategies on {number[first]} of {len(compared)} data sets"]
-    counts += [f"{name} on {number[name] or 'none'}" for name in others]
-    return f"{', '.join(counts)}. A strategy is among the best if no other one is significantly above it."
+    """Return on which data sets each strategy is among the best."""
+    parts = []
+    for name in ordered(compared)[:LISTED]:
+        on = [each for each in compared if name in each.best()]
+        missed = [each for each in compared if name not in each.best()]
+        if not on:
+            parts.append(f"{name} on none")
+        elif not missed:
+            parts.append(f"{name} on all {len(compared)}")
+        elif len(missed) < len(on):
+            parts.append(f"{name} on all except {_names(missed)}")
+        else:
+            parts.append(f"{name} only on {_names(on)}")
+    return f"A strategy is among the best on a data set if no other one is significantly above it: {'; '.join(parts)}."
 
 
 def _against_baseline(compared: Sequence[Compared]) -> list[str]:
-    """Return in words how much each strategy gains or loses against random sampling; empty without it."""
+    """Return a sentence for each strategy: how much it gains or loses against random sampling; empty without it."""
     here = [each for each in compared if BASELINE in each.strategies()]
-    others = sort_strategies(name for each in here for name in each.strategies() - {BASELINE})
-    of_strategy = {
-        name: sorted((gain[name], each.data) for each in here if name in (gain := each.gains())) for name in others
-    }
-    parts = []
-    for name in sorted(others, key=lambda name: -len(of_strategy[name]))[:LISTED]:
-        gains = [(gain, data) for gain, data in of_strategy[name] if gain > 0]
-        losses = [(-gain, data) for gain, data in reversed(of_strategy[name]) if gain <= 0]
-        both = " and ".join(filter(None, (_range("gains", gains), _range("loses", losses))))
-        parts.append(f"{name} {both or 'does not differ significantly'}")
-    return [f"Compared with {BASELINE} sampling, {'; '.join(parts)}."] if parts else []
+    sentences = []
+    for name in [each for each in ordered(compared)[:LISTED] if each != BASELINE]:
+        both = [each for each in here if name in each.strategies()]
+        found = sorted((each.gains()[name], each.name) for each in both if name in each.gains())
+        gains = [(gain, data) for gain, data in found if gain > 0]
+        losses = [(-gain, data) for gain, data in reversed(found) if gain <= 0]
+        equal = [each for each in both if name not in each.gains()]
+        parts = [
+            *([_range("gains", gains)] if gains else []),
+            *([_range("loses", losses)] if losses else []),
+            *([f"does not differ significantly on {_names(equal)}"] if equal else []),
+        ]
+        if parts:
+            sentences.append(f"Compared with {BASELINE} sampling, {name} {'. It '.join(parts)}.")
+    return sentences
 
 
 def _range(verb: str, sizes: Sequence[tuple[float, str]]) -> str:
-    """Return the sizes of differences of one sign in words, the smallest first; an empty text if there is none."""
-    if not sizes:
-        return ""
+    """Return the sizes of at least one difference of one sign in words, the smallest first."""
     (low, there), (high, here) = sizes[0], sizes[-1]
     if len(sizes) == 1:
         return f"{verb} {cells.percent(low)} points on {there}"
-    return f"{verb} {cells.percent(low)} ({there}) to {cells.percent(high)} points ({here}) on {len(sizes)} data sets"
+    ends = f"{cells.percent(low)} points on {there} to {cells.percent(high)} on {here}"
+    return f"{verb} {ends}" if len(sizes) == 2 else f"{verb} on {len(sizes)} data sets: {ends}"
 
 
 def _not_converged(compared: Sequence[Compared]) -> list[str]:
-    """Return in words where strategies have not converged, and how twice the steps change the largest lead there."""
+    """Return where strategies have not converged, and how twice the steps change the largest lead there."""
     limited = [each for each in compared if each.cut_off]
     if not limited:
         return []
-    where = _names([each.data for each in limited])
-    changes: dict[str, list[str]] = {}
+    moved = f"twice the steps move them by more than {100 * MOST_MOVED:g} points or turn the sign of a difference"
+    sentences = [
+        f"Not all strategies have converged on {_names(limited)}: {moved}.",
+        "The differences there describe training with the study's number of steps, and longer training changes them.",
+    ]
+    changes: dict[tuple[str, str], list[str]] = {}
     for each in limited:
         name, change = _change_of_lead(each)
         if change is not None:
-            of = f"{cells.points(change)} points (of {cells.percent(each.gains()[name])})"
-            changes.setdefault(name, []).append(f"{of} on {each.data}")
-    leads = [f"the lead of {name} over {BASELINE} sampling changes by {'; '.join(on)}" for name, on in changes.items()]
-    steps = "so the differences there hold at the study's number of steps only."
-    return [
-        f"Not all strategies have converged on {where}, {steps}",
-        *([f"With twice the steps, {'; '.join(leads)}."] if leads else []),
+            of = f"by {cells.percent(abs(change))} of {cells.percent(each.gains()[name])} points on {each.name}"
+            changes.setdefault((name, "falls" if change < 0 else "grows"), []).append(of)
+    sentences += [
+        f"With twice the steps, the lead of {name} over {BASELINE} sampling {verb} {cells.listed(on)}."
+        for (name, verb), on in changes.items()
     ]
+    return [" ".join(sentences)]
 
 
 def _change_of_lead(each: Compared) -> tuple[str, float | None]:
@@ -122,9 +161,5 @@ def _change_of_lead(each: Compared) -> tuple[str, float | None]:
     return name, moved[0] - moved[1]
 
 
-def _names(data: Sequence[str]) -> str:
-    """Return data sets as a list in a sentence. Their names can contain commas."""
-    *first, last = data
-    if len(data) < 3:
-        return " and ".join(data)
-    return f"{'; '.join(first)}; and {last}"
+def _names(data: Sequence[Compared]) -> str:
+    return cells.listed([each.name for each in data])
