@@ -40,7 +40,7 @@ def _row(run: Run) -> dict[str, Any]:
         **_metrics(results.test),
         **{f"{VALIDATION}{name}": value for name, value in _metrics(results.validation).items()},
         **{f"{FLOOR}{name}": value for name, value in _floors(results).items()},
-        **_overlaps(vars(results).get("telemetry") or []),
+        **overlaps(vars(results).get("telemetry") or []),
         **options,
         "folder": run.folder,
         "column": run.data,
@@ -85,7 +85,7 @@ def _mean_active(results: Results) -> float | None:
     return active / steps if steps and math.isfinite(active) else None
 
 
-def _overlaps(measured: list[dict[str, float | None]]) -> dict[str, float]:
+def overlaps(measured: list[dict[str, float | None]]) -> dict[str, float]:
     """Return the mean of each overlap over the measurements after the first one, which belongs to initial weights."""
     names = {name for point in measured[1:] for name in point if name.startswith(OVERLAP)}
     values = {name: [each for point in measured[1:] if (each := point.get(name)) is not None] for name in sorted(names)}

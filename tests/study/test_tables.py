@@ -92,6 +92,31 @@ def test_all_tables_are_written_in_three_forms(tmp_path):
     assert len([line for line in lines if line.startswith("|")]) == 6
 
 
+def test_what_the_strategies_select_is_a_mean_over_seeds_of_what_the_runs_recorded(tmp_path):
+    def telemetry(overlap, rank):
+        measured = [{"step": 0, "overlap_hard": 0.9}, {"step": 500, "overlap_hard": overlap}]
+        return [*measured, {"step": 1000, "overlap_hard": None, "effective_rank": rank}]
+
+    written(
+        tmp_path,
+        run(seed=0, telemetry=telemetry(0.2, 30.0)),
+        run(seed=1, telemetry=telemetry(0.3, 40.0)),
+        run(strategy="hard", seed=0),
+    )
+    table = tables(tmp_path)["selection"]
+    assert table.shown.to_dict("records") == [
+        {"data": "Omniglot", "strategy": "random", "active": "20.0%", "median d_ap": "0.50", "median d_an": "1.20"}
+        | {"effective rank": "35.0", "picks of hard": "25.0%"},
+        {"data": "Omniglot", "strategy": "hard", "active": "20.0%", "median d_ap": "0.50", "median d_an": "0.90"}
+        | {"effective rank": "–", "picks of hard": "–"},
+    ]
+    assert table.numbers.loc[0, "picks_of_hard"] == pytest.approx(0.25)
+
+
+def test_runs_that_recorded_no_training_have_no_table_of_the_selection(tmp_path):
+    assert "selection" not in tables(written(tmp_path, run(history=[], seconds_of_history=[])))
+
+
 def test_all_pairs_are_shown_with_what_was_detectable(tmp_path):
     table = tables(study(tmp_path, data=("omniglot", "lfw"), seeds=12, noise=0.001))["recall_at_1_all_pairs"]
     assert len(table.shown) == len(table.numbers) == 12

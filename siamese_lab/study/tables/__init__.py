@@ -12,6 +12,7 @@ from siamese_lab.study.tables.factors import factors
 from siamese_lab.study.tables.hardware import hardware
 from siamese_lab.study.tables.hypotheses import hypotheses
 from siamese_lab.study.tables.means import means
+from siamese_lab.study.tables.selection import selection
 from siamese_lab.study.tables.status import status
 from siamese_lab.study.tables.table import ReportTable
 from siamese_lab.study.tables.times import times
@@ -33,6 +34,8 @@ class Tables(NamedTuple):
     controls: list[ReportTable]
     """Means of control arms, if the study has some."""
     ranks: list[ReportTable]
+    selection: list[ReportTable]
+    """What the strategies select, if the runs recorded it."""
     times: list[ReportTable]
     hardware: list[ReportTable]
     """Machines and core-hours."""
@@ -52,6 +55,7 @@ def tabulate(analysis: Analysis) -> Tables:
         metric: means(values, metric, analysis.references[metric]) for metric, values in analysis.values.items()
     }
     of_controls = controls(analysis.study, [metric for metric in PAIRED if metric in analysis.values])
+    selected = selection(analysis.study)
     of_differences = {metric: differences(each, metric) for metric, each in analysis.comparisons.items() if each}
     return Tables(
         [each[HEADLINE] for each in (of_means, of_differences) if HEADLINE in each],
@@ -61,6 +65,7 @@ def tabulate(analysis: Analysis) -> Tables:
         [factors(analysis.factors, HEADLINE)] if len(analysis.factors) else [],
         [of_controls] if of_controls is not None else [],
         [average_ranks(analysis.ranks)] if analysis.ranks else [],
+        [selected] if selected is not None else [],
         times(analysis.times_to_recall),
         [hardware(analysis.study.every)],
         [table for metric, table in of_means.items() if metric != HEADLINE],
