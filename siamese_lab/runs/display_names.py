@@ -33,6 +33,8 @@ def split_key(key: str) -> MetricKey:
     return MetricKey(protocol or None, metric)
 
 
+RETRIEVAL = re.compile(r"recall@\d+|map@r")
+"""Beginning of the names of metrics that have endings."""
 ENDINGS = {"_among_test": "among test", "_macro": "mean of classes"}
 """Endings of the names of metrics that are computed in a second way."""
 
@@ -41,7 +43,7 @@ def metric_name(key: str) -> str:
     """Return the display name of a metric: "Recall@1" for `recall@1`, "AUC, View 1" for `view_1/auc`."""
     protocol, metric = split_key(key)
     for ending, says in ENDINGS.items():
-        if metric.endswith(ending) and metric.removesuffix(ending) in METRICS:
+        if metric.endswith(ending) and RETRIEVAL.match(metric):
             return f"{metric_name(key.removesuffix(ending))}, {says}"
     shown = METRICS.get(metric) or (metric.upper() if "@far" in metric else metric.capitalize().replace("_", " "))
     return shown if protocol is None else f"{shown}, {protocol.capitalize().replace('_', ' ')}"

@@ -193,6 +193,9 @@ def test_numbers_have_signs_and_no_negative_zero():
 def test_metrics_files_and_data_sets_have_names():
     named = {name: metric_name(name) for name in ("recall@1", "map@r", "r_precision", "mrr", "view_1/tar@far=0.01")}
     assert list(named.values()) == ["Recall@1", "MAP@R", "R-Precision", "MRR", "TAR@FAR=0.01, View 1"]
+    ended = [metric_name(f"{name}_macro_among_test") for name in ("recall@1", "map@r")]
+    assert ended == ["Recall@1, mean of classes, among test", "MAP@R, mean of classes, among test"]
+    assert metric_name("my_macro") == "My macro", "a metric of the user keeps its name"
     assert file_name("view_1/tar@far=0.01") == "view_1_tar_at_far_0.01"
     assert data_set(run("fashion_mnist:closed")).label == "Fashion-MNIST, closed"
     own = run("digits")
