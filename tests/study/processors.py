@@ -55,6 +55,12 @@ def row(data: str, strategy: str, difference_S: np.ndarray, seeds: float) -> dic
     }
 
 
+def of_the_same_data(study: Study, repeated: Study) -> Study:
+    """Return the study with the runs on the data sets that were repeated."""
+    data = {run.data for run in repeated.finished}
+    return study._replace(runs=[run for run in study.runs if run.data in data])
+
+
 def processors(study: Study) -> set[str]:
     """Return the processors of the runs."""
     return {str(run.results.hardware.get("device")) for run in study.finished}
@@ -65,8 +71,7 @@ def main(arguments: list[str]) -> None:
     if len(arguments) != 2:
         sys.exit(f"usage: {__doc__.strip().splitlines()[-1].strip()}")
     study, repeated = (read_study(Path(each)) for each in arguments)
-    cells = {run.data for run in repeated.finished}
-    here = Study(*study)._replace(runs=[run for run in study.runs if run.data in cells])
+    here = of_the_same_data(study, repeated)
     print(f"study: {', '.join(processors(here))}; repeated: {', '.join(processors(repeated))}")
     print(compared(here, repeated).to_string(index=False))
 

@@ -3,6 +3,7 @@
 import numpy as np
 import processors
 import pytest
+from project import ROOT
 from synthetic import run, written
 
 from siamese_lab.study.runs import read_study
@@ -45,6 +46,16 @@ def test_the_script_names_the_processors(tmp_path, capsys):
     assert first == "study: Xeon; repeated: EPYC"
     assert header.split()[:3] == ["data", "strategy", "cells"]
     assert [each.split()[0] for each in rows] == ["Omniglot", "Omniglot", "all"]
+
+
+@pytest.mark.slow
+def test_the_readme_of_the_study_gives_the_figures_of_the_shipped_runs():
+    shipped = [read_study(ROOT / "outputs" / name) for name in ("study", "other_processor")]
+    total = processors.compared(processors.of_the_same_data(*shipped), shipped[1]).iloc[-1]
+    text = " ".join((ROOT / "outputs/study/README.md").read_text(encoding="utf-8").split())
+    assert f"{total['difference'].replace('-', '−')} points" in text
+    assert f"{total['spread of cells']} points" in text
+    assert f"{total['spread of seeds']} points" in text
 
 
 def test_a_wrong_call_says_how_to_call_it():
