@@ -80,7 +80,7 @@ def selection(study: Study) -> ReportTable | None:
     )
     return ReportTable(
         "selection",
-        "What the strategies select",
+        "Selected triplets and trained embeddings",
         numbers.rename(columns=lambda name: name.replace(" ", "_")),
         shown,
         NOTE,
