@@ -58,6 +58,11 @@ class Answer(NamedTuple):
         """Return all paragraphs, in the order of a report."""
         return [*self.summary, *self.of_data, *self.limitations]
 
+    @property
+    def headline(self) -> list[str]:
+        """Return the summary and the limitations; without a summary, all paragraphs."""
+        return [*(self.summary or self.of_data), *self.limitations]
+
 
 def answer(analysis: Analysis) -> Answer:
     """Answer the question of a study."""

@@ -150,7 +150,7 @@ def report_study(study: Study, folder: Path, console: Console, levels: Sequence[
 
 
 def print_headline(console: Console, analysis: Analysis, tables: Tables) -> None:
-    """Print the Recall@1 table with one column per strategy, the answer, and its limitations."""
+    """Print the Recall@1 table with one column per strategy, the summary of the answer, and its limitations."""
     for headline in tables.headline[:1]:
         turned = headline.shown.set_index("strategy").T
 
@@ -166,7 +166,7 @@ def print_headline(console: Console, analysis: Analysis, tables: Tables) -> None
 
         print_titled(console, headline.title, *in_blocks(console, len(turned.columns), with_strategies))
         console.print(headline.note, highlight=False, markup=False)
-    for sentence in answer(analysis).sentences:
+    for sentence in answer(analysis).headline:
         console.print(sentence, highlight=False, markup=False)
     for caveat in caveats(analysis):
         console.print(f"Note: {caveat}", highlight=False, markup=False, style="yellow")

@@ -196,6 +196,18 @@ def test_the_terminal_shows_the_headline_and_the_path_of_the_page(tmp_path, repo
     assert f"Report: {tmp_path / 'report.html'}" in said.out.replace("\n", "")
 
 
+def test_the_terminal_shows_the_summary_of_several_data_sets_and_the_page_folds_their_paragraphs(tmp_path, reported):
+    status, said = reported(study(tmp_path, data=("omniglot", "lfw"), strategies=("random", "hard")))
+    assert status == 0
+    assert "The answer counts 2 of 2 data sets." in said.out
+    assert "Omniglot (3 seeds): " not in said.out
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    box = page[page.index('<div class="answer">') : page.index("</details>")]
+    summary, paragraphs = box.split("<details>")
+    assert "The answer counts 2 of 2 data sets." in summary
+    assert "Omniglot (3 seeds): " in paragraphs and "Omniglot (3 seeds): " not in summary
+
+
 def test_failed_missing_and_damaged_runs_are_on_the_page(tmp_path, reported):
     study(tmp_path, data=("omniglot",), strategies=("random", "hard"), seeds=2)
     written(tmp_path, run(seed=1, status="failed", steps=40, error="FloatingPointError: the loss is <nan> & void"))
