@@ -120,7 +120,7 @@ TRAIN: Mapping[str, str] = {
     "loss.reduction": "mean over all triplets or pairs, or mean_active over those with a loss above 0",
     "loss.temperature": "divides the dot products",
     "loss.l2_penalty": "penalty of the norm; null is for unit-norm embeddings",
-    "loss.expansion": "points between a negative and each image of its class, of which the most similar counts",
+    "loss.expansion": "synthetic points between a negative and each image of its class; the most similar one counts",
     "loss.beta": "initial distance that separates positives from negatives, or weight of negatives in the exponent",
     "loss.alpha": "weight of positives in the exponent, or the scale of the similarities",
     "loss.threshold": "similarity that separates positives from negatives",

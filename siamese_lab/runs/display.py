@@ -198,6 +198,16 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
     return f"{number:,} {singular if number == 1 else plural or f'{singular}s'}"
 
 
+def listed(words: Sequence[str]) -> str:
+    """Return at least one word as a list in a sentence.
+
+    >>> listed(["random", "hard", "semi_hard"])
+    'random, hard and semi_hard'
+    """
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def print_titled(console: Console, title: str, *tables: Table) -> None:
     """Print tables below a title, which a narrow table does not break."""
     console.print(title, style="italic", markup=False, highlight=False)

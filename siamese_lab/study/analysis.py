@@ -25,6 +25,9 @@ HEADLINE = "recall@1"
 PAIRED = (HEADLINE, "map@r")
 """Metrics by which all pairs of strategies are compared."""
 
+NOT_ALONGSIDE = {"LFW, closed": "LFW, View 1"}
+"""Data sets that are not ranked alongside another one, because they show the same people under another protocol."""
+
 
 class Analysis(NamedTuple):
     """The statistics of a study."""
@@ -61,7 +64,7 @@ def analyze(study: Study, levels: Sequence[float]) -> Analysis:
     figures = runs.figures(study)
     metrics = sorted(figures["metric"].unique(), key=lambda metric: metric != HEADLINE)
     values = {metric: comparison.values_of_metric(figures, metric) for metric in metrics}
-    ranked = {metric: ranks.rank(values[metric], higher_is_better(metric)) for metric in metrics}
+    ranked = {metric: ranks.rank(values[metric], higher_is_better(metric), NOT_ALONGSIDE) for metric in metrics}
     curves = runs.curves(study)
     return Analysis(
         study,

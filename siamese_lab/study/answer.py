@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from siamese_lab.runs.display import listed
 from siamese_lab.runs.display_names import sort_strategies, unique
 from siamese_lab.study.analysis import HEADLINE, Analysis, number_of_pairs
 from siamese_lab.study.bounds import MAX_PAIRS
@@ -16,7 +17,7 @@ from siamese_lab.study.conclusions import commits
 from siamese_lab.study.pairs import BOUND, Pair
 from siamese_lab.study.references import FEATURES, PIXELS, UNTRAINED
 from siamese_lab.study.status import COUNTED, CellStatus
-from siamese_lab.study.summary import Compared, summarize
+from siamese_lab.study.summary import OfDataSet, in_sentence, summarize
 from siamese_lab.study.tables import cells
 
 CUT_OFF = "cut off"
@@ -44,7 +45,7 @@ RULES = (
 
 
 class Answer(NamedTuple):
-    """The answer to the question of a study, in sentences."""
+    """Holds the answer to the question of a study, in sentences."""
 
     summary: list[str]
     """What holds over data sets; empty if fewer than two data sets have strategies that can be compared."""
@@ -74,39 +75,36 @@ def answer(analysis: Analysis) -> Answer:
     if HEADLINE not in analysis.values:
         return Answer([], ["No run has a test Recall@1, so there is nothing to compare."], limitations)
     if HEADLINE in analysis.pairs:
-        data = [name for name in analysis.study.data if any(each.data == name for each in analysis.pairs[HEADLINE])]
-        return Answer(_summary(analysis, data), [" ".join(of_data_set(analysis, name)) for name in data], limitations)
+        with_pairs = [
+            name for name in analysis.study.data if any(each.data == name for each in analysis.pairs[HEADLINE])
+        ]
+        summary = summarize([described(analysis, name) for name in analysis.study.data])
+        return Answer(summary, [" ".join(of_data_set(analysis, name)) for name in with_pairs], limitations)
     if number_of_pairs(analysis.values[HEADLINE]) > MAX_PAIRS:
         return Answer([], ["There are too many pairs of strategies to compare them all."], limitations)
     why = "No two strategies share two seeds. One seed cannot separate a difference from chance."
     return Answer([], [why], limitations)
 
 
-def _summary(analysis: Analysis, data: Sequence[str]) -> list[str]:
-    """Summarize the data sets that have pairs of strategies."""
-    below_floor = [name for name in data if missed_floor(analysis, name)]
-    compared = {name: comparable(analysis, name) for name in data}
-    counted = [each for name, each in compared.items() if name not in below_floor and each.pairs]
-    return summarize(counted, [compared[name] for name in below_floor])
-
-
-def comparable(analysis: Analysis, data: str) -> Compared:
-    """Return the pairs of strategies that count on a data set, and the strategies that have not converged."""
+def described(analysis: Analysis, data: str) -> OfDataSet:
+    """Return what the summary needs of a data set."""
     statuses = {name: each for (where, name), each in analysis.statuses.items() if where == data}
-    out = {name for name, each in statuses.items() if each.status not in (*COUNTED, CUT_OFF)}
+    out = sort_strategies(name for name, each in statuses.items() if each.status not in (*COUNTED, CUT_OFF))
     pairs = [
-        each for each in analysis.pairs[HEADLINE] if each.data == data and out.isdisjoint({each.first, each.second})
+        each
+        for each in analysis.pairs[HEADLINE]
+        if each.data == data and each.first not in out and each.second not in out
     ]
     cut = sort_strategies(name for name, each in statuses.items() if each.status == CUT_OFF)
-    return Compared(data, pairs, cut, statuses)
+    return OfDataSet(data, pairs, cut, out, statuses, missed_floor(analysis, data).floor)
 
 
 def of_data_set(analysis: Analysis, data: str) -> list[str]:
     """Return at most four sentences about a data set that has pairs of strategies."""
     missed = missed_floor(analysis, data)
-    if missed:
-        return [f"{data}: {missed}, so its differences do not count."]
-    _, compared, cut, statuses = comparable(analysis, data)
+    if missed.floor:
+        return [f"{data}: {missed.text}, so its differences do not count."]
+    _, compared, cut, _, statuses, _ = described(analysis, data)
     numbers = unique(str(each.number) for each in analysis.pairs[HEADLINE] if each.data == data)
     name = f"{data} ({number_of_seeds(numbers)})"
     settled = [each for each in compared if each.first not in cut and each.second not in cut]
@@ -117,7 +115,7 @@ def of_data_set(analysis: Analysis, data: str) -> list[str]:
         sentences.append(f"{name}: {_in_words(settled, analysis, data)}.")
     if len(settled) < len(compared):
         limited = [each for each in compared if each not in settled]
-        why = f"because {cells.listed(cut)} {'has' if len(cut) == 1 else 'have'} not converged"
+        why = f"because {listed(cut)} {'has' if len(cut) == 1 else 'have'} not converged"
         where = "There, at" if settled else f"{name}, at"
         sentences.append(f"{where} the study's number of steps only, {why}: {_in_words(limited, analysis, data)}.")
     if rest := [*_unsettled(compared), *_left_out(statuses, raw_floor(analysis, data))]:
@@ -141,7 +139,7 @@ def _moved(cut: Mapping[str, CellStatus]) -> str:
         for name, each in cut.items()
         if each.moved is not None
     ]
-    return f"With twice the steps ({seeds}), {cells.listed(moves)}."
+    return f"With twice the steps ({seeds}), {listed(moves)}."
 
 
 def _left_out(statuses: Mapping[str, CellStatus], raw: str) -> list[str]:
@@ -151,7 +149,7 @@ def _left_out(statuses: Mapping[str, CellStatus], raw: str) -> list[str]:
         names = sort_strategies(name for name, each in statuses.items() if each.status == status)
         if names:
             counts = "does not count, because it" if len(names) == 1 else "do not count, because they"
-            parts.append(f"{cells.listed(names)} {counts} {(one if len(names) == 1 else several).format(raw=raw)}")
+            parts.append(f"{listed(names)} {counts} {(one if len(names) == 1 else several).format(raw=raw)}")
     return parts
 
 
@@ -162,12 +160,19 @@ def number_of_seeds(seeds: Sequence[str]) -> str:
     return f"{shown} seed" if shown == "1" else f"{shown} seeds"
 
 
-def missed_floor(analysis: Analysis, data: str) -> str:
-    """Return in words that the best strategy of a data set does not beat its floor; an empty text if it does."""
+class MissedFloor(NamedTuple):
+    """Holds the floor that the best strategy of a data set does not beat; both texts are empty if it beats all."""
+
+    floor: str = ""
+    text: str = ""
+
+
+def missed_floor(analysis: Analysis, data: str) -> MissedFloor:
+    """Return the highest floor of a data set if its best strategy does not beat it."""
     means = _means(analysis, data)
     references = analysis.references.get(HEADLINE)
     if not means or references is None:
-        return ""
+        return MissedFloor()
     floors = {
         name: float(np.nanmean(references.loc[(data, name)]))
         for name in (PIXELS, FEATURES, UNTRAINED)
@@ -175,10 +180,11 @@ def missed_floor(analysis: Analysis, data: str) -> str:
     }
     best = max(means, key=lambda name: means[name])
     if not floors or means[best] > max(floors.values()):
-        return ""
-    floor = max(floors, key=lambda name: floors[name])
-    named = f"{'the untrained network' if floor == UNTRAINED else floor} ({cells.percent(floors[floor])}%)"
-    return f"the best strategy, {best} ({cells.percent(means[best])}%), does not beat {named}"
+        return MissedFloor()
+    highest = max(floors, key=lambda name: floors[name])
+    floor = "the untrained network" if highest == UNTRAINED else highest
+    named = f"{floor} ({cells.percent(floors[highest])}%)"
+    return MissedFloor(floor, f"the best strategy, {best} ({cells.percent(means[best])}%), does not beat {named}")
 
 
 def raw_floor(analysis: Analysis, data: str) -> str:
@@ -206,7 +212,7 @@ def _separated(pairs: Sequence[Pair], means: dict[str, float]) -> str:
     shown = winners if len(means) <= LISTED else winners[:1]
     parts = []
     for name in shown:
-        losers = cells.listed([text for _, text in sorted(worse[name], reverse=True)])
+        losers = listed([text for _, text in sorted(worse[name], reverse=True)])
         parts.append(f"{name} ({cells.percent(means[name])}%) is above {losers}")
     further = sum(len(worse[name]) for name in winners if name not in shown)
     return "; ".join([*parts, f"{further} further pairs differ"] if further else parts)
@@ -216,7 +222,7 @@ def _unsettled(pairs: Sequence[Pair]) -> list[str]:
     parts = []
     equivalent = [f"{each.first} and {each.second}" for each in pairs if each.equivalent and not each.separated]
     if equivalent:
-        parts.append(f"{cells.listed(equivalent[:3])} are equivalent within ±{100 * BOUND:g} points")
+        parts.append(f"{listed(equivalent[:3])} are equivalent within ±{100 * BOUND:g} points")
     open_pairs = [each for each in pairs if not each.separated and not each.equivalent]
     if open_pairs:
         numbers = sorted(each.detectable for each in open_pairs if each.detectable is not None)
@@ -237,13 +243,13 @@ def _limitations(analysis: Analysis) -> list[str]:
         found.append(f"{'as few as ' if len(numbers) > 1 else ''}{fewest} {shows}")
     unchecked = unique(data for (data, _), each in analysis.statuses.items() if each.status == "not checked")
     if unchecked:
-        where = "any data set" if len(unchecked) == len(study.data) else cells.listed(unchecked)
+        where = "any data set" if len(unchecked) == len(study.data) else listed(list(map(in_sentence, unchecked)))
         found.append(f"whether more steps would change the results was not checked on {where}")
     floorless = [
         data for data in study.data if not any(run.results.floors for run in study.finished if run.data == data)
     ]
     if floorless:
-        where = "any data set" if len(floorless) == len(study.data) else cells.listed(floorless)
+        where = "any data set" if len(floorless) == len(study.data) else listed(list(map(in_sentence, floorless)))
         found.append(f"raw pixels were not measured on {where}")
     unfinished = len(study.runs) - len(study.finished) + len(study.missing)
     if unfinished:

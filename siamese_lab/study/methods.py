@@ -1,9 +1,9 @@
 """Describe the methods of a study in a paragraph for a paper, with the references that it cites as BibTeX."""
 
+from siamese_lab.runs.display import listed
 from siamese_lab.runs.display_names import unique
 from siamese_lab.study.analysis import HEADLINE, Analysis
 from siamese_lab.study.pairs import BOUND
-from siamese_lab.study.tables import cells
 from siamese_lab.study.tables.table import escape_latex
 
 BIBTEX = """\
@@ -46,9 +46,9 @@ def methods(analysis: Analysis) -> str:
     shown = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     pairs = len(analysis.pairs.get(HEADLINE, []))
     sentences = [
-        f"We compare the triplet selection strategies {cells.listed(names)} on {cells.listed(titles)}, with {shown} "
+        f"We compare the triplet selection strategies {listed(names)} on {listed(titles)}, with {shown} "
         f"seed{'' if shown == '1' else 's'} for each data set ({len(study.finished)} runs).",
-        f"All strategies train the network {cells.listed(networks)} with the {cells.listed(losses)} loss. For one "
+        f"All strategies train the network {listed(networks)} with the {listed(losses)} loss. For one "
         "seed, they start from the same weights and see the same images in the same order with the same augmentation; "
         "they differ only in the negatives that they select~\\cite{schroff2015facenet,wu2017sampling}.",
     ]

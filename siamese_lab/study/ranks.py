@@ -8,7 +8,9 @@ distance exceeds Nemenyi's critical difference.
 """
 
 import math
+from collections.abc import Mapping
 from itertools import combinations
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +21,7 @@ from numpy.typing import NDArray
 from siamese_lab.runs.display_names import sort_strategies, unique
 from siamese_lab.study.statistics import ALPHA
 
-UNRANKED = {"LFW, closed": "LFW, View 1"}
-"""Data sets that are not ranked alongside another one, because they show the same people under another protocol."""
+NO_ALTERNATIVES: Mapping[str, str] = MappingProxyType({})
 PERMUTATIONS = 20_000
 """Number of random permutations if the exact test needs more than this number."""
 
@@ -34,8 +35,8 @@ class Ranks(NamedTuple):
     """Data sets that have runs of all strategies."""
     left_out: list[str]
     """Data sets that lack a strategy, or lack a seed that all strategies share."""
-    unranked: list[str]
-    """Data sets that are left out because of `UNRANKED`."""
+    unranked: list[tuple[str, str]]
+    """Data sets that are left out because another one is ranked, with that one."""
     critical_difference: float
     p: float
     """p-value of Friedman's test: the probability of ranks that agree at least as well if all strategies are equal."""
@@ -64,7 +65,9 @@ class Ranks(NamedTuple):
         return far if self.p <= ALPHA else []
 
 
-def rank(values: pd.DataFrame, higher_is_better: bool = True) -> Ranks | None:
+def rank(
+    values: pd.DataFrame, higher_is_better: bool = True, instead: Mapping[str, str] = NO_ALTERNATIVES
+) -> Ranks | None:
     """Rank strategies by their mean over seeds.
 
     Return None for fewer than 2 strategies, or fewer than 2 data sets that have runs of all strategies.
@@ -72,11 +75,15 @@ def rank(values: pd.DataFrame, higher_is_better: bool = True) -> Ranks | None:
     Args:
         values: values by data set and strategy (index) and seed (columns), from `comparison.values_of_metric`.
         higher_is_better: whether rank 1 is the highest mean.
+        instead: data sets that are left out if another one is ranked, by the name of the data set that is left out.
     """
     strategies = sort_strategies(values.index.get_level_values("strategy"))
-    every = unique(values.index.get_level_values("data"))
-    data = [name for name in every if UNRANKED.get(name) not in every]
+    data = unique(values.index.get_level_values("data"))
     means = {name: mean for name in data if (mean := _means_of_common_seeds(values.loc[name], strategies)) is not None}
+    left_out = [name for name in data if name not in means]
+    unranked = [(name, instead[name]) for name in means if instead.get(name) in means]
+    for name, _ in unranked:
+        del means[name]
     if len(means) < 2 or len(strategies) < 2:
         return None
     value_ND = np.stack([means[name] for name in means])
@@ -85,8 +92,8 @@ def rank(values: pd.DataFrame, higher_is_better: bool = True) -> Ranks | None:
     return Ranks(
         dict(average),
         list(means),
-        [name for name in data if name not in means],
-        [name for name in every if name not in data],
+        left_out,
+        unranked,
         critical_difference(len(strategies), len(means)),
         friedman_p(ranks_ND),
     )

@@ -7,6 +7,7 @@ differences of cells that are cut off apart.
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from siamese_lab.runs.results import Results
@@ -21,6 +22,7 @@ ROUNDING = 1e-9
 COUNTED: tuple[Status, ...] = ("converged", "not checked")
 """Status of a cell that counts in the answer without a limit. The answer says where convergence was not checked."""
 STEPS = "trainer.max_steps"
+NO_VALUES: Mapping[int, tuple[float, float]] = MappingProxyType({})
 Statuses = Mapping[tuple[str, str], "CellStatus"]
 """Status of each data set and strategy."""
 
@@ -39,6 +41,8 @@ class CellStatus(NamedTuple):
     """Mean metric minus that of raw pixels or raw features; None if the runs have no such floor."""
     collapsed: float | None
     """Share of collapsed runs; None if no run says whether it has collapsed."""
+    at_both: Mapping[int, tuple[float, float]] = NO_VALUES
+    """Metric at the study's number of steps and at twice the steps, by seed."""
 
 
 def cell_statuses(
@@ -67,11 +71,12 @@ def cell_statuses(
         if not values[name]:
             continue
         both = values[name].keys() & later.get(name, {}).keys()
-        moved = fmean(later[name][seed] - values[name][seed] for seed in both) if both else None
+        at_both = {seed: (values[name][seed], later[name][seed]) for seed in sorted(both)}
+        moved = fmean(after - before for before, after in at_both.values()) if both else None
         turned = tuple(other for other in values if other != name and _turns(values, later, name, other, tie))
         above, collapsed = _above_floor(own_runs, metric), _collapsed(own_runs)
         status = _status(moved, turned, above, collapsed)
-        statuses[name] = CellStatus(status, moved, len(both), turned, above, collapsed)
+        statuses[name] = CellStatus(status, moved, len(both), turned, above, collapsed, at_both)
     return statuses
 
 

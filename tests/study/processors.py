@@ -27,12 +27,12 @@ def compared(study: Study, repeated: Study) -> pd.DataFrame:
     """
     first, second = (values_of_metric(figures(each), METRIC) for each in (study, repeated))
     rows, every = [], []
-    for data, strategy in second.index:
+    for data, strategy in second.index.intersection(first.index):
         difference_S = 100 * (second.loc[(data, strategy)] - first.loc[(data, strategy)]).dropna().to_numpy()
         of_data = first.loc[data].dropna(axis="columns")
         residual_S = 100 * (of_data - of_data.mean()).loc[strategy].to_numpy()
-        strategies = len(of_data)
-        seeds = np.sqrt(2 * strategies / (strategies - 1)) * residual_S.std(ddof=1)
+        strategies = len(of_data)  # of one alone, nothing is left after its mean was subtracted
+        seeds = np.sqrt(2 * strategies / (strategies - 1)) * residual_S.std(ddof=1) if strategies > 1 else np.nan
         rows.append(row(data, strategy, difference_S, seeds))
         every.append((difference_S, seeds))
     both = np.concatenate([each for each, _ in every])

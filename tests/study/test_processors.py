@@ -1,5 +1,7 @@
 """Repeated cells are compared with the cells of the study, and their spread with the noise of seeds."""
 
+import zlib
+
 import numpy as np
 import processors
 import pytest
@@ -13,7 +15,7 @@ STRATEGIES = ("random", "hard")
 
 def filled(folder, noise, shift=0.0, device="one", seeds=10):
     """Write seeds of two strategies; the noise of a run depends on the folder."""
-    draws = np.random.default_rng(len(folder.name))
+    draws = np.random.default_rng(zlib.crc32(folder.name.encode()))
     for strategy in STRATEGIES:
         for seed in range(seeds):
             recall = 0.6 + 0.01 * seed + draws.normal(0, noise) + shift
@@ -31,11 +33,20 @@ def test_equal_cells_differ_by_nothing(tmp_path):
 
 def test_independent_noise_has_the_spread_of_seeds_and_a_shift_is_seen(tmp_path):
     study = read_study(filled(tmp_path / "a", 0.004, seeds=40))
-    repeated = read_study(filled(tmp_path / "bbb", 0.004, shift=0.02, seeds=40))
+    repeated = read_study(filled(tmp_path / "b", 0.004, shift=0.02, seeds=40))
     total = processors.compared(study, repeated).iloc[-1]
     assert float(total["difference"].split(" ")[0]) == pytest.approx(2, abs=0.2)
     assert total["spread of cells"] == pytest.approx(np.sqrt(2) * 0.4, rel=0.25)
     assert total["spread of seeds"] == pytest.approx(np.sqrt(2) * 0.4, rel=0.25)
+
+
+def test_a_cell_that_the_study_lacks_is_left_out_and_one_strategy_has_no_spread_of_seeds(tmp_path):
+    study = filled(tmp_path / "a", 0.004)
+    repeated = written(filled(tmp_path / "b", 0.004), *(run("lfw", "hard", seed) for seed in range(3)))
+    found = processors.compared(read_study(study), read_study(repeated))
+    assert found["data"].tolist() == ["Omniglot", "Omniglot", "all"]
+    alone = written(tmp_path / "c", *(run(seed=seed) for seed in range(3)))
+    assert processors.compared(read_study(alone), read_study(repeated))["spread of seeds"].isna().all()
 
 
 def test_the_script_names_the_processors(tmp_path, capsys):

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from siamese_lab.runs.display_names import metric_name, sort_strategies, unique
-from siamese_lab.study.ranks import UNRANKED, Ranks
+from siamese_lab.runs.display_names import metric_name, sort_strategies
+from siamese_lab.study.ranks import Ranks
 from siamese_lab.study.tables import cells
 from siamese_lab.study.tables.table import ReportTable
 
@@ -41,8 +41,8 @@ def _note(ranks: Mapping[str, Ranks]) -> str:
         "sets are the blocks, because seeds repeat one data set. Two protocols of the same images are not fully "
         "independent."
     ]
-    for unranked in unique(name for each in ranks.values() for name in each.unranked):
-        sentences.append(f"{unranked} is not ranked alongside {UNRANKED[unranked]}: both show the same people.")
+    for name, instead in sorted({pair for each in ranks.values() for pair in each.unranked}):
+        sentences.append(f"{name} is not ranked alongside {instead}, because both show the same people.")
     left_out = {name for each in ranks.values() for name in each.left_out}
     if left_out:
         sentences.append(f"Excluded because a strategy is missing: {', '.join(sorted(left_out))}.")

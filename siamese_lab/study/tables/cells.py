@@ -1,7 +1,4 @@
-"""Format numbers and lists for tables and sentences.
-
-Shares become percentages, and differences of shares percentage points.
-"""
+"""Format numbers for tables and sentences: shares as percentages, differences of shares as percentage points."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -53,9 +50,3 @@ def spread(values: Sequence[float], form: str) -> str:
         return MISSING
     low, middle, high = (format(value, form) for value in (min(values), median(values), max(values)))
     return middle if low == high else f"{middle} ({low}–{high})"
-
-
-def listed(words: Sequence[str]) -> str:
-    """Return at least one word as a list in a sentence: "a, b and c"."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last

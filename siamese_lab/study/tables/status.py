@@ -20,12 +20,17 @@ def status(statuses: Statuses) -> ReportTable:
         "status",
         "Status of every cell",
         pd.DataFrame(
-            {"data": data, "strategy": strategy} | each._asdict() | {"turned": ", ".join(each.turned)}
-            for (data, strategy), each in statuses.items()
+            {"data": data, "strategy": strategy} | _numbers(each) for (data, strategy), each in statuses.items()
         ),
         pd.DataFrame(_row(data, strategy, each) for (data, strategy), each in statuses.items()),
         NOTE,
     )
+
+
+def _numbers(found: CellStatus) -> dict[str, object]:
+    numbers = found._asdict() | {"turned": ", ".join(found.turned)}
+    del numbers["at_both"]
+    return numbers
 
 
 def _row(data: str, strategy: str, found: CellStatus) -> dict[str, str]:
