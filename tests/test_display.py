@@ -11,6 +11,7 @@ from rich.table import Table
 from siamese_lab import samplers
 from siamese_lab.runs.display import counted, describe_curves, in_blocks, print_titled
 from siamese_lab.study import report
+from siamese_lab.study.answer import Answer
 from siamese_lab.study.tables.table import ReportTable
 
 
@@ -63,7 +64,7 @@ def test_the_headline_of_ten_strategies_is_not_cut(monkeypatch: pytest.MonkeyPat
     headline = ReportTable("recall1", "Test Recall@1 in percent: mean ± half of the 95% interval", cells, cells, "Note")
 
     tables = type("Tables", (), {"headline": [headline]})()
-    monkeypatch.setattr(report, "answer", lambda analysis: [])
+    monkeypatch.setattr(report, "answer", lambda analysis: Answer([], [], []))
     monkeypatch.setattr(report, "caveats", lambda analysis: [])
     to = console(80)
     report.print_headline(to, None, tables)  # type: ignore[arg-type]
