@@ -294,7 +294,7 @@ def find_packed(folder: Path) -> Results | None:
     return None
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=32)  # a study can have a packed file for each data set, and its jobs alternate between them
 def _finished(path: Path, changed: int, size: int) -> dict[str, Results]:
     """Return the finished runs of a packed file by folder. `changed` and `size` tell versions of the file apart."""
     found = {}

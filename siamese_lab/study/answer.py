@@ -48,7 +48,7 @@ class Answer(NamedTuple):
     """Holds the answer to the question of a study, in sentences."""
 
     summary: list[str]
-    """What holds over data sets; empty if fewer than two data sets have strategies that can be compared."""
+    """Sentences over all data sets; empty if strategies can be compared on fewer than two of them."""
     of_data: list[str]
     """One paragraph for each data set, or one that says why there is nothing to compare."""
     limitations: list[str]

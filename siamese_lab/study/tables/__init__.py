@@ -35,7 +35,7 @@ class Tables(NamedTuple):
     """Means of control arms, if the study has some."""
     ranks: list[ReportTable]
     selection: list[ReportTable]
-    """What the strategies select, if the runs recorded it."""
+    """Selected triplets and trained embeddings, if the runs recorded them."""
     times: list[ReportTable]
     hardware: list[ReportTable]
     """Machines and core-hours."""
